@@ -1,0 +1,422 @@
+//! What the decoder tells the world: one value for each thing that happened.
+//!
+//! Metrics, the frame view and recordings are all made of [`Observation`]s and of nothing else.
+//! Every label that leaves the decoder is an enum or a bounded string; what an enum's label is
+//! called stands beside it here.
+
+use super::event::{ConnId, Direction, TargetId};
+
+/// Which end of the WebSocket connection the tapped process is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// It sent the upgrade request, or its frames are masked.
+    Client,
+    /// It answered the upgrade, or the peer's frames are masked.
+    Server,
+    /// Not known (yet): attached in mid-stream and no frame seen.
+    #[default]
+    Unknown,
+}
+
+/// How much of a connection the decoder can read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fidelity {
+    /// Frames, messages and contents.
+    Full,
+    /// Frames and counts are exact; contents cannot be read (compressed with a lost context).
+    NoContent,
+    /// Frame borders are not known (yet).
+    #[default]
+    Unsynced,
+}
+
+/// Who asked: the origin decides what a turnaround means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The tapped process asked (written, then read): network and peer time.
+    Local,
+    /// The peer asked (read, then written): the tapped process's own service time.
+    Remote,
+}
+
+impl Origin {
+    /// The origin of a request that travelled in `direction`.
+    #[must_use]
+    pub fn of_request(direction: Direction) -> Self {
+        match direction {
+            Direction::Sent => Self::Local,
+            Direction::Received => Self::Remote,
+        }
+    }
+}
+
+/// RFC 6455, section 5.2: the opcodes that may appear on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Opcode {
+    /// 0x0
+    Continuation,
+    /// 0x1
+    Text,
+    /// 0x2
+    Binary,
+    /// 0x8
+    Close,
+    /// 0x9
+    Ping,
+    /// 0xA
+    Pong,
+}
+
+/// Type of a data message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessageType {
+    /// Opcode 1.
+    Text,
+    /// Opcode 2.
+    Binary,
+}
+
+/// How a request ended. Every request that started ends in exactly one of these, so
+/// `requests started = sum of outcomes + pending` at all times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Answered.
+    Matched,
+    /// Answered with an error; an error is an answer, and has a turnaround.
+    Error,
+    /// No answer within the timeout.
+    Expired,
+    /// Pushed out of a full pending table.
+    Evicted,
+    /// The connection ended first.
+    Aborted,
+    /// The answer may have been in bytes that were lost.
+    Gap,
+    /// Another request took the same id.
+    Duplicate,
+    /// The asker withdrew it.
+    Cancelled,
+    /// wstap stopped watching.
+    Detached,
+}
+
+/// Why a response found no request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OrphanReason {
+    /// The request may have passed before wstap attached.
+    PreAttach,
+    /// The request may have been in bytes that were lost.
+    AfterGap,
+    /// The request had expired.
+    Late,
+    /// None of these: the peer answered something that nobody asked.
+    Unknown,
+}
+
+/// What a message is in its application protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessageKind {
+    /// Asks for an answer.
+    Request,
+    /// Answers a request.
+    Response,
+    /// Neither.
+    Notification,
+}
+
+/// Rules of RFC 6455, RFC 7692 and of the handshake that a peer broke, or limits it ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "each variant is named after the rule; the label says the same")]
+pub enum ProtocolError {
+    RsvUnexpected,
+    OpcodeReserved,
+    ControlFragmented,
+    ControlTooLong,
+    ContinuationWithoutStart,
+    StartInsideFragment,
+    MaskMissing,
+    MaskUnexpected,
+    LengthNotMinimal,
+    LengthMsb,
+    CloseLen1,
+    CloseCodeInvalid,
+    Utf8Text,
+    Utf8Close,
+    DataAfterClose,
+    InflateError,
+    InflateLimit,
+    MessageTooBig,
+    AcceptMismatch,
+    ExtensionNotOffered,
+    SubprotocolNotOffered,
+    EofMidFrame,
+    Resync,
+    PoisonedContext,
+    HandshakeInvalid,
+    HandshakeTooLong,
+}
+
+/// Why stream bytes never reached the decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GapReason {
+    /// The ring buffer had no room (or the record was lost before it reached the decoder).
+    RingFull,
+    /// The kernel could not read the application's memory.
+    CopyFailed,
+    /// The call was larger than the kernel side copies.
+    CallTooLarge,
+}
+
+/// Bounded tables of the decoder that may have to let an entry go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Table {
+    /// Connections being followed.
+    Connections,
+    /// Decompression contexts.
+    Inflaters,
+    /// Requests waiting for an answer.
+    Pending,
+}
+
+/// Gives an enum its label values: `as_str` for one, `ALL` to make every series exist at 0.
+macro_rules! labels {
+    ($($type:ident { $($variant:ident => $label:literal),+ $(,)? })+) => { $(
+        impl $type {
+            /// Every value, in declaration order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The label value, as in metrics and JSON.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $label),+ }
+            }
+        }
+    )+ };
+}
+
+labels! {
+    Role { Client => "client", Server => "server", Unknown => "unknown" }
+    Fidelity { Full => "full", NoContent => "no_content", Unsynced => "unsynced" }
+    Origin { Local => "local", Remote => "remote" }
+    Opcode {
+        Continuation => "continuation", Text => "text", Binary => "binary",
+        Close => "close", Ping => "ping", Pong => "pong",
+    }
+    MessageType { Text => "text", Binary => "binary" }
+    Outcome {
+        Matched => "matched", Error => "error", Expired => "expired", Evicted => "evicted",
+        Aborted => "aborted", Gap => "gap", Duplicate => "duplicate",
+        Cancelled => "cancelled", Detached => "detached",
+    }
+    OrphanReason {
+        PreAttach => "pre_attach", AfterGap => "after_gap", Late => "late", Unknown => "unknown",
+    }
+    MessageKind { Request => "request", Response => "response", Notification => "notification" }
+    ProtocolError {
+        RsvUnexpected => "rsv_unexpected", OpcodeReserved => "opcode_reserved",
+        ControlFragmented => "control_fragmented", ControlTooLong => "control_too_long",
+        ContinuationWithoutStart => "continuation_without_start",
+        StartInsideFragment => "start_inside_fragment", MaskMissing => "mask_missing",
+        MaskUnexpected => "mask_unexpected", LengthNotMinimal => "length_not_minimal",
+        LengthMsb => "length_msb", CloseLen1 => "close_len_1",
+        CloseCodeInvalid => "close_code_invalid", Utf8Text => "utf8_text",
+        Utf8Close => "utf8_close", DataAfterClose => "data_after_close",
+        InflateError => "inflate_error", InflateLimit => "inflate_limit",
+        MessageTooBig => "message_too_big", AcceptMismatch => "accept_mismatch",
+        ExtensionNotOffered => "extension_not_offered",
+        SubprotocolNotOffered => "subprotocol_not_offered", EofMidFrame => "eof_mid_frame",
+        Resync => "resync", PoisonedContext => "poisoned_context",
+        HandshakeInvalid => "handshake_invalid", HandshakeTooLong => "handshake_too_long",
+    }
+    GapReason {
+        RingFull => "ring_full", CopyFailed => "copy_failed", CallTooLarge => "call_too_large",
+    }
+    Table { Connections => "connections", Inflaters => "inflaters", Pending => "pending" }
+}
+
+/// One thing that happened on one connection.
+#[derive(Clone, Debug)]
+pub struct Observation<'a> {
+    /// When, in `CLOCK_MONOTONIC` nanoseconds.
+    pub at_ns: u64,
+    /// The thread whose call completed it; 0 where no call did (a timeout).
+    pub tid: u32,
+    /// The target it belongs to.
+    pub target: TargetId,
+    /// The connection.
+    pub conn: ConnId,
+    /// The role of the tapped process on this connection, as far as it is known now.
+    pub role: Role,
+    /// What.
+    pub what: What<'a>,
+}
+
+/// The kinds of [`Observation`].
+#[derive(Clone, Debug)]
+pub enum What<'a> {
+    /// TLS plaintext passed, captured or not. Counts every byte exactly once.
+    Wire {
+        /// Which way.
+        direction: Direction,
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// Plaintext was left in the application's memory on purpose.
+    Skipped {
+        /// Which way.
+        direction: Direction,
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// Plaintext was lost: it passed, and nobody will ever see it.
+    Gap {
+        /// Which way.
+        direction: Direction,
+        /// How many bytes.
+        bytes: u64,
+        /// How it was lost.
+        reason: GapReason,
+    },
+    /// A WebSocket connection began (its 101 was seen) or was recognised in mid-stream.
+    Open(Open<'a>),
+    /// An upgrade was asked for and answered with something else than 101.
+    Refused {
+        /// HTTP status code, 100 to 999.
+        status: u16,
+    },
+    /// A connection entered (`from` is `None`), changed or left (`to` is `None`) the set that
+    /// `wstap_connections` counts. Only WebSocket connections are in it.
+    State {
+        /// Role and fidelity before.
+        from: Option<(Role, Fidelity)>,
+        /// Role and fidelity from now on.
+        to: Option<(Role, Fidelity)>,
+    },
+    /// A frame passed completely (or its header did and its payload was skipped).
+    Frame(Frame),
+    /// A data message is complete.
+    Message(Message<'a>),
+    /// A request began to wait for its answer.
+    Started {
+        /// Who asked.
+        origin: Origin,
+        /// Protocol label.
+        protocol: &'a str,
+        /// Method label, already bounded; `""` where the protocol has none.
+        method: &'a str,
+    },
+    /// A request ended.
+    Exchange(Exchange<'a>),
+    /// A response found no request.
+    Orphan {
+        /// Protocol label.
+        protocol: &'a str,
+        /// Why.
+        reason: OrphanReason,
+    },
+    /// A pong answered a ping.
+    PingRtt {
+        /// Who pinged.
+        origin: Origin,
+        /// Nanoseconds from the ping's last byte to the pong's.
+        rtt_ns: u64,
+    },
+    /// A peer broke a rule, or a limit bit.
+    ProtocolError {
+        /// Whose bytes they were.
+        direction: Direction,
+        /// Which rule.
+        reason: ProtocolError,
+    },
+    /// The WebSocket connection ended.
+    Close {
+        /// The close code of the first close frame; 1005 where that had none, 1006 where the
+        /// connection ended without one (RFC 6455, section 7.4.1).
+        code: u16,
+    },
+    /// A bounded table let an entry go.
+    Evicted(Table),
+    /// A label value was folded into `__other__`; names the label.
+    LabelOverflow(&'static str),
+}
+
+/// How a WebSocket connection began.
+#[derive(Clone, Debug, Default)]
+pub struct Open<'a> {
+    /// The `Host` header of the upgrade request.
+    pub host: Option<&'a str>,
+    /// The request target without its query.
+    pub path: Option<&'a str>,
+    /// The accepted subprotocol if it is a known one, else `other`; `None` if none was accepted.
+    pub subprotocol: Option<&'a str>,
+    /// The accepted extensions as the server wrote them.
+    pub extensions: Option<&'a str>,
+    /// Recognised from its frames, without having seen the handshake.
+    pub mid_stream: bool,
+}
+
+/// One frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Which way.
+    pub direction: Direction,
+    /// Opcode.
+    pub opcode: Opcode,
+    /// FIN bit.
+    pub fin: bool,
+    /// RSV1 bit: the message is compressed (RFC 7692, section 6).
+    pub rsv1: bool,
+    /// MASK bit.
+    pub masked: bool,
+    /// Payload bytes on the wire.
+    pub length: u64,
+}
+
+/// One complete data message.
+#[derive(Clone, Debug)]
+pub struct Message<'a> {
+    /// Which way.
+    pub direction: Direction,
+    /// Text or binary.
+    pub message_type: MessageType,
+    /// Frames it came in.
+    pub frames: u32,
+    /// Payload bytes on the wire, compressed if it was.
+    pub wire_length: u64,
+    /// Application bytes (after inflation); `None` where they could not be known.
+    pub length: Option<u64>,
+    /// RSV1 was set.
+    pub compressed: bool,
+    /// Unmasked, inflated bytes from its start: all of it or, where `truncated`, a prefix.
+    /// Empty where the content is not readable.
+    pub payload: &'a [u8],
+    /// `payload` is not the whole message: beyond the window, lost, or not readable.
+    pub truncated: bool,
+    /// An equal payload was seen in the other direction lately (see `identical_packets_count`).
+    pub identical: bool,
+    /// Protocol label; `unknown` where none was recognised.
+    pub protocol: &'a str,
+    /// What it is there; `None` where that is not known.
+    pub kind: Option<MessageKind>,
+    /// Its raw id token, as it stands in the message.
+    pub id: Option<&'a str>,
+    /// Method label, requests and notifications only, bounded.
+    pub method: Option<&'a str>,
+}
+
+/// A request that ended.
+#[derive(Clone, Debug)]
+pub struct Exchange<'a> {
+    /// Who asked.
+    pub origin: Origin,
+    /// Protocol label.
+    pub protocol: &'a str,
+    /// Method label, bounded; `""` where the protocol has none.
+    pub method: &'a str,
+    /// Raw id token.
+    pub id: &'a str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From the request's last byte to the answer's last byte; only with `matched` and `error`.
+    pub turnaround_ns: Option<u64>,
+}

@@ -1,0 +1,16 @@
+//! wstap taps the plaintext of a running process's TLS connections, decodes the WebSocket traffic
+//! inside, and matches requests with their responses.
+//!
+//! Data flows one way, and the modules stand in its order:
+//!
+//! ```text
+//!   capture                      decode                                            export
+//!   Target -> ProbePlan -> Link  -> Event -> Upgrade -> Frame -> Message -> Exchange -> metric
+//!   (privileged, all unsafe)     (pure: bytes and times in, Observations out)      (HTTP, files)
+//! ```
+//!
+//! `capture` knows no WebSocket, `decode` knows no kernel, `export` knows no BPF; [`run`] is the
+//! one place that knows all three.
+#![deny(unsafe_code)]
+
+pub mod decode;

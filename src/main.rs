@@ -1,0 +1,3 @@
+//! The `wstap` program.
+
+fn main() {}

@@ -1,0 +1,2 @@
+//! ELF bytes in, probe plan out.
+#![forbid(unsafe_code)]
