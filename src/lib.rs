@@ -14,3 +14,4 @@
 #![deny(unsafe_code)]
 
 pub mod decode;
+pub mod export;
