@@ -16,3 +16,4 @@
 #[allow(unsafe_code, reason = "the rim: BPF objects, mapped memory, clocks")]
 pub mod capture;
 pub mod decode;
+pub mod export;

@@ -1,0 +1,34 @@
+//! The edge: [`Observation`](crate::decode::observation::Observation)s in; metrics, HTTP and
+//! lines for people out.
+//!
+//! ```text
+//!                   +-> Metrics (decode thread) --flush--> Registry --gather--> /metrics
+//!   Observation ----|                                          \--------------> / and /api/v1
+//!                   +-> FrameView ------------------------------------------> stdout
+//!   Status (run) --------------------------------------------> target, probe and loss metrics
+//! ```
+//!
+//! `export` knows no BPF and reads no bytes of a target. Nothing it serves over HTTP ever holds
+//! payload, message ids or addresses.
+
+pub mod catalogue;
+pub mod exposition;
+mod families;
+pub mod frames;
+pub mod histogram;
+pub mod metrics;
+pub mod server;
+pub mod status;
+pub mod timings;
+
+pub use metrics::Metrics;
+pub use status::{LossCounters, Status};
+
+/// Version of wstap, from its manifest.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Source revision, where the build said it in `WSTAP_REVISION`.
+pub const REVISION: &str = match option_env!("WSTAP_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
