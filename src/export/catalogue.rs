@@ -174,7 +174,8 @@ impl StatusCollector {
         status: Arc<Status>,
         losses: Box<dyn LossCounters>,
     ) -> Result<()> {
-        let gauge = |name, help, labels: &[&str]| Family::new(name, help, labels, MetricType::GAUGE);
+        let gauge =
+            |name, help, labels: &[&str]| Family::new(name, help, labels, MetricType::GAUGE);
         let counter =
             |name, help, labels: &[&str]| Family::new(name, help, labels, MetricType::COUNTER);
         to.register(Box::new(Self {
@@ -234,7 +235,10 @@ impl Collector for StatusCollector {
         let losses = self.losses.read();
         let lost = |family: &Family, value: fn(&super::status::Loss) -> u64| {
             family.with(
-                losses.iter().map(|loss| family.sample(&[loss.reason], value(loss) as f64)).collect(),
+                losses
+                    .iter()
+                    .map(|loss| family.sample(&[loss.reason], value(loss) as f64))
+                    .collect(),
             )
         };
 
@@ -292,10 +296,10 @@ impl Collector for StatusCollector {
                     })
                     .collect(),
             ),
-            self.build_info.with(vec![self.build_info.sample(
-                &[super::VERSION, super::REVISION, std::env::consts::ARCH],
-                1.0,
-            )]),
+            self.build_info.with(vec![
+                self.build_info
+                    .sample(&[super::VERSION, super::REVISION, std::env::consts::ARCH], 1.0),
+            ]),
         ]
     }
 }

@@ -11,7 +11,7 @@
 //! `export` knows no BPF and reads no bytes of a target. Nothing it serves over HTTP ever holds
 //! payload, message ids or addresses.
 
-pub mod catalogue;
+mod catalogue;
 pub mod exposition;
 mod families;
 pub mod frames;
@@ -19,10 +19,14 @@ pub mod histogram;
 pub mod metrics;
 pub mod server;
 pub mod status;
-pub mod timings;
+mod timings;
+pub mod view;
 
+pub use frames::FrameView;
 pub use metrics::Metrics;
+pub use server::{Exporter, router, serve};
 pub use status::{LossCounters, Status};
+pub use view::View;
 
 /// Version of wstap, from its manifest.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

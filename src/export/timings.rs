@@ -15,7 +15,7 @@ use super::histogram::{Histogram, NATIVE_SCHEMA, NATIVE_ZERO_THRESHOLD};
 
 /// All series of one histogram metric. Clones share them.
 #[derive(Clone, Debug)]
-pub struct TimingVec {
+pub(super) struct TimingVec {
     family: Family,
     series: Arc<Mutex<Vec<Series>>>,
 }
@@ -52,7 +52,7 @@ impl TimingVec {
 
     /// The label values and the present contents of every series.
     #[must_use]
-    pub fn snapshot(&self) -> Vec<(Vec<String>, Histogram)> {
+    pub(super) fn snapshot(&self) -> Vec<(Vec<String>, Histogram)> {
         let all = lock(&self.series).clone();
         all.into_iter().map(|series| (series.values, lock(&series.histogram).clone())).collect()
     }

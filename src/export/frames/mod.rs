@@ -1,8 +1,8 @@
 //! What `wstap frames` prints: one line for each message, exchange, opening, closing and gap, and
 //! on request for each frame.
 //!
-//! Two formats of the same events: columns for people ([`text`]) and one JSON object per line for
-//! programs ([`json`]). Payload is shown only as far as the user asked for it.
+//! Two formats of the same events: columns for people (`text`) and one JSON object per line for
+//! programs (`json`). Payload is shown only as far as the user asked for it.
 
 mod json;
 mod text;

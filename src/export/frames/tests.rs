@@ -130,10 +130,13 @@ fn an_exchange_line_shows_origin_outcome_and_turnaround() {
 
 #[test]
 fn an_unanswered_exchange_has_no_turnaround() {
-    let expired = || Exchange { outcome: Outcome::Expired, turnaround_ns: None, method: "", ..exchange() };
+    let expired =
+        || Exchange { outcome: Outcome::Expired, turnaround_ns: None, method: "", ..exchange() };
     assert!(text(What::Exchange(expired())).ends_with(" = local  jsonrpc id=7 expired\n"));
-    assert!(json(What::Exchange(expired())).ends_with(r#""outcome":"expired","turnaround_ns":null}
-"#));
+    assert!(json(What::Exchange(expired())).ends_with(
+        r#""outcome":"expired","turnaround_ns":null}
+"#
+    ));
 }
 
 #[test]
@@ -205,11 +208,8 @@ fn opening_and_closing_have_lines() {
 
 #[test]
 fn a_gap_has_a_line() {
-    let gap = || What::Gap {
-        direction: Direction::Received,
-        bytes: 4096,
-        reason: GapReason::RingFull,
-    };
+    let gap =
+        || What::Gap { direction: Direction::Received, bytes: 4096, reason: GapReason::RingFull };
     assert_eq!(
         text(gap()),
         "12:00:00.123456Z node[4242] 4242-17 ! lost 4096 B received ring_full\n"
@@ -251,16 +251,20 @@ fn binary_payload_is_hex_for_people_and_base64_for_programs() {
         || Message { message_type: MessageType::Binary, payload: b"\x00\xffA", ..request() };
     assert!(with_payload(Format::Text, 9, binary()).ends_with("\n    00ff 41\n"));
     let line = with_payload(Format::Json, 9, binary());
-    assert!(line.ends_with(r#""payload_base64":"AP9B","payload_complete":true}
-"#));
+    assert!(line.ends_with(
+        r#""payload_base64":"AP9B","payload_complete":true}
+"#
+    ));
 }
 
 #[test]
 fn text_cut_inside_a_character_is_shown_up_to_it() {
     let message = || Message { payload: "ab\u{20ac}".as_bytes(), ..request() };
     let line = with_payload(Format::Json, 4, message());
-    assert!(line.ends_with(r#""payload":"ab","payload_complete":false}
-"#));
+    assert!(line.ends_with(
+        r#""payload":"ab","payload_complete":false}
+"#
+    ));
 }
 
 #[test]
@@ -309,6 +313,7 @@ fn every_json_line_is_one_object() {
 
 #[test]
 fn a_time_that_cannot_be_written_is_clamped() {
-    let view = FrameView { wall_offset_ns: i128::MAX, format: Format::Json, ..FrameView::default() };
+    let view =
+        FrameView { wall_offset_ns: i128::MAX, format: Format::Json, ..FrameView::default() };
     assert_eq!(view.wall(u64::MAX), jiff::Timestamp::MAX);
 }

@@ -61,11 +61,7 @@ fn write_frame(out: &mut impl Write, frame: &Frame) -> io::Result<()> {
     writeln!(out)
 }
 
-fn write_message(
-    view: &FrameView,
-    out: &mut impl Write,
-    message: &Message<'_>,
-) -> io::Result<()> {
+fn write_message(view: &FrameView, out: &mut impl Write, message: &Message<'_>) -> io::Result<()> {
     write!(out, "{} {:<6}", arrow(message.direction), message.message_type.as_str())?;
     write!(out, " {:>8} B", message.length.unwrap_or(message.wire_length))?;
     if message.compressed {
@@ -92,11 +88,7 @@ fn write_message(
     write_payload(view, out, message)
 }
 
-fn write_payload(
-    view: &FrameView,
-    out: &mut impl Write,
-    message: &Message<'_>,
-) -> io::Result<()> {
+fn write_payload(view: &FrameView, out: &mut impl Write, message: &Message<'_>) -> io::Result<()> {
     let (shown, complete) = view.visible(message.payload, message.truncated);
     let end = if complete { "" } else { "..." };
     match utf8_prefix(shown).filter(|_| message.message_type == MessageType::Text) {
