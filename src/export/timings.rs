@@ -83,10 +83,9 @@ pub(super) struct Timing {
 }
 
 impl Timing {
-    /// Notes a duration in nanoseconds; true where it is the first since the last flush.
-    pub(super) fn observe(&mut self, ns: u64) -> bool {
+    /// Notes a duration in nanoseconds.
+    pub(super) fn observe(&mut self, ns: u64) {
         self.pending.push(ns);
-        self.pending.len() == 1
     }
 
     /// Makes the noted durations visible to scrapes.
@@ -192,12 +191,11 @@ mod tests {
     fn a_duration_is_visible_after_the_flush_and_not_before() {
         let timings = timings();
         let mut series = timings.series(&["feed", "ping"]);
-        assert!(series.observe(5));
-        assert!(!series.observe(6));
+        series.observe(5);
+        series.observe(6);
         assert_eq!(timings.snapshot()[0].1.count(), 0);
         series.flush();
         assert_eq!(timings.snapshot()[0].1.count(), 2);
-        assert!(series.observe(7));
     }
 
     #[test]
