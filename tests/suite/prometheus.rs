@@ -88,6 +88,7 @@ impl Prometheus {
 
     /// Waits until `query` has one value inside `range`.
     #[track_caller]
+    #[expect(clippy::disallowed_methods, reason = "a deadline for another program")]
     fn expect(&self, query: &str, range: std::ops::RangeInclusive<f64>) {
         let start = Instant::now();
         loop {
