@@ -15,7 +15,8 @@ use prometheus::Registry;
 use prometheus::core::{AtomicU64, GenericLocalCounter};
 
 use self::target::Target;
-use super::catalogue::{Catalogue, StatusCollector};
+use super::catalogue::Catalogue;
+use super::facts;
 use super::status::{LossCounters, Status};
 use super::view::View;
 use crate::decode::event::TargetId;
@@ -57,7 +58,7 @@ impl Metrics {
     ) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let all = Catalogue::register(&registry)?;
-        StatusCollector::register(&registry, status, Box::new(losses))?;
+        facts::register(&registry, status, Box::new(losses))?;
         Table::ALL
             .iter()
             .for_each(|table| drop(all.evictions.with_label_values(&[table.as_str()])));
