@@ -4,15 +4,11 @@
 //! them in nanoseconds. All others start with `wstap_`, use base units, keep sent and received
 //! apart, and never carry an id, a pid, an address or a path as a label.
 
-use std::sync::Arc;
-
-use prometheus::core::{Collector, Desc};
-use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::{MetricFamily, MetricType};
+use prometheus::core::Collector;
+use prometheus::proto::MetricType;
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, Result};
 
 use super::families::Family;
-use super::status::{LossCounters, Status};
 use super::timings::TimingVec;
 
 /// The metrics that observations change, registered.
@@ -150,156 +146,51 @@ fn timings(to: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<Tim
     register(to, TimingVec::new(name, help, labels)?)
 }
 
+/// Registers a metric and hands it back.
 fn register<M: Collector + Clone + 'static>(to: &Registry, metric: M) -> Result<M> {
     to.register(Box::new(metric.clone()))?;
     Ok(metric)
 }
 
-/// The metrics that state facts of the moment: read at each scrape, never kept.
-pub(super) struct StatusCollector {
-    status: Arc<Status>,
-    losses: Box<dyn LossCounters>,
-    lost_records: Family,
-    lost_bytes: Family,
-    probe_attached: Family,
-    target_up: Family,
-    target_info: Family,
-    build_info: Family,
+/// The metrics that state facts of the moment: made at each scrape, never kept.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) lost_records: Family,
+    pub(super) lost_bytes: Family,
+    pub(super) probe_attached: Family,
+    pub(super) target_up: Family,
+    pub(super) target_info: Family,
+    pub(super) build_info: Family,
 }
 
-impl StatusCollector {
-    /// Registers them, and the `process_*` metrics of wstap itself.
-    pub(super) fn register(
-        to: &Registry,
-        status: Arc<Status>,
-        losses: Box<dyn LossCounters>,
-    ) -> Result<()> {
-        let gauge =
-            |name, help, labels: &[&str]| Family::new(name, help, labels, MetricType::GAUGE);
-        let counter =
-            |name, help, labels: &[&str]| Family::new(name, help, labels, MetricType::COUNTER);
-        to.register(Box::new(Self {
-            status,
-            losses,
-            lost_records: counter(
-                "wstap_lost_records_total",
-                "Records that were lost before they reached the decoder.",
-                &["reason"],
-            )?,
-            lost_bytes: counter(
-                "wstap_lost_bytes_total",
-                "Plaintext bytes that were lost before they reached the decoder.",
-                &["reason"],
-            )?,
-            probe_attached: gauge(
-                "wstap_probe_attached",
+impl Facts {
+    /// Fails only where a name is not a legal one.
+    #[rustfmt::skip] // as above
+    pub(super) fn new() -> Result<Self> {
+        let counter = |name, help, labels| Family::new(name, help, labels, MetricType::COUNTER);
+        let gauge = |name, help, labels| Family::new(name, help, labels, MetricType::GAUGE);
+        Ok(Self {
+            lost_records: counter("wstap_lost_records_total",
+                "Records that were lost before they reached the decoder.", &["reason"])?,
+            lost_bytes: counter("wstap_lost_bytes_total",
+                "Plaintext bytes that were lost before they reached the decoder.", &["reason"])?,
+            probe_attached: gauge("wstap_probe_attached",
                 "Attached sites of a function that wstap probes; 0 where attaching failed.",
-                &["library", "function", "technique"],
-            )?,
-            target_up: gauge(
-                "wstap_target_up",
-                "Whether a process of the target is alive and tapped.",
-                &["target"],
-            )?,
-            target_info: gauge(
-                "wstap_target_info",
+                &["library", "function", "technique"])?,
+            target_up: gauge("wstap_target_up",
+                "Whether a process of the target is alive and tapped.", &["target"])?,
+            target_info: gauge("wstap_target_info",
                 "Processes of the target; always 1.",
-                &["target", "pid", "comm", "exe", "tls_library", "tls_version"],
-            )?,
-            build_info: gauge(
-                "wstap_build_info",
-                "Version of wstap; always 1.",
-                &["version", "revision", "arch"],
-            )?,
-        }))?;
-        to.register(Box::new(ProcessCollector::for_self()))
-    }
-}
-
-impl Collector for StatusCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        [
-            &self.lost_records,
-            &self.lost_bytes,
-            &self.probe_attached,
-            &self.target_up,
-            &self.target_info,
-            &self.build_info,
-        ]
-        .map(|family| &family.desc)
-        .to_vec()
+                &["target", "pid", "comm", "exe", "tls_library", "tls_version"])?,
+            build_info: gauge("wstap_build_info",
+                "Version of wstap; always 1.", &["version", "revision", "arch"])?,
+        })
     }
 
-    fn collect(&self) -> Vec<MetricFamily> {
-        let now = self.status.snapshot();
-        let losses = self.losses.read();
-        let lost = |family: &Family, value: fn(&super::status::Loss) -> u64| {
-            family.with(
-                losses
-                    .iter()
-                    .map(|loss| family.sample(&[loss.reason], value(loss) as f64))
-                    .collect(),
-            )
-        };
-
-        // Two selectors may have one name, and one function may be probed in two libraries of one
-        // name: a series must not appear twice, so equal labels are added up.
-        let mut probes: Vec<([&str; 3], u32)> = Vec::new();
-        for probe in &now.probes {
-            let labels = [&*probe.library, &*probe.function, &*probe.technique];
-            match probes.iter_mut().find(|(known, _)| *known == labels) {
-                Some((_, attached)) => *attached += probe.attached,
-                None => probes.push((labels, probe.attached)),
-            }
-        }
-        let mut up: Vec<(&str, bool)> = Vec::new();
-        for target in &now.targets {
-            match up.iter_mut().find(|(name, _)| *name == target.name) {
-                Some((_, up)) => *up |= target.is_up(),
-                None => up.push((&target.name, target.is_up())),
-            }
-        }
-        let mut processes: Vec<_> =
-            now.targets.iter().flat_map(|t| t.processes.iter().map(|p| (&*t.name, p))).collect();
-        processes.sort_by_key(|&(target, process)| (target, process.pid));
-        processes.dedup_by_key(|&mut (target, process)| (target, process.pid));
-
-        vec![
-            lost(&self.lost_records, |loss| loss.records),
-            lost(&self.lost_bytes, |loss| loss.bytes),
-            self.probe_attached.with(
-                probes
-                    .iter()
-                    .map(|(labels, attached)| {
-                        self.probe_attached.sample(labels, f64::from(*attached))
-                    })
-                    .collect(),
-            ),
-            self.target_up.with(
-                up.iter()
-                    .map(|&(name, up)| self.target_up.sample(&[name], f64::from(u8::from(up))))
-                    .collect(),
-            ),
-            self.target_info.with(
-                processes
-                    .iter()
-                    .map(|&(target, process)| {
-                        let labels = [
-                            target,
-                            &process.pid.to_string(),
-                            &process.comm,
-                            &process.exe,
-                            &process.tls_library,
-                            &process.tls_version,
-                        ];
-                        self.target_info.sample(&labels, 1.0)
-                    })
-                    .collect(),
-            ),
-            self.build_info.with(vec![
-                self.build_info
-                    .sample(&[super::VERSION, super::REVISION, std::env::consts::ARCH], 1.0),
-            ]),
-        ]
+    /// Every one of them.
+    pub(super) fn all(&self) -> [&Family; 6] {
+        let Self { lost_records, lost_bytes, probe_attached, target_up, target_info, build_info } =
+            self;
+        [lost_records, lost_bytes, probe_attached, target_up, target_info, build_info]
     }
 }

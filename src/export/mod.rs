@@ -13,10 +13,12 @@
 
 mod catalogue;
 pub mod exposition;
+mod facts;
 mod families;
 pub mod frames;
 pub mod histogram;
 pub mod metrics;
+mod native;
 pub mod server;
 pub mod status;
 mod timings;

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::LocalCounter;
-use super::is_answered;
 use crate::decode::observation::{Exchange, Origin, Outcome};
 use crate::export::catalogue::Catalogue;
 use crate::export::timings::Timing;
@@ -44,7 +43,8 @@ impl Exchanges {
         let at = self.find(catalogue, target, ended.origin, ended.protocol, ended.method);
         let series = &mut self.all[at];
         series.outcomes[ended.outcome as usize].inc();
-        if let (true, Some(ns)) = (is_answered(ended.outcome), ended.turnaround_ns) {
+        // Present with `matched` and `error`: an error is an answer.
+        if let Some(ns) = ended.turnaround_ns {
             series.turnaround.observe(ns);
         }
         if !std::mem::replace(&mut series.is_dirty, true) {

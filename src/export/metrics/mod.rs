@@ -3,7 +3,7 @@
 //! [`Metrics::record`] is on the hot path, so it only changes plain numbers of its own: every
 //! series it may need is looked up once and kept. [`Metrics::flush`] moves the numbers to the
 //! shared registry; the owner calls it at the end of each batch, and whenever it falls idle.
-//! Scrapes therefore never hold up the decoder, and see a batch whole.
+//! Scrapes therefore never hold up the decoder.
 
 mod exchanges;
 mod labels;
@@ -15,11 +15,12 @@ use prometheus::Registry;
 use prometheus::core::{AtomicU64, GenericLocalCounter};
 
 use self::target::Target;
-use super::catalogue::{Catalogue, StatusCollector};
+use super::catalogue::Catalogue;
+use super::facts;
 use super::status::{LossCounters, Status};
 use super::view::View;
 use crate::decode::event::TargetId;
-use crate::decode::observation::{Observation, Outcome, Table, What};
+use crate::decode::observation::{Observation, Table, What};
 
 type LocalCounter = GenericLocalCounter<AtomicU64>;
 
@@ -57,7 +58,7 @@ impl Metrics {
     ) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let all = Catalogue::register(&registry)?;
-        StatusCollector::register(&registry, status, Box::new(losses))?;
+        facts::register(&registry, status, Box::new(losses))?;
         Table::ALL
             .iter()
             .for_each(|table| drop(all.evictions.with_label_values(&[table.as_str()])));
@@ -108,9 +109,9 @@ impl Metrics {
             }
             What::Exchange(exchange) => {
                 target.exchange(&self.all, exchange);
-                if is_answered(exchange.outcome) {
+                if let Some(ns) = exchange.turnaround_ns {
                     self.turnaround_count.inc();
-                    self.turnaround_sum.inc_by(exchange.turnaround_ns.unwrap_or(0));
+                    self.turnaround_sum.inc_by(ns);
                 }
             }
             What::Skipped { bytes, .. } => target.skipped.inc_by(*bytes),
@@ -156,11 +157,6 @@ impl Drop for Metrics {
     fn drop(&mut self) {
         self.flush();
     }
-}
-
-/// Whether a turnaround was observed: an error is an answer.
-fn is_answered(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Matched | Outcome::Error)
 }
 
 #[cfg(test)]
