@@ -115,6 +115,9 @@ impl Target {
             }
             What::Evicted(table) => all.evictions.with_label_values(&[table.as_str()]).inc(),
             What::LabelOverflow(label) => all.label_overflow.with_label_values(&[label]).inc(),
+            // The further answers of a stream and the application's own heartbeats have no series
+            // yet; each is counted as a message.
+            What::StreamItem { .. } | What::StreamEnd { .. } | What::HeartbeatRtt { .. } => {}
             What::Wire { .. }
             | What::Skipped { .. }
             | What::Frame(_)
