@@ -62,7 +62,8 @@ where
             Some(value) = ready.recv() => value,
             () = until(script.until) => {
                 sink.send(Message::Close(None)).await?;
-                return drain(stream).await;
+                drain(stream).await;
+                return Ok(());
             }
             _ = timer.tick() => {
                 turn += 1;
@@ -80,15 +81,9 @@ async fn until(end: Option<Instant>) {
     }
 }
 
-/// Reads what was still under way, up to the other side's close.
-async fn drain<S>(mut stream: SplitStream<WebSocketStream<S>>) -> Result<(), Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    while let Some(message) = stream.next().await {
-        message?;
-    }
-    Ok(())
+/// Reads what was still under way, until the other side has hung up in whatever way.
+async fn drain<S: AsyncRead + AsyncWrite + Unpin>(mut stream: SplitStream<WebSocketStream<S>>) {
+    while let Some(Ok(_)) = stream.next().await {}
 }
 
 fn say(script: &Script, turn: usize) -> Value {

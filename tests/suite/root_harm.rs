@@ -1,7 +1,6 @@
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -129,17 +128,11 @@ fn root_wstap_ends_with_its_target_where_that_is_asked_for() {
         return;
     }
     let Some((mut server, _client)) = begin(&scene, "40") else { return };
-    let mut tap = program()
-        .args(["--pid", &server.pid().to_string(), "--listen", "127.0.0.1:0"])
-        .args(["--exit-with-target"])
-        .spawn()
-        .expect("wstap starts");
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(tap.try_wait().expect("a status").is_none(), "it runs while the target does");
+    let tap = Monitor::attach(server.pid(), &["--exit-with-target"]);
+    tap.metrics_when("the target to be up", |m| m.sum("wstap_target_up", &[]) == 1.0);
     server.finish();
     drop(server);
-    let status = wait_for("wstap to end", || tap.try_wait().expect("a status"));
-    assert!(status.success());
+    assert!(tap.wait().success());
 }
 
 /// The library of a process that was upgraded under it is gone from the disk, not from memory.

@@ -100,6 +100,11 @@ impl Monitor {
         self.process.wait().expect("wstap ends")
     }
 
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        wait_for("wstap to end", || self.process.try_wait().expect("a status"))
+    }
+
     /// Ends it as nobody should.
     pub(crate) fn kill(mut self) {
         self.process.kill().expect("a signal");
