@@ -48,8 +48,8 @@ fn demo(wstap: &str) -> Result<()> {
     let (_, url) = line.split_once("http://").ok_or("wstap did not say where it serves")?;
     let seen = watch::show(url.trim_end_matches("/metrics"));
     drop(tap);
-    drop(client);
     drop(server);
+    drop(client);
     seen
 }
 
