@@ -15,7 +15,8 @@ pub(crate) struct Definition {
     pub(crate) function: Function,
 }
 
-/// The functions of one library that an image defines, none twice at the same address.
+/// The functions of one library that an image defines, in the order of the table, none twice at
+/// the same address.
 pub(crate) struct Found {
     pub(crate) stack: &'static StackRow,
     pub(crate) source: SymbolSource,
@@ -34,6 +35,11 @@ pub(crate) fn by_symbols(image: &Image<'_>) -> Vec<Found> {
                 add(&mut found, source, stack, Definition { row, function });
             }
         });
+    }
+    for library in &mut found {
+        let place =
+            |d: &Definition| library.stack.functions.iter().position(|row| row.name == d.row.name);
+        library.definitions.sort_by_key(|definition| (place(definition), definition.function));
     }
     found
 }
