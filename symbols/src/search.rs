@@ -8,6 +8,10 @@ use crate::elf::{Function, Image};
 use crate::plan::SymbolSource;
 use crate::stacks::{FunctionRow, STACKS, StackRow};
 
+/// Most definitions of one library that are looked at. An honest image has each function once, or a
+/// few times where several copies of a library were linked.
+const MAX_DEFINITIONS: usize = 64;
+
 /// One definition of a known function.
 #[derive(Clone, Copy)]
 pub(crate) struct Definition {
@@ -66,7 +70,7 @@ fn add(
     let address = definition.function.address;
     let repeated =
         |d: &Definition| d.function.address == address && d.row.name == definition.row.name;
-    if !known.definitions.iter().any(repeated) {
+    if !known.definitions.iter().any(repeated) && known.definitions.len() < MAX_DEFINITIONS {
         known.definitions.push(definition);
     }
 }

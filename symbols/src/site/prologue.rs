@@ -40,7 +40,7 @@ pub(crate) fn transfer_site(
     roles: Roles,
 ) -> Option<TransferSite> {
     best_site(text, entry, end, |address, state, emulation| {
-        (state.stack_change() == Some(0)).then_some(())?;
+        state.stack_is_as_at_entry().then_some(())?;
         Some(TransferSite { address, roles: locate(roles, state)?, emulation })
     })
 }

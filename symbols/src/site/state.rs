@@ -99,8 +99,13 @@ impl State {
         state
     }
 
+    /// The return address is on top of the stack.
+    pub(super) fn stack_is_as_at_entry(&self) -> bool {
+        self.stack_change() == Some(0)
+    }
+
     /// Bytes by which the stack pointer differs from its value at entry, if that is known.
-    pub(super) fn stack_change(&self) -> Option<i64> {
+    fn stack_change(&self) -> Option<i64> {
         match self.registers[Register::RSP.number()] {
             Value::Stack(change) => Some(change),
             _ => None,
@@ -166,8 +171,12 @@ impl State {
             _ if is_conditional_move(instruction) => self.apply_conditional_move(instruction),
             _ => self.forget(instruction, info),
         }
-        // A stack pointer that is lost takes every slot and the return address with it.
-        self.stack_change().map(|_| ())
+        self.is_framed().then_some(())
+    }
+
+    /// The stack pointer is known, and has not been moved above the return address.
+    fn is_framed(&self) -> bool {
+        self.stack_change().is_some_and(|change| change <= 0)
     }
 
     fn apply_move(&mut self, instruction: &Instruction, info: &mut InstructionInfoFactory) {
@@ -301,7 +310,7 @@ impl State {
         }
         self.registers[Register::RAX.number()] = Value::Result(number);
         self.compared = None;
-        self.stack_change().map(|_| ())
+        self.is_framed().then_some(())
     }
 
     /// What the flags say after `test r,r` or `cmp r,0` of 32 bits.
@@ -418,7 +427,11 @@ impl State {
     }
 
     fn set_slot(&mut self, at: i64, len: usize, value: Value) {
-        self.slots.retain(|slot| !overlap(slot, at, len));
+        if overlap(at, len, 0, 8) {
+            // The return address is replaced: from here on nothing holds that holds for calls.
+            self.registers[Register::RSP.number()] = Value::Unknown;
+        }
+        self.slots.retain(|slot| !overlap(slot.at, slot.len, at, len));
         if value != Value::Unknown && self.slots.len() < MAX_SLOTS {
             self.slots.push(Slot { at, len, value });
         }
@@ -453,9 +466,10 @@ fn low_half(value: Value) -> Value {
     }
 }
 
-fn overlap(slot: &Slot, at: i64, len: usize) -> bool {
+/// Whether `a_len` bytes from `a` and `b_len` bytes from `b` have one in common.
+fn overlap(a: i64, a_len: usize, b: i64, b_len: usize) -> bool {
     let end = |at: i64, len: usize| i128::from(at) + len as i128;
-    i128::from(slot.at) < end(at, len) && i128::from(at) < end(slot.at, slot.len)
+    i128::from(a) < end(b, b_len) && i128::from(b) < end(a, a_len)
 }
 
 fn writes(access: OpAccess) -> bool {

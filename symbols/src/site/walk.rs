@@ -42,6 +42,8 @@ pub(super) struct Walk<'text> {
     /// The function that the walk began in.
     home: Range<u64>,
     pending: Vec<Point>,
+    /// Where control leaves with the stack as it was at entry: visited last.
+    tail_calls: Vec<Point>,
     steps: usize,
 }
 
@@ -59,7 +61,14 @@ impl<'text> Walk<'text> {
         let end = end.or_else(|| text.function_end(entry)).unwrap_or(u64::MAX);
         let home = entry..end;
         let start = Point { address: entry, function: home.clone(), state: State::at_entry() };
-        Self { text, info: InstructionInfoFactory::new(), home, pending: vec![start], steps: 0 }
+        Self {
+            text,
+            info: InstructionInfoFactory::new(),
+            home,
+            pending: vec![start],
+            tail_calls: Vec::new(),
+            steps: 0,
+        }
     }
 
     /// Calls `returned` with the state at every return, for every path through the function.
@@ -67,7 +76,7 @@ impl<'text> Walk<'text> {
     /// A jump out of the function is walked through: the code there returns for this one.
     pub(super) fn paths(mut self, mut returned: impl FnMut(&State)) -> Result<(), Unprovable> {
         let mut seen = HashSet::new();
-        while let Some(point) = self.pending.pop() {
+        while let Some(point) = self.pending.pop().or_else(|| self.tail_calls.pop()) {
             if !seen.insert((point.address, point.state.clone())) {
                 continue;
             }
@@ -85,30 +94,43 @@ impl<'text> Walk<'text> {
     /// Calls `branch` with every direct jump and call that the function can reach.
     ///
     /// A jump through a register or memory with the stack as it was at entry is a tail call, and
-    /// leaves the function. With a frame it is a jump table: [`Unprovable`].
+    /// leaves the function. With a frame it is a jump table: [`Unprovable`]. A direct jump out of
+    /// the function with the stack as it was at entry is a tail call too, or else leads to a part
+    /// of the function that the compiler moved away; so it is followed as far as it can be.
     pub(super) fn branches(
         mut self,
         mut branch: impl FnMut(&Instruction),
     ) -> Result<(), Unprovable> {
         let mut seen = HashSet::new();
         while let Some(point) = self.pending.pop() {
-            if !seen.insert(point.address) {
-                continue;
+            if seen.insert(point.address) {
+                self.visit(point, &mut branch)?;
             }
-            let Some(instruction) = self.step(&point)? else { continue };
-            match instruction.flow_control() {
-                FlowControl::Return => {}
-                FlowControl::IndirectBranch if point.state.stack_change() == Some(0) => {}
-                FlowControl::IndirectBranch => return Err(Unprovable),
-                _ => {
-                    if direct_target(&instruction).is_some() {
-                        branch(&instruction);
-                    }
-                    self.advance(point, &instruction)?;
-                }
+        }
+        while let Some(point) = self.tail_calls.pop().or_else(|| self.pending.pop()) {
+            if seen.insert(point.address) && self.visit(point, &mut branch).is_err() {
+                break;
             }
         }
         Ok(())
+    }
+
+    fn visit(
+        &mut self,
+        point: Point,
+        branch: &mut impl FnMut(&Instruction),
+    ) -> Result<(), Unprovable> {
+        let Some(instruction) = self.step(&point)? else { return Ok(()) };
+        match instruction.flow_control() {
+            FlowControl::Return => return Ok(()),
+            FlowControl::IndirectBranch if point.state.stack_is_as_at_entry() => return Ok(()),
+            FlowControl::IndirectBranch => return Err(Unprovable),
+            _ => {}
+        }
+        if direct_target(&instruction).is_some() {
+            branch(&instruction);
+        }
+        self.advance(point, &instruction)
     }
 
     /// The instruction at `point`; `Ok(None)` when control does not get there.
@@ -162,7 +184,9 @@ impl<'text> Walk<'text> {
         } else {
             target..self.text.function_end(target).unwrap_or(u64::MAX)
         };
-        self.pending.push(Point { address: target, function, state });
+        let leaves = !self.home.contains(&target) && state.stack_is_as_at_entry();
+        let queue = if leaves { &mut self.tail_calls } else { &mut self.pending };
+        queue.push(Point { address: target, function, state });
     }
 }
 
@@ -170,5 +194,5 @@ impl<'text> Walk<'text> {
 fn returns_as_called(instruction: &Instruction, state: &State) -> bool {
     instruction.mnemonic() == Mnemonic::Ret
         && instruction.op_count() == 0
-        && state.stack_change() == Some(0)
+        && state.stack_is_as_at_entry()
 }

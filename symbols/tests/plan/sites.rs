@@ -39,11 +39,12 @@ fn count_argument(probe: &Probe) -> u8 {
 
 /// The instruction at a probe is one that the kernel emulates: a push or a branch.
 fn is_emulated(image: &[u8], probe: &Probe) -> bool {
-    let at = usize::try_from(probe.offset).unwrap();
+    let at = usize::try_from(probe.offset).expect("an offset in the file");
     match image[at..] {
-        [0x50..=0x57 | 0x70..=0x7f | 0xe8 | 0xe9 | 0xeb, ..] => true,
-        [0x41, 0x50..=0x57, ..] | [0x0f, 0x80..=0x8f, ..] => true,
-        _ => false,
+        [0x41, second, ..] => (0x50..=0x57).contains(&second),
+        [0x0f, second, ..] => (0x80..=0x8f).contains(&second),
+        [first, ..] => matches!(first, 0x50..=0x57 | 0x70..=0x7f | 0xe8 | 0xe9 | 0xeb),
+        [] => false,
     }
 }
 
