@@ -5,8 +5,8 @@
 //! read and write functions is seen once.
 //!
 //! ```text
-//!   bytes -> Image -> definitions of known functions -> library -> sites -> Plan
-//!            (elf)    (search)                          (stacks)   (site)
+//!   bytes -> Image -> definitions of known functions -> sites             -> Plan
+//!            (elf)    (search, by the table in stacks)   (placement, site)    (planner)
 //! ```
 //!
 //! The caller maps the file. This crate opens nothing, knows no process and no BPF, and treats the
@@ -14,9 +14,11 @@
 #![forbid(unsafe_code)]
 
 mod elf;
+mod placement;
 mod plan;
 mod planner;
 mod search;
+mod site;
 mod stacks;
 mod version;
 

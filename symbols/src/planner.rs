@@ -1,7 +1,8 @@
 //! From an image to a plan: the order of the steps, and nothing else.
 
 use crate::elf::{Error, Image, Machine};
-use crate::plan::{Action, Direction, Library, Linkage, Options, Plan, Probe, Technique, Verdict};
+use crate::placement;
+use crate::plan::{Direction, Library, Linkage, Options, Plan, Verdict};
 use crate::search::{self, Definition, Found};
 use crate::stacks::{Role, StackRow};
 use crate::version;
@@ -35,7 +36,7 @@ fn library(image: &Image<'_>, found: &Found, options: &Options) -> Option<Librar
         symbols: found.source,
         verdict,
         probes: match verdict {
-            Verdict::Tappable => probes(image, &found.definitions, options),
+            Verdict::Tappable => placement::probes(image, &found.definitions, options.site),
             _ => Vec::new(),
         },
     })
@@ -67,28 +68,4 @@ fn verdict(image: &Image<'_>, definitions: &[Definition]) -> Verdict {
     } else {
         Verdict::Tappable
     }
-}
-
-fn probes(image: &Image<'_>, definitions: &[Definition], _options: &Options) -> Vec<Probe> {
-    let mut probes: Vec<Probe> =
-        definitions.iter().filter_map(|definition| at_symbol(image, definition)).collect();
-    probes.sort_by_key(|probe| probe.offset);
-    // Aliases: two names, one instruction. The kernel would run the program twice.
-    probes.dedup_by_key(|probe| probe.offset);
-    probes
-}
-
-fn at_symbol(image: &Image<'_>, definition: &Definition) -> Option<Probe> {
-    let action = match definition.row.role {
-        Role::Transfer(transfer) => Action::Transfer(transfer),
-        Role::Release => Action::Release,
-        Role::Peek => return None,
-    };
-    Some(Probe {
-        covers: vec![definition.row.name],
-        offset: image.code_offset(definition.function.address)?,
-        action,
-        technique: Technique::Symbol,
-        reason: "the exported function's first instruction".to_owned(),
-    })
 }

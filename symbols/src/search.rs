@@ -8,6 +8,10 @@ use crate::elf::{Function, Image};
 use crate::plan::SymbolSource;
 use crate::stacks::{FunctionRow, STACKS, StackRow};
 
+/// Most definitions of one library that are looked at. An honest image has each function once, or a
+/// few times where several copies of a library were linked.
+const MAX_DEFINITIONS: usize = 64;
+
 /// One definition of a known function.
 #[derive(Clone, Copy)]
 pub(crate) struct Definition {
@@ -15,7 +19,8 @@ pub(crate) struct Definition {
     pub(crate) function: Function,
 }
 
-/// The functions of one library that an image defines, none twice at the same address.
+/// The functions of one library that an image defines, in the order of the table, none twice at
+/// the same address.
 pub(crate) struct Found {
     pub(crate) stack: &'static StackRow,
     pub(crate) source: SymbolSource,
@@ -34,6 +39,11 @@ pub(crate) fn by_symbols(image: &Image<'_>) -> Vec<Found> {
                 add(&mut found, source, stack, Definition { row, function });
             }
         });
+    }
+    for library in &mut found {
+        let place =
+            |d: &Definition| library.stack.functions.iter().position(|row| row.name == d.row.name);
+        library.definitions.sort_by_key(|definition| (place(definition), definition.function));
     }
     found
 }
@@ -60,7 +70,7 @@ fn add(
     let address = definition.function.address;
     let repeated =
         |d: &Definition| d.function.address == address && d.row.name == definition.row.name;
-    if !known.definitions.iter().any(repeated) {
+    if !known.definitions.iter().any(repeated) && known.definitions.len() < MAX_DEFINITIONS {
         known.definitions.push(definition);
     }
 }

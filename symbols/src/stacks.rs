@@ -33,7 +33,7 @@ pub(crate) enum Role {
     /// Ends the life of the handle in its first argument.
     Release,
     /// Shows plaintext that a later read returns again: never tapped, and nothing shared with it.
-    Peek,
+    Peek(Transfer),
 }
 
 /// Every library that can be found by the names of its functions.
@@ -49,8 +49,8 @@ const OPENSSL: &[FunctionRow] = &[
     row("SSL_read_ex", transfer(Direction::Received, COUNT_IN_FOURTH)),
     row("SSL_write", transfer(Direction::Sent, CallResult::Count)),
     row("SSL_write_ex", transfer(Direction::Sent, COUNT_IN_FOURTH)),
-    row("SSL_peek", Role::Peek),
-    row("SSL_peek_ex", Role::Peek),
+    row("SSL_peek", peek(CallResult::Count)),
+    row("SSL_peek_ex", peek(COUNT_IN_FOURTH)),
     row("SSL_free", Role::Release),
     row("SSL_clear", Role::Release),
 ];
@@ -61,13 +61,21 @@ const fn row(name: &'static str, role: Role) -> FunctionRow {
     FunctionRow { name, role }
 }
 
-/// A function of the common form `(handle, buffer, length, ...)`.
 const fn transfer(direction: Direction, result: CallResult) -> Role {
-    Role::Transfer(Transfer {
+    Role::Transfer(common_form(direction, result))
+}
+
+const fn peek(result: CallResult) -> Role {
+    Role::Peek(common_form(Direction::Received, result))
+}
+
+/// Of a function `(handle, buffer, length, ...)`.
+const fn common_form(direction: Direction, result: CallResult) -> Transfer {
+    Transfer {
         direction,
         handle: ArgIndex::known(0),
         buffer: ArgIndex::known(1),
         length: ArgIndex::known(2),
         result,
-    })
+    }
 }

@@ -12,9 +12,7 @@ use crate::plan::{Linkage, Stack};
 pub(crate) fn detect(image: &Image<'_>, stack: Stack, linkage: Linkage) -> Option<String> {
     match (stack, linkage) {
         (Stack::OpenSsl, Linkage::Shared) => from_soname(image.soname()?),
-        (Stack::OpenSsl, Linkage::Static) => {
-            image.constants().find_map(|bytes| openssl_banner(bytes))
-        }
+        (Stack::OpenSsl, Linkage::Static) => image.constants().find_map(openssl_banner),
     }
 }
 

@@ -8,6 +8,7 @@
 //! What the symbols mean is left to [`crate::search`].
 
 mod loader;
+mod unwind;
 
 use std::ops::Range;
 
@@ -15,6 +16,7 @@ use object::Endianness;
 use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 
+use self::unwind::UnwindTable;
 use crate::plan::{BuildId, SymbolSource};
 
 /// Why an image could not be read at all.
@@ -53,6 +55,13 @@ pub(crate) struct Function {
     pub(crate) size: u64,
 }
 
+impl Function {
+    /// The address after its last instruction, if the symbol table says.
+    pub(crate) fn end(self) -> Option<u64> {
+        if self.size == 0 { None } else { self.address.checked_add(self.size) }
+    }
+}
+
 /// A parsed image. Cheap: tables are found, not read.
 pub(crate) struct Image<'data> {
     data: &'data [u8],
@@ -61,6 +70,7 @@ pub(crate) struct Image<'data> {
     segments: Vec<Segment>,
     headers: &'data [ProgramHeader64<Endianness>],
     sections: SectionTable<'data, FileHeader64<Endianness>>,
+    unwind: Option<UnwindTable<'data>>,
 }
 
 /// A `PT_LOAD` whose bytes are inside the file.
@@ -87,6 +97,13 @@ impl<'data> Image<'data> {
             },
             segments: headers.iter().filter_map(|ph| Segment::new(ph, endian, data)).collect(),
             headers,
+            unwind: headers.iter().find_map(|header| {
+                let bytes = header.data(endian, data).ok()?;
+                let is_unwind = header.p_type(endian) == elf::PT_GNU_EH_FRAME;
+                is_unwind
+                    .then(|| UnwindTable::parse(bytes, header.p_vaddr(endian), endian))
+                    .flatten()
+            }),
             // Section headers are for tools: the kernel never reads them, so broken ones are none.
             sections: header.sections(endian, data).unwrap_or_default(),
         })
@@ -124,6 +141,11 @@ impl<'data> Image<'data> {
             return None;
         }
         self.data.get(at..segment.file.end)
+    }
+
+    /// Where the function that holds `address` must have ended: at the next one's start.
+    pub(crate) fn next_function(&self, address: u64) -> Option<u64> {
+        self.unwind.as_ref()?.next_start(address)
     }
 
     /// Constant data: the sections that hold it, or every read-only segment where there are no

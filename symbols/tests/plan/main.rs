@@ -2,10 +2,14 @@
 //!
 //! - [`small`]: images of a few kilobytes, one for each place where symbols can be
 //! - [`installed`]: libraries and programs of the machine that runs the tests
+//! - [`sites`]: where probes go on real and on devious code
 //! - [`hostile`]: damaged and invented images
+//! - [`invented`]: invented code in a sound image
 
 mod hostile;
 mod installed;
+mod invented;
+mod sites;
 mod small;
 
 use wstap_symbols::{Library, Options, Plan, Probe, SitePreference, plan};
