@@ -13,6 +13,7 @@ use crate::decode::event::Direction;
 use crate::decode::observation::{
     Exchange, Frame, Message, MessageKind, MessageType, Observation, Open, What,
 };
+use crate::export::duration::Nanoseconds;
 
 pub(super) fn write(
     view: &FrameView,
@@ -104,7 +105,7 @@ fn write_exchange(out: &mut impl Write, exchange: &Exchange<'_>) -> io::Result<(
     }
     write!(out, " id={} {}", Safe(exchange.id), exchange.outcome.as_str())?;
     match exchange.turnaround_ns {
-        Some(ns) => writeln!(out, " {}", Span(ns)),
+        Some(ns) => writeln!(out, " {}", Nanoseconds(ns)),
         None => writeln!(out),
     }
 }
@@ -142,19 +143,5 @@ impl Display for Hex<'_> {
             pair.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         }
         Ok(())
-    }
-}
-
-/// A duration with three digits behind the point and the unit that suits it.
-struct Span(u64);
-
-impl Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ns = self.0 as f64;
-        match self.0 {
-            0..1_000_000 => write!(f, "{:.3} us", ns / 1e3),
-            1_000_000..1_000_000_000 => write!(f, "{:.3} ms", ns / 1e6),
-            _ => write!(f, "{:.3} s", ns / 1e9),
-        }
     }
 }
