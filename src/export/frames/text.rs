@@ -8,40 +8,29 @@ use std::io::{self, Write};
 
 use jiff::tz::TimeZone;
 
-use super::{FrameView, Process, utf8_prefix};
+use super::{Event, FrameView, Line, utf8_prefix};
 use crate::decode::event::Direction;
-use crate::decode::observation::{
-    Exchange, Frame, Message, MessageKind, MessageType, Observation, Open, What,
-};
+use crate::decode::observation::{Exchange, Frame, Message, MessageKind, MessageType, Open, Role};
 use crate::export::duration::Nanoseconds;
 
-pub(super) fn write(
-    view: &FrameView,
-    out: &mut impl Write,
-    observation: &Observation<'_>,
-    process: Process<'_>,
-) -> io::Result<()> {
+pub(super) fn write(view: &FrameView, out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
+    let Line { observation, process, event } = line;
     let wall = view.wall(observation.at_ns).to_zoned(TimeZone::UTC).time();
     write!(out, "{wall:.6}Z {}[{}] {} ", Safe(process.comm), process.pid, observation.conn)?;
-    match &observation.what {
-        What::Open(open) => write_open(out, observation, open),
-        What::Frame(frame) => write_frame(out, frame),
-        What::Message(message) => write_message(view, out, message),
-        What::Exchange(exchange) => write_exchange(out, exchange),
-        What::Close { code } => writeln!(out, "- close {code}"),
-        What::Gap { direction, bytes, reason } => {
+    match event {
+        Event::Open(open) => write_open(out, observation.role, open),
+        Event::Frame(frame) => write_frame(out, frame),
+        Event::Message(message) => write_message(view, out, message),
+        Event::Exchange(exchange) => write_exchange(out, exchange),
+        Event::Close { code } => writeln!(out, "- close {code}"),
+        Event::Gap { direction, bytes, reason } => {
             writeln!(out, "! lost {bytes} B {} {}", direction.as_str(), reason.as_str())
         }
-        _ => writeln!(out),
     }
 }
 
-fn write_open(
-    out: &mut impl Write,
-    observation: &Observation<'_>,
-    open: &Open<'_>,
-) -> io::Result<()> {
-    write!(out, "+ open {}", observation.role.as_str())?;
+fn write_open(out: &mut impl Write, role: Role, open: &Open<'_>) -> io::Result<()> {
+    write!(out, "+ open {}", role.as_str())?;
     if let Some(host) = open.host {
         write!(out, " {}{}", Safe(host), Safe(open.path.unwrap_or_default()))?;
     }

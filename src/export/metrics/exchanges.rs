@@ -1,4 +1,4 @@
-//! The series of a target's requests, found by (origin, protocol, method) without allocating.
+//! The series of a target's requests, found without allocating.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,23 @@ use crate::decode::observation::{Exchange, Origin, Outcome};
 use crate::export::catalogue::Catalogue;
 use crate::export::timings::Timing;
 
+/// What tells the series of one target's requests apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) origin: Origin,
+    pub(super) protocol: &'a str,
+    pub(super) method: &'a str,
+}
+
+/// The series of one target's requests.
+///
 /// Bounded by the decoder, which folds methods into `__other__` and knows a closed set of
 /// protocols.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Exchanges {
-    all: Vec<Series>,
+    target: String,
+    all: Catalogue,
+    series: Vec<Series>,
     /// By origin.
     index: [ByProtocol; 2],
     /// The last one used, by origin: most traffic repeats itself.
@@ -21,30 +33,35 @@ pub(super) struct Exchanges {
 }
 
 type ByProtocol = HashMap<Box<str>, ByMethod>;
-/// To an index into `Exchanges::all`.
+/// To an index into `Exchanges::series`.
 type ByMethod = HashMap<Box<str>, usize>;
 
 impl Exchanges {
+    pub(super) fn new(target: &str, all: Catalogue) -> Self {
+        Self {
+            target: target.to_owned(),
+            all,
+            series: Vec::new(),
+            index: Default::default(),
+            recent: [None; 2],
+            dirty: Vec::new(),
+        }
+    }
+
     /// Makes the series of a request exist at 0, all outcomes together, so that none is missing
     /// from a rate.
-    pub(super) fn announce(
-        &mut self,
-        catalogue: &Catalogue,
-        target: &str,
-        origin: Origin,
-        protocol: &str,
-        method: &str,
-    ) {
-        self.find(catalogue, target, origin, protocol, method);
+    pub(super) fn announce(&mut self, request: Request<'_>) {
+        self.find(request);
     }
 
     /// Counts a request that ended.
-    pub(super) fn record(&mut self, catalogue: &Catalogue, target: &str, ended: &Exchange<'_>) {
-        let at = self.find(catalogue, target, ended.origin, ended.protocol, ended.method);
-        let series = &mut self.all[at];
-        series.outcomes[ended.outcome as usize].inc();
+    pub(super) fn record(&mut self, ended: &Exchange<'_>) {
+        let Exchange { origin, protocol, method, outcome, turnaround_ns, id: _ } = *ended;
+        let at = self.find(Request { origin, protocol, method });
+        let series = &mut self.series[at];
+        series.outcomes[outcome as usize].inc();
         // Present with `matched` and `error`: an error is an answer.
-        if let Some(ns) = ended.turnaround_ns {
+        if let Some(ns) = turnaround_ns {
             series.turnaround.observe(ns);
         }
         if !std::mem::replace(&mut series.is_dirty, true) {
@@ -54,38 +71,34 @@ impl Exchanges {
 
     pub(super) fn flush(&mut self) {
         for at in self.dirty.drain(..) {
-            self.all[at].flush();
+            self.series[at].flush();
         }
     }
 
-    fn find(
-        &mut self,
-        catalogue: &Catalogue,
-        target: &str,
-        origin: Origin,
-        protocol: &str,
-        method: &str,
-    ) -> usize {
-        let who = origin as usize;
-        if let Some(at) = self.recent[who]
-            && *self.all[at].method == *method
-            && *self.all[at].protocol == *protocol
+    /// Index of a request's series, made where it is new.
+    fn find(&mut self, request: Request<'_>) -> usize {
+        let Request { origin, protocol, method } = request;
+        let index = &mut self.index[origin as usize];
+        let recent = &mut self.recent[origin as usize];
+        if let Some(at) = *recent
+            && *self.series[at].method == *method
+            && *self.series[at].protocol == *protocol
         {
             return at;
         }
-        let known = self.index[who].get(protocol).and_then(|methods| methods.get(method));
+        let known = index.get(protocol).and_then(|methods| methods.get(method));
         let at = known.copied().unwrap_or_else(|| {
-            self.all.push(Series::new(catalogue, target, origin, protocol, method));
-            let at = self.all.len() - 1;
-            self.index[who].entry(protocol.into()).or_default().insert(method.into(), at);
+            self.series.push(Series::new(&self.all, &self.target, request));
+            let at = self.series.len() - 1;
+            index.entry(protocol.into()).or_default().insert(method.into(), at);
             at
         });
-        self.recent[who] = Some(at);
+        *recent = Some(at);
         at
     }
 }
 
-/// The series of one (target, origin, protocol, method).
+/// The series of one target's equal requests.
 #[derive(Debug)]
 struct Series {
     protocol: Box<str>,
@@ -93,15 +106,15 @@ struct Series {
     /// By `Outcome` in declaration order.
     outcomes: Vec<LocalCounter>,
     turnaround: Timing,
-    /// It is in its target's `dirty` list.
+    /// It is in the list of the dirty ones.
     is_dirty: bool,
 }
 
 impl Series {
-    fn new(all: &Catalogue, target: &str, origin: Origin, protocol: &str, method: &str) -> Self {
-        let labels = [target, origin.as_str(), protocol, method];
+    fn new(all: &Catalogue, target: &str, request: Request<'_>) -> Self {
+        let Request { origin, protocol, method } = request;
+        let origin = origin.as_str();
         let outcome = |outcome: &Outcome| {
-            let [target, origin, protocol, method] = labels;
             let labels = [target, origin, protocol, method, outcome.as_str()];
             all.requests.with_label_values(&labels).local()
         };
@@ -109,7 +122,7 @@ impl Series {
             protocol: protocol.into(),
             method: method.into(),
             outcomes: Outcome::ALL.iter().map(outcome).collect(),
-            turnaround: all.turnaround.series(&labels),
+            turnaround: all.turnaround.series(&[target, origin, protocol, method]),
             is_dirty: false,
         }
     }

@@ -273,6 +273,7 @@ fn a_target_that_nobody_announced_is_not_lost() {
     for target in [9, u16::MAX, 9] {
         record_for(&mut metrics, target, What::Wire { direction: Direction::Sent, bytes: 1 });
     }
+    assert_eq!(metrics.targets.len(), 1);
     assert_samples(&mut metrics, &[(r#"wstap_wire_bytes_sent_total{target="__unknown__"}"#, 3.0)]);
 }
 
