@@ -13,5 +13,7 @@
 //! one place that knows all three.
 #![deny(unsafe_code)]
 
+#[allow(unsafe_code, reason = "the rim: BPF objects, mapped memory, clocks")]
+pub mod capture;
 pub mod decode;
 pub mod export;

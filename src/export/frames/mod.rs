@@ -95,6 +95,9 @@ impl FrameView {
             | What::Refused { .. }
             | What::State { .. }
             | What::Started { .. }
+            | What::StreamItem { .. }
+            | What::StreamEnd { .. }
+            | What::HeartbeatRtt { .. }
             | What::Orphan { .. }
             | What::PingRtt { .. }
             | What::ProtocolError { .. }

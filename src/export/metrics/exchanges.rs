@@ -1,116 +1,82 @@
-//! The series of a target's requests, found without allocating.
+//! The series of a target's requests and of the streams that answer some of them.
 
-use std::collections::HashMap;
+use prometheus::local::LocalCounter as LocalFloatCounter;
 
 use super::LocalCounter;
-use crate::decode::observation::{Exchange, Origin, Outcome};
+use super::by_request::{ByRequest, Request};
+use crate::decode::observation::{Exchange, Outcome};
 use crate::export::catalogue::Catalogue;
 use crate::export::timings::Timing;
 
-/// What tells the series of one target's requests apart.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Request<'a> {
-    pub(super) origin: Origin,
-    pub(super) protocol: &'a str,
-    pub(super) method: &'a str,
-}
-
-/// The series of one target's requests.
-///
-/// Bounded by the decoder, which folds methods into `__other__` and knows a closed set of
-/// protocols.
+/// Requests and streams of one target.
 #[derive(Debug)]
 pub(super) struct Exchanges {
     target: String,
     all: Catalogue,
-    series: Vec<Series>,
-    /// By origin.
-    index: [ByProtocol; 2],
-    /// The last one used, by origin: most traffic repeats itself.
-    recent: [Option<usize>; 2],
-    /// Indices of those that changed since the last flush.
-    dirty: Vec<usize>,
+    requests: ByRequest<RequestSeries>,
+    /// Kept apart from requests: a stream may go on whose request passed unseen.
+    streams: ByRequest<StreamSeries>,
 }
-
-type ByProtocol = HashMap<Box<str>, ByMethod>;
-/// To an index into `Exchanges::series`.
-type ByMethod = HashMap<Box<str>, usize>;
 
 impl Exchanges {
     pub(super) fn new(target: &str, all: Catalogue) -> Self {
-        Self {
-            target: target.to_owned(),
-            all,
-            series: Vec::new(),
-            index: Default::default(),
-            recent: [None; 2],
-            dirty: Vec::new(),
-        }
+        let target = target.to_owned();
+        Self { target, all, requests: ByRequest::default(), streams: ByRequest::default() }
     }
 
     /// Makes the series of a request exist at 0, all outcomes together, so that none is missing
     /// from a rate.
     pub(super) fn announce(&mut self, request: Request<'_>) {
-        self.find(request);
+        self.request(request);
     }
 
     /// Counts a request that ended.
     pub(super) fn record(&mut self, ended: &Exchange<'_>) {
         let Exchange { origin, protocol, method, outcome, turnaround_ns, id: _ } = *ended;
-        let at = self.find(Request { origin, protocol, method });
-        let series = &mut self.series[at];
+        let series = self.request(Request { origin, protocol, method });
         series.outcomes[outcome as usize].inc();
         // Present with `matched` and `error`: an error is an answer.
         if let Some(ns) = turnaround_ns {
             series.turnaround.observe(ns);
         }
-        if !std::mem::replace(&mut series.is_dirty, true) {
-            self.dirty.push(at);
-        }
+    }
+
+    /// Counts an answer behind the first.
+    pub(super) fn stream_item(&mut self, request: Request<'_>) {
+        self.stream(request).items.inc();
+    }
+
+    /// Counts a stream that ended.
+    pub(super) fn stream_end(&mut self, request: Request<'_>, duration_ns: u64) {
+        let series = self.stream(request);
+        series.ended.inc();
+        series.seconds.inc_by(duration_ns as f64 / 1e9);
     }
 
     pub(super) fn flush(&mut self) {
-        for at in self.dirty.drain(..) {
-            self.series[at].flush();
-        }
+        self.requests.flush(RequestSeries::flush);
+        self.streams.flush(StreamSeries::flush);
     }
 
-    /// Index of a request's series, made where it is new.
-    fn find(&mut self, request: Request<'_>) -> usize {
-        let Request { origin, protocol, method } = request;
-        let index = &mut self.index[origin as usize];
-        let recent = &mut self.recent[origin as usize];
-        if let Some(at) = *recent
-            && *self.series[at].method == *method
-            && *self.series[at].protocol == *protocol
-        {
-            return at;
-        }
-        let known = index.get(protocol).and_then(|methods| methods.get(method));
-        let at = known.copied().unwrap_or_else(|| {
-            self.series.push(Series::new(&self.all, &self.target, request));
-            let at = self.series.len() - 1;
-            index.entry(protocol.into()).or_default().insert(method.into(), at);
-            at
-        });
-        *recent = Some(at);
-        at
+    fn request(&mut self, request: Request<'_>) -> &mut RequestSeries {
+        let Self { target, all, .. } = self;
+        self.requests.change(request, || RequestSeries::new(all, target, request))
+    }
+
+    fn stream(&mut self, request: Request<'_>) -> &mut StreamSeries {
+        let Self { target, all, .. } = self;
+        self.streams.change(request, || StreamSeries::new(all, target, request))
     }
 }
 
-/// The series of one target's equal requests.
 #[derive(Debug)]
-struct Series {
-    protocol: Box<str>,
-    method: Box<str>,
+struct RequestSeries {
     /// By `Outcome` in declaration order.
     outcomes: Vec<LocalCounter>,
     turnaround: Timing,
-    /// It is in the list of the dirty ones.
-    is_dirty: bool,
 }
 
-impl Series {
+impl RequestSeries {
     fn new(all: &Catalogue, target: &str, request: Request<'_>) -> Self {
         let Request { origin, protocol, method } = request;
         let origin = origin.as_str();
@@ -119,17 +85,37 @@ impl Series {
             all.requests.with_label_values(&labels).local()
         };
         Self {
-            protocol: protocol.into(),
-            method: method.into(),
             outcomes: Outcome::ALL.iter().map(outcome).collect(),
             turnaround: all.turnaround.series(&[target, origin, protocol, method]),
-            is_dirty: false,
         }
     }
 
     fn flush(&mut self) {
         self.outcomes.iter().for_each(LocalCounter::flush);
         self.turnaround.flush();
-        self.is_dirty = false;
+    }
+}
+
+#[derive(Debug)]
+struct StreamSeries {
+    items: LocalCounter,
+    ended: LocalCounter,
+    seconds: LocalFloatCounter,
+}
+
+impl StreamSeries {
+    fn new(all: &Catalogue, target: &str, request: Request<'_>) -> Self {
+        let labels = [target, request.origin.as_str(), request.protocol, request.method];
+        Self {
+            items: all.stream_items.with_label_values(&labels).local(),
+            ended: all.streams_ended.with_label_values(&labels).local(),
+            seconds: all.stream_seconds.with_label_values(&labels).local(),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.items.flush();
+        self.ended.flush();
+        self.seconds.flush();
     }
 }

@@ -5,6 +5,7 @@
 //! shared registry; the owner calls it at the end of each batch, and whenever it falls idle.
 //! Scrapes therefore never hold up the decoder.
 
+mod by_request;
 mod exchanges;
 mod labels;
 mod target;

@@ -3,7 +3,8 @@
 use prometheus::{IntCounterVec, IntGauge};
 
 use super::LocalCounter;
-use super::exchanges::{Exchanges, Request};
+use super::by_request::{ByRequest, Request};
+use super::exchanges::Exchanges;
 use super::labels::{CLOSE_CODE_CLASSES, CLOSE_CODES, close_code_label, status_label};
 use crate::decode::event::Direction;
 use crate::decode::observation::{
@@ -29,6 +30,7 @@ pub(super) struct Target {
     pending_change: i64,
     /// By `Origin` in declaration order.
     ping_rtt: [Timing; 2],
+    heartbeat_rtt: ByRequest<Timing>,
     exchanges: Exchanges,
 }
 
@@ -53,6 +55,7 @@ impl Target {
             pending_change: 0,
             ping_rtt: [Origin::Local, Origin::Remote]
                 .map(|origin| all.ping_rtt.series(&[name, origin.as_str()])),
+            heartbeat_rtt: ByRequest::default(),
             exchanges: Exchanges::new(name, all.clone()),
             name: name.to_owned(),
             all,
@@ -73,6 +76,16 @@ impl Target {
             What::Exchange(exchange) => {
                 self.pending_change -= 1;
                 self.exchanges.record(exchange);
+            }
+            What::StreamItem { origin, protocol, method } => {
+                self.exchanges.stream_item(Request { origin: *origin, protocol, method });
+            }
+            What::StreamEnd { origin, protocol, method, duration_ns, answers: _ } => {
+                let request = Request { origin: *origin, protocol, method };
+                self.exchanges.stream_end(request, *duration_ns);
+            }
+            What::HeartbeatRtt { origin, protocol, rtt_ns } => {
+                self.heartbeat(*origin, protocol, *rtt_ns);
             }
             What::PingRtt { origin, rtt_ns } => self.ping_rtt[*origin as usize].observe(*rtt_ns),
             What::Gap { bytes, reason, .. } => {
@@ -109,6 +122,7 @@ impl Target {
         }
         self.pending.add(std::mem::take(&mut self.pending_change));
         self.ping_rtt.iter_mut().for_each(Timing::flush);
+        self.heartbeat_rtt.flush(Timing::flush);
         self.exchanges.flush();
     }
 
@@ -116,6 +130,12 @@ impl Target {
         let (way, kind) = (message.direction.index(), message.message_type as usize);
         self.messages[way][kind].inc();
         self.message_bytes[way][kind].inc_by(message.length.unwrap_or(message.wire_length));
+    }
+
+    fn heartbeat(&mut self, origin: Origin, protocol: &str, rtt_ns: u64) {
+        let (name, all) = (&*self.name, &self.all);
+        let new = || all.heartbeat_rtt.series(&[name, origin.as_str(), protocol]);
+        self.heartbeat_rtt.change(Request { origin, protocol, method: "" }, new).observe(rtt_ns);
     }
 
     fn connections(&self, (role, fidelity): (Role, Fidelity)) -> IntGauge {

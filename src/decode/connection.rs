@@ -1,0 +1,294 @@
+//! One TLS connection: what it is taken for now, and how that changes.
+//!
+//! ```text
+//!            101                          frames proven
+//!   Http ----------------> Frames <---------------------- Frames (unproven)
+//!    ^  \  not HTTP                                         ^     |
+//!    |   `--------------------------------------------------'     | searched in vain
+//!    |                                                            v
+//!    `---------------- a call begins with a request ----------- Other
+//! ```
+
+use super::backlog::Backlog;
+use super::event::{Direction, Segment, SegmentStart, TargetId};
+use super::flow::Hole;
+use super::handshake::Agreement;
+use super::http::{Opening, opening};
+use super::observation::{GapReason, What};
+use super::session::Session;
+use super::steering::Steering;
+use super::step::Step;
+use super::stream::{Arrival, Place};
+use super::upgrade::{Upgrade, Verdict};
+
+/// The state of one connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) target: TargetId,
+    /// When it was last used, on the tracker's own scale.
+    pub(super) used: u64,
+    places: [Place; 2],
+    phase: Phase,
+    /// The kernel side was told that it may leave bytes out.
+    ignored: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Http(Box<Upgrade>),
+    Frames(Box<Session>),
+    Other,
+}
+
+impl Connection {
+    /// A connection of which nothing before `places` will be seen.
+    pub(super) fn new(target: TargetId, places: [u64; 2]) -> Self {
+        Self {
+            target,
+            used: 0,
+            places: places.map(Place::at),
+            phase: Phase::Http(Box::default()),
+            ignored: false,
+        }
+    }
+
+    /// One direction goes on.
+    pub(super) fn data(&mut self, segment: &Segment<'_>, step: &mut Step<'_>) {
+        let direction = segment.direction;
+        let place = &mut self.places[direction.index()];
+        let before = place.next();
+        let Some(arrival) = place.arrive(segment) else { return };
+        let Arrival { hole, bytes, absent, why, start } = arrival;
+        let passed = self.next(direction) - before;
+        step.emit(What::Wire { direction, bytes: passed });
+        if hole > 0 {
+            self.unseen(direction, hole, Some(GapReason::RingFull), before + hole, step);
+        }
+        let end = before + hole + bytes.len() as u64;
+        if !bytes.is_empty() {
+            self.bytes(direction, bytes, start, end, step);
+        }
+        if absent > 0 {
+            self.unseen(direction, absent, why.loss(), end + absent, step);
+        }
+    }
+
+    /// The connection ended, after so many bytes.
+    pub(super) fn closed(&mut self, sent: u64, received: u64, step: &mut Step<'_>) {
+        for (direction, total) in Direction::BOTH.into_iter().zip([sent, received]) {
+            let missing = self.places[direction.index()].finish(total);
+            if missing > 0 {
+                step.emit(What::Wire { direction, bytes: missing });
+                let end = self.next(direction);
+                self.unseen(direction, missing, Some(GapReason::RingFull), end, step);
+            }
+        }
+        if let Phase::Frames(session) = &mut self.phase {
+            session.close(step);
+        }
+    }
+
+    /// The connection is let go because of a limit, as if it had ended without a word.
+    pub(super) fn evict(&mut self, step: &mut Step<'_>) {
+        if let Phase::Frames(session) = &mut self.phase {
+            if session.is_proven() {
+                step.matching_close();
+            }
+            session.leave(step);
+        }
+    }
+
+    /// Nobody watches the connection any more.
+    pub(super) fn leave(&mut self, step: &mut Step<'_>) {
+        if let Phase::Frames(session) = &mut self.phase {
+            session.leave(step);
+        }
+    }
+
+    /// Deadlines of the handshake.
+    pub(super) fn tick(&mut self, now_ns: u64, step: &mut Step<'_>) {
+        let Phase::Http(upgrade) = &mut self.phase else { return };
+        let verdict = upgrade.tick(now_ns, step);
+        let direction = Direction::Sent;
+        self.turn(verdict, direction, &[], SegmentStart::Middle, self.next(direction), step);
+    }
+
+    /// [`Connection::tick`] should be called.
+    pub(super) fn has_deadline(&self) -> bool {
+        matches!(&self.phase, Phase::Http(upgrade) if upgrade.has_deadline())
+    }
+
+    /// Frees what a connection that has gone quiet need not keep.
+    pub(super) fn expire(&mut self, now_ns: u64, identical_bytes: &mut usize) {
+        if let Phase::Frames(session) = &mut self.phase {
+            session.expire(now_ns, identical_bytes);
+        }
+    }
+
+    /// How far both directions were seen.
+    pub(super) fn places(&self) -> [u64; 2] {
+        self.places.map(Place::next)
+    }
+
+    fn next(&self, direction: Direction) -> u64 {
+        self.places[direction.index()].next()
+    }
+}
+
+impl Connection {
+    /// `bytes` end at stream offset `end`.
+    fn bytes(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        start: SegmentStart,
+        end: u64,
+        step: &mut Step<'_>,
+    ) {
+        if start == SegmentStart::Call {
+            self.call_starts(direction, bytes);
+        }
+        let mut rest = bytes;
+        match &mut self.phase {
+            Phase::Http(upgrade) => {
+                let verdict = upgrade.bytes(direction, &mut rest, step);
+                self.ignored |= upgrade.is_ignored();
+                let start = if rest.len() == bytes.len() { start } else { SegmentStart::Middle };
+                self.turn(verdict, direction, rest, start, end, step);
+            }
+            Phase::Frames(session) => {
+                session.bytes(direction, bytes, start, step);
+                if session.is_hopeless(step) {
+                    self.give_up(step);
+                }
+            }
+            Phase::Other => {}
+        }
+    }
+
+    /// What is not (proven to be) a WebSocket may begin an HTTP exchange with any call.
+    fn call_starts(&mut self, direction: Direction, bytes: &[u8]) {
+        let head = matches!(opening(bytes), Opening::Request | Opening::Response);
+        match &mut self.phase {
+            Phase::Http(upgrade) => upgrade.call_starts(direction, bytes),
+            Phase::Frames(session) if head && !session.is_proven() => {
+                self.phase = Phase::Http(Box::default());
+            }
+            Phase::Other if head => self.phase = Phase::Http(Box::default()),
+            Phase::Frames(_) | Phase::Other => {}
+        }
+    }
+
+    /// `n` bytes are not here, for `loss` or else on purpose; they end at stream offset `end`.
+    fn unseen(
+        &mut self,
+        direction: Direction,
+        n: u64,
+        loss: Option<GapReason>,
+        end: u64,
+        step: &mut Step<'_>,
+    ) {
+        let websocket = matches!(&self.phase, Phase::Frames(session) if session.is_proven());
+        let hole = match loss {
+            Some(reason) if websocket || !self.ignored => {
+                step.emit(What::Gap { direction, bytes: n, reason });
+                Hole::Lost
+            }
+            _ => {
+                step.emit(What::Skipped { direction, bytes: n });
+                Hole::Skipped
+            }
+        };
+        match &mut self.phase {
+            Phase::Http(upgrade) => {
+                let verdict = upgrade.absent(direction, n, step);
+                self.turn(verdict, direction, &[], SegmentStart::Middle, end, step);
+            }
+            Phase::Frames(session) => session.absent(direction, n, hole, step),
+            Phase::Other => {}
+        }
+    }
+
+    /// Acts on what became of the handshake. `rest` is not used up, and ends at `end`.
+    fn turn(
+        &mut self,
+        verdict: Verdict,
+        direction: Direction,
+        rest: &[u8],
+        start: SegmentStart,
+        end: u64,
+        step: &mut Step<'_>,
+    ) {
+        let Phase::Http(upgrade) = &mut self.phase else { return };
+        match verdict {
+            Verdict::Http => {}
+            Verdict::Other => self.give_up(step),
+            Verdict::WebSocket(agreement) => {
+                let held = upgrade.take_held();
+                self.open(&agreement, held, direction, rest, end, step);
+            }
+            Verdict::Unknown(buffer) => {
+                let (held_direction, held) = upgrade.take_held();
+                let mut starts = self.places();
+                starts[direction.index()] = end - (rest.len() + buffer.len()) as u64;
+                let held = held.unwrap_or_default();
+                rewind(&mut starts, held_direction, &held);
+                let mut session = Session::adrift(starts);
+                replay(&mut session, held_direction, &held, step);
+                session.bytes(direction, &buffer, SegmentStart::Middle, step);
+                session.bytes(direction, rest, start, step);
+                self.phase = Phase::Frames(Box::new(session));
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        agreement: &Agreement,
+        (held_direction, held): (Direction, Option<Backlog>),
+        direction: Direction,
+        rest: &[u8],
+        end: u64,
+        step: &mut Step<'_>,
+    ) {
+        let mut starts = self.places();
+        starts[direction.index()] = end - rest.len() as u64;
+        let torn = held.is_none();
+        let held = held.unwrap_or_default();
+        rewind(&mut starts, held_direction, &held);
+        let mut session = Session::agreed(agreement, starts, step);
+        if torn {
+            session.lose_border(held_direction, step);
+        }
+        replay(&mut session, held_direction, &held, step);
+        session.bytes(direction, rest, SegmentStart::Middle, step);
+        self.ignored = false;
+        self.phase = Phase::Frames(Box::new(session));
+    }
+
+    fn give_up(&mut self, step: &mut Step<'_>) {
+        if let Phase::Frames(session) = &mut self.phase {
+            session.leave(step);
+        }
+        self.phase = Phase::Other;
+        if !self.ignored {
+            self.ignored = true;
+            step.resources.hints.push(Steering::Ignore { conn: step.conn });
+        }
+    }
+}
+
+/// Moves a direction's start to before what was held of it.
+fn rewind(starts: &mut [u64; 2], direction: Direction, held: &Backlog) {
+    starts[direction.index()] -= held.bytes().len() as u64;
+}
+
+/// Decodes what was held, with its own times.
+fn replay(session: &mut Session, direction: Direction, held: &Backlog, step: &mut Step<'_>) {
+    let now = step.stamp;
+    for (bytes, stamp) in held.pieces() {
+        step.stamp = stamp;
+        session.bytes(direction, bytes, SegmentStart::Middle, step);
+    }
+    step.stamp = now;
+}

@@ -1,0 +1,209 @@
+//! Messages that come back: has an equal payload been seen in the other direction lately?
+
+use std::hash::Hasher;
+
+use rustc_hash::FxHasher;
+
+use super::event::Direction;
+
+/// Messages of a connection that are looked back over.
+const LOOK_BACK: u32 = 1024;
+
+/// Nanoseconds that are looked back over.
+const LOOK_BACK_NS: u64 = 60_000_000_000;
+
+/// Entries of a new table; it doubles until it holds [`LOOK_BACK`].
+const CAPACITY_MIN: usize = 16;
+
+/// The last messages of one connection, by hash and length of their payload.
+///
+/// A ring of entries, chained by bucket from newer to older: an entry that the ring has written
+/// over ends its chain, so nothing is ever removed.
+#[derive(Debug, Default)]
+pub(super) struct Identical {
+    entries: Vec<Entry>,
+    /// Number of the newest message of each bucket.
+    heads: Vec<u32>,
+    /// Number of the next message; the first has number 1.
+    next: u32,
+    newest_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    key: u64,
+    at_ns: u64,
+    /// Number of the message before it in its bucket; 0 for none.
+    older: u32,
+}
+
+const BYTES_PER_ENTRY: usize = size_of::<Entry>() + size_of::<u32>();
+
+impl Identical {
+    /// Notes a message, and says whether the other direction had an equal one within the last
+    /// 1,024 messages and 60 s. `budget` is what all tables together may still grow by, in bytes.
+    pub(super) fn see(
+        &mut self,
+        direction: Direction,
+        payload: &[u8],
+        at_ns: u64,
+        budget: &mut usize,
+    ) -> bool {
+        self.make_room(budget);
+        if self.entries.is_empty() {
+            return false;
+        }
+        let key = key(payload);
+        let found = self.find(key ^ tag(direction.opposite()), at_ns);
+        self.insert(key ^ tag(direction), at_ns);
+        found
+    }
+
+    /// Frees the table if all of it is too old to be found.
+    pub(super) fn expire(&mut self, now_ns: u64, budget: &mut usize) {
+        if now_ns.saturating_sub(self.newest_ns) > LOOK_BACK_NS {
+            self.clear(budget);
+        }
+    }
+
+    /// Gives everything back.
+    pub(super) fn clear(&mut self, budget: &mut usize) {
+        *budget += self.entries.len() * BYTES_PER_ENTRY;
+        *self = Self::default();
+    }
+
+    fn find(&self, key: u64, at_ns: u64) -> bool {
+        let mut number = self.heads[self.bucket(key)];
+        while number > 0 && self.next - number <= self.entries.len() as u32 {
+            let entry = self.entries[self.slot(number)];
+            if entry.key == key && at_ns.abs_diff(entry.at_ns) <= LOOK_BACK_NS {
+                return true;
+            }
+            number = entry.older;
+        }
+        false
+    }
+
+    fn insert(&mut self, key: u64, at_ns: u64) {
+        let (bucket, slot) = (self.bucket(key), self.slot(self.next));
+        self.entries[slot] = Entry { key, at_ns, older: self.heads[bucket] };
+        self.heads[bucket] = self.next;
+        self.next += 1;
+        self.newest_ns = self.newest_ns.max(at_ns);
+    }
+
+    /// Grows a full table, if it may; starts over when the numbers run out.
+    fn make_room(&mut self, budget: &mut usize) {
+        let len = self.entries.len();
+        if self.next == u32::MAX {
+            self.clear(budget);
+            return self.make_room(budget);
+        }
+        let full = len == 0 || self.next as usize > len;
+        if !full || len >= LOOK_BACK as usize {
+            return;
+        }
+        let wanted = (len * 2).max(CAPACITY_MIN);
+        let cost = (wanted - len) * BYTES_PER_ENTRY;
+        if cost > *budget {
+            return;
+        }
+        *budget -= cost;
+        self.rebuild(wanted);
+    }
+
+    /// Moves the entries, which are numbered 1 to `next - 1` and all present, to a larger table.
+    fn rebuild(&mut self, capacity: usize) {
+        let oldest = self.next.saturating_sub(self.entries.len() as u32).max(1);
+        let kept: Vec<Entry> =
+            (oldest..self.next).map(|number| self.entries[self.slot(number)]).collect();
+        self.entries = vec![Entry::default(); capacity];
+        self.heads = vec![0; capacity];
+        self.next = 1;
+        for entry in kept {
+            self.insert(entry.key, entry.at_ns);
+        }
+    }
+
+    fn bucket(&self, key: u64) -> usize {
+        (key >> 32) as usize & (self.heads.len() - 1)
+    }
+
+    fn slot(&self, number: u32) -> usize {
+        number as usize & (self.entries.len() - 1)
+    }
+}
+
+/// Tells the directions apart in one table.
+fn tag(direction: Direction) -> u64 {
+    match direction {
+        Direction::Sent => 0,
+        Direction::Received => 0x9e37_79b9_7f4a_7c15,
+    }
+}
+
+/// 64 bits of a payload and its length.
+fn key(payload: &[u8]) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write(payload);
+    hasher.write_usize(payload.len());
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Direction::{Received, Sent};
+
+    const S: u64 = 1_000_000_000;
+
+    fn number(n: u32) -> [u8; 4] {
+        n.to_be_bytes()
+    }
+
+    #[test]
+    fn an_echo_is_found_but_a_repetition_is_not() {
+        let (mut identical, mut budget) = (Identical::default(), 1 << 20);
+        assert!(!identical.see(Sent, b"hello", 1, &mut budget));
+        assert!(!identical.see(Sent, b"hello", 2, &mut budget));
+        assert!(identical.see(Received, b"hello", 3, &mut budget));
+        assert!(!identical.see(Received, b"hellO", 3, &mut budget));
+    }
+
+    #[test]
+    fn the_look_back_is_1024_messages_and_60_seconds() {
+        for (between, at_ns, found) in
+            [(1023, S, true), (1024, S, false), (0, 60 * S, true), (0, 60 * S + 1, false)]
+        {
+            let (mut identical, mut budget) = (Identical::default(), 1 << 20);
+            identical.see(Sent, b"x", 0, &mut budget);
+            for n in 0..between {
+                identical.see(Sent, &number(n), 0, &mut budget);
+            }
+            assert_eq!(identical.see(Received, b"x", at_ns, &mut budget), found, "{between}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_forgotten_while_the_table_grows() {
+        let (mut identical, mut budget) = (Identical::default(), 1 << 20);
+        for n in 0..600 {
+            identical.see(Sent, &number(n), 0, &mut budget);
+        }
+        assert!((200..600).all(|n| identical.see(Received, &number(n), 1, &mut budget)));
+    }
+
+    #[test]
+    fn an_exhausted_budget_shortens_the_look_back_and_is_given_back() {
+        let (mut identical, mut budget) = (Identical::default(), 16 * BYTES_PER_ENTRY);
+        for n in 0..100 {
+            identical.see(Sent, &number(n), 0, &mut budget);
+        }
+        assert_eq!((identical.entries.len(), budget), (16, 0));
+        assert!(identical.see(Received, &number(99), 1, &mut budget));
+        assert!(!identical.see(Received, &number(50), 1, &mut budget));
+        identical.expire(61 * S, &mut budget);
+        assert_eq!((identical.entries.capacity(), budget), (0, 16 * BYTES_PER_ENTRY));
+        assert!(!identical.see(Sent, b"y", 61 * S, &mut 0));
+    }
+}

@@ -1,0 +1,53 @@
+//! The bounds of the decoder, in one place.
+
+/// How much the decoder may keep. Every figure is a hard bound.
+///
+/// With the defaults the decoder stays below some 60 MiB whatever its input is; what it takes in
+/// practice depends on the traffic: an idle uncompressed connection takes less than 3 KB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a message that are kept; longer ones are counted exactly but truncated.
+    pub window_bytes: usize,
+    /// Bytes of unfinished messages that are kept, over all connections. Beyond it messages are
+    /// truncated earlier than at the window.
+    pub unfinished_bytes: usize,
+    /// Connections followed at a time; beyond it the one that was silent for longest is let go.
+    pub connections: usize,
+    /// Decompression contexts, of some 80 KiB each. Beyond it the one that was unused for longest
+    /// is let go, and its direction stays unreadable.
+    pub inflaters: usize,
+    /// Bytes that one compressed message may inflate to before it is given up.
+    pub inflated_bytes: u64,
+    /// Bytes of a request's or a response's head.
+    pub head_bytes: usize,
+    /// Bytes held back per connection and direction, until a handshake is complete or until it is
+    /// proven where frames begin.
+    pub held_bytes: usize,
+    /// Payload bytes that a frame header may announce and be believed.
+    pub frame_bytes: u64,
+    /// Bytes searched for frame borders before only the starts of calls are tried.
+    pub search_bytes: u64,
+    /// Bytes of the tables behind `identical`, over all connections. Beyond it they look back over
+    /// fewer messages.
+    pub identical_bytes: usize,
+    /// Nanoseconds that a 101 waits for its request, whose event may come late.
+    pub handshake_ns: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            window_bytes: 64 << 10,
+            unfinished_bytes: 8 << 20,
+            connections: 16_384,
+            inflaters: 256,
+            inflated_bytes: 64 << 20,
+            head_bytes: 64 << 10,
+            held_bytes: 16 << 10,
+            frame_bytes: 1 << 32,
+            search_bytes: 256 << 10,
+            identical_bytes: 16 << 20,
+            handshake_ns: 1_000_000_000,
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! Finding frame borders in the midst of a stream: after attaching late, after a hole, after a
+//! broken header.
+//!
+//! Any two bytes may look like a frame header. What proves a border is a chain: the frame's length
+//! leads to another valid header, and that one's to the next. Starts of calls count for more,
+//! because applications begin to write, and mostly to read, with a frame. A chain is accepted when
+//! its evidence reaches [`PROOF`]: two frames that both begin at the start of a call, a start of a
+//! call with two more frames behind it, or a chain of five anywhere.
+//!
+//! The stream is searched byte by byte and the chain that is proven first wins, so that the result
+//! does not depend on how the stream was cut.
+
+use super::backlog::{Backlog, Stamp};
+use super::frame::{self, HEADER_MAX, Header, Parsed};
+use super::mask;
+use super::observation::Opcode;
+use super::utf8::Utf8;
+
+/// Evidence that makes a chain of frames a certainty.
+const PROOF: u32 = 5;
+
+/// What a header at the start of a call counts for, besides the header itself.
+const CALL_EVIDENCE: u32 = 2;
+
+/// Chains that are followed at a time.
+const CANDIDATES_MAX: usize = 64;
+
+/// Payload bytes that are looked at to refute a candidate.
+const PREFIX: u64 = 64;
+
+/// Nobody sends larger frames than this, so a header that announces one is not believed.
+const LENGTH_MAX: u64 = 64 << 20;
+
+/// Bytes are searched in pieces of this size.
+const PIECE: usize = 4096;
+
+/// What is known about the frames that are searched for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rules {
+    /// Whether they are masked, if it is known.
+    pub(super) masked: Option<bool>,
+    /// They may be compressed.
+    pub(super) rsv1: bool,
+    /// Bytes to search before only the starts of calls are tried.
+    pub(super) search_bytes: u64,
+    /// Bytes to hold back for the replay of a chain.
+    pub(super) held_bytes: usize,
+}
+
+/// A proven frame border.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Offset of the border.
+    pub(super) start: u64,
+    /// What passed from there up to the proof.
+    pub(super) passed: Backlog,
+    pub(super) masked: bool,
+}
+
+/// A search in one direction of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    candidates: Vec<Candidate>,
+    /// The last bytes that were searched.
+    backlog: Backlog,
+    /// Offset behind them.
+    end: u64,
+    /// No candidate has anything to say before this offset is reached.
+    due: u64,
+    scanned: u64,
+}
+
+impl Search {
+    /// The stream goes on at `offset`, and a call begins there.
+    pub(super) fn call_starts(&mut self, offset: u64) {
+        let mut known = false;
+        for candidate in self.candidates.iter_mut().filter(|it| it.at == offset) {
+            candidate.evidence += CALL_EVIDENCE;
+            known |= candidate.start == offset;
+        }
+        if known {
+            return;
+        }
+        if self.candidates.len() == CANDIDATES_MAX {
+            self.candidates.pop();
+        }
+        self.add(Candidate { evidence: CALL_EVIDENCE, ..Candidate::new(offset) });
+    }
+
+    /// Bytes are missing from here to `offset`: no chain reaches over them.
+    pub(super) fn interrupt(&mut self) {
+        self.candidates.clear();
+        self.backlog = Backlog::default();
+        self.due = u64::MAX;
+    }
+
+    /// So many bytes were searched in vain that only the starts of calls are still tried.
+    pub(super) fn is_exhausted(&self, rules: &Rules) -> bool {
+        self.scanned >= rules.search_bytes
+    }
+
+    /// Searches `bytes`, which begin at `offset`, and takes off their front what it has looked at.
+    pub(super) fn search(
+        &mut self,
+        bytes: &mut &[u8],
+        offset: u64,
+        stamp: Stamp,
+        rules: &Rules,
+    ) -> Option<Found> {
+        if offset != self.end {
+            self.candidates.retain(|it| it.start == offset);
+            self.backlog = Backlog::default();
+            self.end = offset;
+        }
+        while !bytes.is_empty() {
+            if self.is_exhausted(rules) && self.candidates.is_empty() {
+                self.backlog = Backlog::default();
+                self.end += bytes.len() as u64;
+                *bytes = &[];
+                return None;
+            }
+            let (piece, rest) = bytes.split_at(bytes.len().min(PIECE));
+            let before = self.end;
+            self.backlog.push(piece, stamp);
+            let stop = before + piece.len() as u64;
+            if let Some((found, end)) = self.piece(before, stop, rules) {
+                let used = (end - before) as usize;
+                *bytes = &bytes[used..];
+                return Some(self.take(found, end, stop));
+            }
+            *bytes = rest;
+            self.end = stop;
+            self.trim(rules);
+        }
+        None
+    }
+
+    /// Looks at the bytes up to `stop` one by one.
+    fn piece(&mut self, from: u64, stop: u64, rules: &Rules) -> Option<(Proven, u64)> {
+        let base = stop - self.backlog.bytes().len() as u64;
+        let mut end = from;
+        while end < stop {
+            if self.is_exhausted(rules) {
+                end = self.due.clamp(end + 1, stop);
+            } else {
+                end += 1;
+                self.scanned += 1;
+                self.begin_at(end - 1, base, rules);
+            }
+            if end >= self.due
+                && let Some(proven) = self.advance(end, base, rules)
+            {
+                return Some((proven, end));
+            }
+        }
+        None
+    }
+
+    /// Begins a chain at `offset` if a frame may begin with the byte there.
+    fn begin_at(&mut self, offset: u64, base: u64, rules: &Rules) {
+        let Some(&first) = self.backlog.bytes().get((offset - base) as usize) else { return };
+        if self.candidates.len() < CANDIDATES_MAX
+            && may_begin(first, rules)
+            && self.candidates.iter().all(|it| it.start != offset)
+        {
+            self.add(Candidate::new(offset));
+        }
+    }
+
+    fn add(&mut self, candidate: Candidate) {
+        self.due = if self.candidates.is_empty() { candidate.need } else { self.due };
+        self.due = self.due.min(candidate.need);
+        self.candidates.push(candidate);
+    }
+
+    /// Lets all candidates look at what is there up to `end`.
+    fn advance(&mut self, end: u64, base: u64, rules: &Rules) -> Option<Proven> {
+        let bytes = &self.backlog.bytes()[..(end - base) as usize];
+        let mut proven = None;
+        self.candidates.retain_mut(|candidate| {
+            if candidate.need > end {
+                return true;
+            }
+            let verdict = candidate.look(bytes, base, end, rules);
+            if verdict == Verdict::Proven && proven.is_none() {
+                let near = end - candidate.start <= rules.held_bytes as u64;
+                let start = if near { candidate.start } else { candidate.at };
+                proven = Some(Proven { start, at: candidate.at, masked: candidate.masked });
+            }
+            verdict != Verdict::Refuted
+        });
+        self.due = self.candidates.iter().map(|it| it.need).min().unwrap_or(u64::MAX);
+        proven
+    }
+
+    /// Ends the search with what passed between the border and the proof.
+    fn take(&mut self, proven: Proven, end: u64, stop: u64) -> Found {
+        let mut passed = std::mem::take(&mut self.backlog);
+        let base = stop - passed.bytes().len() as u64;
+        let start = if proven.start >= base { proven.start } else { proven.at };
+        passed.drop_front(start.saturating_sub(base) as usize);
+        passed.truncate((end - start) as usize);
+        Found { start, passed, masked: proven.masked == Some(true) }
+    }
+
+    /// Lets bytes go that no candidate can be replayed from.
+    fn trim(&mut self, rules: &Rules) {
+        let base = self.end - self.backlog.bytes().len() as u64;
+        let oldest = self.candidates.iter().map(|it| it.start).min().unwrap_or(self.end);
+        let held = rules.held_bytes.max(HEADER_MAX + PREFIX as usize) as u64;
+        let keep_from = oldest.max(self.end.saturating_sub(held));
+        self.backlog.drop_front(keep_from.saturating_sub(base) as usize);
+    }
+}
+
+/// A candidate that needs no more proof.
+struct Proven {
+    start: u64,
+    at: u64,
+    masked: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Refuted,
+    Possible,
+    Proven,
+}
+
+/// Where in a fragmented message a chain stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fragments {
+    Unknown,
+    Between,
+    Inside,
+}
+
+/// A chain of frames that has not been refuted yet.
+#[derive(Debug)]
+struct Candidate {
+    /// Offset of its first header.
+    start: u64,
+    /// Offset of the header it stands at.
+    at: u64,
+    /// That header and its length, once it is complete.
+    header: Option<(Header, usize)>,
+    /// Offset that must be reached before there is more to say.
+    need: u64,
+    evidence: u32,
+    masked: Option<bool>,
+    fragments: Fragments,
+}
+
+impl Candidate {
+    fn new(start: u64) -> Self {
+        Self {
+            start,
+            at: start,
+            header: None,
+            need: start.saturating_add(2),
+            evidence: 0,
+            masked: None,
+            fragments: Fragments::Unknown,
+        }
+    }
+
+    /// Looks at `bytes`, the stream from `base` to `end`.
+    fn look(&mut self, bytes: &[u8], base: u64, end: u64, rules: &Rules) -> Verdict {
+        while self.need <= end {
+            let from = self.at.saturating_sub(base) as usize;
+            let Some(frame) = bytes.get(from..).filter(|_| self.at >= base) else {
+                return Verdict::Refuted;
+            };
+            let Some((header, used)) = self.header else {
+                match frame::parse(frame) {
+                    Ok(Parsed::NeedMore(n)) => self.need = end + n as u64,
+                    Ok(Parsed::Done { value, used }) if self.allows(&value, rules) => {
+                        self.need = self.at + used as u64 + value.length.min(PREFIX);
+                        self.header = Some((value, used));
+                    }
+                    Ok(Parsed::Done { .. }) | Err(_) => return Verdict::Refuted,
+                }
+                continue;
+            };
+            let prefix = &frame[used.min(frame.len())..];
+            let prefix = &prefix[..prefix.len().min(header.length.min(PREFIX) as usize)];
+            if refutes(&header, prefix) {
+                return Verdict::Refuted;
+            }
+            self.evidence += u32::from(header.length > 0);
+            if self.evidence >= PROOF {
+                return Verdict::Proven;
+            }
+            self.at += used as u64 + header.length;
+            self.need = self.at + 2;
+            self.header = None;
+        }
+        Verdict::Possible
+    }
+
+    /// Checks a header against the rules and against those before it.
+    fn allows(&mut self, header: &Header, rules: &Rules) -> bool {
+        let masked = header.mask.is_some();
+        if self.masked.or(rules.masked).is_some_and(|expected| expected != masked) {
+            return false;
+        }
+        self.masked = Some(masked);
+        let data = matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        let sound = !header.rsv23
+            && header.minimal
+            && header.length <= LENGTH_MAX
+            && (!header.rsv1 || (rules.rsv1 && data))
+            && (header.fin || (!header.opcode.is_control() && header.length > 0))
+            && (header.opcode != Opcode::Close || header.length != 1);
+        sound && self.in_order(header)
+    }
+
+    fn in_order(&mut self, header: &Header) -> bool {
+        if header.opcode.is_control() {
+            return true;
+        }
+        let continues = header.opcode == Opcode::Continuation;
+        let expected = match self.fragments {
+            Fragments::Unknown => true,
+            Fragments::Between => !continues,
+            Fragments::Inside => continues,
+        };
+        self.fragments = if header.fin { Fragments::Between } else { Fragments::Inside };
+        expected
+    }
+}
+
+/// Whether a frame may begin with this byte.
+fn may_begin(first: u8, rules: &Rules) -> bool {
+    let Some(opcode) = Opcode::from_bits(first & 0x0f) else { return false };
+    let (fin, rsv) = (first & 0x80 != 0, first & 0x70);
+    match rsv {
+        0 => fin || !opcode.is_control(),
+        0x40 => rules.rsv1 && matches!(opcode, Opcode::Text | Opcode::Binary),
+        _ => false,
+    }
+}
+
+/// Whether the first bytes of a payload contradict its header.
+fn refutes(header: &Header, prefix: &[u8]) -> bool {
+    let mut plain = [0; PREFIX as usize];
+    let plain = &mut plain[..prefix.len()];
+    plain.copy_from_slice(prefix);
+    if let Some(key) = header.mask {
+        mask::apply(plain, key, 0);
+    }
+    match header.opcode {
+        // Block type 3 is reserved (RFC 1951, section 3.2.3).
+        Opcode::Text | Opcode::Binary if header.rsv1 => {
+            plain.first().is_some_and(|byte| byte & 0b110 == 0b110)
+        }
+        Opcode::Text => {
+            let mut utf8 = Utf8::default();
+            utf8.push(plain);
+            utf8.is_broken()
+        }
+        Opcode::Close => match *plain {
+            [high, low, ..] => !super::close::is_valid(u16::from_be_bytes([high, low])),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> Rules {
+        Rules { masked: None, rsv1: true, search_bytes: 1 << 20, held_bytes: 1 << 14 }
+    }
+
+    fn text(payload: &str) -> Vec<u8> {
+        [&[0x81, payload.len() as u8], payload.as_bytes()].concat()
+    }
+
+    fn found(stream: &[u8], chunk: usize) -> Option<(u64, usize)> {
+        let mut search = Search::default();
+        for (i, piece) in stream.chunks(chunk).enumerate() {
+            let (mut rest, offset) = (piece, (i * chunk) as u64);
+            if let Some(found) = search.search(&mut rest, offset, Stamp::default(), &rules()) {
+                return Some((found.start, found.passed.bytes().len()));
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn a_chain_of_five_frames_is_proven_at_the_same_place_in_any_cutting() {
+        let mut stream = b"lo world, this is the end of a message".to_vec();
+        let border = stream.len() as u64;
+        for n in 0..6 {
+            stream.extend(text(&format!("message number {n}")));
+        }
+        let whole = found(&stream, stream.len()).unwrap();
+        assert_eq!(whole.0, border);
+        for chunk in 1..40 {
+            assert_eq!(found(&stream, chunk), Some(whole), "chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn two_calls_that_both_begin_with_a_frame_are_proof() {
+        let mut search = Search::default();
+        let (first, second) = (text("{\"id\":1}"), text("{\"id\":2}"));
+        search.call_starts(0);
+        assert!(search.search(&mut &first[..], 0, Stamp::default(), &rules()).is_none());
+        search.call_starts(first.len() as u64);
+        let found = search.search(&mut &second[..], first.len() as u64, Stamp::default(), &rules());
+        assert_eq!(found.map(|found| found.start), Some(0));
+    }
+
+    #[test]
+    fn zeroes_and_plain_text_prove_nothing() {
+        assert_eq!(found(&[0; 10_000], 10_000), None);
+        let text = b"GET / HTTP/1.1\r\nHost: example.com\r\nAccept: ABBA, BABA\r\n\r\n".repeat(50);
+        assert_eq!(found(&text, 1000), None);
+    }
+
+    #[test]
+    fn a_search_in_vain_ends_and_keeps_nothing() {
+        let limited = Rules { search_bytes: 100, ..rules() };
+        let mut search = Search::default();
+        let noise = [0xff; 5000];
+        search.search(&mut &noise[..], 0, Stamp::default(), &limited);
+        assert!(search.is_exhausted(&limited));
+        assert!(search.backlog.bytes().is_empty());
+    }
+}

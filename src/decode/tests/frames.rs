@@ -1,0 +1,204 @@
+use super::*;
+
+#[test]
+fn the_examples_of_rfc_6455_section_5_7_decode() {
+    let mut tape = Tape::client();
+    tape.pass(Received, &[0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
+    tape.pass(Sent, &[0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
+    tape.says(&[
+        "< text plain 5",
+        "< text message of 1 frames, 5 wire, 5 bytes: Hello",
+        "> text 5",
+        "> text message of 1 frames, 5 wire, 5 bytes, identical: Hello",
+    ]);
+    tape.pass(Received, &[0x01, 0x03, 0x48, 0x65, 0x6c, 0x80, 0x02, 0x6c, 0x6f]);
+    tape.says(&[
+        "< text+ plain 3",
+        "< continuation plain 2",
+        "< text message of 2 frames, 5 wire, 5 bytes, identical: Hello",
+    ]);
+    tape.pass(Received, &[0x89, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
+    tape.pass(Sent, &[0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
+    tape.says(&["< ping plain 5", "> pong 5", "ping remote 10"]);
+    for (header, length) in
+        [(&[0x82, 0x7e, 0x01, 0x00][..], 256), (&[0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0][..], 65_536)]
+    {
+        tape.pass(Received, &[header, &vec![0; length]].concat());
+        let said = tape.said();
+        assert_eq!(said[0], format!("< binary plain {length}"));
+        assert!(said[1].contains(&format!("{length} wire, {length} bytes: ")), "{}", said[1]);
+    }
+}
+
+#[test]
+fn a_ping_between_fragments_does_not_disturb_the_message() {
+    let stream = [
+        masked(TEXT, b"one, "),
+        masked(FIN | PING, b"p"),
+        masked(CONTINUATION, b"two, "),
+        masked(FIN | CONTINUATION, b""),
+    ]
+    .concat();
+    for size in 1..stream.len() {
+        let mut tape = Tape::client();
+        tape.pass_in(Sent, &stream, size);
+        tape.says(&[
+            "> text+ 5",
+            "> ping 1",
+            "> continuation+ 5",
+            "> continuation 0",
+            "> text message of 3 frames, 10 wire, 10 bytes: one, two, ",
+        ]);
+    }
+}
+
+#[test]
+fn a_message_longer_than_the_window_is_counted_exactly() {
+    let limits = Limits { window_bytes: 8, ..Limits::default() };
+    for size in [3, 50, 1 << 20] {
+        let mut tape = Tape::with(limits).upgrade(Sent, "", "");
+        tape.pass_in(Sent, &masked(FIN | TEXT, &[b'a'; 200_000]), size);
+        tape.says(&[
+            "> text 200000",
+            "> text message of 1 frames, 200000 wire, 200000 bytes, truncated: aaaaaaaa",
+        ]);
+    }
+}
+
+#[test]
+fn text_is_checked_beyond_the_window_and_across_fragments() {
+    let limits = Limits { window_bytes: 2, ..Limits::default() };
+    let mut tape = Tape::with(limits).upgrade(Sent, "", "");
+    let text = "aé€😀".as_bytes();
+    for cut in 0..=text.len() {
+        tape.pass(Received, &plain(TEXT, &text[..cut]));
+        tape.pass(Received, &plain(FIN | CONTINUATION, &text[cut..]));
+    }
+    assert!(tape.said().iter().all(|line| !line.contains("error")));
+    tape.pass(Received, &plain(FIN | TEXT, b"abcd\xff"));
+    tape.pass(Received, &plain(FIN | TEXT, &text[..text.len() - 1]));
+    let errors = tape.said().iter().filter(|line| *line == "< error utf8_text").count();
+    assert_eq!(errors, 2);
+}
+
+#[test]
+fn each_broken_rule_is_counted_and_decoding_goes_on() {
+    let good = plain(FIN | TEXT, b"good");
+    for (broken, error) in [
+        (frame(FIN | TEXT, KEY, b"x"), "mask_unexpected"),
+        (vec![0x81, 0x7e, 0x00, 0x01, b'x'], "length_not_minimal"),
+        (plain(PING, b""), "control_fragmented"),
+        (plain(FIN | CONTINUATION, b"x"), "continuation_without_start"),
+        ([plain(TEXT, b"x"), plain(FIN | TEXT, b"y")].concat(), "start_inside_fragment"),
+        (plain(FIN | RSV1 | TEXT, b"x"), "rsv_unexpected"),
+        (plain(FIN | CLOSE, b"x"), "close_len_1"),
+        (plain(FIN | CLOSE, &1005_u16.to_be_bytes()), "close_code_invalid"),
+        (plain(FIN | CLOSE, b"\x03\xe8\xff"), "utf8_close"),
+        (plain(FIN | TEXT, b"\xff"), "utf8_text"),
+    ] {
+        for size in [1, 1000] {
+            let mut tape = Tape::client();
+            tape.pass_in(Received, &broken, size);
+            tape.pass(Received, &good);
+            let said = tape.said();
+            let errors: Vec<_> = said.iter().filter(|line| line.contains("error")).collect();
+            assert_eq!(errors[0], &format!("< error {error}"));
+            assert_eq!(said.last().unwrap(), "< text message of 1 frames, 4 wire, 4 bytes: good");
+        }
+    }
+    let mut tape = Tape::client();
+    tape.pass(Sent, &plain(FIN | TEXT, b"x"));
+    assert_eq!(tape.said()[0], "> error mask_missing");
+}
+
+#[test]
+fn a_header_without_a_border_costs_the_sync_until_frames_are_found_again() {
+    for (broken, error) in [
+        (vec![0x83, 0x00], "opcode_reserved"),
+        (vec![0xa1, 0x00], "rsv_unexpected"),
+        (vec![0x89, 0x7e, 0x00, 0x80], "control_too_long"),
+        (vec![0x82, 0x7f, 0xff, 0, 0, 0, 0, 0, 0, 0], "length_msb"),
+        (vec![0x82, 0x7f, 0x7f, 0, 0, 0, 0, 0, 0, 0], "message_too_big"),
+    ] {
+        for size in [1, 1000] {
+            let mut tape = Tape::client();
+            tape.pass_in(Received, &broken, size);
+            for n in 0..8 {
+                let text = format!("message {n}");
+                tape.pass_in(Received, &plain(FIN | TEXT, text.as_bytes()), size);
+            }
+            let said = tape.said();
+            let expected = [
+                format!("< error {error}"),
+                "< error resync".to_owned(),
+                "state client/full -> client/unsynced".to_owned(),
+                "state client/unsynced -> client/full".to_owned(),
+            ];
+            assert_eq!(said[..4], expected);
+            assert_eq!(
+                said.last().unwrap(),
+                "< text message of 1 frames, 9 wire, 9 bytes: message 7"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_close_handshake_ends_the_connection_once_with_its_first_code() {
+    let mut tape = Tape::client();
+    tape.pass(Sent, &masked(FIN | CLOSE, b"\x03\xe8bye"));
+    tape.says(&["> close 5"]);
+    tape.pass(Received, &plain(FIN | CLOSE, b"\x03\xe9"));
+    tape.says(&["< close plain 2", "close 1000", "state client/full -> -"]);
+    tape.pass(Sent, &masked(FIN | TEXT, b"late"));
+    assert_eq!(tape.said()[0], "> error data_after_close");
+    tape.close();
+    tape.says(&[]);
+}
+
+#[test]
+fn an_end_without_a_code_is_1005_and_without_a_close_frame_1006() {
+    let mut tape = Tape::client();
+    tape.pass(Received, &plain(FIN | CLOSE, b""));
+    tape.close();
+    tape.says(&["< close plain 0", "close 1005", "state client/full -> -"]);
+
+    let mut tape = Tape::client();
+    tape.close();
+    tape.says(&["close 1006", "state client/full -> -"]);
+}
+
+#[test]
+fn an_end_inside_a_frame_is_counted() {
+    for cut in [1, 3] {
+        let mut tape = Tape::client();
+        tape.pass(Received, &plain(FIN | TEXT, b"hello")[..cut]);
+        tape.close();
+        tape.says(&["< error eof_mid_frame", "close 1006", "state client/full -> -"]);
+    }
+}
+
+#[test]
+fn a_detached_connection_leaves_the_gauge_without_a_close() {
+    let mut tape = Tape::server();
+    tape.finish();
+    tape.says(&["state server/full -> -"]);
+    assert_eq!(tape.tracker.connections(), 0);
+}
+
+#[test]
+fn ping_round_trips_are_told_apart_by_who_asked() {
+    let mut tape = Tape::server();
+    tape.pass(Sent, &plain(FIN | PING, b"a"));
+    tape.pass(Received, &masked(FIN | PONG, b"a"));
+    tape.pass(Received, &masked(FIN | PONG, b"a"));
+    tape.says(&["> ping plain 1", "< pong 1", "ping local 10", "< pong 1"]);
+}
+
+#[test]
+fn an_empty_payload_is_never_identical() {
+    let mut tape = Tape::client();
+    tape.pass(Sent, &masked(FIN | TEXT, b""));
+    tape.pass(Received, &plain(FIN | TEXT, b""));
+    assert!(tape.said().iter().all(|line| !line.contains("identical")));
+}

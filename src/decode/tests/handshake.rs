@@ -1,0 +1,234 @@
+use super::*;
+
+const OPEN: &str = "open client example.com /feed - []";
+const ENTER: &str = "state - -> client/full";
+
+#[test]
+fn a_101_with_the_right_accept_opens_a_connection_for_either_role() {
+    let mut tape = Tape::new();
+    tape.pass(Sent, &get(""));
+    tape.says(&[]);
+    tape.pass(Received, &switching(""));
+    tape.says(&[OPEN, ENTER]);
+
+    let mut tape = Tape::new();
+    tape.pass(Received, &get(""));
+    tape.pass(Sent, &switching(""));
+    tape.says(&["open server example.com /feed - []", "state - -> server/full"]);
+}
+
+#[test]
+fn a_101_read_byte_by_byte_opens_and_the_first_frame_may_share_its_call() {
+    let stream = [switching(""), plain(FIN | TEXT, b"hi")].concat();
+    let expected =
+        [OPEN, ENTER, "< text plain 2", "< text message of 1 frames, 2 wire, 2 bytes: hi"];
+    for size in [1, 2, 7, 64, 4096] {
+        let mut tape = Tape::new();
+        tape.pass_in(Sent, &get(""), size);
+        tape.pass_in(Received, &stream, size);
+        tape.says(&expected);
+    }
+}
+
+#[test]
+fn requests_with_bodies_and_interim_answers_may_come_before_the_upgrade() {
+    let requests = [
+        b"POST /login HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET /".to_vec(),
+        b"PUT /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nGET \r\n0\r\n\r\n".to_vec(),
+        b"HEAD /y HTTP/1.1\r\n\r\n".to_vec(),
+        get(""),
+    ];
+    let answers = [
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nHTTP/1.1 "
+            .to_vec(),
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\nA;x\r\n0123456789\r\n0\r\n\r\n"
+            .to_vec(),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n".to_vec(),
+        [b"HTTP/1.1 103 Early Hints\r\n\r\n".to_vec(), switching("")].concat(),
+    ];
+    for size in [1, 3, 1000] {
+        let mut tape = Tape::new();
+        for (request, answer) in requests.iter().zip(&answers) {
+            tape.pass_in(Sent, request, size);
+            tape.pass_in(Received, answer, size);
+        }
+        tape.says(&[OPEN, ENTER]);
+    }
+    let mut pipelined = Tape::new();
+    pipelined.pass(Sent, &requests.concat());
+    pipelined.pass(Received, &answers.concat());
+    pipelined.says(&[OPEN, ENTER]);
+}
+
+#[test]
+fn a_refused_upgrade_may_be_tried_again_on_the_same_connection() {
+    let mut tape = Tape::new();
+    tape.pass(Sent, &get(""));
+    tape.pass(Received, b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno");
+    tape.says(&["refused 401"]);
+    tape.pass(Sent, &get("Authorization: Basic eDp5\r\n"));
+    tape.pass(Received, &switching(""));
+    tape.says(&[OPEN, ENTER]);
+}
+
+#[test]
+fn frames_written_before_the_101_was_reported_are_held() {
+    let mut tape = Tape::new();
+    tape.pass(Sent, &get(""));
+    tape.pass(Sent, &masked(FIN | TEXT, b"early"));
+    tape.says(&[]);
+    tape.pass(Received, &switching(""));
+    let message = "> text message of 1 frames, 5 wire, 5 bytes: early";
+    tape.says(&[OPEN, ENTER, "> text 5", message]);
+}
+
+#[test]
+fn a_second_try_reported_before_the_refusal_is_held_too() {
+    let mut tape = Tape::new();
+    tape.pass(Sent, &get(""));
+    tape.pass(Sent, &get(""));
+    tape.pass(Received, b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+    tape.pass(Received, &switching(""));
+    tape.says(&["refused 401", OPEN, ENTER]);
+}
+
+#[test]
+fn a_101_reported_before_its_request_waits_for_it() {
+    let mut tape = Tape::new();
+    tape.pass(Received, &[switching(""), plain(FIN | BINARY, b"x")].concat());
+    tape.says(&[]);
+    tape.pass(Sent, &get(""));
+    let message = "< binary message of 1 frames, 1 wire, 1 bytes: x";
+    tape.says(&[OPEN, ENTER, "< binary plain 1", message]);
+}
+
+#[test]
+fn a_101_whose_request_passed_before_the_tap_opens_after_a_while_or_with_a_frame() {
+    let unseen = ["open client - - - []", ENTER];
+    let mut tape = Tape::new();
+    tape.pass(Received, &switching(""));
+    tape.tick();
+    tape.says(&[]);
+    tape.now_ns += 2_000_000_000;
+    tape.tick();
+    tape.says(&unseen);
+
+    let mut tape = Tape::new();
+    tape.pass(Received, &switching(""));
+    tape.pass(Sent, &masked(FIN | PING, b""));
+    tape.says(&[unseen[0], unseen[1], "> ping 0"]);
+}
+
+#[test]
+fn a_wrong_accept_is_counted_and_no_websocket() {
+    let mut tape = Tape::new();
+    tape.pass(Sent, &get(""));
+    let wrong = String::from_utf8(switching("")).unwrap().replace("s3pP", "S3pP");
+    tape.pass(Received, wrong.as_bytes());
+    tape.pass(Received, &plain(FIN | TEXT, b"hi"));
+    tape.close();
+    tape.says(&["< error accept_mismatch"]);
+}
+
+#[test]
+fn what_was_not_offered_is_counted() {
+    let mut tape = Tape::new();
+    tape.pass(Sent, &get("Sec-WebSocket-Protocol: mqtt\r\n"));
+    tape.pass(
+        Received,
+        &switching("Sec-WebSocket-Protocol: ocpp1.6\r\nSec-WebSocket-Extensions: x-own\r\n"),
+    );
+    tape.says(&[
+        "< error subprotocol_not_offered",
+        "< error extension_not_offered",
+        "open client example.com /feed ocpp1.6 [x-own]",
+        "state - -> client/no_content",
+    ]);
+}
+
+#[test]
+fn an_unknown_subprotocol_is_called_other() {
+    let mut tape = Tape::new();
+    tape.pass(Sent, &get("Sec-WebSocket-Protocol: secret-token-1\r\n"));
+    tape.pass(Received, &switching("Sec-WebSocket-Protocol: secret-token-1\r\n"));
+    tape.says(&["open client example.com /feed other []", ENTER]);
+}
+
+#[test]
+fn plain_https_is_silent_ignored_and_may_still_upgrade_later() {
+    let mut tape = Tape::new();
+    tape.pass(Sent, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    tape.pass(Received, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
+    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN }]);
+    // The kernel side leaves out the body and all of the next exchange.
+    tape.segment(Received, &[], 1000 + 300, Absent::Skipped);
+    tape.segment(Sent, &[], 200, Absent::Skipped);
+    tape.pass(Sent, &get(""));
+    tape.pass(Received, &switching(""));
+    tape.says(&["< skipped 1300", "> skipped 200", OPEN, ENTER]);
+}
+
+#[test]
+fn bytes_that_never_come_while_a_connection_is_ignored_are_no_gap() {
+    let mut tape = Tape::new();
+    tape.pass(Sent, b"GET / HTTP/1.1\r\n\r\n");
+    tape.pass(Received, b"HTTP/1.1 204 No Content\r\n\r\n");
+    tape.lose(Sent, &[0; 50]);
+    tape.lose(Received, &[0; 60]);
+    tape.pass(Sent, &get(""));
+    tape.close();
+    tape.says(&["> skipped 50", "< skipped 60"]);
+    assert_eq!(tape.wire, tape.offsets);
+}
+
+#[test]
+fn http2_and_other_upgrades_are_ignored() {
+    for first in ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "CONNECT a:443 HTTP/1.1\r\n\r\n"] {
+        let mut tape = Tape::new();
+        tape.pass(Sent, first.as_bytes());
+        tape.pass(Received, b"HTTP/1.1 200 OK\r\n\r\n");
+        tape.says(&[]);
+        assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN }], "{first}");
+    }
+    let mut tape = Tape::new();
+    tape.pass(Sent, b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n");
+    tape.pass(Received, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n");
+    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN }]);
+}
+
+#[test]
+fn the_kernel_side_is_told_where_frames_begin() {
+    let mut tape = Tape::new();
+    tape.pass(Sent, &get(""));
+    let [sent, _] = tape.offsets;
+    tape.pass(Received, &[switching(""), plain(FIN | TEXT, b"hi")].concat());
+    let received = switching("").len() as u64;
+    assert_eq!(
+        tape.hints(),
+        [
+            Steering::FrameAt { conn: CONN, direction: Sent, offset: sent },
+            Steering::FrameAt { conn: CONN, direction: Received, offset: received },
+        ]
+    );
+}
+
+#[test]
+fn nats_agrees_to_leave_masks_out() {
+    let mut tape = Tape::upgraded(Sent, "", "Nats-No-Masking: true\r\n");
+    tape.pass(Sent, &plain(FIN | BINARY, b"PING"));
+    tape.says(&["> binary plain 4", "> binary message of 1 frames, 4 wire, 4 bytes: PING"]);
+}
+
+#[test]
+fn a_lost_101_leaves_it_to_the_frames() {
+    let mut tape = Tape::new();
+    tape.pass(Sent, &get(""));
+    tape.lose(Received, &switching(""));
+    for n in 0..3 {
+        tape.pass(Received, &plain(FIN | TEXT, format!("{{\"n\":{n}}}").as_bytes()));
+    }
+    let said = tape.said();
+    assert_eq!(said[0], format!("< gap {} ring_full", switching("").len()));
+    assert_eq!(said[1], "open client - - - [] mid-stream");
+    assert_eq!(said.iter().filter(|line| line.contains("message")).count(), 3, "{said:#?}");
+}

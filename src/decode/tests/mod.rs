@@ -1,0 +1,263 @@
+//! The decoder from end to end: events in, a readable transcript of observations out.
+//!
+//! - `handshake`: from HTTP to WebSocket, and all that may go wrong on the way
+//! - `frames`: RFC 6455 behind the handshake
+//! - `deflate`: RFC 7692
+//! - `holes`: gaps, skipped payload, broken headers
+//! - `midstream`: connections met after their handshake
+//! - `limits`: every bound bites, and is seen to
+//! - `properties`: what holds for any stream, any cutting and any loss
+//! - `oracles`: what other implementations encode and decode
+
+mod deflate;
+mod frames;
+mod handshake;
+mod holes;
+mod limits;
+mod midstream;
+mod oracles;
+mod properties;
+
+use super::event::{Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
+use super::matching::Matching;
+use super::observation::{Observation, What};
+use super::tracker::{Limits, Steering, Tracker};
+use Direction::{Received, Sent};
+
+const CONN: ConnId = ConnId { tgid: 4242, generation: 17, handle: 0x7f00_dead_beef };
+
+const GET: &str = "GET /feed?token=secret HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
+    Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+
+/// An upgrade request with more header lines, each ended by CRLF.
+fn get(more: &str) -> Vec<u8> {
+    format!("{GET}{more}\r\n").into_bytes()
+}
+
+/// Its 101.
+fn switching(more: &str) -> Vec<u8> {
+    format!("{SWITCHING}{more}\r\n").into_bytes()
+}
+
+const FIN: u8 = 0x80;
+const RSV1: u8 = 0x40;
+const CONTINUATION: u8 = 0;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+/// A frame with the given first byte.
+fn frame(first: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
+    let masked = if mask.is_some() { 0x80 } else { 0 };
+    let mut frame = vec![first];
+    match payload.len() {
+        len @ 0..=125 => frame.push(masked | len as u8),
+        len @ 126..=65_535 => {
+            frame.push(masked | 126);
+            frame.extend((len as u16).to_be_bytes());
+        }
+        len => {
+            frame.push(masked | 127);
+            frame.extend((len as u64).to_be_bytes());
+        }
+    }
+    frame.extend(mask.iter().flatten());
+    let key = mask.unwrap_or_default();
+    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+const KEY: Option<[u8; 4]> = Some([0x37, 0xfa, 0x21, 0x3d]);
+
+/// A frame as a client sends it.
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    frame(first, KEY, payload)
+}
+
+/// A frame as a server sends it.
+fn plain(first: u8, payload: &[u8]) -> Vec<u8> {
+    frame(first, None, payload)
+}
+
+/// A tracker with one connection, and what it said.
+struct Tape {
+    tracker: Tracker,
+    offsets: [u64; 2],
+    now_ns: u64,
+    start: SegmentStart,
+    lines: Vec<String>,
+    wire: [u64; 2],
+}
+
+impl Tape {
+    fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
+        Self {
+            tracker: Tracker::new(limits, Matching::default()),
+            offsets: [0; 2],
+            now_ns: 1000,
+            start: SegmentStart::Call,
+            lines: Vec::new(),
+            wire: [0; 2],
+        }
+    }
+
+    /// A connection on which a client has upgraded; the transcript begins behind it.
+    fn client() -> Self {
+        Self::upgraded(Sent, "", "")
+    }
+
+    fn server() -> Self {
+        Self::upgraded(Received, "", "")
+    }
+
+    /// With permessage-deflate as the server's header line says.
+    fn deflate(parameters: &str) -> Self {
+        let line = format!("Sec-WebSocket-Extensions: permessage-deflate{parameters}\r\n");
+        Self::upgraded(Sent, "Sec-WebSocket-Extensions: permessage-deflate\r\n", &line)
+    }
+
+    fn upgraded(asking: Direction, offer: &str, answer: &str) -> Self {
+        Self::new().upgrade(asking, offer, answer)
+    }
+
+    fn upgrade(mut self, asking: Direction, offer: &str, answer: &str) -> Self {
+        self.pass(asking, &get(offer));
+        self.pass(asking.opposite(), &switching(answer));
+        self.lines.clear();
+        self
+    }
+
+    /// A call passes bytes; time goes on by 10 ns.
+    fn pass(&mut self, direction: Direction, bytes: &[u8]) {
+        self.segment(direction, bytes, bytes.len() as u64, Absent::Skipped);
+    }
+
+    /// Calls of so many bytes each.
+    fn pass_in(&mut self, direction: Direction, bytes: &[u8], size: usize) {
+        bytes.chunks(size).for_each(|chunk| self.pass(direction, chunk));
+    }
+
+    fn segment(&mut self, direction: Direction, bytes: &[u8], len: u64, absent: Absent) {
+        let offset = self.offsets[direction.index()];
+        self.offsets[direction.index()] += len;
+        self.now_ns += 10;
+        let start = self.start;
+        self.feed(EventKind::Data(Segment { direction, offset, len, bytes, absent, start }));
+    }
+
+    /// Bytes of which the tap never hears.
+    fn lose(&mut self, direction: Direction, bytes: &[u8]) {
+        self.offsets[direction.index()] += bytes.len() as u64;
+    }
+
+    fn close(&mut self) {
+        let [sent, received] = self.offsets;
+        self.feed(EventKind::Closed { sent, received });
+    }
+
+    fn feed(&mut self, kind: EventKind<'_>) {
+        let event = Event { conn: CONN, target: TargetId(3), tid: 7, at_ns: self.now_ns, kind };
+        let (lines, wire) = (&mut self.lines, &mut self.wire);
+        self.tracker.event(&event, &mut |observation| note(lines, wire, observation));
+    }
+
+    fn tick(&mut self) {
+        let (lines, wire) = (&mut self.lines, &mut self.wire);
+        self.tracker.tick(self.now_ns, &mut |observation| note(lines, wire, observation));
+    }
+
+    fn finish(&mut self) {
+        let (lines, wire) = (&mut self.lines, &mut self.wire);
+        self.tracker.finish(self.now_ns, &mut |observation| note(lines, wire, observation));
+    }
+
+    /// What was said since the last call.
+    fn said(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.lines)
+    }
+
+    #[track_caller]
+    fn says(&mut self, expected: &[&str]) {
+        assert_eq!(self.said(), expected);
+    }
+
+    fn hints(&mut self) -> Vec<Steering> {
+        self.tracker.steering().collect()
+    }
+}
+
+fn note(lines: &mut Vec<String>, wire: &mut [u64; 2], observation: &Observation<'_>) {
+    if let What::Wire { direction, bytes } = observation.what {
+        wire[direction.index()] += bytes;
+    } else {
+        lines.push(line(observation));
+    }
+}
+
+/// One observation as one line.
+fn line(observation: &Observation<'_>) -> String {
+    let way = |direction: Direction| if direction == Sent { '>' } else { '<' };
+    match &observation.what {
+        What::Wire { direction, bytes } => format!("{} wire {bytes}", way(*direction)),
+        What::Skipped { direction, bytes } => format!("{} skipped {bytes}", way(*direction)),
+        What::Gap { direction, bytes, reason } => {
+            format!("{} gap {bytes} {}", way(*direction), reason.as_str())
+        }
+        What::Open(open) => format!(
+            "open {} {} {} {} [{}]{}",
+            observation.role.as_str(),
+            open.host.unwrap_or("-"),
+            open.path.unwrap_or("-"),
+            open.subprotocol.unwrap_or("-"),
+            open.extensions.unwrap_or_default(),
+            if open.mid_stream { " mid-stream" } else { "" },
+        ),
+        What::Refused { status } => format!("refused {status}"),
+        What::State { from, to } => {
+            let show =
+                |state: &Option<(super::observation::Role, super::observation::Fidelity)>| {
+                    state.map_or("-".to_owned(), |(role, fidelity)| {
+                        format!("{}/{}", role.as_str(), fidelity.as_str())
+                    })
+                };
+            format!("state {} -> {}", show(from), show(to))
+        }
+        What::Frame(frame) => format!(
+            "{} {}{}{}{} {}",
+            way(frame.direction),
+            frame.opcode.as_str(),
+            if frame.fin { "" } else { "+" },
+            if frame.rsv1 { "*" } else { "" },
+            if frame.masked { "" } else { " plain" },
+            frame.length
+        ),
+        What::Message(message) => format!(
+            "{} {} message of {} frames, {} wire, {} bytes{}{}{}: {}",
+            way(message.direction),
+            message.message_type.as_str(),
+            message.frames,
+            message.wire_length,
+            message.length.map_or("?".to_owned(), |length| length.to_string()),
+            if message.compressed { ", compressed" } else { "" },
+            if message.truncated { ", truncated" } else { "" },
+            if message.identical { ", identical" } else { "" },
+            message.payload.escape_ascii(),
+        ),
+        What::PingRtt { origin, rtt_ns } => format!("ping {} {rtt_ns}", origin.as_str()),
+        What::ProtocolError { direction, reason } => {
+            format!("{} error {}", way(*direction), reason.as_str())
+        }
+        What::Close { code } => format!("close {code}"),
+        What::Evicted(table) => format!("evicted {}", table.as_str()),
+        other => format!("{other:?}"),
+    }
+}
