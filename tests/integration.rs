@@ -43,3 +43,7 @@ mod promtool;
 /// A real Prometheus server scrapes the exporter and answers queries.
 #[path = "suite/prometheus.rs"]
 mod prometheus;
+
+/// The files in `dist/`: rules, dashboard, service.
+#[path = "suite/dist.rs"]
+mod dist;

@@ -6,7 +6,7 @@
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricType;
-use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, Result};
+use prometheus::{CounterVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, Result};
 
 use super::families::Family;
 use super::timings::TimingVec;
@@ -26,6 +26,12 @@ pub(super) struct Catalogue {
     pub(super) requests: IntCounterVec,
     pub(super) requests_pending: IntGaugeVec,
     pub(super) orphans: IntCounterVec,
+    /// By target, origin, protocol, method, as are the two below.
+    pub(super) stream_items: IntCounterVec,
+    pub(super) streams_ended: IntCounterVec,
+    pub(super) stream_seconds: CounterVec,
+    /// By target, origin, protocol.
+    pub(super) heartbeat_rtt: TimingVec,
 
     /// These tables of two are sent and received, in `Direction::index` order.
     pub(super) messages: [IntCounterVec; 2],
@@ -73,6 +79,14 @@ impl Catalogue {
                 "Requests that wait for a response.", &["target"])?,
             orphans: counters(to, "wstap_orphan_responses_total",
                 "Responses that matched no request.", &["target", "protocol", "reason"])?,
+            stream_items: counters(to, "wstap_stream_items_total",
+                "Further answers to a request that had its first.", exchange)?,
+            streams_ended: counters(to, "wstap_streams_ended_total",
+                "Requests with several answers whose last one passed, or that were withdrawn.", exchange)?,
+            stream_seconds: register(to, CounterVec::new(Opts::new("wstap_stream_seconds_total",
+                "Time from the first to the last answer, summed over the streams that ended."), exchange)?)?,
+            heartbeat_rtt: timings(to, "wstap_heartbeat_rtt_seconds",
+                "Time from an application's own heartbeat to its answer.", &["target", "origin", "protocol"])?,
 
             messages: [
                 counters(to, "wstap_messages_sent_total",

@@ -12,6 +12,7 @@
 //! payload, message ids or addresses.
 
 mod catalogue;
+pub mod duration;
 pub mod exposition;
 mod facts;
 mod families;
@@ -21,6 +22,7 @@ pub mod metrics;
 mod native;
 pub mod server;
 pub mod status;
+pub mod table;
 mod timings;
 pub mod view;
 

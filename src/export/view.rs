@@ -1,4 +1,4 @@
-//! The metrics, summed up for people: what the web page, `wstap top` and tables show.
+//! The metrics, summed up for people: what the web page and tables show.
 //!
 //! It reads the same series that `/metrics` serves, so the two never disagree.
 

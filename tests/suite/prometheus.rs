@@ -1,5 +1,6 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::RangeInclusive;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -54,7 +55,7 @@ fn prometheus_scrapes_native_histograms_that_place_quantiles_within_a_bucket() {
 }
 
 /// A Prometheus server of our own with an empty database.
-struct Prometheus {
+pub(crate) struct Prometheus {
     address: SocketAddr,
     _process: Running,
     _folder: TempDir,
@@ -62,7 +63,7 @@ struct Prometheus {
 
 impl Prometheus {
     /// `None` where it is not installed.
-    fn start(target: &Serving, arguments: &[&str]) -> Option<Self> {
+    pub(crate) fn start(target: &Serving, arguments: &[&str]) -> Option<Self> {
         let prometheus = installed::find("prometheus")?;
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("prometheus.yml");
@@ -88,17 +89,27 @@ impl Prometheus {
 
     /// Waits until `query` has one value inside `range`.
     #[track_caller]
+    pub(crate) fn expect(&self, query: &str, range: RangeInclusive<f64>) {
+        let met = |values: &[f64]| matches!(values, [value] if range.contains(value));
+        self.wait(query, met, &format!("one value in {range:?}"));
+    }
+
+    /// Waits until `query` has a value at all.
+    #[track_caller]
+    pub(crate) fn expect_series(&self, query: &str) {
+        self.wait(query, |values| !values.is_empty(), "a value");
+    }
+
+    #[track_caller]
     #[expect(clippy::disallowed_methods, reason = "a deadline for another program")]
-    fn expect(&self, query: &str, range: std::ops::RangeInclusive<f64>) {
+    fn wait(&self, query: &str, met: impl Fn(&[f64]) -> bool, wanted: &str) {
         let start = Instant::now();
         loop {
             let seen = self.query(query);
-            if let Some([value]) = seen.as_deref()
-                && range.contains(value)
-            {
+            if seen.as_deref().is_some_and(&met) {
                 return;
             }
-            assert!(start.elapsed() < DEADLINE, "{query} gives {seen:?}, not {range:?}");
+            assert!(start.elapsed() < DEADLINE, "{query} gives {seen:?}, not {wanted}");
             thread::sleep(Duration::from_millis(100));
         }
     }

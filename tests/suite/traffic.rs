@@ -65,6 +65,11 @@ impl Fixture {
         self.record(What::Open(Open::default()));
         self.record(What::Refused { status: 403 });
         self.record(What::PingRtt { origin: Origin::Local, rtt_ns: 700_000 });
+        let (origin, protocol, method) = (Origin::Local, "graphql-ws", "subscription");
+        self.record(What::StreamItem { origin, protocol, method });
+        let (answers, duration_ns) = (2, 1_500_000_000);
+        self.record(What::StreamEnd { origin, protocol, method, answers, duration_ns });
+        self.record(What::HeartbeatRtt { origin, protocol, rtt_ns: 900_000 });
         self.record(What::Orphan { protocol: "jsonrpc", reason: OrphanReason::PreAttach });
         self.record(What::Close { code: 1000 });
         for direction in Direction::BOTH {

@@ -7,15 +7,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use super::{FrameView, Process, utf8_prefix};
+use super::{Event, FrameView, Line, utf8_prefix};
 use crate::decode::event::Direction;
-use crate::decode::observation::{
-    Exchange, Frame, Message, MessageKind, MessageType, Observation, Open, What,
-};
+use crate::decode::observation::{Exchange, Frame, Message, MessageKind, MessageType, Open};
 
 /// What every line begins with.
 #[derive(Serialize)]
-struct Line<'a, E> {
+struct Object<'a> {
     /// Version of this layout.
     v: u8,
     /// `CLOCK_MONOTONIC`.
@@ -29,7 +27,7 @@ struct Line<'a, E> {
     /// `null` for what has no direction.
     direction: Option<&'static str>,
     #[serde(flatten)]
-    event: E,
+    event: EventPart<'a>,
 }
 
 #[derive(Serialize)]
@@ -89,14 +87,10 @@ struct PayloadPart<'a> {
     payload_complete: bool,
 }
 
-pub(super) fn write(
-    view: &FrameView,
-    out: &mut impl Write,
-    observation: &Observation<'_>,
-    process: Process<'_>,
-) -> io::Result<()> {
-    let Some((direction, event)) = event_part(view, &observation.what) else { return Ok(()) };
-    let line = Line {
+pub(super) fn write(view: &FrameView, out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
+    let Line { observation, process, event } = line;
+    let (direction, event) = event_part(view, event);
+    let object = Object {
         v: 1,
         ts_ns: observation.at_ns,
         wall: format!("{:.9}", view.wall(observation.at_ns)),
@@ -108,25 +102,21 @@ pub(super) fn write(
         direction: direction.map(Direction::as_str),
         event,
     };
-    serde_json::to_writer(&mut *out, &line)?;
+    serde_json::to_writer(&mut *out, &object)?;
     out.write_all(b"\n")
 }
 
-fn event_part<'a>(
-    view: &FrameView,
-    what: &'a What<'a>,
-) -> Option<(Option<Direction>, EventPart<'a>)> {
-    Some(match what {
-        What::Open(open) => (None, open_part(open)),
-        What::Frame(frame) => (Some(frame.direction), frame_part(frame)),
-        What::Message(message) => (Some(message.direction), message_part(view, message)),
-        What::Exchange(exchange) => (None, exchange_part(exchange)),
-        What::Close { code } => (None, EventPart::Close { code: *code }),
-        What::Gap { direction, bytes, reason } => {
-            (Some(*direction), EventPart::Gap { bytes: *bytes, reason: reason.as_str() })
+fn event_part<'a>(view: &FrameView, event: &Event<'a>) -> (Option<Direction>, EventPart<'a>) {
+    match *event {
+        Event::Open(open) => (None, open_part(open)),
+        Event::Frame(frame) => (Some(frame.direction), frame_part(frame)),
+        Event::Message(message) => (Some(message.direction), message_part(view, message)),
+        Event::Exchange(exchange) => (None, exchange_part(exchange)),
+        Event::Close { code } => (None, EventPart::Close { code }),
+        Event::Gap { direction, bytes, reason } => {
+            (Some(direction), EventPart::Gap { bytes, reason: reason.as_str() })
         }
-        _ => return None,
-    })
+    }
 }
 
 fn open_part<'a>(open: &Open<'a>) -> EventPart<'a> {

@@ -9,7 +9,8 @@ mod text;
 
 use std::io::{self, Write};
 
-use crate::decode::observation::{Observation, What};
+use crate::decode::event::Direction;
+use crate::decode::observation::{Exchange, Frame, GapReason, Message, Observation, Open, What};
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +29,23 @@ pub struct Process<'a> {
     pub pid: u32,
     /// `/proc/PID/comm`.
     pub comm: &'a str,
+}
+
+/// What a line is made of.
+struct Line<'a> {
+    observation: &'a Observation<'a>,
+    process: Process<'a>,
+    event: Event<'a>,
+}
+
+/// The kinds of observations that have a line.
+enum Event<'a> {
+    Open(&'a Open<'a>),
+    Frame(&'a Frame),
+    Message(&'a Message<'a>),
+    Exchange(&'a Exchange<'a>),
+    Close { code: u16 },
+    Gap { direction: Direction, bytes: u64, reason: GapReason },
 }
 
 /// Writes observations as lines.
@@ -54,23 +72,24 @@ impl FrameView {
         observation: &Observation<'_>,
         process: Process<'_>,
     ) -> io::Result<()> {
-        if !self.shows(&observation.what) {
-            return Ok(());
-        }
+        let Some(event) = self.event(&observation.what) else { return Ok(()) };
+        let line = Line { observation, process, event };
         match self.format {
-            Format::Text => text::write(self, out, observation, process),
-            Format::Json => json::write(self, out, observation, process),
+            Format::Text => text::write(self, out, &line),
+            Format::Json => json::write(self, out, &line),
         }
     }
 
-    fn shows(&self, what: &What<'_>) -> bool {
+    fn event<'a>(&self, what: &'a What<'a>) -> Option<Event<'a>> {
         match what {
-            What::Frame(_) => self.frames,
-            What::Open(_)
-            | What::Message(_)
-            | What::Exchange(_)
-            | What::Close { .. }
-            | What::Gap { .. } => true,
+            What::Open(open) => Some(Event::Open(open)),
+            What::Frame(frame) => self.frames.then_some(Event::Frame(frame)),
+            What::Message(message) => Some(Event::Message(message)),
+            What::Exchange(exchange) => Some(Event::Exchange(exchange)),
+            What::Close { code } => Some(Event::Close { code: *code }),
+            What::Gap { direction, bytes, reason } => {
+                Some(Event::Gap { direction: *direction, bytes: *bytes, reason: *reason })
+            }
             What::Wire { .. }
             | What::Skipped { .. }
             | What::Refused { .. }
@@ -83,7 +102,7 @@ impl FrameView {
             | What::PingRtt { .. }
             | What::ProtocolError { .. }
             | What::Evicted(_)
-            | What::LabelOverflow(_) => false,
+            | What::LabelOverflow(_) => None,
         }
     }
 

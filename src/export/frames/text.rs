@@ -8,39 +8,29 @@ use std::io::{self, Write};
 
 use jiff::tz::TimeZone;
 
-use super::{FrameView, Process, utf8_prefix};
+use super::{Event, FrameView, Line, utf8_prefix};
 use crate::decode::event::Direction;
-use crate::decode::observation::{
-    Exchange, Frame, Message, MessageKind, MessageType, Observation, Open, What,
-};
+use crate::decode::observation::{Exchange, Frame, Message, MessageKind, MessageType, Open, Role};
+use crate::export::duration::Nanoseconds;
 
-pub(super) fn write(
-    view: &FrameView,
-    out: &mut impl Write,
-    observation: &Observation<'_>,
-    process: Process<'_>,
-) -> io::Result<()> {
+pub(super) fn write(view: &FrameView, out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
+    let Line { observation, process, event } = line;
     let wall = view.wall(observation.at_ns).to_zoned(TimeZone::UTC).time();
     write!(out, "{wall:.6}Z {}[{}] {} ", Safe(process.comm), process.pid, observation.conn)?;
-    match &observation.what {
-        What::Open(open) => write_open(out, observation, open),
-        What::Frame(frame) => write_frame(out, frame),
-        What::Message(message) => write_message(view, out, message),
-        What::Exchange(exchange) => write_exchange(out, exchange),
-        What::Close { code } => writeln!(out, "- close {code}"),
-        What::Gap { direction, bytes, reason } => {
+    match event {
+        Event::Open(open) => write_open(out, observation.role, open),
+        Event::Frame(frame) => write_frame(out, frame),
+        Event::Message(message) => write_message(view, out, message),
+        Event::Exchange(exchange) => write_exchange(out, exchange),
+        Event::Close { code } => writeln!(out, "- close {code}"),
+        Event::Gap { direction, bytes, reason } => {
             writeln!(out, "! lost {bytes} B {} {}", direction.as_str(), reason.as_str())
         }
-        _ => writeln!(out),
     }
 }
 
-fn write_open(
-    out: &mut impl Write,
-    observation: &Observation<'_>,
-    open: &Open<'_>,
-) -> io::Result<()> {
-    write!(out, "+ open {}", observation.role.as_str())?;
+fn write_open(out: &mut impl Write, role: Role, open: &Open<'_>) -> io::Result<()> {
+    write!(out, "+ open {}", role.as_str())?;
     if let Some(host) = open.host {
         write!(out, " {}{}", Safe(host), Safe(open.path.unwrap_or_default()))?;
     }
@@ -104,7 +94,7 @@ fn write_exchange(out: &mut impl Write, exchange: &Exchange<'_>) -> io::Result<(
     }
     write!(out, " id={} {}", Safe(exchange.id), exchange.outcome.as_str())?;
     match exchange.turnaround_ns {
-        Some(ns) => writeln!(out, " {}", Span(ns)),
+        Some(ns) => writeln!(out, " {}", Nanoseconds(ns)),
         None => writeln!(out),
     }
 }
@@ -142,19 +132,5 @@ impl Display for Hex<'_> {
             pair.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         }
         Ok(())
-    }
-}
-
-/// A duration with three digits behind the point and the unit that suits it.
-struct Span(u64);
-
-impl Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ns = self.0 as f64;
-        match self.0 {
-            0..1_000_000 => write!(f, "{:.3} us", ns / 1e3),
-            1_000_000..1_000_000_000 => write!(f, "{:.3} ms", ns / 1e6),
-            _ => write!(f, "{:.3} s", ns / 1e9),
-        }
     }
 }

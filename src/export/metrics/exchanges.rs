@@ -1,122 +1,121 @@
-//! The series of a target's requests, found by (origin, protocol, method) without allocating.
+//! The series of a target's requests and of the streams that answer some of them.
 
-use std::collections::HashMap;
+use prometheus::local::LocalCounter as LocalFloatCounter;
 
 use super::LocalCounter;
-use crate::decode::observation::{Exchange, Origin, Outcome};
+use super::by_request::{ByRequest, Request};
+use crate::decode::observation::{Exchange, Outcome};
 use crate::export::catalogue::Catalogue;
 use crate::export::timings::Timing;
 
-/// Bounded by the decoder, which folds methods into `__other__` and knows a closed set of
-/// protocols.
-#[derive(Debug, Default)]
+/// Requests and streams of one target.
+#[derive(Debug)]
 pub(super) struct Exchanges {
-    all: Vec<Series>,
-    /// By origin.
-    index: [ByProtocol; 2],
-    /// The last one used, by origin: most traffic repeats itself.
-    recent: [Option<usize>; 2],
-    /// Indices of those that changed since the last flush.
-    dirty: Vec<usize>,
+    target: String,
+    all: Catalogue,
+    requests: ByRequest<RequestSeries>,
+    /// Kept apart from requests: a stream may go on whose request passed unseen.
+    streams: ByRequest<StreamSeries>,
 }
 
-type ByProtocol = HashMap<Box<str>, ByMethod>;
-/// To an index into `Exchanges::all`.
-type ByMethod = HashMap<Box<str>, usize>;
-
 impl Exchanges {
+    pub(super) fn new(target: &str, all: Catalogue) -> Self {
+        let target = target.to_owned();
+        Self { target, all, requests: ByRequest::default(), streams: ByRequest::default() }
+    }
+
     /// Makes the series of a request exist at 0, all outcomes together, so that none is missing
     /// from a rate.
-    pub(super) fn announce(
-        &mut self,
-        catalogue: &Catalogue,
-        target: &str,
-        origin: Origin,
-        protocol: &str,
-        method: &str,
-    ) {
-        self.find(catalogue, target, origin, protocol, method);
+    pub(super) fn announce(&mut self, request: Request<'_>) {
+        self.request(request);
     }
 
     /// Counts a request that ended.
-    pub(super) fn record(&mut self, catalogue: &Catalogue, target: &str, ended: &Exchange<'_>) {
-        let at = self.find(catalogue, target, ended.origin, ended.protocol, ended.method);
-        let series = &mut self.all[at];
-        series.outcomes[ended.outcome as usize].inc();
+    pub(super) fn record(&mut self, ended: &Exchange<'_>) {
+        let Exchange { origin, protocol, method, outcome, turnaround_ns, id: _ } = *ended;
+        let series = self.request(Request { origin, protocol, method });
+        series.outcomes[outcome as usize].inc();
         // Present with `matched` and `error`: an error is an answer.
-        if let Some(ns) = ended.turnaround_ns {
+        if let Some(ns) = turnaround_ns {
             series.turnaround.observe(ns);
         }
-        if !std::mem::replace(&mut series.is_dirty, true) {
-            self.dirty.push(at);
-        }
+    }
+
+    /// Counts an answer behind the first.
+    pub(super) fn stream_item(&mut self, request: Request<'_>) {
+        self.stream(request).items.inc();
+    }
+
+    /// Counts a stream that ended.
+    pub(super) fn stream_end(&mut self, request: Request<'_>, duration_ns: u64) {
+        let series = self.stream(request);
+        series.ended.inc();
+        series.seconds.inc_by(duration_ns as f64 / 1e9);
     }
 
     pub(super) fn flush(&mut self) {
-        for at in self.dirty.drain(..) {
-            self.all[at].flush();
-        }
+        self.requests.flush(RequestSeries::flush);
+        self.streams.flush(StreamSeries::flush);
     }
 
-    fn find(
-        &mut self,
-        catalogue: &Catalogue,
-        target: &str,
-        origin: Origin,
-        protocol: &str,
-        method: &str,
-    ) -> usize {
-        let who = origin as usize;
-        if let Some(at) = self.recent[who]
-            && *self.all[at].method == *method
-            && *self.all[at].protocol == *protocol
-        {
-            return at;
-        }
-        let known = self.index[who].get(protocol).and_then(|methods| methods.get(method));
-        let at = known.copied().unwrap_or_else(|| {
-            self.all.push(Series::new(catalogue, target, origin, protocol, method));
-            let at = self.all.len() - 1;
-            self.index[who].entry(protocol.into()).or_default().insert(method.into(), at);
-            at
-        });
-        self.recent[who] = Some(at);
-        at
+    fn request(&mut self, request: Request<'_>) -> &mut RequestSeries {
+        let Self { target, all, .. } = self;
+        self.requests.change(request, || RequestSeries::new(all, target, request))
+    }
+
+    fn stream(&mut self, request: Request<'_>) -> &mut StreamSeries {
+        let Self { target, all, .. } = self;
+        self.streams.change(request, || StreamSeries::new(all, target, request))
     }
 }
 
-/// The series of one (target, origin, protocol, method).
 #[derive(Debug)]
-struct Series {
-    protocol: Box<str>,
-    method: Box<str>,
+struct RequestSeries {
     /// By `Outcome` in declaration order.
     outcomes: Vec<LocalCounter>,
     turnaround: Timing,
-    /// It is in its target's `dirty` list.
-    is_dirty: bool,
 }
 
-impl Series {
-    fn new(all: &Catalogue, target: &str, origin: Origin, protocol: &str, method: &str) -> Self {
-        let labels = [target, origin.as_str(), protocol, method];
+impl RequestSeries {
+    fn new(all: &Catalogue, target: &str, request: Request<'_>) -> Self {
+        let Request { origin, protocol, method } = request;
+        let origin = origin.as_str();
         let outcome = |outcome: &Outcome| {
-            let [target, origin, protocol, method] = labels;
             let labels = [target, origin, protocol, method, outcome.as_str()];
             all.requests.with_label_values(&labels).local()
         };
         Self {
-            protocol: protocol.into(),
-            method: method.into(),
             outcomes: Outcome::ALL.iter().map(outcome).collect(),
-            turnaround: all.turnaround.series(&labels),
-            is_dirty: false,
+            turnaround: all.turnaround.series(&[target, origin, protocol, method]),
         }
     }
 
     fn flush(&mut self) {
         self.outcomes.iter().for_each(LocalCounter::flush);
         self.turnaround.flush();
-        self.is_dirty = false;
+    }
+}
+
+#[derive(Debug)]
+struct StreamSeries {
+    items: LocalCounter,
+    ended: LocalCounter,
+    seconds: LocalFloatCounter,
+}
+
+impl StreamSeries {
+    fn new(all: &Catalogue, target: &str, request: Request<'_>) -> Self {
+        let labels = [target, request.origin.as_str(), request.protocol, request.method];
+        Self {
+            items: all.stream_items.with_label_values(&labels).local(),
+            ended: all.streams_ended.with_label_values(&labels).local(),
+            seconds: all.stream_seconds.with_label_values(&labels).local(),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.items.flush();
+        self.ended.flush();
+        self.seconds.flush();
     }
 }

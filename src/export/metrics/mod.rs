@@ -5,6 +5,7 @@
 //! shared registry; the owner calls it at the end of each batch, and whenever it falls idle.
 //! Scrapes therefore never hold up the decoder.
 
+mod by_request;
 mod exchanges;
 mod labels;
 mod target;
@@ -20,7 +21,7 @@ use super::facts;
 use super::status::{LossCounters, Status};
 use super::view::View;
 use crate::decode::event::TargetId;
-use crate::decode::observation::{Observation, Table, What};
+use crate::decode::observation::{Exchange, Observation, Table, What};
 
 type LocalCounter = GenericLocalCounter<AtomicU64>;
 
@@ -40,8 +41,9 @@ pub struct Metrics {
     turnaround_sum: LocalCounter,
     packets: [LocalCounter; 2],
     identical_packets: LocalCounter,
-    /// In `TargetId` order, and the unknown one at the end.
+    /// In `TargetId` order; behind the announced ones at most one more, for all others.
     targets: Vec<Target>,
+    announced: usize,
     unflushed: u32,
 }
 
@@ -70,7 +72,8 @@ impl Metrics {
             turnaround_sum: all.turnaround_sum.local(),
             packets: [all.packet_send_count.local(), all.packet_recv_count.local()],
             identical_packets: all.identical_packets_count.local(),
-            targets: names.map(|name| Target::new(name, &all)).collect(),
+            targets: names.map(|name| Target::new(name, all.clone())).collect(),
+            announced: targets.len(),
             all,
             unflushed: 0,
         })
@@ -90,33 +93,18 @@ impl Metrics {
 
     /// Counts one observation.
     pub fn record(&mut self, observation: &Observation<'_>) {
-        let at = self.target_index(observation.target);
-        let target = &mut self.targets[at];
         match &observation.what {
-            What::Wire { direction, bytes } => target.wire[direction.index()].inc_by(*bytes),
-            What::Frame(frame) => {
-                target.frames[frame.direction.index()][frame.opcode as usize].inc();
-            }
             What::Message(message) => {
                 self.packets[message.direction.index()].inc();
-                if message.identical {
-                    self.identical_packets.inc();
-                }
-                target.message(message);
+                self.identical_packets.inc_by(u64::from(message.identical));
             }
-            What::Started { origin, protocol, method } => {
-                target.started(&self.all, *origin, protocol, method);
+            What::Exchange(Exchange { turnaround_ns: Some(ns), .. }) => {
+                self.turnaround_count.inc();
+                self.turnaround_sum.inc_by(*ns);
             }
-            What::Exchange(exchange) => {
-                target.exchange(&self.all, exchange);
-                if let Some(ns) = exchange.turnaround_ns {
-                    self.turnaround_count.inc();
-                    self.turnaround_sum.inc_by(ns);
-                }
-            }
-            What::Skipped { bytes, .. } => target.skipped.inc_by(*bytes),
-            rare => target.rare(&self.all, observation.role, rare),
+            _ => {}
         }
+        self.target(observation.target).record(observation.role, &observation.what);
         self.unflushed += 1;
         if self.unflushed >= FLUSH_EVERY {
             self.flush();
@@ -136,20 +124,13 @@ impl Metrics {
         self.targets.iter_mut().for_each(Target::flush);
     }
 
-    /// A `TargetId` that was not announced shares one more entry, made when it is needed.
-    fn target_index(&mut self, id: TargetId) -> usize {
-        let at = usize::from(id.0);
-        if at < self.targets.len() {
-            return at;
+    /// Targets that were not announced share one more entry, made when it is needed.
+    fn target(&mut self, id: TargetId) -> &mut Target {
+        let at = usize::from(id.0).min(self.announced);
+        if at == self.targets.len() {
+            self.targets.push(Target::new(UNKNOWN_TARGET, self.all.clone()));
         }
-        let last = self.targets.len().checked_sub(1);
-        match last {
-            Some(last) if self.targets[last].name == UNKNOWN_TARGET => last,
-            _ => {
-                self.targets.push(Target::new(UNKNOWN_TARGET, &self.all));
-                self.targets.len() - 1
-            }
-        }
+        &mut self.targets[at]
     }
 }
 

@@ -251,6 +251,33 @@ fn rare_kinds_reach_their_metrics() {
 }
 
 #[test]
+fn streams_are_counted_beside_requests_and_never_as_turnarounds() {
+    let mut metrics = metrics(&["feed"]);
+    let (origin, protocol, method) = (Origin::Local, "graphql-ws", "subscription");
+    for _ in 0..3 {
+        record(&mut metrics, What::StreamItem { origin, protocol, method });
+    }
+    let (answers, duration_ns) = (4, 1_500_000_000);
+    record(&mut metrics, What::StreamEnd { origin, protocol, method, answers, duration_ns });
+    record(&mut metrics, What::HeartbeatRtt { origin, protocol, rtt_ns: 3_000_000 });
+    let labels = r#"method="subscription",origin="local",protocol="graphql-ws",target="feed""#;
+    assert_samples(
+        &mut metrics,
+        &[
+            (&format!("wstap_stream_items_total{{{labels}}}"), 3.0),
+            (&format!("wstap_streams_ended_total{{{labels}}}"), 1.0),
+            (&format!("wstap_stream_seconds_total{{{labels}}}"), 1.5),
+            (
+                r#"wstap_heartbeat_rtt_seconds_sum{origin="local",protocol="graphql-ws",target="feed"}"#,
+                0.003,
+            ),
+            ("turnaround_count", 0.0),
+        ],
+    );
+    assert!(!samples(&mut metrics).keys().any(|name| name.starts_with("wstap_requests_total")));
+}
+
+#[test]
 fn targets_are_kept_apart_and_those_of_one_name_together() {
     let mut metrics = metrics(&["a", "b", "a"]);
     for (target, bytes) in [(0, 1), (1, 10), (2, 100)] {
@@ -273,6 +300,7 @@ fn a_target_that_nobody_announced_is_not_lost() {
     for target in [9, u16::MAX, 9] {
         record_for(&mut metrics, target, What::Wire { direction: Direction::Sent, bytes: 1 });
     }
+    assert_eq!(metrics.targets.len(), 1);
     assert_samples(&mut metrics, &[(r#"wstap_wire_bytes_sent_total{target="__unknown__"}"#, 3.0)]);
 }
 

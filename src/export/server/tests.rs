@@ -197,3 +197,53 @@ async fn serving_ends_when_told_to_and_answers_until_then() {
     server.await.expect("no panic");
     assert_eq!(idle.read(&mut head).await.unwrap_or(0), 0, "idle connections are closed");
 }
+
+/// Whether the server has closed this connection.
+async fn is_closed(client: &mut tokio::net::TcpStream) -> bool {
+    use tokio::io::AsyncReadExt;
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.is_ok_and(|_| rest.is_empty())
+}
+
+/// The clock is paused: it jumps ahead as soon as everybody waits.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_finishes_its_request_is_let_go() {
+    use tokio::io::AsyncWriteExt;
+    let fixture = Fixture::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let exporter = Exporter::new(&fixture.metrics, Arc::clone(&fixture.status));
+    tokio::spawn(serve(listener, router(exporter), std::future::pending()));
+
+    let begun = tokio::time::Instant::now();
+    let mut client = tokio::net::TcpStream::connect(address).await.expect("listening");
+    client.write_all(b"GET /metrics HTT").await.expect("open");
+    assert!(is_closed(&mut client).await);
+    assert!(begun.elapsed() >= connections::HEAD_TIMEOUT);
+}
+
+#[tokio::test]
+async fn clients_beyond_the_bound_wait_for_a_place() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let fixture = Fixture::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let exporter = Exporter::new(&fixture.metrics, Arc::clone(&fixture.status));
+    tokio::spawn(serve(listener, router(exporter), std::future::pending()));
+
+    let request = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut seated = Vec::new();
+    let mut byte = [0];
+    for _ in 0..connections::MAX_CONNECTIONS {
+        let mut client = tokio::net::TcpStream::connect(address).await.expect("listening");
+        client.write_all(request).await.expect("open");
+        client.read_exact(&mut byte).await.expect("an answer");
+        seated.push(client);
+    }
+    let mut late = tokio::net::TcpStream::connect(address).await.expect("the backlog takes it");
+    late.write_all(request).await.expect("open");
+    let wait = std::time::Duration::from_millis(100);
+    assert!(tokio::time::timeout(wait, late.read_exact(&mut byte)).await.is_err());
+    drop(seated.pop());
+    late.read_exact(&mut byte).await.expect("an answer once there is a place");
+}
