@@ -40,6 +40,10 @@ mod root_harm;
 #[path = "suite/promtool.rs"]
 mod promtool;
 
+/// The reference of metrics lists what is served.
+#[path = "suite/reference.rs"]
+mod reference;
+
 /// A real Prometheus server scrapes the exporter and answers queries.
 #[path = "suite/prometheus.rs"]
 mod prometheus;
