@@ -40,7 +40,7 @@ mod root_harm;
 #[path = "suite/promtool.rs"]
 mod promtool;
 
-/// The reference of metrics lists what is served.
+/// The references in `docs/` say what the program says.
 #[path = "suite/reference.rs"]
 mod reference;
 
