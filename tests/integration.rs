@@ -3,6 +3,8 @@
 //! A test that needs a tool which is not installed says `skipped` and why, except where `CI` is
 //! set: there it fails. A test that needs privilege says so in its name.
 
+#![allow(clippy::disallowed_methods, reason = "tests wait for other programs, with deadlines")]
+
 #[path = "suite/installed.rs"]
 mod installed;
 #[path = "suite/peer.rs"]

@@ -9,7 +9,7 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::{X509, X509NameBuilder};
 
 /// A key and a certificate that it has signed for itself, valid for a day.
-pub fn self_signed() -> Result<(PKey<Private>, X509), ErrorStack> {
+pub(crate) fn self_signed() -> Result<(PKey<Private>, X509), ErrorStack> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
     let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
     let mut name = X509NameBuilder::new()?;

@@ -15,15 +15,15 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// What a peer says of its own accord, and how long its answers take.
 #[derive(Clone, Copy)]
-pub struct Script {
+pub(crate) struct Script {
     /// Methods it calls in turn.
-    pub calls: &'static [&'static str],
+    pub(crate) calls: &'static [&'static str],
     /// Pause between two calls.
-    pub pause: Duration,
+    pub(crate) pause: Duration,
     /// A notification it sends now and then.
-    pub notification: Option<&'static str>,
+    pub(crate) notification: Option<&'static str>,
     /// When it hangs up; a server waits for the client to do so.
-    pub until: Option<Instant>,
+    pub(crate) until: Option<Instant>,
 }
 
 /// How long a method takes to answer. `order.cancel` fails, whoever asks.
@@ -38,7 +38,7 @@ fn service_time(method: &str) -> Duration {
 }
 
 /// Talks until the other side hangs up.
-pub async fn talk<S>(socket: WebSocketStream<S>, script: Script) -> Result<(), Error>
+pub(crate) async fn talk<S>(socket: WebSocketStream<S>, script: Script) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -21,7 +21,7 @@ const SHOWN: [&str; 5] = [
 ];
 
 /// Shows live counts, then a table; fails if nothing was measured or anything was lost.
-pub fn show(address: &str) -> Result<()> {
+pub(crate) fn show(address: &str) -> Result<()> {
     println!();
     println!(
         "{:>4}  {:>10}  {:>10}  {:>10}  {:>8}  {:>6}",

@@ -35,7 +35,7 @@ const CLIENT: Script = Script {
 
 /// Serves wss on a port that the kernel chooses, and prints it.
 #[tokio::main]
-pub async fn serve() -> Result<()> {
+pub(crate) async fn serve() -> Result<()> {
     let (key, certificate) = self_signed()?;
     let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls())?;
     acceptor.set_private_key(&key)?;
@@ -64,7 +64,7 @@ async fn serve_one(ssl: Ssl, socket: TcpStream) -> Result<()> {
 
 /// Keeps several connections to `port` busy until it is killed.
 #[tokio::main]
-pub async fn connect(port: &str) -> Result<()> {
+pub(crate) async fn connect(port: &str) -> Result<()> {
     let port: u16 = port.parse()?;
     let mut connections = JoinSet::new();
     for _ in 0..CONNECTIONS {

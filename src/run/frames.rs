@@ -19,7 +19,7 @@ use crate::export::frames::{Format, Process};
 
 /// Prints until a signal comes, the targets have ended or nobody reads any more.
 pub(super) fn run(config: TapConfig, args: &FramesArgs) -> Result<(), Failure> {
-    let (_, ids) = session::target_names(&config.pids)?;
+    let pids = session::select(&config.pids)?.pids;
     let view = FrameView {
         format: if args.json { Format::Json } else { Format::Text },
         frames: args.frames,
@@ -35,7 +35,7 @@ pub(super) fn run(config: TapConfig, args: &FramesArgs) -> Result<(), Failure> {
         lost: 0,
     };
     let until = Until { stop: &stop, targets_end: true, attached: false };
-    session::run(config, &ids, until, &mut sink)?;
+    session::run(config, &pids, until, &mut sink)?;
     match sink.error {
         // `wstap frames | head` is no failure.
         Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),

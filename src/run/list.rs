@@ -29,7 +29,7 @@ struct PsRow {
 /// # Errors
 ///
 /// `/proc` cannot be listed, or standard output cannot be written.
-pub fn ps(json: bool) -> Result<(), Failure> {
+pub(super) fn ps(json: bool) -> Result<(), Failure> {
     let mut planner = Planner::new(Options::default());
     let mut rows = Vec::new();
     let mut unreadable = 0_usize;
@@ -147,7 +147,7 @@ struct ProbeRow<'a> {
 /// # Errors
 ///
 /// As [`targets::Target::resolve`], or standard output cannot be written.
-pub fn probes(pid: u32, options: Options, json: bool) -> Result<(), Failure> {
+pub(super) fn probes(pid: u32, options: Options, json: bool) -> Result<(), Failure> {
     let mut planner = Planner::new(options);
     let target = targets::Target::resolve(&mut planner, Default::default(), pid)?;
     let mut out = io::stdout().lock();

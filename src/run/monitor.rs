@@ -7,16 +7,17 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use super::session::{self, Sink, Tapped, Until};
+use super::session::{self, Selection, Sink, Tapped, Until};
 use super::{Failure, signals};
 use crate::capture::tap::Loss;
 use crate::config::MonitorConfig;
+use crate::decode::event::TargetId;
 use crate::decode::observation::Observation;
 use crate::export::{self, Exporter, Metrics, Status, status};
 
 /// Runs until a signal comes, or until the targets have ended where that was asked for.
 pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
-    let (names, ids) = session::target_names(&config.tap.pids)?;
+    let Selection { names, pids } = session::select(&config.tap.pids)?;
     let listener = bind(&config)?;
     let status = Arc::new(Status::default());
     status.update(|now| {
@@ -35,7 +36,7 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
     let router = export::router(Exporter::new(&metrics, Arc::clone(&status)));
     let address = listener.local_addr()?;
     let sink = MetricsSink { metrics, status, losses, check: config.check, address };
-    serve(config, ids, listener, router, sink)
+    serve(config, pids, listener, router, sink)
 }
 
 /// Listens before anything is attached: a port in use must not cost the target a probe.
@@ -53,7 +54,7 @@ fn bind(config: &MonitorConfig) -> Result<TcpListener, Failure> {
 #[tokio::main(flavor = "current_thread")]
 async fn serve(
     config: MonitorConfig,
-    ids: Vec<(u32, crate::decode::event::TargetId)>,
+    pids: Vec<(u32, TargetId)>,
     listener: TcpListener,
     router: axum::Router,
     mut sink: MetricsSink,
@@ -68,7 +69,7 @@ async fn serve(
         let check = config.check;
         thread::Builder::new().name("wstap-tap".into()).spawn(move || {
             let until = Until { stop: &stop, targets_end: until_targets_end, attached: check };
-            let result = session::run(config.tap, &ids, until, &mut sink);
+            let result = session::run(config.tap, &pids, until, &mut sink);
             // Nobody listens any more if the process is ending for another reason.
             let _ = ended.send(result);
         })?

@@ -63,21 +63,29 @@ pub(super) struct Until<'a> {
     pub(super) attached: bool,
 }
 
-/// Names of the targets in the order of their ids: the command of each process, once.
-pub(super) fn target_names(pids: &[u32]) -> Result<(Vec<Arc<str>>, Vec<(u32, TargetId)>), Error> {
-    let mut names: Vec<Arc<str>> = Vec::new();
-    let mut ids = Vec::new();
+/// The processes to tap, each with the target that it belongs to, and the targets' names in the
+/// order of their ids.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    pub(super) names: Vec<Arc<str>>,
+    pub(super) pids: Vec<(u32, TargetId)>,
+}
+
+/// Names each target after the command of its process; processes of one name are one target.
+pub(super) fn select(pids: &[u32]) -> Result<Selection, Error> {
+    let mut selection = Selection::default();
     for &pid in pids {
         let comm = process::Process::read(pid).map_err(|_| Error::NoSuchProcess(pid))?.comm;
+        let names = &mut selection.names;
         let known = names.iter().position(|name| **name == *comm);
         let index = known.unwrap_or_else(|| {
             names.push(comm.into());
             names.len() - 1
         });
         let id = u16::try_from(index).map_err(|_| Error::Other("too many targets".into()))?;
-        ids.push((pid, TargetId(id)));
+        selection.pids.push((pid, TargetId(id)));
     }
-    Ok((names, ids))
+    Ok(selection)
 }
 
 /// Attaches, then decodes until `until` says so. Returns when every probe is gone and every

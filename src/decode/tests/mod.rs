@@ -101,7 +101,10 @@ impl Tape {
 
     fn with(limits: Limits) -> Self {
         Self {
-            tracker: Tracker::new(limits, Matching::new(Protocols::builtin(), MatchLimits::default())),
+            tracker: Tracker::new(
+                limits,
+                Matching::new(Protocols::builtin(), MatchLimits::default()),
+            ),
             offsets: [0; 2],
             now_ns: 1000,
             start: SegmentStart::Call,
