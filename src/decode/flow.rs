@@ -217,7 +217,7 @@ impl Flow {
     fn rules(&self, link: &Link, step: &Step<'_>) -> Rules {
         let limits = &step.resources.limits;
         Rules {
-            masked: link.masked(self.direction),
+            masked: link.masked_for_certain(self.direction),
             rsv1: self.assembly.compression.allows_rsv1(),
             search_bytes: limits.search_bytes,
             // What was held back once is not held back again.

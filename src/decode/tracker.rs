@@ -114,12 +114,24 @@ impl Tracker {
         self.connections.len()
     }
 
+    /// Bytes of unfinished messages that are kept now.
+    #[cfg(test)]
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.resources.buffers.used()
+    }
+
+    /// Nothing that connections share is in use.
+    #[cfg(test)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.connections.is_empty() && self.resources.is_at_rest()
+    }
+
     /// Takes up a connection, and lets another go if there are too many.
     fn meet(&mut self, event: &Event<'_>, out: &mut dyn FnMut(&Observation<'_>)) {
+        let connection = self.recency.recall(event.conn, event.target);
         if self.connections.len() >= self.resources.limits.connections.max(1) {
             self.evict(event, out);
         }
-        let connection = self.recency.recall(event.conn, event.target);
         self.connections.insert(event.conn, connection);
         self.recency.insert(event.conn, self.clock, &self.connections);
     }
