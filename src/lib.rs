@@ -13,4 +13,14 @@
 //! one place that knows all three.
 #![deny(unsafe_code)]
 
+pub mod cli;
+pub mod config;
+
+#[allow(unsafe_code, reason = "the rim: BPF objects, mapped memory, clocks")]
+#[allow(clippy::disallowed_methods, reason = "the rim reads clocks")]
+pub mod capture;
 pub mod decode;
+#[allow(clippy::disallowed_methods, reason = "the edge reads clocks")]
+pub mod export;
+
+pub mod run;

@@ -41,7 +41,9 @@ pub(super) struct Flow {
     search: Option<Box<Search>>,
     /// Bytes that the search held back are being decoded.
     replaying: bool,
-    /// The kernel side should be told where the next frame begins.
+    /// The kernel side walks the frame headers by itself.
+    walked: bool,
+    /// It should be told where the next frame begins all the same.
     announce: bool,
 }
 
@@ -58,6 +60,7 @@ impl Flow {
             assembly: Assembly::new(direction, compression),
             search: None,
             replaying: false,
+            walked: false,
             announce: true,
         }
     }
@@ -108,6 +111,7 @@ impl Flow {
 
     /// The kernel side has walked the frames up to here: a header begins with the next byte.
     pub(super) fn header_starts(&mut self, link: &mut Link, step: &mut Step<'_>) {
+        self.walked = true;
         if self.search.is_none() && !self.reader.is_idle() {
             step.error(self.direction, ProtocolError::Resync);
             step.matching_gap(self.direction);
@@ -118,9 +122,10 @@ impl Flow {
         }
     }
 
-    /// The offset of the next frame header, if the kernel side should be told.
+    /// The offset of the next frame header, if the kernel side should be told: until it walks, the
+    /// stream may have passed each offset that it was told, so it is told the next.
     pub(super) fn take_announcement(&mut self) -> Option<u64> {
-        if !self.announce || self.search.is_some() {
+        if (self.walked && !self.announce) || self.search.is_some() {
             return None;
         }
         self.announce = false;
@@ -260,6 +265,7 @@ impl Flow {
     pub(super) fn lose_border(&mut self, link: &mut Link, step: &mut Step<'_>) {
         self.reader.restart();
         self.frame = None;
+        self.walked = false;
         self.search = Some(Box::default());
         link.set_fidelity(self.direction, Fidelity::Unsynced, step);
         self.assembly.lose(link, step);

@@ -176,6 +176,8 @@ pub enum Table {
     Inflaters,
     /// Requests waiting for an answer.
     Pending,
+    /// Answered requests whose further answers are still being counted.
+    Streams,
 }
 
 /// Gives an enum its label values: `as_str` for one, `ALL` to make every series exist at 0.
@@ -231,7 +233,10 @@ labels! {
     GapReason {
         RingFull => "ring_full", CopyFailed => "copy_failed", CallTooLarge => "call_too_large",
     }
-    Table { Connections => "connections", Inflaters => "inflaters", Pending => "pending" }
+    Table {
+        Connections => "connections", Inflaters => "inflaters", Pending => "pending",
+        Streams => "streams",
+    }
 }
 
 /// One thing that happened on one connection.
@@ -307,6 +312,38 @@ pub enum What<'a> {
     },
     /// A request ended.
     Exchange(Exchange<'a>),
+    /// A further answer to a request that has had its first.
+    StreamItem {
+        /// Who asked.
+        origin: Origin,
+        /// Protocol label.
+        protocol: &'a str,
+        /// Method label of the request; `""` where the protocol has none, or the request passed
+        /// unseen.
+        method: &'a str,
+    },
+    /// The last of several answers passed, or the asker withdrew.
+    StreamEnd {
+        /// Who asked.
+        origin: Origin,
+        /// Protocol label.
+        protocol: &'a str,
+        /// Method label, as in `StreamItem`.
+        method: &'a str,
+        /// Answers from the first to the last.
+        answers: u64,
+        /// From the first answer's last byte to the last one's.
+        duration_ns: u64,
+    },
+    /// The application's own heartbeat was answered (not a WebSocket ping: see `PingRtt`).
+    HeartbeatRtt {
+        /// Who sent the heartbeat.
+        origin: Origin,
+        /// Protocol label.
+        protocol: &'a str,
+        /// Nanoseconds from the heartbeat's last byte to the answer's.
+        rtt_ns: u64,
+    },
     /// A response found no request.
     Orphan {
         /// Protocol label.

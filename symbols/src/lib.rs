@@ -1,2 +1,30 @@
 //! ELF bytes in, probe plan out.
+//!
+//! [`plan()`] reads one ELF image (an executable or a shared library) and answers which TLS libraries
+//! are compiled into it and where to put probes, so that every plaintext byte that passes their
+//! read and write functions is seen once.
+//!
+//! ```text
+//!   bytes -> Image -> definitions of known functions -> sites             -> Plan
+//!            (elf)    (search, by the table in stacks)   (placement, site)    (planner)
+//! ```
+//!
+//! The caller maps the file. This crate opens nothing, knows no process and no BPF, and treats the
+//! bytes as hostile: whatever they are, [`plan()`] returns.
 #![forbid(unsafe_code)]
+
+mod elf;
+mod placement;
+mod plan;
+mod planner;
+mod search;
+mod site;
+mod stacks;
+mod version;
+
+pub use elf::Error;
+pub use plan::{
+    Action, ArgIndex, BuildId, CallResult, Direction, Library, Linkage, Options, Plan, Probe,
+    SitePreference, Stack, SymbolSource, Technique, Transfer, Verdict,
+};
+pub use planner::plan;

@@ -1,72 +1,363 @@
 //! From messages to exchanges: which request does this response answer, and how long did it take?
+//!
+//! ```text
+//!   Message -> Sniff -> Protocol::read -> Correlator -> Started | Exchange | Orphan | …
+//!              which      what is it        who asked
+//!            protocol?
+//! ```
+//!
+//! [`rules`] reads one message at a time and remembers nothing; [`correlator`] remembers requests
+//! and knows no format. Frames, compression and everything below a message is left to others.
+
+mod connection;
+mod correlator;
+mod detect;
+mod key;
+mod label;
+mod limits;
+mod mqtt;
+mod protocols;
+mod rules;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use limits::MatchLimits;
+pub use protocols::{ID_PATTERN_NAME, IdPatterns, Protocols, UnknownProtocol};
+pub use rules::RuleError;
+pub use rules::pattern::PatternError;
 
 use super::event::{ConnId, Direction, TargetId};
-use super::observation::{Message, Observation, Role, What};
+use super::observation::{Message, MessageKind, Observation, Role, What};
 
-/// What is known of a connection's application protocol before its first message.
+use connection::{ProtocolIndex, Since, Speaks};
+use correlator::{Correlator, Opening, Said};
+use detect::{Kept, Passed, Sniff};
+use key::ConnectionIndex;
+use label::{Admission, MethodId, Use};
+use rules::reading::RequestName;
+use rules::{Kind, Sender, Text, Wholeness};
+
+/// Label of a protocol that was not recognised.
+const UNKNOWN: &str = "unknown";
+
+/// Where observations go.
+type Out<'o> = &'o mut dyn FnMut(&Observation<'_>);
+
+/// Matches the requests and responses of all connections; owns everything that waits.
+#[derive(Debug)]
+pub struct Matching {
+    protocols: Protocols,
+    correlator: Correlator,
+    /// Memory to unwrap messages into.
+    scratch: Vec<u8>,
+}
+
+/// What is known of a connection when it begins.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hint<'a> {
-    /// The role of the tapped process.
+    /// Which end the tapped process is.
     pub role: Role,
-    /// The accepted subprotocol's label; `None` if none was accepted or it is not known.
+    /// The subprotocol that the 101 accepted.
     pub subprotocol: Option<&'a str>,
-    /// The request target without its query.
+    /// The request target, with its query. Only looked at.
     pub path: Option<&'a str>,
-    /// Messages may have passed before the first one that will be seen.
+    /// Recognised from its frames: requests may have passed unseen.
     pub mid_stream: bool,
 }
 
-/// Where and when a message was completed.
+/// Where and when a message passed.
 #[derive(Clone, Copy, Debug)]
 pub struct At {
     /// The connection.
     pub conn: ConnId,
-    /// Its target.
+    /// The target it belongs to.
     pub target: TargetId,
-    /// The role of the tapped process.
+    /// Which end the tapped process is, as far as it is known now.
     pub role: Role,
-    /// The thread whose call completed it.
+    /// The thread that completed the message.
     pub tid: u32,
-    /// `CLOCK_MONOTONIC` nanoseconds of its last byte.
+    /// When its last byte passed.
     pub at_ns: u64,
 }
 
-/// Passes messages through without matching them.
-#[derive(Debug, Default)]
-pub struct Matching;
-
 impl Matching {
-    /// A WebSocket connection begins.
-    pub fn open(&mut self, _conn: ConnId, _target: TargetId, _hint: Hint<'_>, _at_ns: u64) {}
-
-    /// A data message is complete.
-    pub fn message(&mut self, at: At, message: Message<'_>, out: &mut dyn FnMut(&Observation<'_>)) {
-        out(&Observation {
-            at_ns: at.at_ns,
-            tid: at.tid,
-            target: at.target,
-            conn: at.conn,
-            role: at.role,
-            what: What::Message(Message { protocol: "unknown", ..message }),
-        });
+    /// Knows no connection yet.
+    #[must_use]
+    pub fn new(protocols: Protocols, limits: MatchLimits) -> Self {
+        let names = protocols.names().map(Into::into).collect();
+        Self {
+            correlator: Correlator::new(limits.checked(), names),
+            protocols,
+            scratch: Vec::new(),
+        }
     }
 
-    /// Bytes of one direction were lost.
+    /// Begins a connection. A connection that is not opened begins with its first message, as one
+    /// of which nothing is known.
+    pub fn open(&mut self, conn: ConnId, target: TargetId, hint: Hint<'_>, at_ns: u64) {
+        if self.correlator.index_of(conn).is_some() {
+            return;
+        }
+        let known =
+            self.protocols.forced().or_else(|| self.protocols.by_subprotocol(hint.subprotocol?));
+        let speaks = known.map_or_else(
+            || Speaks::Unknown(Sniff::hinted(hint.path.and_then(|p| self.protocols.by_path(p)))),
+            Speaks::Known,
+        );
+        let since = if hint.mid_stream { Since::MidStream } else { Since::Start };
+        self.correlator.open(Opening { id: conn, target, role: hint.role, speaks, since, at_ns });
+    }
+
+    /// Labels a complete message, hands it on, and follows it with what it means: requests that
+    /// start, requests that end, orphans. Time only moves forward by messages and by
+    /// [`tick`](Self::tick), so whatever expired before this message is told first.
+    pub fn message(&mut self, at: At, message: Message<'_>, out: &mut dyn FnMut(&Observation<'_>)) {
+        self.correlator.expire(at.at_ns, out);
+        let index = self.connection(at);
+        let text = Text {
+            sender: sender(at.role, message.direction),
+            message_type: message.message_type,
+            payload: message.payload,
+            wholeness: if message.truncated { Wholeness::Cut } else { Wholeness::Whole },
+        };
+        let passed = Passed { at_ns: at.at_ns, tid: at.tid, direction: message.direction };
+        let Some(protocol) = self.recognise(at, index, passed, text, out) else {
+            out(&at.observation(What::Message(Message { protocol: UNKNOWN, ..message })));
+            return;
+        };
+        self.read(Place { at, index, protocol }, text, message, out);
+    }
+
+    /// Bytes that went in `direction` were lost: requests that they may have answered end.
     pub fn gap(
         &mut self,
-        _conn: ConnId,
-        _direction: Direction,
-        _at_ns: u64,
-        _out: &mut dyn FnMut(&Observation<'_>),
+        conn: ConnId,
+        direction: Direction,
+        at_ns: u64,
+        out: &mut dyn FnMut(&Observation<'_>),
     ) {
+        let Some(index) = self.correlator.index_of(conn) else { return };
+        let connection = self.correlator.connection_mut(index);
+        connection.mqtt.lose(direction);
+        if let Speaks::Unknown(sniff) = &mut connection.speaks {
+            sniff.forget();
+        }
+        self.correlator.gap(index, direction, at_ns, out);
     }
 
-    /// The connection ended.
-    pub fn close(&mut self, _conn: ConnId, _at_ns: u64, _out: &mut dyn FnMut(&Observation<'_>)) {}
+    /// The connection ended: what waits on it ends as aborted.
+    pub fn close(&mut self, conn: ConnId, at_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
+        if let Some(index) = self.correlator.index_of(conn) {
+            self.correlator.close(index, at_ns, out);
+        }
+    }
 
-    /// Time passes.
-    pub fn tick(&mut self, _now_ns: u64, _out: &mut dyn FnMut(&Observation<'_>)) {}
+    /// Time has come to `now_ns`: requests that waited too long expire.
+    pub fn tick(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
+        self.correlator.expire(now_ns, out);
+    }
 
-    /// wstap stops watching.
-    pub fn finish(&mut self, _now_ns: u64, _out: &mut dyn FnMut(&Observation<'_>)) {}
+    /// Nothing more will come: what waits anywhere ends as detached.
+    pub fn finish(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
+        self.correlator.expire(now_ns, out);
+        self.correlator.finish(now_ns, out);
+    }
+
+    /// Requests of a target that wait for an answer.
+    #[must_use]
+    pub fn pending(&self, target: TargetId) -> usize {
+        self.correlator.pending(target)
+    }
+
+    fn connection(&mut self, at: At) -> ConnectionIndex {
+        if let Some(index) = self.correlator.index_of(at.conn) {
+            self.correlator.connection_mut(index).role = at.role;
+            return index;
+        }
+        let hint = Hint { role: at.role, mid_stream: true, ..Hint::default() };
+        self.open(at.conn, at.target, hint, at.at_ns);
+        self.connection(at)
+    }
+
+    /// The protocol of a connection; if this message is the one that gives it away, what was seen
+    /// before is played back first.
+    fn recognise(
+        &mut self,
+        at: At,
+        index: ConnectionIndex,
+        passed: Passed,
+        text: Text<'_>,
+        out: Out<'_>,
+    ) -> Option<ProtocolIndex> {
+        let Self { protocols, correlator, scratch } = self;
+        let connection = correlator.connection_mut(index);
+        let sniff = match &mut connection.speaks {
+            Speaks::Known(protocol) => return Some(*protocol),
+            Speaks::Unknown(sniff) => sniff,
+        };
+        let protocol = sniff.look(protocols.all_mut(), passed, text, scratch)?;
+        let sniff = std::mem::take(sniff);
+        connection.speaks = Speaks::Known(protocol);
+        for kept in sniff.into_kept(protocol) {
+            replay(correlator, at, index, &kept, protocol, out);
+        }
+        Some(protocol)
+    }
+
+    /// Reads a message of a known protocol. It is told with the labels of the first application
+    /// message in it; what each of them means follows.
+    fn read(&mut self, place: Place, text: Text<'_>, message: Message<'_>, out: Out<'_>) {
+        let Place { at, index, protocol } = place;
+        let Self { protocols, correlator, scratch } = self;
+        let Some(compiled) = protocols.get_mut(protocol) else { return };
+        let direction = message.direction;
+        let mut mqtt = std::mem::take(&mut correlator.connection_mut(index).mqtt);
+        let mut untold = Some(message);
+        compiled.read(text, scratch, &mut mqtt, &mut |reading| {
+            let mut said = Said {
+                at_ns: at.at_ns,
+                tid: at.tid,
+                direction,
+                protocol,
+                kind: reading.kind,
+                more: reading.more,
+                name: reading.name,
+                method: MethodId::NONE,
+            };
+            let admission =
+                settle(correlator, at.target, index, &mut said, reading.method.as_deref());
+            if let Some(message) = untold.take() {
+                let message = labelled(message, correlator, said, admission);
+                out(&at.observation(What::Message(message)));
+            }
+            correlator.apply(index, said, out);
+            if overflows(said.kind, admission) {
+                out(&at.observation(What::LabelOverflow("method")));
+            }
+        });
+        if let Some(message) = untold {
+            let protocol = correlator.protocol_name(protocol);
+            out(&at.observation(What::Message(Message { protocol, ..message })));
+        }
+        correlator.connection_mut(index).mqtt = mqtt;
+    }
+}
+
+/// Whose message is read by which rules.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: At,
+    index: ConnectionIndex,
+    protocol: ProtocolIndex,
+}
+
+impl At {
+    fn observation<'a>(&self, what: What<'a>) -> Observation<'a> {
+        let Self { conn, target, role, tid, at_ns } = *self;
+        Observation { at_ns, tid, target, conn, role, what }
+    }
+}
+
+/// Plays back a message that passed before its protocol was known.
+fn replay(
+    correlator: &mut Correlator,
+    at: At,
+    index: ConnectionIndex,
+    kept: &Kept,
+    protocol: ProtocolIndex,
+    out: Out<'_>,
+) {
+    let mut said = Said {
+        at_ns: kept.passed.at_ns,
+        tid: kept.passed.tid,
+        direction: kept.passed.direction,
+        protocol,
+        kind: kept.kind,
+        more: kept.more,
+        name: Some(kept.name.as_ref()),
+        method: MethodId::NONE,
+    };
+    let admission = settle(correlator, at.target, index, &mut said, kept.method.as_deref());
+    correlator.apply(index, said, out);
+    if overflows(said.kind, admission) {
+        out(&at.observation(What::LabelOverflow("method")));
+    }
+}
+
+/// Settles what the rules left open: a kind that depends on what is awaited, and the method's label.
+fn settle(
+    correlator: &mut Correlator,
+    target: TargetId,
+    index: ConnectionIndex,
+    said: &mut Said<'_>,
+    method: Option<&[u8]>,
+) -> Option<Admission> {
+    if said.kind == Kind::Either {
+        said.kind = either(correlator, index, said);
+    }
+    let admission = admit(correlator, target, said.kind, method);
+    said.method = admission.map_or(MethodId::NONE, Admission::id);
+    admission
+}
+
+/// What a message is that may be either a request or an answer.
+fn either(correlator: &Correlator, index: ConnectionIndex, said: &Said<'_>) -> Kind {
+    match said.name {
+        Some(name) if correlator.is_awaited(index, said.direction, name) => Kind::Response,
+        _ => Kind::Request,
+    }
+}
+
+fn admit(
+    correlator: &mut Correlator,
+    target: TargetId,
+    kind: Kind,
+    method: Option<&[u8]>,
+) -> Option<Admission> {
+    let usage = match kind {
+        Kind::Request => Use::Request,
+        Kind::Notification => Use::Notification,
+        _ => return None,
+    };
+    Some(correlator.admit(target, usage, method?))
+}
+
+/// Only the methods of requests become labels of metrics, so only theirs can overflow.
+fn overflows(kind: Kind, admission: Option<Admission>) -> bool {
+    kind == Kind::Request && admission == Some(Admission::Folded)
+}
+
+fn labelled<'a>(
+    message: Message<'a>,
+    correlator: &'a Correlator,
+    said: Said<'a>,
+    admission: Option<Admission>,
+) -> Message<'a> {
+    Message {
+        protocol: correlator.protocol_name(said.protocol),
+        kind: Some(message_kind(said.kind)),
+        id: match said.name {
+            Some(RequestName::Id { id, .. }) => std::str::from_utf8(id).ok(),
+            _ => None,
+        },
+        method: admission.map(|admission| correlator.method_text(admission.id())),
+        ..message
+    }
+}
+
+fn message_kind(kind: Kind) -> MessageKind {
+    match kind {
+        Kind::Request | Kind::Either => MessageKind::Request,
+        Kind::Response | Kind::Error | Kind::Progress => MessageKind::Response,
+        Kind::Cancel | Kind::Notification | Kind::Ping | Kind::Pong => MessageKind::Notification,
+    }
+}
+
+fn sender(role: Role, direction: Direction) -> Sender {
+    match (role, direction) {
+        (Role::Unknown, _) => Sender::Unknown,
+        (Role::Client, Direction::Sent) | (Role::Server, Direction::Received) => Sender::Client,
+        (Role::Client, Direction::Received) | (Role::Server, Direction::Sent) => Sender::Server,
+    }
 }

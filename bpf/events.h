@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
+/*
+ * The contract between the kernel side and src/capture/wire.rs: what a ring buffer record looks
+ * like, what an attach cookie says, what a steering word says.
+ *
+ * Fixed-width fields, units in the names, no padding that is not named. The Rust types are
+ * generated from this header's BTF, so there is no second copy to drift.
+ */
+#ifndef WSTAP_EVENTS_H
+#define WSTAP_EVENTS_H
+
+enum wstap_record_kind {
+	WSTAP_DATA = 0,
+	WSTAP_CLOSED = 1,
+};
+
+enum wstap_direction {
+	WSTAP_SENT = 0,
+	WSTAP_RECEIVED = 1,
+};
+
+/* Why captured < len. */
+enum wstap_absent {
+	WSTAP_SKIPPED = 0,	  /* left out on purpose */
+	WSTAP_COPY_FAILED = 1,	  /* the application's memory could not be read */
+	WSTAP_CALL_TOO_LARGE = 2, /* beyond the bounded work for one call */
+};
+
+/* What the first byte of a record is known to be. */
+enum wstap_start {
+	WSTAP_MIDDLE = 0,
+	WSTAP_CALL = 1,		/* the first byte that a call passed */
+	WSTAP_FRAME_HEADER = 2, /* the first byte of a frame header, walked to from a proven one */
+};
+
+/*
+ * A record stands for the plaintext bytes [offset, offset + len) of one direction of one
+ * connection; `captured` of them, from the start, follow this header. In a CLOSED record offset
+ * and len are the totals sent and received over the connection's life, and nothing follows.
+ */
+struct wstap_record {
+	__u64 at_ns;	  /* CLOCK_MONOTONIC: entry of the call if sent, return if received */
+	__u64 handle;	  /* SSL *, or the equal of another library */
+	__u64 offset;	  /* bytes from the first one seen in this direction */
+	__u64 len;	  /* bytes this record stands for */
+	__u32 tgid;
+	__u32 tid;
+	__u32 generation; /* never given twice in a run */
+	__u32 captured;	  /* bytes that follow */
+	__u16 target;	  /* from the cookie */
+	__u8 kind;	  /* enum wstap_record_kind */
+	__u8 direction;	  /* enum wstap_direction */
+	__u8 absent;	  /* enum wstap_absent */
+	__u8 start;	  /* enum wstap_start */
+	__u8 reserved[2];
+};
+_Static_assert(sizeof(struct wstap_record) == 56, "wire.rs asserts the same size");
+
+/* What was lost in the kernel, by reason. Bytes count stream bytes that nobody will see. */
+struct wstap_losses {
+	__u64 ring_full_records;
+	__u64 ring_full_bytes;
+	__u64 copy_failed_records;
+	__u64 copy_failed_bytes;
+	__u64 call_too_large_records;
+	__u64 call_too_large_bytes;
+	/* No room for the arguments of a call in flight, or for a connection. Their sizes are
+	 * not known: the offsets of the connection do not include them. */
+	__u64 untracked_calls;
+};
+_Static_assert(sizeof(struct wstap_losses) == 56, "wire.rs asserts the same size");
+
+/*
+ * The attach cookie says what the probed function is, so that one entry and one return program
+ * serve every C-ABI TLS function. Argument numbers count from 0.
+ *
+ *   bit   0       direction
+ *   bit   1       result: 0 = the count itself (int), 1 = status 1 and a size_t through an argument
+ *   bits  4-7     argument that is the handle
+ *   bits  8-11    argument that is the buffer
+ *   bits 12-15    argument that points to the count (result 1 only)
+ *   bits 16-31    target
+ */
+enum wstap_cookie {
+	WSTAP_COOKIE_DIRECTION = 0x1,
+	WSTAP_COOKIE_STATUS = 0x2,
+	WSTAP_COOKIE_HANDLE_SHIFT = 4,
+	WSTAP_COOKIE_BUFFER_SHIFT = 8,
+	WSTAP_COOKIE_COUNT_SHIFT = 12,
+	WSTAP_COOKIE_TARGET_SHIFT = 16,
+};
+
+/*
+ * Steering, written by userspace into mapped memory: one word for each direction, at the slot
+ * generation % WSTAP_STEER_SLOTS. A word is valid on its own, whatever was in the slot before:
+ *
+ *   bits  0-46    absolute offset at which a frame header starts; all ones = ignore the stream
+ *   bit  47       copy compressed messages whole (the inflater needs every byte)
+ *   bits 48-63    bits 14-28 of the generation, plus one, so that 0 is "no word"
+ */
+enum wstap_steer_bits {
+	WSTAP_STEER_SLOTS = 16384,
+	WSTAP_STEER_SLOT_BITS = 14,
+	WSTAP_STEER_OFFSET_BITS = 47,
+	WSTAP_STEER_TAG_SHIFT = 48,
+	WSTAP_STEER_TAG_MASK = 0x7fff,
+};
+#define WSTAP_STEER_IGNORE ((1ULL << WSTAP_STEER_OFFSET_BITS) - 1)
+#define WSTAP_STEER_WHOLE (1ULL << WSTAP_STEER_OFFSET_BITS)
+
+struct wstap_steer {
+	__u64 word[2]; /* by enum wstap_direction */
+};
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
+/* Settings, maps and counters of the one object. Rust owns the numbers: it writes the settings
+ * before load and resizes the maps from its configuration. */
+#ifndef WSTAP_MAPS_BPF_H
+#define WSTAP_MAPS_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include "events.h"
+
+/* Payload bytes copied of each message. */
+const volatile __u32 window_bytes = 64 << 10;
+/* The reader is woken when the ring buffer holds this much; 0 wakes it for every record. */
+const volatile __u64 wake_bytes = 1 << 20;
+/* The programs are sleepable and may fault the application's pages in (>= 6.1). */
+const volatile bool sleepable = false;
+/* bpf_loop() exists (>= 5.17). */
+const volatile bool has_loop = false;
+
+struct wstap_losses losses;
+
+/* The last generation given. */
+__u32 generations;
+
+enum {
+	/* Calls in flight per thread: TLS inside TLS re-enters from BIO callbacks. */
+	CALL_DEPTH = 4,
+	/* Largest piece copied into one record. */
+	PIECE_BYTES = 16 << 10,
+	/* Skipped bytes are reported at the latest after this many. */
+	SKIP_REPORT_BYTES = 4 << 20,
+	/* RFC 6455, section 5.2: 2 + 8 bytes of length + 4 of mask. */
+	HEADER_BYTES = 14,
+};
+
+/* A TLS call between its entry and its return. */
+struct call_args {
+	__u64 sp; /* at entry: tells nested calls apart, and fibers; 0 = free */
+	__u64 at_ns;
+	__u64 handle;
+	__u64 buffer;
+	__u64 count_at;
+};
+
+struct thread_calls {
+	struct call_args slots[CALL_DEPTH];
+};
+
+enum stream_mode {
+	STREAM_COPY = 0, /* frame borders unknown: every byte is copied */
+	STREAM_WALK,	 /* next_header is the offset of a frame header */
+	STREAM_IGNORE,	 /* proven not to be WebSocket */
+};
+
+/* One direction of a connection. All offsets are absolute. */
+struct stream {
+	__u64 offset;	   /* of the next byte */
+	__u64 next_header; /* in WALK: copy and hop up to here, then decode a header */
+	__u64 copy_until;  /* in WALK: payload below is copied, the rest skipped */
+	__u64 skip_from;   /* in skipping: start of the stretch not yet reported */
+	__u64 window_left; /* of the message whose frames are passing */
+	__u8 mode;	   /* enum stream_mode */
+	__u8 skipping;
+	__u8 whole;	   /* compressed messages are copied whole */
+	__u8 head_have;	   /* bytes of a header cut in two by the end of a call */
+	__u8 head[32];	   /* HEADER_BYTES used; room for a second read at any of them */
+	__u8 upgraded; /* left IGNORE because of a later upgrade: never goes back */
+	__u8 pad[3];
+};
+
+struct conn {
+	__u32 generation;
+	__u32 pad;
+	struct stream streams[2]; /* by enum wstap_direction */
+};
+
+struct conn_key {
+	__u64 handle;
+	__u32 tgid;
+	__u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct thread_calls);
+} calls SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct conn_key);
+	__type(value, struct conn);
+} conns SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, WSTAP_STEER_SLOTS);
+	__type(key, __u32);
+	__type(value, struct wstap_steer);
+} steering SEC(".maps");
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
+/* The one BPF object: one ring buffer, one set of maps, one skeleton. */
+#include "tls.bpf.h"
+
+/* Keep the contract's types in BTF, from which the Rust ones are generated. */
+struct wstap_record record_in_btf;
+enum wstap_record_kind kind_in_btf;
+enum wstap_direction direction_in_btf;
+enum wstap_absent absent_in_btf;
+enum wstap_start start_in_btf;
+enum wstap_cookie cookie_in_btf;
+enum wstap_steer_bits steer_bits_in_btf;
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
+/*
+ * What of a call's bytes is copied.
+ *
+ * Until userspace has named the offset of a frame header everything is. From then on the kernel
+ * walks the headers itself (RFC 6455, section 5.2): each frame's header and the first
+ * window_bytes of each message are copied, the rest is hopped over, also inside one call of
+ * 64 MiB. The walk reads the application's memory and never the ring buffer, so an overflow does
+ * not confuse it: the first record after a loss says where a frame begins.
+ */
+#ifndef WSTAP_WALK_BPF_H
+#define WSTAP_WALK_BPF_H
+
+#include "emit.bpf.h"
+
+enum {
+	/* Frames walked in one call; beyond, the rest of the call is copied. */
+	WALK_STEPS = 8192,
+	/* Enough to copy the largest call (2 GiB) afterwards. */
+	COPY_STEPS = 131072,
+	/* Without bpf_loop() the verifier follows every turn. */
+	UNROLLED_STEPS = 48,
+};
+
+static __always_inline __u64 min_u64(__u64 a, __u64 b)
+{
+	return a < b ? a : b;
+}
+
+static __always_inline void report_skipped(const struct report *report, struct stream *s)
+{
+	struct piece piece = {
+		.offset = s->skip_from,
+		.len = report->pos - s->skip_from,
+		.absent = WSTAP_SKIPPED,
+	};
+
+	s->skipping = 0;
+	if (piece.len)
+		emit(report, &piece);
+}
+
+/* Hops to `stop`. Hops add up until the frame ends or there is much to tell, so that a frame in
+ * thousands of calls does not become thousands of records. */
+static __always_inline void skip_to(struct report *report, struct stream *s, __u64 stop)
+{
+	if (!s->skipping) {
+		s->skipping = 1;
+		s->skip_from = report->pos;
+	}
+	report->pos = stop;
+	if (stop == s->next_header || stop - s->skip_from >= SKIP_REPORT_BYTES)
+		report_skipped(report, s);
+}
+
+static __always_inline void copy_to(struct report *report, __u64 stop, __u8 start)
+{
+	struct piece piece = { .offset = report->pos, .absent = WSTAP_SKIPPED, .start = start };
+
+	piece.len = min_u64(stop - report->pos, PIECE_BYTES);
+	piece.want = piece.len;
+	emit(report, &piece);
+	report->pos += piece.len;
+}
+
+static __always_inline __u8 start_of(const struct report *report)
+{
+	return report->pos == report->base ? WSTAP_CALL : WSTAP_MIDDLE;
+}
+
+/* Decodes a frame header of which `have` bytes (at least 2) are known. Returns its length, or 0
+ * if more bytes are needed, or -1 if this cannot be a frame header. */
+static __always_inline int decode_header(const __u8 *head, __u32 have, __u64 *payload)
+{
+	__u8 opcode = head[0] & 0x0f;
+	__u32 length = 2;
+
+	if ((head[0] & 0x30) || (opcode & 0x07) > 2)
+		return -1;
+	*payload = head[1] & 0x7f;
+	if ((opcode & 0x08) && *payload > 125)
+		return -1;
+	if (*payload == 126)
+		length += 2;
+	else if (*payload == 127)
+		length += 8;
+	if (head[1] & 0x80)
+		length += 4;
+	if (have < length)
+		return 0;
+	if (*payload == 126)
+		*payload = (__u64)head[2] << 8 | head[3];
+	else if (*payload == 127)
+		*payload = (__u64)head[2] << 56 | (__u64)head[3] << 48 | (__u64)head[4] << 40 |
+			   (__u64)head[5] << 32 | (__u64)head[6] << 24 | (__u64)head[7] << 16 |
+			   (__u64)head[8] << 8 | head[9];
+	if (*payload >= WSTAP_STEER_IGNORE)
+		return -1;
+	return length;
+}
+
+/* A header is known: sets where its payload's copy and the frame itself end. */
+static __always_inline void begin_frame(struct stream *s, __u64 payload_at, __u64 payload)
+{
+	__u8 opcode = s->head[0] & 0x0f;
+	__u64 grant;
+
+	if (opcode & 0x08) {
+		s->copy_until = payload_at + payload;
+		s->next_header = payload_at + payload;
+		return;
+	}
+	if (opcode)
+		s->window_left = s->whole && (s->head[0] & 0x40) ? ~0ULL : window_bytes;
+	grant = min_u64(payload, s->window_left);
+	if (s->window_left != ~0ULL)
+		s->window_left -= grant;
+	s->copy_until = payload_at + grant;
+	s->next_header = payload_at + payload;
+}
+
+static __always_inline void walk_header(struct report *report, struct stream *s)
+{
+	__u64 left = report->end - report->pos;
+	__u32 have = s->head_have & 15;
+	__u32 more = left < HEADER_BYTES ? left : HEADER_BYTES;
+	__u8 start = have ? WSTAP_MIDDLE : WSTAP_FRAME_HEADER;
+	__u64 payload = 0;
+	int length = 0;
+
+	opaque(more);
+	if (more > HEADER_BYTES)
+		more = HEADER_BYTES;
+	if (read_user(s->head + have, more, report->buffer + (report->pos - report->base))) {
+		/* Copying will fail likewise, and count it. */
+		s->mode = STREAM_COPY;
+		s->head_have = 0;
+		return;
+	}
+	if (have + more >= 2)
+		length = decode_header(s->head, have + more, &payload);
+	if (length < 0) {
+		s->mode = STREAM_COPY;
+		s->head_have = 0;
+		return;
+	}
+	if (length == 0) {
+		s->head_have = have + more;
+		copy_to(report, report->end, start);
+		return;
+	}
+	s->head_have = 0;
+	begin_frame(s, report->pos - have + length, payload);
+	copy_to(report, min_u64(report->end, s->copy_until), start);
+}
+
+static long walk_step(__u32 turn, void *ctx)
+{
+	struct report *report = ctx;
+	struct stream *s = &report->conn->streams[report->direction & 1];
+
+	if (report->pos >= report->end)
+		return 1;
+	if (s->mode == STREAM_IGNORE) {
+		s->next_header = ~0ULL;
+		skip_to(report, s, report->end);
+		return 1;
+	}
+	if (turn >= WALK_STEPS)
+		s->mode = STREAM_COPY;
+	if (s->mode == STREAM_COPY) {
+		copy_to(report, report->end, start_of(report));
+		return 0;
+	}
+	if (report->pos >= s->next_header) {
+		walk_header(report, s);
+		return 0;
+	}
+	if (report->pos < s->copy_until)
+		copy_to(report, min_u64(report->end, s->copy_until), start_of(report));
+	else
+		skip_to(report, s, min_u64(report->end, s->next_header));
+	return 0;
+}
+
+/* Takes up what userspace has written, unless the stream is past it already. */
+static __always_inline void take_steering(struct conn *conn, struct stream *s, __u8 direction)
+{
+	__u32 slot = conn->generation % WSTAP_STEER_SLOTS;
+	__u64 tag = (conn->generation >> WSTAP_STEER_SLOT_BITS & WSTAP_STEER_TAG_MASK) + 1;
+	struct wstap_steer *steer;
+	__u64 word, offset;
+
+	steer = bpf_map_lookup_elem(&steering, &slot);
+	if (!steer)
+		return;
+	word = *(volatile __u64 *)&steer->word[direction & 1];
+	if (word >> WSTAP_STEER_TAG_SHIFT != tag)
+		return;
+	s->whole = !!(word & WSTAP_STEER_WHOLE);
+	offset = word & WSTAP_STEER_IGNORE;
+	if (s->mode == STREAM_WALK)
+		return;
+	if (offset == WSTAP_STEER_IGNORE) {
+		if (!s->upgraded)
+			s->mode = STREAM_IGNORE;
+		return;
+	}
+	if (s->mode != STREAM_COPY || offset < s->offset)
+		return;
+	s->mode = STREAM_WALK;
+	s->head_have = 0;
+	s->next_header = offset;
+	s->copy_until = offset;
+}
+
+/* An ignored connection may still be upgraded later: the answer to that begins its own call. */
+static __always_inline void notice_upgrade(const struct report *report, struct conn *conn)
+{
+	static const char switching[12] = "HTTP/1.1 101";
+	char line[12];
+
+	if (report->end - report->base < sizeof(line))
+		return;
+	if (read_user(line, sizeof(line), report->buffer))
+		return;
+	for (int i = 0; i < (int)sizeof(line); i++)
+		if (line[i] != switching[i])
+			return;
+	for (int i = 0; i < 2; i++) {
+		conn->streams[i].mode = STREAM_COPY;
+		conn->streams[i].upgraded = 1;
+	}
+}
+
+/* Reports the bytes [base, end) of one call. */
+static __always_inline void walk(struct report *report)
+{
+	struct conn *conn = report->conn;
+	struct stream *s = &conn->streams[report->direction & 1];
+
+	take_steering(conn, s, report->direction);
+	if (s->mode == STREAM_IGNORE)
+		notice_upgrade(report, conn);
+	if (s->mode == STREAM_COPY && s->skipping)
+		report_skipped(report, s);
+	if (has_loop) {
+		bpf_loop(WALK_STEPS + COPY_STEPS, walk_step, report, 0);
+	} else {
+		for (__u32 turn = 0; turn < UNROLLED_STEPS; turn++)
+			if (walk_step(turn, report))
+				break;
+	}
+	if (report->pos < report->end) {
+		struct piece rest = {
+			.offset = report->pos,
+			.len = report->end - report->pos,
+			.absent = WSTAP_CALL_TOO_LARGE,
+		};
+
+		__sync_fetch_and_add(&losses.call_too_large_records, 1);
+		__sync_fetch_and_add(&losses.call_too_large_bytes, rest.len);
+		s->mode = STREAM_COPY;
+		emit(report, &rest);
+	}
+}
+
+#endif

@@ -1,0 +1,105 @@
+//! From a mapping to a probe plan: open the very file that a process has mapped, and ask
+//! `wstap-symbols` what is in it.
+//!
+//! A probe on the wrong inode attaches without an error and never fires, so a path is only
+//! trusted when device and inode are those of the mapping.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use memmap2::Mmap;
+use wstap_symbols::{Options, Plan};
+
+use super::process::{FileId, Mapping};
+
+/// A mapped file of a process, and what can be probed in it.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Which file.
+    pub file: FileId,
+    /// Its path as the process sees it: for people.
+    pub path: PathBuf,
+    /// A path that leads wstap to the file: for the kernel.
+    pub attach_path: PathBuf,
+    /// What is in it.
+    pub plan: Arc<Plan>,
+}
+
+/// What identifies the content of a file well enough to plan it once.
+type ContentKey = (FileId, u64, Option<SystemTime>);
+
+/// Plans images, each file once however many processes map it.
+#[derive(Debug, Default)]
+pub struct Planner {
+    options: Options,
+    plans: HashMap<ContentKey, Arc<Plan>>,
+}
+
+impl Planner {
+    /// A planner with an empty cache.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self { options, plans: HashMap::new() }
+    }
+
+    /// Opens and plans the file behind `mapping` of process `pid`.
+    ///
+    /// A file that is no ELF image, or a damaged one, has an empty plan: the loader accepted
+    /// something else there, and other mappings may still hold a TLS library.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be reached or read.
+    pub fn image(&mut self, pid: u32, mapping: &Mapping) -> io::Result<Image> {
+        let (attach_path, file) = open(pid, mapping)?;
+        let metadata = file.metadata()?;
+        let key = (mapping.file, metadata.len(), metadata.modified().ok());
+        let plan = match self.plans.get(&key) {
+            Some(plan) => Arc::clone(plan),
+            None => {
+                let plan = Arc::new(self.plan(&file, &mapping.path)?);
+                self.plans.insert(key, Arc::clone(&plan));
+                plan
+            }
+        };
+        Ok(Image { file: mapping.file, path: mapping.path.clone(), attach_path, plan })
+    }
+
+    fn plan(&self, file: &File, path: &Path) -> io::Result<Plan> {
+        // SAFETY: the map is private, read only and dropped before this function returns. Its
+        // bytes may still change under us, or vanish, if someone rewrites a mapped program in
+        // place; that kills the traced process too, and package managers do not do it.
+        let bytes = unsafe { Mmap::map(file) }?;
+        Ok(wstap_symbols::plan(&bytes, &self.options).unwrap_or_else(|error| {
+            tracing::debug!("{}: not planned: {error}", path.display());
+            Plan::default()
+        }))
+    }
+}
+
+/// Opens the file of a mapping: through the mapping itself where that is permitted, because it
+/// works for deleted and replaced files too, else through the process's own root.
+fn open(pid: u32, mapping: &Mapping) -> io::Result<(PathBuf, File)> {
+    let (start, end) = mapping.range;
+    let by_mapping = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
+    if let Ok(file) = File::open(&by_mapping) {
+        return Ok((by_mapping, file));
+    }
+    let mut by_root = PathBuf::from(format!("/proc/{pid}/root"));
+    by_root.push(mapping.path.strip_prefix("/").unwrap_or(&mapping.path));
+    let file = File::open(&by_root)?;
+    let metadata = file.metadata()?;
+    let found = FileId { device: metadata.dev(), inode: metadata.ino() };
+    if found != mapping.file {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the path leads to another file than the mapped one (replaced on disk?)",
+        ));
+    }
+    Ok((by_root, file))
+}

@@ -1,0 +1,62 @@
+//! What the running kernel can do, as far as wstap must choose by it.
+
+use std::fs;
+
+/// The oldest kernel that wstap runs on: uprobe attach cookies came with it.
+pub const OLDEST: Version = Version { major: 5, minor: 15 };
+
+/// A kernel's version, as far as features depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// `6` of `6.12.3-cloud`.
+    pub major: u32,
+    /// `12` of `6.12.3-cloud`.
+    pub minor: u32,
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// The running kernel's release, such as `6.12.3-cloud-amd64`; empty if `/proc` does not say.
+#[must_use]
+pub fn release() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release.trim().to_owned()
+}
+
+/// Reads major and minor from the start of a release.
+#[must_use]
+pub fn parse_release(release: &str) -> Option<Version> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let major = numbers.next()?.parse().ok()?;
+    let minor = numbers.next()?.parse().ok()?;
+    Some(Version { major, minor })
+}
+
+/// `/sys/kernel/security/lockdown`: the mode in brackets, or `None` where there is no lockdown.
+#[must_use]
+pub fn lockdown() -> Option<String> {
+    let modes = fs::read_to_string("/sys/kernel/security/lockdown").ok()?;
+    let (_, rest) = modes.split_once('[')?;
+    let (mode, _) = rest.split_once(']')?;
+    Some(mode.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_of_all_distributions_parse_and_compare() {
+        let parse = |release| parse_release(release).unwrap();
+        assert!(parse("5.10.0-31-amd64") < OLDEST);
+        assert!(parse("5.15.0") >= OLDEST);
+        assert!(parse("6.1.0-37-cloud-amd64") > OLDEST);
+        assert!(parse("7.2+deb14") > parse("6.18.44"));
+        assert_eq!(parse_release("kernel"), None);
+        assert_eq!(parse_release(""), None);
+    }
+}

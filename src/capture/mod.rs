@@ -1,0 +1,20 @@
+//! The privileged rim: find targets, attach, poll the ring buffer, hand out [`Event`]s.
+//!
+//! Everything that needs a capability, a BPF object or `unsafe` is in here, and nothing here knows
+//! HTTP, WebSocket or metrics.
+//!
+//! [`Event`]: crate::decode::event::Event
+
+pub mod clock;
+mod error;
+pub mod image;
+pub mod kernel;
+pub mod privilege;
+pub mod process;
+mod skeleton;
+pub mod steering;
+pub mod tap;
+pub mod targets;
+mod wire;
+
+pub use error::Error;

@@ -1,0 +1,341 @@
+//! The tap itself: loads the BPF programs, attaches them, reads the ring buffer.
+//!
+//! A [`Tap`] lives on the stack of the thread that reads it. Probes are gone when their
+//! [`Attachment`] is dropped, or when the process ends, in whatever way: the kernel owns them.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::path::Path;
+use std::time::Duration;
+
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{
+    ErrorKind, Link, ProgramAttachType, ProgramMut, RingBuffer, RingBufferBuilder, UprobeMultiOpts,
+    UprobeOpts,
+};
+use wstap_symbols::{Action, Probe};
+
+use super::image::Image;
+use super::kernel;
+use super::skeleton::{TracerSkel, TracerSkelBuilder};
+use super::steering::Steering;
+use super::{Error, wire};
+use crate::decode::event::{Event, TargetId};
+use crate::decode::observation::GapReason;
+
+/// Sizes of the kernel side.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Ring buffer, bytes; a power of two of at least 64 KiB.
+    pub ring_bytes: u32,
+    /// Payload bytes copied of each message.
+    pub window_bytes: u32,
+    /// Connections that the kernel keeps offsets for; the longest unused goes first.
+    pub connections: u32,
+    /// How soon the reader hears of a record.
+    pub wakeup: Wakeup,
+}
+
+/// How soon the reader hears of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wakeup {
+    /// When its timer fires, or the ring buffer is an eighth full: nearly free for the target.
+    Batched,
+    /// At once: for interactive views.
+    Immediate,
+}
+
+/// How the programs were loaded: the best that this kernel takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flavour {
+    /// Attached with `uprobe_multi` links (6.6 and newer); otherwise a perf event for each probe.
+    pub multi: bool,
+    /// Sleepable, so that paged-out buffers and `lockdown=confidentiality` do no harm (6.1).
+    pub sleepable: bool,
+    /// `bpf_loop` bounds the work for one call (5.17); otherwise calls beyond about 700 KiB are
+    /// cut.
+    pub bounded_loop: bool,
+}
+
+/// Best first. Each is tried until one loads: a version number would not tell what a
+/// distribution backported or locked down.
+const FLAVOURS: [Flavour; 6] = [
+    Flavour { multi: true, sleepable: true, bounded_loop: true },
+    Flavour { multi: true, sleepable: false, bounded_loop: true },
+    Flavour { multi: false, sleepable: true, bounded_loop: true },
+    Flavour { multi: false, sleepable: true, bounded_loop: false },
+    Flavour { multi: false, sleepable: false, bounded_loop: true },
+    Flavour { multi: false, sleepable: false, bounded_loop: false },
+];
+
+/// `include/uapi/linux/bpf.h`
+const BPF_F_SLEEPABLE: u32 = 1 << 4;
+
+/// Loaded programs and their maps.
+pub struct Tap<'obj> {
+    skel: TracerSkel<'obj>,
+    flavour: Flavour,
+}
+
+/// Probes in one image of one process; they are removed when this is dropped.
+#[derive(Debug)]
+pub struct Attachment {
+    /// The links that hold the probes.
+    _links: Vec<Link>,
+}
+
+/// What the kernel side lost for one reason since it was loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Why.
+    pub reason: GapReason,
+    /// Ring buffer records that were not written.
+    pub records: u64,
+    /// Stream bytes that they stood for.
+    pub bytes: u64,
+}
+
+/// Loads the tap and runs `body` with it.
+///
+/// # Errors
+///
+/// The kernel is too old or refuses the programs, or privileges are missing; else what `body`
+/// returns.
+pub fn with_tap<R>(
+    settings: &Settings,
+    body: impl FnOnce(&Tap<'_>) -> Result<R, Error>,
+) -> Result<R, Error> {
+    refuse_old_kernel()?;
+    libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Debug, |_, text| {
+        tracing::trace!("libbpf: {}", text.trim_end());
+    })));
+    let mut last = None;
+    for flavour in FLAVOURS {
+        let mut object = MaybeUninit::uninit();
+        match Tap::load(&mut object, settings, flavour) {
+            Ok(tap) => {
+                tracing::debug!("programs loaded: {flavour:?}");
+                return body(&tap);
+            }
+            // The verifier's refusal is EACCES as well.
+            Err(error)
+                if error.kind() == ErrorKind::PermissionDenied
+                    && !super::privilege::missing().is_empty() =>
+            {
+                return Err(Error::privilege("load the BPF programs", &error));
+            }
+            Err(error) => {
+                tracing::debug!("{flavour:?} does not load: {error:#}");
+                last = Some(error);
+            }
+        }
+    }
+    let reason = last.map_or_else(String::new, |error| format!("{error:#}"));
+    Err(Error::Kernel(format!(
+        "kernel {} refuses the BPF programs ({reason}); `wstap doctor` tells more",
+        kernel::release()
+    )))
+}
+
+fn refuse_old_kernel() -> Result<(), Error> {
+    let release = kernel::release();
+    match kernel::parse_release(&release) {
+        Some(version) if version < kernel::OLDEST => Err(Error::Kernel(format!(
+            "this is kernel {release}, and wstap needs {} or newer (uprobe attach cookies)",
+            kernel::OLDEST
+        ))),
+        _ => Ok(()),
+    }
+}
+
+impl<'obj> Tap<'obj> {
+    fn load(
+        object: &'obj mut MaybeUninit<libbpf_rs::OpenObject>,
+        settings: &Settings,
+        flavour: Flavour,
+    ) -> libbpf_rs::Result<Self> {
+        let mut open = TracerSkelBuilder::default().open(object)?;
+        open.maps.events.set_max_entries(settings.ring_bytes)?;
+        open.maps.conns.set_max_entries(settings.connections)?;
+        let Some(rodata) = open.maps.rodata_data.as_deref_mut() else {
+            return Err(libbpf_rs::Error::from(io::Error::other("the object has no settings")));
+        };
+        rodata.window_bytes = settings.window_bytes;
+        rodata.wake_bytes = match settings.wakeup {
+            Wakeup::Batched => u64::from(settings.ring_bytes / 8),
+            Wakeup::Immediate => 0,
+        };
+        // The verifier drops the branches that these switch off.
+        rodata.sleepable = flavour.sleepable;
+        rodata.has_loop = flavour.bounded_loop;
+        let progs = &mut open.progs;
+        for program in [&mut progs.tap_entry, &mut progs.tap_return, &mut progs.tap_release] {
+            if flavour.multi {
+                program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
+            }
+            if flavour.sleepable {
+                program.set_flags(BPF_F_SLEEPABLE);
+            }
+        }
+        let tap = Self { skel: open.load()?, flavour };
+        if flavour.multi {
+            tap.probe_multi()?;
+        }
+        Ok(tap)
+    }
+
+    /// Whether `uprobe_multi` links exist. Old kernels load such programs all the same and refuse
+    /// the link with `EINVAL`; new ones get as far as finding that `/` is no regular file.
+    fn probe_multi(&self) -> libbpf_rs::Result<()> {
+        let opts = UprobeMultiOpts { offsets: vec![0], cookies: vec![0], ..Default::default() };
+        match self.skel.progs.tap_release.attach_uprobe_multi_with_opts(-1, "/", "", opts) {
+            Err(error) if error.kind() == ErrorKind::InvalidInput => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// How the programs were loaded.
+    #[must_use]
+    pub fn flavour(&self) -> Flavour {
+        self.flavour
+    }
+
+    /// Probes every function that `image` has, in process `pid` only (all its threads).
+    ///
+    /// # Errors
+    ///
+    /// The process is gone, or the kernel refuses; then no probe of this image stays.
+    pub fn attach(&self, target: TargetId, pid: u32, image: &Image) -> Result<Attachment, Error> {
+        let probes = image.plan.libraries.iter().flat_map(|library| &library.probes);
+        let mut sites = Sites::default();
+        for probe in probes {
+            sites.add(target, probe);
+        }
+        let progs = &self.skel.progs;
+        let mut links = Vec::new();
+        // Return probes first: a return without its entry is ignored, an entry whose return is
+        // not yet probed would be kept as in flight.
+        for (program, sites, retprobe) in [
+            (&progs.tap_return, &sites.transfers, true),
+            (&progs.tap_entry, &sites.transfers, false),
+            (&progs.tap_release, &sites.releases, false),
+        ] {
+            self.attach_sites(program, pid, &image.attach_path, sites, retprobe, &mut links)
+                .map_err(|error| Error::attach(pid, &image.path, &error))?;
+        }
+        Ok(Attachment { _links: links })
+    }
+
+    fn attach_sites(
+        &self,
+        program: &ProgramMut<'_>,
+        pid: u32,
+        path: &Path,
+        sites: &[(u64, u64)],
+        retprobe: bool,
+        links: &mut Vec<Link>,
+    ) -> libbpf_rs::Result<()> {
+        if sites.is_empty() {
+            return Ok(());
+        }
+        let pid = pid.cast_signed();
+        if self.flavour.multi {
+            let (offsets, cookies) =
+                sites.iter().map(|&(offset, cookie)| (offset as usize, cookie)).unzip();
+            let opts = UprobeMultiOpts { offsets, cookies, retprobe, ..Default::default() };
+            links.push(program.attach_uprobe_multi_with_opts(pid, path, "", opts)?);
+            return Ok(());
+        }
+        for &(offset, cookie) in sites {
+            let opts = UprobeOpts { cookie, retprobe, ..Default::default() };
+            links.push(program.attach_uprobe_with_opts(pid, path, offset as usize, opts)?);
+        }
+        Ok(())
+    }
+
+    /// A reader of the ring buffer that hands every event to `sink`, in the order in which the
+    /// kernel reserved them.
+    ///
+    /// # Errors
+    ///
+    /// The ring buffer cannot be mapped.
+    pub fn reader<'tap>(
+        &'tap self,
+        mut sink: impl FnMut(&Event<'_>) + 'tap,
+    ) -> Result<Reader<'tap>, Error> {
+        let mut builder = RingBufferBuilder::new();
+        builder
+            .add(&self.skel.maps.events, move |record| {
+                match wire::event(record) {
+                    Some(event) => sink(&event),
+                    None => tracing::error!("a record of {} bytes is not ours", record.len()),
+                }
+                0
+            })
+            .and_then(|builder| std::mem::take(builder).build())
+            .map(|ring| Reader { ring })
+            .map_err(|error| Error::Other(format!("failed to map the ring buffer: {error}")))
+    }
+
+    /// The words that tell the kernel side where frames begin.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be mapped.
+    pub fn steering(&self) -> Result<Steering, Error> {
+        Steering::map(&self.skel.maps.steering)
+            .map_err(|error| Error::Other(format!("failed to map the steering words: {error}")))
+    }
+
+    /// What the kernel side lost so far. Read from mapped memory, so no privilege is needed.
+    #[must_use]
+    pub fn losses(&self) -> [Loss; 3] {
+        let Some(bss) = self.skel.maps.bss_data.as_deref() else {
+            return wire::losses(&Default::default());
+        };
+        // SAFETY: the reference is valid; the kernel side adds to these words meanwhile, so they
+        // must be read from memory each time.
+        wire::losses(&unsafe { std::ptr::read_volatile(&raw const bss.losses) })
+    }
+}
+
+/// Offsets and cookies, as the kernel wants them.
+#[derive(Debug, Default)]
+struct Sites {
+    transfers: Vec<(u64, u64)>,
+    releases: Vec<(u64, u64)>,
+}
+
+impl Sites {
+    fn add(&mut self, target: TargetId, probe: &Probe) {
+        match &probe.action {
+            Action::Transfer(transfer) => {
+                self.transfers.push((probe.offset, wire::transfer_cookie(target, transfer)));
+            }
+            Action::Release => {
+                self.releases.push((probe.offset, wire::release_cookie(target)));
+            }
+        }
+    }
+}
+
+/// Reads the ring buffer.
+#[derive(Debug)]
+pub struct Reader<'tap> {
+    ring: RingBuffer<'tap>,
+}
+
+/// Records handed out before [`Reader::read`] returns to let its caller look at the clock.
+const BATCH: usize = 4096;
+
+impl Reader<'_> {
+    /// Hands out what is there, at most a batch. `true` if there may be more.
+    pub fn read(&self) -> bool {
+        self.ring.consume_raw_n(BATCH) >= BATCH as i32
+    }
+
+    /// Waits until the kernel side asks to be read, or `timeout` has passed.
+    pub fn wait(&self, timeout: Duration) {
+        self.ring.poll_raw(timeout);
+    }
+}

@@ -1,0 +1,119 @@
+//! Where C meets Rust: ring buffer bytes to [`Event`]s, probes to cookies, steering to words.
+//!
+//! The only file that knows both sides. The types come from `bpf/events.h` through the object's
+//! BTF; their names stop here.
+
+use wstap_symbols::{CallResult, Direction as ProbeDirection, Transfer};
+
+use super::skeleton::types::{
+    wstap_absent, wstap_cookie, wstap_direction, wstap_losses, wstap_record, wstap_record_kind,
+    wstap_start,
+};
+use super::tap::Loss;
+use crate::decode::event::{
+    Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId,
+};
+use crate::decode::observation::GapReason;
+
+const HEADER_BYTES: usize = size_of::<wstap_record>();
+const _: () = assert!(HEADER_BYTES == 56, "events.h asserts the same size");
+const _: () = assert!(size_of::<wstap_losses>() == 56, "events.h asserts the same size");
+
+/// Reads one ring buffer record. `None` if it is not one of ours, which would be a bug on the
+/// kernel side.
+pub(super) fn event(record: &[u8]) -> Option<Event<'_>> {
+    let (header, payload) = split_header(record)?;
+    let kind = if u32::from(header.kind) == wstap_record_kind::WSTAP_CLOSED.0 {
+        EventKind::Closed { sent: header.offset, received: header.len }
+    } else {
+        let captured = usize::try_from(header.captured).ok()?;
+        EventKind::Data(Segment {
+            direction: direction(header.direction),
+            offset: header.offset,
+            len: header.len,
+            bytes: payload.get(..captured)?,
+            absent: absent(header.absent),
+            start: start(header.start),
+        })
+    };
+    Some(Event {
+        conn: ConnId { tgid: header.tgid, generation: header.generation, handle: header.handle },
+        target: TargetId(header.target),
+        tid: header.tid,
+        at_ns: header.at_ns,
+        kind,
+    })
+}
+
+fn split_header(record: &[u8]) -> Option<(wstap_record, &[u8])> {
+    let (header, payload) = record.split_at_checked(HEADER_BYTES)?;
+    // SAFETY: `header` is HEADER_BYTES long and `wstap_record` is made of integers only, for
+    // which every bit pattern is valid; `read_unaligned` asks for no alignment.
+    let header = unsafe { header.as_ptr().cast::<wstap_record>().read_unaligned() };
+    Some((header, payload))
+}
+
+fn direction(value: u8) -> Direction {
+    if u32::from(value) == wstap_direction::WSTAP_SENT.0 {
+        Direction::Sent
+    } else {
+        Direction::Received
+    }
+}
+
+fn absent(value: u8) -> Absent {
+    match wstap_absent(value.into()) {
+        wstap_absent::WSTAP_COPY_FAILED => Absent::CopyFailed,
+        wstap_absent::WSTAP_CALL_TOO_LARGE => Absent::CallTooLarge,
+        _ => Absent::Skipped,
+    }
+}
+
+fn start(value: u8) -> SegmentStart {
+    match wstap_start(value.into()) {
+        wstap_start::WSTAP_CALL => SegmentStart::Call,
+        wstap_start::WSTAP_FRAME_HEADER => SegmentStart::FrameHeader,
+        _ => SegmentStart::Middle,
+    }
+}
+
+/// The attach cookie of a function that passes plaintext.
+pub(super) fn transfer_cookie(target: TargetId, transfer: &Transfer) -> u64 {
+    let mut cookie = release_cookie(target)
+        | u64::from(transfer.handle.get()) << wstap_cookie::WSTAP_COOKIE_HANDLE_SHIFT.0
+        | u64::from(transfer.buffer.get()) << wstap_cookie::WSTAP_COOKIE_BUFFER_SHIFT.0;
+    if transfer.direction == ProbeDirection::Received {
+        cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_DIRECTION.0);
+    }
+    if let CallResult::Status { count } = transfer.result {
+        cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_STATUS.0)
+            | u64::from(count.get()) << wstap_cookie::WSTAP_COOKIE_COUNT_SHIFT.0;
+    }
+    cookie
+}
+
+/// The attach cookie of a function that ends the life of the handle in its first argument.
+pub(super) fn release_cookie(target: TargetId) -> u64 {
+    u64::from(target.0) << wstap_cookie::WSTAP_COOKIE_TARGET_SHIFT.0
+}
+
+/// The loss counters, by reason.
+pub(super) fn losses(losses: &wstap_losses) -> [Loss; 3] {
+    [
+        Loss {
+            reason: GapReason::RingFull,
+            records: losses.ring_full_records,
+            bytes: losses.ring_full_bytes,
+        },
+        Loss {
+            reason: GapReason::CopyFailed,
+            records: losses.copy_failed_records,
+            bytes: losses.copy_failed_bytes,
+        },
+        Loss {
+            reason: GapReason::CallTooLarge,
+            records: losses.call_too_large_records,
+            bytes: losses.call_too_large_bytes,
+        },
+    ]
+}

@@ -1,0 +1,208 @@
+//! What the command line and the configuration file mean together.
+//!
+//! Flags win over the file, the file over the defaults, and every default stands here. Nothing is
+//! attached or opened for business before all of it has been found valid.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use wstap_symbols::{Options, SitePreference};
+
+use crate::capture::tap::{Settings, Wakeup};
+use crate::cli::{MonitorArgs, ProbeSite, TapArgs};
+use crate::decode::matching::{ID_PATTERN_NAME, IdPatterns, MatchLimits, Protocols};
+use crate::decode::tracker::Limits;
+
+/// Something that was typed makes no sense; exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// Settings of a tap, checked.
+#[derive(Debug)]
+pub struct TapConfig {
+    /// Processes to tap; at least one.
+    pub pids: Vec<u32>,
+    /// Wait for a TLS library to be loaded.
+    pub wait: bool,
+    /// How probe sites are chosen.
+    pub probes: Options,
+    /// Sizes of the kernel side.
+    pub kernel: Settings,
+    /// Bounds of the decoder.
+    pub limits: Limits,
+    /// Bounds of the matching.
+    pub match_limits: MatchLimits,
+    /// The protocols whose message ids are matched.
+    pub protocols: Protocols,
+}
+
+/// Settings of the main job, checked.
+#[derive(Debug)]
+pub struct MonitorConfig {
+    /// The tap.
+    pub tap: TapConfig,
+    /// Where HTTP is served.
+    pub listen: SocketAddr,
+    /// End with the last target.
+    pub exit_with_target: bool,
+    /// Attach, print, end.
+    pub check: bool,
+}
+
+/// The configuration file: every flag has a key of its name.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct File {
+    pid: Vec<u32>,
+    listen: Option<SocketAddr>,
+    protocol: Option<String>,
+    rules: Vec<PathBuf>,
+    id_pattern: Option<String>,
+    response_pattern: Option<String>,
+    timeout: Option<u32>,
+    wait: bool,
+    ring_size: Option<u64>,
+    window: Option<u64>,
+    probe_site: Option<FileProbeSite>,
+    exit_with_target: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum FileProbeSite {
+    Cheapest,
+    Symbol,
+}
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const DEFAULT_RING_BYTES: u64 = 8 << 20;
+const DEFAULT_WINDOW_BYTES: u64 = 64 << 10;
+const DEFAULT_TIMEOUT_SECONDS: u32 = 60;
+const DEFAULT_CONNECTIONS: u32 = 32_768;
+
+impl MonitorConfig {
+    /// Checks what was typed for the main job.
+    ///
+    /// # Errors
+    ///
+    /// A [`UsageError`] that names the flag, or the file and its key, and the reason.
+    pub fn new(args: &MonitorArgs) -> Result<Self, UsageError> {
+        let file = File::of(&args.tap)?;
+        Ok(Self {
+            listen: args.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
+            exit_with_target: args.exit_with_target || file.exit_with_target,
+            check: args.check,
+            tap: TapConfig::merge(&args.tap, &file, Wakeup::Batched)?,
+        })
+    }
+}
+
+impl TapConfig {
+    /// Checks what was typed for an interactive view.
+    ///
+    /// # Errors
+    ///
+    /// As [`MonitorConfig::new`].
+    pub fn interactive(args: &TapArgs) -> Result<Self, UsageError> {
+        Self::merge(args, &File::of(args)?, Wakeup::Immediate)
+    }
+
+    fn merge(args: &TapArgs, file: &File, wakeup: Wakeup) -> Result<Self, UsageError> {
+        let mut pids = if args.pids.is_empty() { file.pid.clone() } else { args.pids.clone() };
+        pids.sort_unstable();
+        pids.dedup();
+        if pids.is_empty() {
+            return Err(UsageError("nothing to tap: give at least one --pid".into()));
+        }
+        let window = args.window.or(file.window).unwrap_or(DEFAULT_WINDOW_BYTES);
+        let window_bytes = bounded("window", window, 256, 16 << 20)?;
+        let timeout = args.timeout.or(file.timeout).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
+        let timeout_ns = Duration::from_secs(timeout.into()).as_nanos() as u64;
+        Ok(Self {
+            pids,
+            wait: args.wait || file.wait,
+            probes: Options { site: site(args, file) },
+            kernel: Settings {
+                ring_bytes: ring_bytes(args.ring_size.or(file.ring_size))?,
+                window_bytes,
+                connections: DEFAULT_CONNECTIONS,
+                wakeup,
+            },
+            limits: Limits {
+                window_bytes: window_bytes as usize,
+                connections: DEFAULT_CONNECTIONS as usize,
+                ..Limits::default()
+            },
+            match_limits: MatchLimits { timeout_ns, ..MatchLimits::default() },
+            protocols: protocols(args, file)?,
+        })
+    }
+}
+
+impl File {
+    fn of(args: &TapArgs) -> Result<Self, UsageError> {
+        args.config.as_deref().map_or_else(|| Ok(Self::default()), Self::read)
+    }
+
+    fn read(path: &Path) -> Result<Self, UsageError> {
+        let complain =
+            |error: &dyn std::fmt::Display| UsageError(format!("{}: {error}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| complain(&error))?;
+        toml::from_str(&text).map_err(|error| complain(&error))
+    }
+}
+
+fn site(args: &TapArgs, file: &File) -> SitePreference {
+    match (args.probe_site, file.probe_site) {
+        (Some(ProbeSite::Symbol), _) | (None, Some(FileProbeSite::Symbol)) => {
+            SitePreference::Symbol
+        }
+        _ => SitePreference::Cheapest,
+    }
+}
+
+/// The kernel wants a power of two that is a multiple of the page size.
+fn ring_bytes(size: Option<u64>) -> Result<u32, UsageError> {
+    let size = bounded("ring-size", size.unwrap_or(DEFAULT_RING_BYTES), 64 << 10, 1 << 30)?;
+    if !size.is_power_of_two() {
+        return Err(UsageError(format!("ring-size: {size} is not a power of two")));
+    }
+    Ok(size)
+}
+
+fn bounded(key: &str, value: u64, least: u32, most: u32) -> Result<u32, UsageError> {
+    match u32::try_from(value) {
+        Ok(value) if (least..=most).contains(&value) => Ok(value),
+        _ => Err(UsageError(format!("{key}: {value} is not between {least} and {most} bytes"))),
+    }
+}
+
+/// Built-in protocols, the user's rules, then whatever is forced: a name, or patterns for ids.
+fn protocols(args: &TapArgs, file: &File) -> Result<Protocols, UsageError> {
+    let mut protocols = Protocols::builtin();
+    for path in if args.rules.is_empty() { &file.rules } else { &args.rules } {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| UsageError(format!("rules: {name}: {error}")))?;
+        protocols.add_toml(&name, &text).map_err(|error| UsageError(error.to_string()))?;
+    }
+    if let Some(request) = args.id_pattern.as_ref().or(file.id_pattern.as_ref()) {
+        let response = args.response_pattern.as_ref().or(file.response_pattern.as_ref());
+        let patterns = IdPatterns {
+            name: ID_PATTERN_NAME,
+            request,
+            response: response.map(String::as_str),
+            error: None,
+        };
+        protocols
+            .force_id_patterns(patterns)
+            .map_err(|error| UsageError(format!("id-pattern: {error}")))?;
+    }
+    if let Some(name) = args.protocol.as_ref().or(file.protocol.as_ref()) {
+        protocols.force(name).map_err(|error| UsageError(format!("protocol: {error}")))?;
+    }
+    Ok(protocols)
+}

@@ -1,0 +1,175 @@
+//! Which protocol a connection speaks.
+//!
+//! In this order: the user says so; the server accepted a subprotocol that stands for one; the
+//! content says so. Content decides when
+//!
+//! - a message has a shape that no other protocol has (`"jsonrpc":"2.0"` at the top), or
+//! - a message fits the rules of a protocol whose path the connection was opened with, or
+//! - a message answers an earlier one: it went the other way, fits the same protocol, and has the
+//!   same id.
+//!
+//! Until then the requests that each protocol would see are kept, and played back to the matching
+//! when one of them is chosen, so that the first request is not lost. Where several protocols
+//! qualify with one message, the first in the list wins: the user's own, then the special before
+//! the general.
+
+use crate::decode::event::Direction;
+
+use super::connection::ProtocolIndex;
+use super::key::KeptName;
+use super::mqtt;
+use super::rules::reading::{More, Proof, Reading};
+use super::rules::{Kind, Protocol, Text};
+
+/// Messages of each direction that are all looked at, before looking becomes rare.
+const CLOSE_LOOKS: u32 = 64;
+
+/// After that, one message in this many is looked at.
+const LOOK_INTERVAL: u32 = 32;
+
+/// Looks that a possible request gives the other direction, so that its answer is not missed.
+const LOOKS_FOR_ANSWER: u32 = 64;
+
+/// Most readings that are kept while the protocol is not known; the oldest go first.
+const MAX_KEPT: usize = 32;
+
+/// The search for a connection's protocol.
+#[derive(Debug, Default)]
+pub(super) struct Sniff {
+    /// The protocol that the path hints at.
+    hinted: Option<ProtocolIndex>,
+    looks: [Looks; 2],
+    kept: Vec<Kept>,
+}
+
+/// When to look at the messages of one direction.
+#[derive(Debug)]
+struct Looks {
+    left: u32,
+    skipped: u32,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self { left: CLOSE_LOOKS, skipped: 0 }
+    }
+}
+
+/// What a message would be if the connection spoke `protocol`.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) protocol: ProtocolIndex,
+    pub(super) passed: Passed,
+    pub(super) kind: Kind,
+    pub(super) more: More,
+    pub(super) name: KeptName,
+    pub(super) method: Option<Box<[u8]>>,
+}
+
+/// When and which way the message at hand went.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passed {
+    pub(super) at_ns: u64,
+    pub(super) tid: u32,
+    pub(super) direction: Direction,
+}
+
+impl Sniff {
+    pub(super) fn hinted(hinted: Option<ProtocolIndex>) -> Self {
+        Self { hinted, ..Self::default() }
+    }
+
+    /// Looks at a message; returns the protocol if that is now known.
+    pub(super) fn look(
+        &mut self,
+        protocols: &mut [Protocol],
+        passed: Passed,
+        text: Text<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Option<ProtocolIndex> {
+        if text.payload.is_empty() || !self.looks[passed.direction.index()].take() {
+            return None;
+        }
+        let mut new = Vec::new();
+        for (index, protocol) in (0..).zip(protocols) {
+            let mut decided = false;
+            // A decoder with a memory starts afresh: what it would remember may not be its own.
+            let mut mqtt = mqtt::Stream::default();
+            protocol.read(text, scratch, &mut mqtt, &mut |reading| {
+                decided |= reading.proof == Proof::Certain
+                    || self.hinted == Some(index)
+                    || self.is_answered_by(index, passed.direction, &reading);
+                new.extend(Kept::of(index, passed, reading));
+            });
+            if decided {
+                return Some(index);
+            }
+        }
+        self.keep(passed.direction, new);
+        None
+    }
+
+    /// What was kept for the protocol that was chosen, oldest first. The message that decided is
+    /// not among it.
+    pub(super) fn into_kept(self, chosen: ProtocolIndex) -> impl Iterator<Item = Kept> {
+        self.kept.into_iter().filter(move |kept| kept.protocol == chosen)
+    }
+
+    /// Bytes were lost: nothing that was kept can be relied on.
+    pub(super) fn forget(&mut self) {
+        self.kept.clear();
+    }
+
+    fn is_answered_by(
+        &self,
+        protocol: ProtocolIndex,
+        direction: Direction,
+        reading: &Reading<'_>,
+    ) -> bool {
+        let (Kind::Response | Kind::Error | Kind::Either, Some(name)) =
+            (reading.kind, reading.name)
+        else {
+            return false;
+        };
+        self.kept.iter().any(|kept| {
+            kept.protocol == protocol
+                && matches!(kept.kind, Kind::Request | Kind::Either)
+                && kept.passed.direction != direction
+                && kept.name.as_ref() == name
+        })
+    }
+
+    fn keep(&mut self, direction: Direction, new: Vec<Kept>) {
+        if new.iter().any(|kept| kept.kind == Kind::Request) {
+            let answers = &mut self.looks[direction.opposite().index()];
+            answers.left = answers.left.max(LOOKS_FOR_ANSWER);
+        }
+        self.kept.extend(new);
+        let surplus = self.kept.len().saturating_sub(MAX_KEPT);
+        self.kept.drain(..surplus);
+    }
+}
+
+impl Looks {
+    fn take(&mut self) -> bool {
+        if self.left > 0 {
+            self.left -= 1;
+            return true;
+        }
+        self.skipped = (self.skipped + 1) % LOOK_INTERVAL;
+        self.skipped == 0
+    }
+}
+
+impl Kept {
+    fn of(protocol: ProtocolIndex, passed: Passed, reading: Reading<'_>) -> Option<Self> {
+        Some(Self {
+            protocol,
+            passed,
+            kind: reading.kind,
+            more: reading.more,
+            name: reading.name?.into(),
+            method: reading.method.map(|method| method.into_owned().into()),
+        })
+    }
+}

@@ -1,0 +1,497 @@
+//! From rules as written to rules as evaluated, with every mistake named.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+use toml::Value;
+
+use super::framing::Framing;
+use super::json::{JsonType, MAX_SLOTS, Need, Slot, Slots};
+use super::path::Path;
+use super::pattern::PatternRule;
+use super::reading::{IdSource, JsonRule, JsonRules, More, Proof, SlotConditions, Test};
+use super::source::{Codec, ManySource, ProtocolSource, RuleSource};
+use super::{Kind, Protocol, RuleSet, Syntax};
+
+/// Longest protocol name; it becomes a label value.
+const MAX_NAME_BYTES: usize = 32;
+
+/// Most different conditions that the rules of one protocol may have.
+const MAX_CONDITIONS: u32 = 64;
+
+/// Names that have a meaning of their own as values of the label `protocol`.
+const RESERVED_NAMES: [&str; 2] = ["unknown", "__other__"];
+
+/// A mistake in a file of rules.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum RuleError {
+    /// Not TOML, or a key or a value that the language does not have; the reason says where.
+    #[error("{file}: {reason}")]
+    Syntax {
+        /// The file, as it was named by the caller.
+        file: String,
+        /// What the TOML parser says.
+        reason: String,
+    },
+    /// A value that makes no sense where it stands.
+    #[error("{file}: {key}: {reason}")]
+    Rule {
+        /// The file, as it was named by the caller.
+        file: String,
+        /// The key, for example `orders.rule[1].id`; rules count from 0.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A mistake at a key; the file is added on the way up.
+#[derive(Debug)]
+pub(super) struct Mistake {
+    key: String,
+    reason: String,
+}
+
+impl Mistake {
+    pub(super) fn new(key: impl Into<String>, reason: impl ToString) -> Self {
+        Self { key: key.into(), reason: reason.to_string() }
+    }
+
+    fn under(self, parent: &str) -> Self {
+        Self { key: format!("{parent}.{}", self.key), ..self }
+    }
+}
+
+/// Compiles the protocols of one file. `file` is only used to name it in errors.
+pub(in crate::decode::matching) fn compile_file(
+    file: &str,
+    text: &str,
+) -> Result<Vec<Compiled>, RuleError> {
+    let syntax = |error: toml::de::Error| RuleError::Syntax {
+        file: file.to_owned(),
+        reason: error.to_string().trim_end().to_owned(),
+    };
+    let table: toml::Table = text.parse().map_err(syntax)?;
+    let sources = if table.contains_key("protocol") {
+        toml::from_str::<ManySource>(text).map_err(syntax)?.protocol
+    } else {
+        vec![toml::from_str::<ProtocolSource>(text).map_err(syntax)?]
+    };
+    sources
+        .into_iter()
+        .map(|source| {
+            compile(source).map_err(|mistake| RuleError::Rule {
+                file: file.to_owned(),
+                key: mistake.key,
+                reason: mistake.reason,
+            })
+        })
+        .collect()
+}
+
+/// A protocol and the examples that it must read as they say.
+#[derive(Debug)]
+pub(in crate::decode::matching) struct Compiled {
+    pub(in crate::decode::matching) protocol: Protocol,
+    pub(super) examples: Vec<super::source::ExampleSource>,
+}
+
+fn compile(source: ProtocolSource) -> Result<Compiled, Mistake> {
+    check_name(&source.name)?;
+    let under = |mistake: Mistake| mistake.under(&source.name);
+    let syntax = match (source.codec, source.rule.is_empty()) {
+        (Some(Codec::Mqtt), true) => Syntax::Mqtt,
+        (Some(_), false) => {
+            return Err(under(Mistake::new("rule", "a protocol with a codec has no rules")));
+        }
+        (None, true) => {
+            return Err(under(Mistake::new("rule", "a protocol needs at least one rule")));
+        }
+        (None, false) => Syntax::Rules(compile_rules(&source).map_err(under)?),
+    };
+    Ok(Compiled {
+        protocol: Protocol {
+            name: source.name.into(),
+            subprotocols: source.subprotocols.into_iter().map(Into::into).collect(),
+            paths: source.paths.into_iter().map(Into::into).collect(),
+            syntax,
+        },
+        examples: source.example,
+    })
+}
+
+fn check_name(name: &str) -> Result<(), Mistake> {
+    let allowed = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(allowed) {
+        let reason = format!("a name is 1 to {MAX_NAME_BYTES} of a-z, 0-9, - and _: {name:?}");
+        return Err(Mistake::new("name", reason));
+    }
+    if RESERVED_NAMES.contains(&name) {
+        return Err(Mistake::new("name", format!("{name} is reserved")));
+    }
+    Ok(())
+}
+
+fn compile_rules(source: &ProtocolSource) -> Result<RuleSet, Mistake> {
+    let mut compiler = Compiler::default();
+    let mut patterns = Vec::new();
+    for (index, rule) in source.rule.iter().enumerate() {
+        let key = format!("rule[{index}]");
+        let result = check_combination(rule).and_then(|()| match &rule.pattern {
+            Some(pattern) => compiler.pattern(pattern, rule).map(|rule| patterns.push(rule)),
+            None => compiler.json(rule),
+        });
+        result.map_err(|mistake| mistake.under(&key))?;
+    }
+    compiler.check_queues(&source.rule)?;
+    Ok(RuleSet {
+        framing: Framing { unwrap: source.unwrap, split: source.split },
+        json: compiler.json,
+        patterns,
+        queues: compiler.queues,
+    })
+}
+
+/// What may not stand together in one rule.
+fn check_combination(rule: &RuleSource) -> Result<(), Mistake> {
+    let mistake = |key: &str, reason: &str| Err(Mistake::new(key, reason));
+    let answers = matches!(rule.kind, Kind::Response | Kind::Error);
+    let concerns_request =
+        answers || matches!(rule.kind, Kind::Request | Kind::Progress | Kind::Cancel);
+    if rule.more && !answers {
+        return mistake("more", "only a response or an error can be followed by more");
+    }
+    if !concerns_request && (rule.id.is_some() || rule.scope.is_some() || rule.queue.is_some()) {
+        return mistake("id", "a message of this kind concerns no request, so it has no id");
+    }
+    if concerns_request && rule.pattern.is_none() && rule.id.is_some() == rule.queue.is_some() {
+        return mistake("id", "give either id (a path) or queue (a name)");
+    }
+    if rule.scope.is_some() && rule.id.is_none() {
+        return mistake("scope", "a scope belongs to an id");
+    }
+    if !rule.method.as_slice().is_empty()
+        && !matches!(rule.kind, Kind::Request | Kind::Notification)
+    {
+        return mistake("method", "the method is taken from requests and notifications only");
+    }
+    if rule.pattern.is_some() && has_paths(rule) {
+        return mistake("pattern", "a rule has either a pattern or paths");
+    }
+    if rule.pattern.is_none() && rule.has.is_empty() && rule.when.is_empty() && rule.id.is_none() {
+        return mistake("when", "a rule needs a condition: has, when, id or pattern");
+    }
+    Ok(())
+}
+
+fn has_paths(rule: &RuleSource) -> bool {
+    let conditions = !rule.has.is_empty()
+        || !rule.lacks.is_empty()
+        || !rule.when.is_empty()
+        || !rule.unless.is_empty();
+    conditions || rule.id.is_some() || rule.scope.is_some() || !rule.method.as_slice().is_empty()
+}
+
+/// What grows from rule to rule.
+#[derive(Default)]
+struct Compiler {
+    json: JsonRules,
+    conditions: u32,
+    queues: Vec<Box<str>>,
+}
+
+impl Compiler {
+    fn json(&mut self, rule: &RuleSource) -> Result<(), Mistake> {
+        let mut all = 0;
+        let mut none = 0;
+        for path in &rule.has {
+            all |= self.condition("has", path, Test::Present)?;
+        }
+        for path in &rule.lacks {
+            none |= self.condition("lacks", path, Test::Present)?;
+        }
+        all |= self.conditions("when", &rule.when)?;
+        none |= self.conditions("unless", &rule.unless)?;
+        let mut wants = Slots::default();
+        let id = self.id_source(rule, &mut all, &mut wants)?;
+        let scope = match &rule.scope {
+            Some(path) => Some(self.slot("scope", path, Need::Value)?),
+            None => None,
+        };
+        wants |= scope.map(Slots::from).unwrap_or_default();
+        let mut method = Vec::new();
+        for path in rule.method.as_slice() {
+            let slot = self.slot("method", path, Need::Value)?;
+            wants |= slot.into();
+            method.push(slot);
+        }
+        let more = if rule.more { More::Follows } else { More::Last };
+        let proof = if rule.certain { Proof::Certain } else { Proof::Likely };
+        self.json.rules.push(JsonRule {
+            from: rule.from,
+            all,
+            none,
+            wants,
+            kind: rule.kind,
+            more,
+            proof,
+            id,
+            scope,
+            method,
+        });
+        Ok(())
+    }
+
+    fn pattern(&mut self, pattern: &str, rule: &RuleSource) -> Result<PatternRule, Mistake> {
+        let queue = match &rule.queue {
+            Some(name) => Some(self.queue(name)?),
+            None => None,
+        };
+        PatternRule::compile(pattern, rule, queue).map_err(|reason| Mistake::new("pattern", reason))
+    }
+
+    fn id_source(
+        &mut self,
+        rule: &RuleSource,
+        all: &mut u64,
+        wants: &mut Slots,
+    ) -> Result<IdSource, Mistake> {
+        if let Some(name) = &rule.queue {
+            return Ok(IdSource::Queue(self.queue(name)?));
+        }
+        let Some(text) = &rule.id else { return Ok(IdSource::None) };
+        let path = Path::parse(text).map_err(|error| Mistake::new("id", error))?;
+        let test = if path.each { Test::Type(JsonType::Array) } else { Test::Id };
+        let slot = self.slot_of("id", &path, Need::Value)?;
+        *all |= self.bit("id", slot, test)?;
+        *wants |= slot.into();
+        Ok(if path.each { IdSource::Elements(slot) } else { IdSource::Field(slot) })
+    }
+
+    fn queue(&mut self, name: &str) -> Result<u8, Mistake> {
+        let index = self.queues.iter().position(|known| **known == *name).unwrap_or_else(|| {
+            self.queues.push(name.into());
+            self.queues.len() - 1
+        });
+        u8::try_from(index).map_err(|_| Mistake::new("queue", "at most 256 queues"))
+    }
+
+    fn conditions(
+        &mut self,
+        key: &str,
+        conditions: &BTreeMap<String, Value>,
+    ) -> Result<u64, Mistake> {
+        let mut bits = 0;
+        for (path, value) in conditions {
+            let at = format!("{key}.\"{path}\"");
+            let test = test(value).map_err(|reason| Mistake::new(&at, reason))?;
+            bits |= self.condition(&at, path, test)?;
+        }
+        Ok(bits)
+    }
+
+    fn condition(&mut self, key: &str, path: &str, test: Test) -> Result<u64, Mistake> {
+        let by_start = matches!(test, Test::Present | Test::Type(_));
+        let need = if by_start { Need::Presence } else { Need::Value };
+        let slot = self.slot(key, path, need)?;
+        self.bit(key, slot, test)
+    }
+
+    fn slot(&mut self, key: &str, text: &str, need: Need) -> Result<Slot, Mistake> {
+        let path = Path::parse(text).map_err(|error| Mistake::new(key, error))?;
+        if path.each {
+            return Err(Mistake::new(key, "[*] is for an id only"));
+        }
+        self.slot_of(key, &path, need)
+    }
+
+    fn slot_of(&mut self, key: &str, path: &Path, need: Need) -> Result<Slot, Mistake> {
+        let too_many = || Mistake::new(key, format!("more than {MAX_SLOTS} different paths"));
+        let slot = self.json.wanted.slot(path, need).ok_or_else(too_many)?;
+        let needed = self.json.conditions.len().max(slot.index() + 1);
+        self.json.conditions.resize_with(needed, SlotConditions::default);
+        Ok(slot)
+    }
+
+    /// The bit of a condition, the same for the same condition.
+    fn bit(&mut self, key: &str, slot: Slot, test: Test) -> Result<u64, Mistake> {
+        let conditions = &mut self.json.conditions[slot.index()];
+        if let Some((bit, _)) = conditions.tests.iter().find(|(_, known)| *known == test) {
+            return Ok(*bit);
+        }
+        let bit = 1_u64
+            .checked_shl(self.conditions)
+            .ok_or_else(|| Mistake::new(key, format!("more than {MAX_CONDITIONS} conditions")))?;
+        self.conditions += 1;
+        conditions.bits |= bit;
+        conditions.tests.push((bit, test));
+        Ok(bit)
+    }
+
+    /// A queue that nothing is put into cannot be answered.
+    fn check_queues(&self, rules: &[RuleSource]) -> Result<(), Mistake> {
+        for (index, rule) in rules.iter().enumerate() {
+            let Some(queue) = &rule.queue else { continue };
+            let asked = |other: &RuleSource| {
+                other.kind == Kind::Request && other.queue.as_ref() == Some(queue)
+            };
+            if !rules.iter().any(asked) {
+                let key = format!("rule[{index}].queue");
+                return Err(Mistake::new(key, format!("no request goes into queue {queue:?}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A condition as written: a value, a list of values, or a table with one test.
+fn test(value: &Value) -> Result<Test, String> {
+    match value {
+        Value::Array(values) if values.is_empty() => Err("a list of no values".to_owned()),
+        Value::Array(values) => values.iter().map(token).collect::<Result<_, _>>().map(Test::OneOf),
+        Value::Table(table) => named_test(table),
+        value => Ok(Test::OneOf(vec![token(value)?])),
+    }
+}
+
+fn named_test(table: &toml::Table) -> Result<Test, String> {
+    let expected =
+        || "expected one of { type = … }, { ends_with = … }, { at_least = … }".to_owned();
+    let mut entries = table.iter();
+    let (Some((name, value)), None) = (entries.next(), entries.next()) else {
+        return Err(expected());
+    };
+    match (name.as_str(), value) {
+        ("type", Value::String(name)) => json_type(name).map(Test::Type),
+        ("ends_with", Value::String(end)) => Ok(Test::EndsWith(end.as_str().into())),
+        ("at_least", Value::Integer(least)) => Ok(Test::AtLeast(*least)),
+        _ => Err(expected()),
+    }
+}
+
+fn json_type(name: &str) -> Result<JsonType, String> {
+    Ok(match name {
+        "string" => JsonType::String,
+        "number" => JsonType::Number,
+        "bool" => JsonType::Bool,
+        "null" => JsonType::Null,
+        "object" => JsonType::Object,
+        "array" => JsonType::Array,
+        _ => return Err("a type is string, number, bool, null, object or array".to_owned()),
+    })
+}
+
+/// A value as its JSON token.
+fn token(value: &Value) -> Result<Box<[u8]>, String> {
+    let token = match value {
+        Value::String(text) => serde_json::to_string(text).map_err(|error| error.to_string())?,
+        Value::Integer(number) => number.to_string(),
+        Value::Boolean(truth) => truth.to_string(),
+        _ => return Err("a value is a string, an integer, true or false".to_owned()),
+    };
+    Ok(token.into_bytes().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        compile_file("orders.toml", text).map(|_| ()).unwrap_err().to_string()
+    }
+
+    /// A protocol with one good rule and one that is `rule`.
+    fn error_in(rule: &str) -> String {
+        error(&format!(
+            "name = \"orders\"\nrule = [{{ kind = \"request\", id = \"$.id\" }}, {{ {rule} }}]"
+        ))
+    }
+
+    #[test]
+    fn five_lines_make_a_protocol() {
+        let text = r#"
+            name = "orders"
+            rule = [
+                { kind = "request", has = ["$.cmd"], id = "$.seq", method = "$.cmd" },
+                { kind = "response", has = ["$.ok"], id = "$.seq" },
+            ]"#;
+        let compiled = compile_file("orders.toml", text).unwrap();
+        assert_eq!(&*compiled[0].protocol.name, "orders");
+    }
+
+    #[test]
+    fn a_file_may_hold_several_protocols() {
+        let text = r#"
+            [[protocol]]
+            name = "a"
+            rule = [{ kind = "request", id = "$.a" }]
+            [[protocol]]
+            name = "b"
+            rule = [{ kind = "request", id = "$.b" }]"#;
+        let names: Vec<_> = compile_file("f", text)
+            .unwrap()
+            .iter()
+            .map(|compiled| compiled.protocol.name.to_string())
+            .collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_mistake_gives_the_file_the_key_and_a_reason() {
+        assert_eq!(
+            error_in(r#"kind = "response", id = "$.a.b.c.d""#),
+            "orders.toml: orders.rule[1].id: a path has at most 3 steps"
+        );
+        assert_eq!(
+            error_in(r#"kind = "response", id = "$.a", when = { "$.op" = 1.5 }"#),
+            "orders.toml: orders.rule[1].when.\"$.op\": a value is a string, an integer, true or false"
+        );
+        assert_eq!(
+            error_in(r#"kind = "response", queue = "hello", has = ["$.a"]"#),
+            "orders.toml: orders.rule[1].queue: no request goes into queue \"hello\""
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let message = error_in(r#"kind = "response", id = "$.a", metod = "$.b""#);
+        assert!(message.contains("metod") && message.contains("line 2"), "{message}");
+    }
+
+    #[test]
+    fn senseless_combinations_are_refused() {
+        for (rule, word) in [
+            (r#"kind = "request""#, "either id"),
+            (r#"kind = "request", id = "$.a", queue = "q""#, "either id"),
+            (r#"kind = "request", id = "$.a", more = true"#, "followed by more"),
+            (r#"kind = "response", id = "$.a", method = "$.b""#, "requests and notifications"),
+            (r#"kind = "notification", id = "$.a""#, "concerns no request"),
+            (r#"kind = "notification""#, "needs a condition"),
+            (r#"kind = "request", pattern = "(?P<id>.)", has = ["$.a"]"#, "either a pattern"),
+            (
+                r#"kind = "response", id = "$.a", when = { "$.b" = { tipe = "string" } }"#,
+                "expected one of",
+            ),
+        ] {
+            let message = error_in(rule);
+            assert!(message.contains(word), "{rule}: {message}");
+        }
+    }
+
+    #[test]
+    fn names_that_make_bad_labels_are_refused() {
+        for name in ["", "Orders", "a b", "unknown", "a-name-that-is-longer-than-thirty-two"] {
+            let message = error(&format!(
+                "name = \"{name}\"\nrule = [{{ kind = \"request\", id = \"$.a\" }}]"
+            ));
+            assert!(message.contains("name"), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_paths_is_bounded() {
+        let paths: Vec<String> = (0..=MAX_SLOTS).map(|n| format!("\"$.k{n}\"")).collect();
+        let message = error_in(&format!("kind = \"notification\", has = [{}]", paths.join(",")));
+        assert!(message.contains("different paths"), "{message}");
+    }
+}

@@ -1,0 +1,109 @@
+//! Several application messages in one WebSocket message, and wrappings around them.
+
+use memchr::memchr;
+use serde::Deserialize;
+
+use super::Text;
+use super::json::{Wholeness, elements, unescape};
+
+/// How application messages are packed into WebSocket messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::decode::matching) struct Framing {
+    pub(super) unwrap: Unwrap,
+    pub(super) split: Split,
+}
+
+/// A wrapping to take off first.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Unwrap {
+    #[default]
+    None,
+    /// SockJS: `a["…","…"]` from the server, `["…","…"]` from the client. A message that is not
+    /// wrapped so is passed on as it is.
+    Sockjs,
+}
+
+/// What stands between messages.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Split {
+    /// Nothing: one message each.
+    #[default]
+    None,
+    /// Each message ends with 0x1e.
+    RecordSeparator,
+    /// Each message but the last ends with a line feed.
+    Newline,
+    /// A message may be a JSON array of messages.
+    Array,
+}
+
+impl Framing {
+    /// Calls `found` for each application message in `text`.
+    pub(super) fn each<'a>(
+        self,
+        text: Text<'a>,
+        scratch: &mut Vec<u8>,
+        found: &mut dyn FnMut(Text<'_>),
+    ) {
+        match self.unwrap {
+            Unwrap::None => self.split.each(text, found),
+            Unwrap::Sockjs => match sockjs_array(text.payload) {
+                Some(array) => self.each_string(text, array, scratch, found),
+                None => self.split.each(text, found),
+            },
+        }
+    }
+
+    /// The strings of a SockJS array. One that was cut is dropped: where it ends is not known.
+    fn each_string(
+        self,
+        text: Text<'_>,
+        array: &[u8],
+        scratch: &mut Vec<u8>,
+        found: &mut dyn FnMut(Text<'_>),
+    ) {
+        for (string, wholeness) in elements(array) {
+            let inside = string.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+            let (Some(inside), Wholeness::Whole) = (inside, wholeness) else { continue };
+            let Some(unescaped) = unescape(inside) else { continue };
+            scratch.clear();
+            scratch.extend_from_slice(unescaped.as_bytes());
+            self.split.each(Text { payload: scratch, wholeness: Wholeness::Whole, ..text }, found);
+        }
+    }
+}
+
+/// The JSON array of strings in a SockJS message.
+fn sockjs_array(payload: &[u8]) -> Option<&[u8]> {
+    let array = payload.strip_prefix(b"a").unwrap_or(payload);
+    array.starts_with(b"[\"").then_some(array)
+}
+
+impl Split {
+    fn each<'a>(self, text: Text<'a>, found: &mut dyn FnMut(Text<'_>)) {
+        match self {
+            Self::None => found(text),
+            Self::RecordSeparator => each_between(text, 0x1e, found),
+            Self::Newline => each_between(text, b'\n', found),
+            Self::Array if text.payload.first() == Some(&b'[') => {
+                for (payload, wholeness) in elements(text.payload) {
+                    found(Text { payload, wholeness, ..text });
+                }
+            }
+            Self::Array => found(text),
+        }
+    }
+}
+
+fn each_between(text: Text<'_>, separator: u8, found: &mut dyn FnMut(Text<'_>)) {
+    let mut rest = text.payload;
+    while let Some(end) = memchr(separator, rest) {
+        found(Text { payload: &rest[..end], wholeness: Wholeness::Whole, ..text });
+        rest = &rest[end + 1..];
+    }
+    if !rest.is_empty() {
+        found(Text { payload: rest, ..text });
+    }
+}

@@ -1,0 +1,170 @@
+//! The rule language: what a message of an application protocol is, told by its shape.
+//!
+//! A protocol is a name and a list of rules. A rule says which messages it is for and where in
+//! them the id and the method stand:
+//!
+//! ```toml
+//! name = "orders"
+//! rule = [
+//!     { kind = "request", has = ["$.cmd"], id = "$.seq", method = "$.cmd" },
+//!     { kind = "response", has = ["$.ok"], id = "$.seq" },
+//! ]
+//! ```
+//!
+//! [`source`] is the language as written, [`compile`] checks it and turns it into a few wanted
+//! paths and bit masks, [`json`] finds the paths in one scan, [`reading`] says what the message
+//! is. What then becomes of a request and its response is left to the parent module.
+
+mod compile;
+mod examples;
+mod framing;
+pub(super) mod json;
+mod path;
+pub(super) mod pattern;
+pub(super) mod reading;
+mod source;
+
+use serde::Deserialize;
+
+pub use compile::RuleError;
+pub(super) use compile::compile_file;
+pub(super) use examples::check as check_examples;
+pub(super) use framing::Framing;
+pub(super) use json::Wholeness;
+pub(super) use reading::{JsonRules, Reading};
+
+use super::super::observation::MessageType;
+use super::mqtt;
+
+/// What a message is to a request.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    /// Asks; its answer repeats its id.
+    Request,
+    /// Answers.
+    Response,
+    /// Answers, with an error.
+    Error,
+    /// Concerns a request, but is not its answer: an acknowledgement, a status, an event.
+    Progress,
+    /// Withdraws a request of the same side.
+    Cancel,
+    /// Stands alone.
+    Notification,
+    /// The application's own heartbeat, without an id.
+    Ping,
+    /// Answers a `Ping`.
+    Pong,
+    /// Answers if something with its id was asked, else asks.
+    #[serde(skip)]
+    Either,
+}
+
+/// Which end of the connection may send a message.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum From {
+    /// The end that sent the upgrade request.
+    Client,
+    /// The end that answered it.
+    Server,
+    /// Either.
+    #[default]
+    Any,
+}
+
+/// Which end sent a message, as far as it is known.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Sender {
+    Client,
+    Server,
+    Unknown,
+}
+
+impl From {
+    /// Whether a message of `sender` may come from here. One whose sender is not known passes
+    /// only where it does not matter.
+    fn admits(self, sender: Sender) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Client => sender == Sender::Client,
+            Self::Server => sender == Sender::Server,
+        }
+    }
+}
+
+/// A compiled protocol.
+#[derive(Debug)]
+pub(super) struct Protocol {
+    /// The value of the label `protocol`.
+    pub(super) name: Box<str>,
+    /// Subprotocol tokens that stand for it in `Sec-WebSocket-Protocol`.
+    pub(super) subprotocols: Vec<Box<str>>,
+    /// Pieces of the request target that make it likely.
+    pub(super) paths: Vec<Box<str>>,
+    /// How its messages are read.
+    pub(super) syntax: Syntax,
+}
+
+/// How a protocol's messages are read.
+#[derive(Debug)]
+pub(super) enum Syntax {
+    /// By rules.
+    Rules(RuleSet),
+    /// By the MQTT decoder.
+    Mqtt,
+}
+
+/// The rules of one protocol.
+#[derive(Debug)]
+pub(super) struct RuleSet {
+    pub(super) framing: Framing,
+    pub(super) json: JsonRules,
+    pub(super) patterns: Vec<pattern::PatternRule>,
+    /// Names of the queues of requests that are answered in order, without an id.
+    pub(super) queues: Vec<Box<str>>,
+}
+
+/// One message, or a prefix of one, as the rules see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text<'a> {
+    pub(super) sender: Sender,
+    pub(super) message_type: MessageType,
+    pub(super) payload: &'a [u8],
+    pub(super) wholeness: Wholeness,
+}
+
+impl Protocol {
+    /// Tells `found` what is in a message, in the order it stands there. `scratch` is memory to
+    /// unwrap into; `mqtt` is what the MQTT decoder keeps from message to message.
+    pub(super) fn read(
+        &mut self,
+        text: Text<'_>,
+        scratch: &mut Vec<u8>,
+        mqtt: &mut mqtt::Stream,
+        found: &mut dyn FnMut(Reading<'_>),
+    ) {
+        match &mut self.syntax {
+            Syntax::Rules(rules) => rules.read(text, scratch, found),
+            Syntax::Mqtt => mqtt.read(text, found),
+        }
+    }
+}
+
+impl RuleSet {
+    fn read(&mut self, text: Text<'_>, scratch: &mut Vec<u8>, found: &mut dyn FnMut(Reading<'_>)) {
+        let Self { framing, json, patterns, queues } = self;
+        framing.each(text, scratch, &mut |part| {
+            if !json.is_empty() && json.read(part, queues, found) {
+                return;
+            }
+            for rule in patterns.iter_mut() {
+                if rule.read(part, queues, found) {
+                    return;
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,144 @@
+//! What wstap is doing right now, as `run` last said: targets, probes, readiness.
+//!
+//! [`Status`] is shared between `run`, which writes it, and HTTP, which reads it. It holds plain
+//! facts; what they are called as metrics stands in the catalogue.
+
+use std::sync::{PoisonError, RwLock};
+
+use serde::Serialize;
+
+/// Facts about the present, written by one and read by many.
+#[derive(Debug, Default)]
+pub struct Status {
+    // A lock of the standard library: it is never held across an await or an encoding.
+    now: RwLock<Snapshot>,
+}
+
+impl Status {
+    /// Changes the facts; readers see all of the change or none.
+    pub fn update(&self, change: impl FnOnce(&mut Snapshot)) {
+        change(&mut self.now.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// A copy of the facts.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether [`Snapshot::ready`] is set.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).ready
+    }
+}
+
+/// One moment's facts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    /// Probes are attached to at least one target and events are being read.
+    pub ready: bool,
+    /// The selectors of the command line, in the order of their `TargetId`s.
+    pub targets: Vec<Target>,
+    /// Attached probes and those that could not be attached, each function once per library.
+    pub probes: Vec<Probe>,
+}
+
+/// A selector and the processes it found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// Value of the `target` label.
+    pub name: String,
+    /// The processes; empty while waiting for one.
+    pub processes: Vec<Process>,
+}
+
+impl Target {
+    /// Whether one of its processes is alive and tapped.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.processes.iter().any(|process| process.up)
+    }
+}
+
+/// A process that was or is tapped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Process {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// `/proc/PID/comm`.
+    pub comm: String,
+    /// Path of the executable as the process sees it.
+    pub exe: String,
+    /// TLS library, for example `openssl`.
+    pub tls_library: String,
+    /// Its version as far as it is known, else empty.
+    pub tls_version: String,
+    /// Alive and tapped.
+    pub up: bool,
+}
+
+/// One function that wstap wants to probe.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Probe {
+    /// File name of the library or executable, without its folder.
+    pub library: String,
+    /// Function name, for example `SSL_write`.
+    pub function: String,
+    /// How it is attached, for example `uprobe_multi`.
+    pub technique: String,
+    /// Attached sites; 0 says that attaching failed.
+    pub attached: u32,
+}
+
+/// What was lost before it could be decoded, for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Label value, for example `ring_full`.
+    pub reason: &'static str,
+    /// Records (pieces of calls) lost since the start.
+    pub records: u64,
+    /// Plaintext bytes lost since the start.
+    pub bytes: u64,
+}
+
+/// Where the loss counters of the capture side are read: at each scrape, from any thread.
+pub trait LossCounters: Send + Sync {
+    /// The present totals, one for each reason that can happen; zeros included.
+    fn read(&self) -> Vec<Loss>;
+}
+
+/// A source without a kernel (a replay, a test) loses nothing and has no reasons.
+impl LossCounters for () {
+    fn read(&self) -> Vec<Loss> {
+        Vec::new()
+    }
+}
+
+impl<F: Fn() -> Vec<Loss> + Send + Sync> LossCounters for F {
+    fn read(&self) -> Vec<Loss> {
+        self()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_up_while_one_of_its_processes_is() {
+        let process = |up| Process { up, ..Process::default() };
+        let target = |processes| Target { name: "feed".into(), processes };
+        assert!(!target(vec![]).is_up());
+        assert!(!target(vec![process(false)]).is_up());
+        assert!(target(vec![process(false), process(true)]).is_up());
+    }
+
+    #[test]
+    fn a_status_is_not_ready_until_it_is_said_to_be() {
+        let status = Status::default();
+        assert!(!status.is_ready());
+        status.update(|now| now.ready = true);
+        assert!(status.is_ready());
+    }
+}

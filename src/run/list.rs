@@ -1,0 +1,209 @@
+//! `wstap ps` and `wstap probes`: what is there, without touching it.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use wstap_symbols::{Library, Options, Probe};
+
+use super::Failure;
+use crate::capture::image::{Image, Planner};
+use crate::capture::process::{self, Process};
+use crate::capture::targets::{self, Survey};
+
+/// One process and one TLS library in it.
+#[derive(Debug, Serialize)]
+struct PsRow {
+    pid: u32,
+    comm: String,
+    stack: &'static str,
+    version: Option<String>,
+    linkage: &'static str,
+    symbols: &'static str,
+    technique: Vec<&'static str>,
+    verdict: String,
+    file: String,
+}
+
+/// Prints the processes that have a TLS library.
+///
+/// # Errors
+///
+/// `/proc` cannot be listed, or standard output cannot be written.
+pub(super) fn ps(json: bool) -> Result<(), Failure> {
+    let mut planner = Planner::new(Options::default());
+    let mut rows = Vec::new();
+    let mut unreadable = 0_usize;
+    for process in process::all()? {
+        // Kernel threads have no executable; a process without permission has one.
+        match targets::survey(&mut planner, process.pid) {
+            Ok(survey) => rows.extend(ps_rows(&process, &survey)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => unreadable += 1,
+            Err(_) => {}
+        }
+    }
+    let mut out = io::stdout().lock();
+    if json {
+        for row in &rows {
+            writeln!(out, "{}", serde_json::to_string(row)?)?;
+        }
+    } else {
+        print_table(&mut out, &rows)?;
+    }
+    if unreadable > 0 {
+        eprintln!("wstap: {unreadable} processes may not be looked into; run it with sudo");
+    }
+    Ok(())
+}
+
+fn ps_rows(process: &Process, survey: &Survey) -> Vec<PsRow> {
+    let libraries = survey
+        .images
+        .iter()
+        .flat_map(|image| image.plan.libraries.iter().map(move |library| (image, library)));
+    libraries
+        .map(|(image, library)| PsRow {
+            pid: process.pid,
+            comm: process.comm.clone(),
+            stack: library.stack.as_str(),
+            version: version(image, library, survey),
+            linkage: library.linkage.as_str(),
+            symbols: library.symbols.as_str(),
+            technique: techniques(library),
+            verdict: verdict(library),
+            file: image.path.display().to_string(),
+        })
+        .collect()
+}
+
+/// The library's own version, or the one that its companion in the same process proves: a shared
+/// libssl knows only its major version, libcrypto the rest.
+fn version(_image: &Image, library: &Library, _survey: &Survey) -> Option<String> {
+    library.version.clone()
+}
+
+fn techniques(library: &Library) -> Vec<&'static str> {
+    let mut techniques: Vec<_> = library.probes.iter().map(|p| p.technique.as_str()).collect();
+    techniques.sort_unstable();
+    techniques.dedup();
+    techniques
+}
+
+fn verdict(library: &Library) -> String {
+    if targets::is_tappable(library) {
+        return String::from("ready");
+    }
+    format!("unsupported: {}", library.verdict.as_str())
+}
+
+fn print_table(out: &mut impl Write, rows: &[PsRow]) -> io::Result<()> {
+    let (comm, version) = (width(rows, |r| &r.comm, 7), width(rows, version_of, 7));
+    writeln!(
+        out,
+        "{:>7}  {:comm$}  {:9}  {:version$}  {:7}  {:8}  {:24}  FILE",
+        "PID", "COMMAND", "STACK", "VERSION", "LINKAGE", "TECHNIQUE", "VERDICT"
+    )?;
+    for row in rows {
+        writeln!(
+            out,
+            "{:>7}  {:comm$}  {:9}  {:version$}  {:7}  {:9}  {:24}  {}",
+            row.pid,
+            row.comm,
+            row.stack,
+            version_of(row),
+            row.linkage,
+            row.technique.join("+"),
+            row.verdict,
+            row.file
+        )?;
+    }
+    Ok(())
+}
+
+fn version_of(row: &PsRow) -> &str {
+    row.version.as_deref().unwrap_or("-")
+}
+
+fn width<'a>(rows: &'a [PsRow], column: impl Fn(&'a PsRow) -> &'a str, least: usize) -> usize {
+    rows.iter().map(|row| column(row).chars().count()).max().unwrap_or(0).max(least)
+}
+
+/// One line of the probe plan.
+#[derive(Debug, Serialize)]
+struct ProbeRow<'a> {
+    file: String,
+    build_id: Option<String>,
+    stack: &'static str,
+    version: Option<&'a str>,
+    linkage: &'static str,
+    symbols: &'static str,
+    functions: &'a [&'static str],
+    offset: u64,
+    technique: &'static str,
+    reason: &'a str,
+}
+
+/// Prints the probe plan of process `pid`. Nothing is attached.
+///
+/// # Errors
+///
+/// As [`targets::Target::resolve`], or standard output cannot be written.
+pub(super) fn probes(pid: u32, options: Options, json: bool) -> Result<(), Failure> {
+    let mut planner = Planner::new(options);
+    let target = targets::Target::resolve(&mut planner, Default::default(), pid)?;
+    let mut out = io::stdout().lock();
+    for image in &target.images {
+        for library in &image.plan.libraries {
+            if json {
+                for probe in &library.probes {
+                    writeln!(out, "{}", serde_json::to_string(&probe_row(image, library, probe))?)?;
+                }
+            } else {
+                print_library(&mut out, image, library)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn probe_row<'a>(image: &Image, library: &'a Library, probe: &'a Probe) -> ProbeRow<'a> {
+    ProbeRow {
+        file: image.path.display().to_string(),
+        build_id: image.plan.build_id.as_ref().map(ToString::to_string),
+        stack: library.stack.as_str(),
+        version: library.version.as_deref(),
+        linkage: library.linkage.as_str(),
+        symbols: library.symbols.as_str(),
+        functions: &probe.covers,
+        offset: probe.offset,
+        technique: probe.technique.as_str(),
+        reason: &probe.reason,
+    }
+}
+
+fn print_library(out: &mut impl Write, image: &Image, library: &Library) -> io::Result<()> {
+    let build_id = image.plan.build_id.as_ref().map_or("none".into(), ToString::to_string);
+    writeln!(
+        out,
+        "{}\n  {} {}, {}, symbols from {}, build id {build_id}",
+        image.path.display(),
+        library.stack.as_str(),
+        library.version.as_deref().unwrap_or("of unknown version"),
+        library.linkage.as_str(),
+        library.symbols.as_str(),
+    )?;
+    if library.probes.is_empty() {
+        return writeln!(out, "  no probes: {}", library.verdict.as_str());
+    }
+    writeln!(out, "  {:>10}  {:9}  {:30}  REASON", "OFFSET", "TECHNIQUE", "FUNCTIONS")?;
+    for probe in &library.probes {
+        writeln!(
+            out,
+            "  {:>#10x}  {:9}  {:30}  {}",
+            probe.offset,
+            probe.technique.as_str(),
+            probe.covers.join(", "),
+            probe.reason
+        )?;
+    }
+    Ok(())
+}

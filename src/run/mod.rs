@@ -1,0 +1,79 @@
+//! Wires the stages: which thread does what, in which order they start and stop, and what the
+//! process exits with.
+
+mod doctor;
+mod frames;
+mod list;
+mod monitor;
+mod session;
+mod signals;
+
+use std::process::ExitCode;
+
+use wstap_symbols::{Options, SitePreference};
+
+use crate::capture::Error;
+use crate::cli::{Cli, Command, ProbeSite};
+use crate::config::{MonitorConfig, TapConfig, UsageError};
+
+/// Why wstap ends other than well. Each kind has its exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// What was typed makes no sense: 2.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// The privileged side refused: 3 for privilege and kernel, 4 for a missing target, else 1.
+    #[error(transparent)]
+    Capture(#[from] Error),
+    /// Anything else: 1.
+    #[error("{0}")]
+    Runtime(String),
+}
+
+impl Failure {
+    /// The exit code that users and scripts can rely on.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Usage(_) => 2,
+            Self::Capture(Error::Privilege(_) | Error::Kernel(_)) => 3,
+            Self::Capture(Error::NoSuchProcess(_) | Error::NoTls(_)) => 4,
+            Self::Capture(Error::Other(_)) | Self::Runtime(_) => 1,
+        })
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Runtime(error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Runtime(error.to_string())
+    }
+}
+
+/// Does what was typed.
+///
+/// # Errors
+///
+/// The [`Failure`] whose sentence and exit code the user gets.
+pub fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        None => monitor::run(MonitorConfig::new(&cli.monitor)?),
+        Some(Command::Ps(args)) => list::ps(args.json),
+        Some(Command::Probes(args)) => list::probes(args.pid, options(args.probe_site), args.json),
+        Some(Command::Frames(args)) => frames::run(TapConfig::interactive(&args.tap)?, args),
+        Some(Command::Doctor(args)) => doctor::run(args.json),
+    }
+}
+
+fn options(site: Option<ProbeSite>) -> Options {
+    let site = match site {
+        Some(ProbeSite::Symbol) => SitePreference::Symbol,
+        _ => SitePreference::Cheapest,
+    };
+    Options { site }
+}

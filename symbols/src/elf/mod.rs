@@ -1,0 +1,243 @@
+//! One ELF image, seen through two crates.
+//!
+//! `object` is the section view: symbol tables, `.rodata`, notes. `goblin` is the loader's view
+//! ([`loader`]): it reads `PT_DYNAMIC`, which the dynamic linker needs and no tool strips, so it
+//! still answers where section headers are gone. Addresses become file offsets here, through the
+//! program headers alone, because that is how the kernel maps the file.
+//!
+//! What the symbols mean is left to [`crate::search`].
+
+mod loader;
+mod unwind;
+
+use std::ops::Range;
+
+use object::Endianness;
+use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
+use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
+
+use self::unwind::UnwindTable;
+use crate::plan::{BuildId, SymbolSource};
+
+/// Why an image could not be read at all.
+///
+/// Damage beyond the headers is no error: what cannot be read is not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The bytes do not begin with an ELF header.
+    #[error("not an ELF image")]
+    NotElf,
+    /// An ELF image of a class that no supported machine uses.
+    #[error("32-bit ELF images are not supported")]
+    Class32,
+    /// The program headers, which say what the kernel maps, are not inside the file.
+    #[error("the program headers are outside the file")]
+    ProgramHeaders,
+}
+
+/// The machines that a plan can be made for: those whose calling convention the tap knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Machine {
+    /// System V AMD64.
+    X86_64,
+    /// AAPCS64.
+    Aarch64,
+    /// Anything else.
+    Other,
+}
+
+/// A function that an image defines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Function {
+    /// Virtual address of its first instruction, as in the file (no load bias).
+    pub(crate) address: u64,
+    /// Size in bytes; 0 when the symbol table does not say.
+    pub(crate) size: u64,
+}
+
+impl Function {
+    /// The address after its last instruction, if the symbol table says.
+    pub(crate) fn end(self) -> Option<u64> {
+        if self.size == 0 { None } else { self.address.checked_add(self.size) }
+    }
+}
+
+/// A parsed image. Cheap: tables are found, not read.
+pub(crate) struct Image<'data> {
+    data: &'data [u8],
+    endian: Endianness,
+    machine: Machine,
+    segments: Vec<Segment>,
+    headers: &'data [ProgramHeader64<Endianness>],
+    sections: SectionTable<'data, FileHeader64<Endianness>>,
+    unwind: Option<UnwindTable<'data>>,
+}
+
+/// A `PT_LOAD` whose bytes are inside the file.
+struct Segment {
+    address: u64,
+    file: Range<usize>,
+    executable: bool,
+    writable: bool,
+}
+
+impl<'data> Image<'data> {
+    /// Reads the headers.
+    pub(crate) fn parse(data: &'data [u8]) -> Result<Self, Error> {
+        let header = file_header(data)?;
+        let endian = header.endian().map_err(|_| Error::NotElf)?;
+        let headers = header.program_headers(endian, data).map_err(|_| Error::ProgramHeaders)?;
+        Ok(Self {
+            data,
+            endian,
+            machine: match header.e_machine(endian) {
+                elf::EM_X86_64 => Machine::X86_64,
+                elf::EM_AARCH64 => Machine::Aarch64,
+                _ => Machine::Other,
+            },
+            segments: headers.iter().filter_map(|ph| Segment::new(ph, endian, data)).collect(),
+            headers,
+            unwind: headers.iter().find_map(|header| {
+                let bytes = header.data(endian, data).ok()?;
+                let is_unwind = header.p_type(endian) == elf::PT_GNU_EH_FRAME;
+                is_unwind
+                    .then(|| UnwindTable::parse(bytes, header.p_vaddr(endian), endian))
+                    .flatten()
+            }),
+            // Section headers are for tools: the kernel never reads them, so broken ones are none.
+            sections: header.sections(endian, data).unwrap_or_default(),
+        })
+    }
+
+    /// What the code was compiled for.
+    pub(crate) fn machine(&self) -> Machine {
+        self.machine
+    }
+
+    /// The build id, from the notes that are mapped into the process.
+    pub(crate) fn build_id(&self) -> Option<BuildId> {
+        for header in self.headers {
+            let Ok(Some(notes)) = header.notes(self.endian, self.data) else { continue };
+            let id = notes.map_while(Result::ok).find(|note| {
+                note.name() == elf::ELF_NOTE_GNU && note.n_type(self.endian) == elf::NT_GNU_BUILD_ID
+            });
+            if let Some(note) = id {
+                return BuildId::new(note.desc());
+            }
+        }
+        None
+    }
+
+    /// File offset of the instruction at `address`; `None` outside mapped code.
+    pub(crate) fn code_offset(&self, address: u64) -> Option<u64> {
+        let (segment, at) = self.locate(address)?;
+        segment.executable.then_some(at as u64)
+    }
+
+    /// The bytes from `address` to the end of the code that is mapped there.
+    pub(crate) fn code(&self, address: u64) -> Option<&'data [u8]> {
+        let (segment, at) = self.locate(address)?;
+        if !segment.executable {
+            return None;
+        }
+        self.data.get(at..segment.file.end)
+    }
+
+    /// Where the function that holds `address` must have ended: at the next one's start.
+    pub(crate) fn next_function(&self, address: u64) -> Option<u64> {
+        self.unwind.as_ref()?.next_start(address)
+    }
+
+    /// Constant data: the sections that hold it, or every read-only segment where there are no
+    /// sections.
+    pub(crate) fn constants(&self) -> impl Iterator<Item = &'data [u8]> {
+        let sections = self.sections.iter().filter(|section| self.is_rodata(section));
+        let sections = sections.filter_map(|section| section.data(self.endian, self.data).ok());
+        let segments = self.segments.iter().filter(|_| self.sections.is_empty());
+        let segments = segments.filter(|segment| !segment.writable && !segment.executable);
+        sections.chain(segments.filter_map(|segment| self.data.get(segment.file.clone())))
+    }
+
+    /// Calls `visit` for every function that `source` defines, with its name as the table has it.
+    ///
+    /// Undefined symbols (imports) and resolvers (`STT_GNU_IFUNC`) are no definitions.
+    pub(crate) fn functions(&self, source: SymbolSource, visit: impl FnMut(&'data [u8], Function)) {
+        match source {
+            SymbolSource::Dynsym => self.section_functions(elf::SHT_DYNSYM, visit),
+            SymbolSource::Symtab => self.section_functions(elf::SHT_SYMTAB, visit),
+            SymbolSource::Dynamic if self.sections.is_empty() => {
+                loader::functions(self.data, visit);
+            }
+            SymbolSource::Dynamic => {}
+        }
+    }
+
+    /// The name that the image goes by as a shared library.
+    pub(crate) fn soname(&self) -> Option<&'data [u8]> {
+        loader::soname(self.data)
+    }
+
+    fn section_functions(
+        &self,
+        table: elf::SectionType,
+        mut visit: impl FnMut(&'data [u8], Function),
+    ) {
+        let Ok(symbols) = self.sections.symbols(self.endian, self.data, table) else { return };
+        let strings = symbols.strings();
+        for symbol in symbols.iter() {
+            if symbol.st_type() != elf::STT_FUNC || symbol.is_undefined(self.endian) {
+                continue;
+            }
+            let Ok(name) = strings.get(symbol.st_name(self.endian)) else { continue };
+            let function = Function {
+                address: symbol.st_value(self.endian),
+                size: symbol.st_size(self.endian),
+            };
+            visit(name, function);
+        }
+    }
+
+    fn is_rodata(&self, section: &SectionHeader64<Endianness>) -> bool {
+        section.sh_type(self.endian) == elf::SHT_PROGBITS
+            && self
+                .sections
+                .section_name(self.endian, section)
+                .is_ok_and(|name| name.starts_with(b".rodata"))
+    }
+
+    /// The segment that maps `address`, and the place of that byte in the file.
+    fn locate(&self, address: u64) -> Option<(&Segment, usize)> {
+        self.segments.iter().find_map(|segment| {
+            let into = usize::try_from(address.checked_sub(segment.address)?).ok()?;
+            (into < segment.file.len()).then(|| (segment, segment.file.start + into))
+        })
+    }
+}
+
+impl Segment {
+    /// `None` for what the kernel does not map, or what is not wholly in the file.
+    fn new(header: &ProgramHeader64<Endianness>, endian: Endianness, data: &[u8]) -> Option<Self> {
+        if header.p_type(endian) != elf::PT_LOAD {
+            return None;
+        }
+        let start = usize::try_from(header.p_offset(endian)).ok()?;
+        let end = start.checked_add(usize::try_from(header.p_filesz(endian)).ok()?)?;
+        data.get(start..end)?;
+        let flags = header.p_flags(endian);
+        Some(Self {
+            address: header.p_vaddr(endian),
+            file: start..end,
+            executable: flags.contains(elf::PF_X),
+            writable: flags.contains(elf::PF_W),
+        })
+    }
+}
+
+/// The header of a 64-bit image.
+fn file_header(data: &[u8]) -> Result<&FileHeader64<Endianness>, Error> {
+    let class = data.strip_prefix(&elf::ELFMAG).and_then(|rest| rest.first());
+    if class == Some(&elf::ELFCLASS32.0) {
+        return Err(Error::Class32);
+    }
+    FileHeader64::parse(data).map_err(|_| Error::NotElf)
+}

@@ -1,0 +1,261 @@
+//! From the functions found to the probes that cover them.
+//!
+//! Chooses between the sites that [`crate::site`] can prove, and writes down why.
+
+use crate::elf::{Image, Machine};
+use crate::plan::{Action, CallResult, Direction, Probe, SitePreference, Technique, Transfer};
+use crate::search::Definition;
+use crate::site::{self, Callee, Form, Reach, Roles, Text, TransferSite};
+use crate::stacks::Role;
+
+impl Text for Image<'_> {
+    fn bytes(&self, address: u64) -> Option<&[u8]> {
+        self.code(address)
+    }
+
+    fn function_end(&self, address: u64) -> Option<u64> {
+        self.next_function(address)
+    }
+}
+
+/// The probes that see every byte once, by rising offset.
+pub(crate) fn probes(
+    image: &Image<'_>,
+    definitions: &[Definition],
+    preference: SitePreference,
+) -> Vec<Probe> {
+    let mut probes = Vec::new();
+    for direction in [Direction::Received, Direction::Sent] {
+        let movers = movers(image, definitions, direction);
+        let at_internal = match strategy(image, preference) {
+            Strategy::Prove => at_internal(image, definitions, &movers),
+            Strategy::Symbols(_) => None,
+        };
+        match at_internal {
+            Some(probe) => probes.push(probe),
+            None => probes.extend(movers.iter().filter_map(|m| at_function(image, m, preference))),
+        }
+    }
+    let releases = definitions.iter().filter(|definition| definition.row.role == Role::Release);
+    probes.extend(releases.filter_map(|release| at_release(image, release, preference)));
+    probes.sort_by_key(|probe| probe.offset);
+    // Aliases: two names, one instruction, and the kernel would run the program twice.
+    probes.dedup_by_key(|probe| probe.offset);
+    probes
+}
+
+/// What may be done to find a site.
+enum Strategy {
+    /// Follow the code.
+    Prove,
+    /// Take the symbols, for this reason.
+    Symbols(&'static str),
+}
+
+fn strategy(image: &Image<'_>, preference: SitePreference) -> Strategy {
+    match (preference, image.machine()) {
+        (SitePreference::Symbol, _) => Strategy::Symbols("symbols were asked for"),
+        (SitePreference::Cheapest, Machine::X86_64) => Strategy::Prove,
+        (SitePreference::Cheapest, _) => {
+            Strategy::Symbols("there are no rules for this machine's instructions")
+        }
+    }
+}
+
+/// An exported function that moves plaintext.
+struct Mover {
+    definition: Definition,
+    transfer: Transfer,
+    /// Its name, and those of the functions that do their work by calling it.
+    covers: Vec<&'static str>,
+}
+
+impl Mover {
+    fn entry(&self) -> u64 {
+        self.definition.function.address
+    }
+
+    fn end(&self) -> Option<u64> {
+        self.definition.function.end()
+    }
+
+    /// The functions that it hands its work to.
+    fn callees(&self, image: &Image<'_>) -> Vec<Callee> {
+        let Transfer { result, .. } = self.transfer;
+        site::callees(image, self.entry(), self.end(), roles(self.transfer), form(result))
+    }
+}
+
+/// The functions of one direction, without those that only call another one.
+///
+/// In some libraries one form of a function calls the other (LibreSSL's and AWS-LC's `SSL_read_ex`
+/// calls `SSL_read`); with probes at both, every byte would be seen twice.
+fn movers(image: &Image<'_>, definitions: &[Definition], direction: Direction) -> Vec<Mover> {
+    let mut movers: Vec<Mover> = definitions
+        .iter()
+        .filter_map(|&definition| match definition.row.role {
+            Role::Transfer(transfer) if transfer.direction == direction => {
+                Some(Mover { definition, transfer, covers: vec![definition.row.name] })
+            }
+            _ => None,
+        })
+        .collect();
+    if image.machine() != Machine::X86_64 {
+        return movers;
+    }
+    let calls = |outer: &Mover, inner: &Mover| {
+        outer.entry() != inner.entry()
+            && site::reach(image, outer.entry(), outer.end(), inner.entry()) == Reach::Yes
+    };
+    let mut at = 0;
+    while let Some(outer) = movers.get(at) {
+        let Some(inner) = movers.iter().position(|inner| calls(outer, inner)) else {
+            at += 1;
+            continue;
+        };
+        let covers = movers[at].covers.clone();
+        movers[inner].covers.extend(covers);
+        movers.remove(at);
+    }
+    movers
+}
+
+/// One probe at the internal function to which all of `movers` hand their work.
+///
+/// For OpenSSL this is `ssl_read_internal` or `ssl_write_internal`, and nothing is lost or added by
+/// it. The walk proves that SSL_read and SSL_write report bytes only when that function did; what
+/// it does inside (hand over to the protocol's method, to an asynchronous job on a stack of its
+/// own, since 3.2 to QUIC) happens before it returns on the caller's stack. Others that call it
+/// move plaintext as well: early data, `SSL_write_ex2`, and the filter BIO.
+fn at_internal(image: &Image<'_>, definitions: &[Definition], movers: &[Mover]) -> Option<Probe> {
+    let (first, others) = movers.split_first()?;
+    // What a callee's status means is proven by a caller that returns it. One that turns it into a
+    // count agrees, but is no proof by itself.
+    if !movers.iter().any(|mover| form(mover.transfer.result) == Form::Status) {
+        return None;
+    }
+    let other_callees: Vec<_> = others.iter().map(|mover| mover.callees(image)).collect();
+    let callee = first.callees(image).into_iter().find(|callee| {
+        other_callees.iter().all(|callees| callees.contains(callee))
+            && !may_peek(image, definitions, callee)
+    })?;
+    let site = site::transfer_site(image, callee.address, None, callee.roles)?;
+    let covers: Vec<_> = movers.iter().flat_map(|mover| &mover.covers).copied().collect();
+    let verb = if covers.len() == 1 { "hands its" } else { "hand their" };
+    let reason = format!(
+        "{} {verb} arguments on to {:#x}, which reaches a {} that the kernel emulates",
+        covers.join(" and "),
+        callee.address,
+        site.emulation.name()
+    );
+    transfer_probe(image, covers, first.transfer.direction, &site, Technique::Internal, reason)
+}
+
+/// Whether a peek may lead to `callee`: what it shows comes again with the next read.
+fn may_peek(image: &Image<'_>, definitions: &[Definition], callee: &Callee) -> bool {
+    definitions.iter().any(|&definition| {
+        let Role::Peek(transfer) = definition.row.role else { return false };
+        let peek = Mover { definition, transfer, covers: Vec::new() };
+        let inner = peek.callees(image).into_iter().map(|inner| (inner.address, None));
+        let mut steps = inner.chain([(peek.entry(), peek.end())]);
+        steps.any(|(entry, end)| site::reach(image, entry, end, callee.address) != Reach::No)
+    })
+}
+
+/// The cheapest site in the exported function itself.
+fn at_function(image: &Image<'_>, mover: &Mover, preference: SitePreference) -> Option<Probe> {
+    let Mover { definition, transfer, covers } = mover;
+    let symbol = |reason: &str| {
+        at_symbol(image, definition, covers.clone(), Action::Transfer(*transfer), reason)
+    };
+    if let Strategy::Symbols(reason) = strategy(image, preference) {
+        return symbol(reason);
+    }
+    let site = site::transfer_site(image, mover.entry(), mover.end(), roles(*transfer));
+    let Some(site) = site else { return symbol(NOTHING_PROVEN) };
+    let (technique, reason) = chosen(mover.entry(), site.address, site.emulation.name());
+    transfer_probe(image, covers.clone(), transfer.direction, &site, technique, reason)
+}
+
+fn at_release(
+    image: &Image<'_>,
+    definition: &Definition,
+    preference: SitePreference,
+) -> Option<Probe> {
+    let covers = vec![definition.row.name];
+    let function = definition.function;
+    if let Strategy::Symbols(reason) = strategy(image, preference) {
+        return at_symbol(image, definition, covers, Action::Release, reason);
+    }
+    let Some(site) = site::release_site(image, function.address, function.end()) else {
+        return at_symbol(image, definition, covers, Action::Release, NOTHING_PROVEN);
+    };
+    let (technique, reason) = chosen(function.address, site.address, site.emulation.name());
+    let offset = image.code_offset(site.address)?;
+    Some(Probe { covers, offset, action: Action::Release, technique, reason })
+}
+
+const NOTHING_PROVEN: &str = "no cheaper site could be proven";
+
+fn at_symbol(
+    image: &Image<'_>,
+    definition: &Definition,
+    covers: Vec<&'static str>,
+    action: Action,
+    reason: &str,
+) -> Option<Probe> {
+    Some(Probe {
+        covers,
+        offset: image.code_offset(definition.function.address)?,
+        action,
+        technique: Technique::Symbol,
+        reason: reason.to_owned(),
+    })
+}
+
+fn chosen(entry: u64, site: u64, instruction: &str) -> (Technique, String) {
+    if site == entry {
+        (Technique::Symbol, format!("its first instruction is a {instruction}: emulated"))
+    } else {
+        let into = site.saturating_sub(entry);
+        (Technique::Prologue, format!("the kernel emulates the {instruction} at +{into}"))
+    }
+}
+
+fn transfer_probe(
+    image: &Image<'_>,
+    covers: Vec<&'static str>,
+    direction: Direction,
+    site: &TransferSite,
+    technique: Technique,
+    reason: String,
+) -> Option<Probe> {
+    let Roles { handle, buffer, length, count } = site.roles;
+    let result = count.map_or(CallResult::Count, |count| CallResult::Status { count });
+    Some(Probe {
+        covers,
+        offset: image.code_offset(site.address)?,
+        action: Action::Transfer(Transfer { direction, handle, buffer, length, result }),
+        technique,
+        reason,
+    })
+}
+
+fn roles(transfer: Transfer) -> Roles {
+    Roles {
+        handle: transfer.handle,
+        buffer: transfer.buffer,
+        length: transfer.length,
+        count: match transfer.result {
+            CallResult::Count => None,
+            CallResult::Status { count } => Some(count),
+        },
+    }
+}
+
+fn form(result: CallResult) -> Form {
+    match result {
+        CallResult::Count => Form::Count,
+        CallResult::Status { .. } => Form::Status,
+    }
+}

@@ -1,0 +1,290 @@
+//! The answer's vocabulary: what a [`Plan`] says about an image.
+//!
+//! Plain data, closed sets, labels through `as_str`. How a plan is found is left to the other
+//! modules; how it is attached is left to the caller.
+
+use std::fmt;
+
+/// What the caller wants of a plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Where probes go when there is a choice.
+    pub site: SitePreference,
+}
+
+/// Where a probe goes when there is a choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SitePreference {
+    /// The site that costs the traced process least, as far as the code proves it equivalent.
+    #[default]
+    Cheapest,
+    /// The first instruction of each exported function, whatever it costs.
+    Symbol,
+}
+
+/// What to probe in one ELF image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The linker's identity of the image; `None` when it was built without one.
+    pub build_id: Option<BuildId>,
+    /// TLS libraries whose code is in the image. Empty when there is none, which is no error: most
+    /// images have none, and an image that merely imports a library is one of them.
+    pub libraries: Vec<Library>,
+}
+
+/// The bytes of the note `NT_GNU_BUILD_ID`; displayed as lower-case hexadecimal.
+///
+/// Linkers write 8 to 20 bytes; at most [`BuildId::MAX_LEN`] are accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BuildId(Vec<u8>);
+
+impl BuildId {
+    /// Longest id that is taken for one, in bytes.
+    pub const MAX_LEN: usize = 64;
+
+    /// `None` for an empty or an absurdly long id.
+    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
+        let plausible = !bytes.is_empty() && bytes.len() <= Self::MAX_LEN;
+        plausible.then(|| Self(bytes.to_vec()))
+    }
+
+    /// The id as the linker wrote it.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for BuildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// One TLS library found in an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Library {
+    /// Which library it is.
+    pub stack: Stack,
+    /// As much of the version as the image proves: `3.0.19` from the library's own version string,
+    /// `3` from the symbol versions of a shared `libssl.so.3`.
+    pub version: Option<String>,
+    /// How the library got into the image.
+    pub linkage: Linkage,
+    /// Where its functions were found.
+    pub symbols: SymbolSource,
+    /// Whether it can be tapped; if not, `probes` is empty.
+    pub verdict: Verdict,
+    /// What to attach, by rising file offset, each offset once.
+    pub probes: Vec<Probe>,
+}
+
+/// A TLS library, by the interface that it offers to C callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stack {
+    /// OpenSSL, and the libraries that offer the same functions under the same names.
+    OpenSsl,
+}
+
+impl Stack {
+    /// The label, for example `openssl`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenSsl => "openssl",
+        }
+    }
+}
+
+/// How a library's code got into an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Linkage {
+    /// The image is the library: its `DT_SONAME` says so.
+    Shared,
+    /// The library was linked into an executable or into some other shared object.
+    Static,
+}
+
+impl Linkage {
+    /// The label: `shared` or `static`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Static => "static",
+        }
+    }
+}
+
+/// Which table of an image named the functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SymbolSource {
+    /// The section `.dynsym`.
+    Dynsym,
+    /// The section `.symtab`, which `strip` removes.
+    Symtab,
+    /// The loader's own tables behind `PT_DYNAMIC`: there are no section headers.
+    Dynamic,
+}
+
+impl SymbolSource {
+    /// The label: `dynsym`, `symtab` or `dynamic`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dynsym => "dynsym",
+            Self::Symtab => "symtab",
+            Self::Dynamic => "dynamic",
+        }
+    }
+}
+
+/// Whether a library can be tapped, and if not, why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// There is at least one function for each direction.
+    Tappable,
+    /// No function that reads plaintext was found: half a conversation is worth nothing.
+    NoRead,
+    /// No function that writes plaintext was found.
+    NoWrite,
+    /// The functions are there, but the image is for a machine whose calling convention is unknown.
+    UnsupportedMachine,
+}
+
+impl Verdict {
+    /// One clause for people.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tappable => "tappable",
+            Self::NoRead => "no function that reads plaintext was found",
+            Self::NoWrite => "no function that writes plaintext was found",
+            Self::UnsupportedMachine => "the machine is not supported",
+        }
+    }
+}
+
+/// One instruction to probe.
+///
+/// A [`Action::Transfer`] wants an entry probe and a return probe, both at `offset`; a
+/// [`Action::Release`] wants an entry probe only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The exported functions whose calls pass this instruction: one, or several where they share
+    /// an internal function. Never empty, each name once.
+    pub covers: Vec<&'static str>,
+    /// Offset of the instruction in the file, in bytes: its address, minus `p_vaddr`, plus
+    /// `p_offset` of the executable `PT_LOAD` that holds it.
+    pub offset: u64,
+    /// What a call means.
+    pub action: Action,
+    /// How the site was chosen.
+    pub technique: Technique,
+    /// Why this site, in one clause.
+    pub reason: String,
+}
+
+impl Probe {
+    /// The function that stands for the probe in labels and logs: the first one covered.
+    #[must_use]
+    pub fn function(&self) -> &'static str {
+        self.covers.first().copied().unwrap_or_default()
+    }
+}
+
+/// What a call of a probed function means for its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Plaintext passes between the application and the library.
+    Transfer(Transfer),
+    /// The handle's life ends: freed, or cleared for another connection. The handle is the first
+    /// argument.
+    Release,
+}
+
+/// Where a call keeps what a tap must read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Transfer {
+    /// Which way the plaintext goes.
+    pub direction: Direction,
+    /// The argument with the connection handle.
+    pub handle: ArgIndex,
+    /// The argument with the address of the plaintext.
+    pub buffer: ArgIndex,
+    /// The argument with the size of the buffer: an upper bound, never the count.
+    pub length: ArgIndex,
+    /// How to read the number of bytes that passed.
+    pub result: CallResult,
+}
+
+/// Which way plaintext goes, as the application sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Written by the application.
+    Sent,
+    /// Read by the application.
+    Received,
+}
+
+/// Place of an integer or pointer argument of a C function, counted from 0; at most 5, the last
+/// one that x86-64 passes in a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ArgIndex(u8);
+
+impl ArgIndex {
+    /// `None` when `index` is above 5.
+    #[must_use]
+    pub const fn new(index: u8) -> Option<Self> {
+        if index <= 5 { Some(Self(index)) } else { None }
+    }
+
+    /// For the constant tables of this crate, where a wrong index must not compile.
+    pub(crate) const fn known(index: u8) -> Self {
+        assert!(index <= 5, "only six arguments are passed in registers");
+        Self(index)
+    }
+
+    /// The index, 0 to 5.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// How a call says how many bytes passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallResult {
+    /// The return value, a signed 32-bit integer, is the number of bytes when it is positive;
+    /// otherwise nothing passed.
+    Count,
+    /// The return value, a signed 32-bit integer, is positive on success; then the `size_t` behind
+    /// this argument is the number of bytes. Otherwise nothing passed.
+    Status {
+        /// The argument with the address of the count.
+        count: ArgIndex,
+    },
+}
+
+/// How a probe's site was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Technique {
+    /// The first instruction of the exported function.
+    Symbol,
+    /// A cheaper instruction near the start of the exported function.
+    Prologue,
+    /// An internal function that the exported ones share.
+    Internal,
+}
+
+impl Technique {
+    /// The label: `symbol`, `prologue` or `internal`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Symbol => "symbol",
+            Self::Prologue => "prologue",
+            Self::Internal => "internal",
+        }
+    }
+}

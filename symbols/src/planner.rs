@@ -1,0 +1,71 @@
+//! From an image to a plan: the order of the steps, and nothing else.
+
+use crate::elf::{Error, Image, Machine};
+use crate::placement;
+use crate::plan::{Direction, Library, Linkage, Options, Plan, Verdict};
+use crate::search::{self, Definition, Found};
+use crate::stacks::{Role, StackRow};
+use crate::version;
+
+/// Plans the probes for one ELF image.
+///
+/// Works on any bytes in time proportional to the symbol tables: an image without a TLS library is
+/// turned away after them.
+///
+/// # Errors
+///
+/// [`Error`] when the bytes are not an ELF image that a 64-bit process could have mapped.
+pub fn plan(image: &[u8], options: &Options) -> Result<Plan, Error> {
+    let image = Image::parse(image)?;
+    let libraries =
+        search::by_symbols(&image).into_iter().filter_map(|found| library(&image, &found, options));
+    Ok(Plan { libraries: libraries.collect(), build_id: image.build_id() })
+}
+
+/// `None` when only functions that move no plaintext are there.
+fn library(image: &Image<'_>, found: &Found, options: &Options) -> Option<Library> {
+    if !found.definitions.iter().any(|d| matches!(d.row.role, Role::Transfer(_))) {
+        return None;
+    }
+    let linkage = linkage(image, found.stack);
+    let verdict = verdict(image, &found.definitions);
+    Some(Library {
+        stack: found.stack.stack,
+        version: version::detect(image, found.stack.stack, linkage),
+        linkage,
+        symbols: found.source,
+        verdict,
+        probes: match verdict {
+            Verdict::Tappable => placement::probes(image, &found.definitions, options.site),
+            _ => Vec::new(),
+        },
+    })
+}
+
+fn linkage(image: &Image<'_>, stack: &StackRow) -> Linkage {
+    match image.soname() {
+        Some(name) if name.starts_with(stack.soname.as_bytes()) => Linkage::Shared,
+        _ => Linkage::Static,
+    }
+}
+
+fn verdict(image: &Image<'_>, definitions: &[Definition]) -> Verdict {
+    let moves = |direction| {
+        definitions.iter().any(|definition| match definition.row.role {
+            Role::Transfer(transfer) => {
+                transfer.direction == direction
+                    && image.code_offset(definition.function.address).is_some()
+            }
+            _ => false,
+        })
+    };
+    if image.machine() == Machine::Other {
+        Verdict::UnsupportedMachine
+    } else if !moves(Direction::Received) {
+        Verdict::NoRead
+    } else if !moves(Direction::Sent) {
+        Verdict::NoWrite
+    } else {
+        Verdict::Tappable
+    }
+}

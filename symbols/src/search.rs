@@ -1,0 +1,89 @@
+//! Which functions of the table an image defines.
+//!
+//! Symbol tables are walked once, without a copy, and only until nothing is missing: `.dynsym`
+//! answers for every shared library and for executables that export what they contain, and the
+//! larger `.symtab` is then never touched.
+
+use crate::elf::{Function, Image};
+use crate::plan::SymbolSource;
+use crate::stacks::{FunctionRow, STACKS, StackRow};
+
+/// Most definitions of one library that are looked at. An honest image has each function once, or a
+/// few times where several copies of a library were linked.
+const MAX_DEFINITIONS: usize = 64;
+
+/// One definition of a known function.
+#[derive(Clone, Copy)]
+pub(crate) struct Definition {
+    pub(crate) row: &'static FunctionRow,
+    pub(crate) function: Function,
+}
+
+/// The functions of one library that an image defines, in the order of the table, none twice at
+/// the same address.
+pub(crate) struct Found {
+    pub(crate) stack: &'static StackRow,
+    pub(crate) source: SymbolSource,
+    pub(crate) definitions: Vec<Definition>,
+}
+
+/// Searches the symbol tables for every library of the table.
+pub(crate) fn by_symbols(image: &Image<'_>) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
+    for source in [SymbolSource::Dynsym, SymbolSource::Dynamic, SymbolSource::Symtab] {
+        if !found.is_empty() && found.iter().all(Found::is_complete) {
+            break;
+        }
+        image.functions(source, |name, function| {
+            if let Some((stack, row)) = lookup(name) {
+                add(&mut found, source, stack, Definition { row, function });
+            }
+        });
+    }
+    for library in &mut found {
+        let place =
+            |d: &Definition| library.stack.functions.iter().position(|row| row.name == d.row.name);
+        library.definitions.sort_by_key(|definition| (place(definition), definition.function));
+    }
+    found
+}
+
+impl Found {
+    /// Every function of the library has been seen.
+    fn is_complete(&self) -> bool {
+        let seen = |row: &FunctionRow| self.definitions.iter().any(|d| d.row.name == row.name);
+        self.stack.functions.iter().all(seen)
+    }
+}
+
+/// Several versions of a symbol, and the same symbol in two tables, are one definition.
+fn add(
+    found: &mut Vec<Found>,
+    source: SymbolSource,
+    stack: &'static StackRow,
+    definition: Definition,
+) {
+    let Some(known) = found.iter_mut().find(|f| f.stack.stack == stack.stack) else {
+        found.push(Found { stack, source, definitions: vec![definition] });
+        return;
+    };
+    let address = definition.function.address;
+    let repeated =
+        |d: &Definition| d.function.address == address && d.row.name == definition.row.name;
+    if !known.definitions.iter().any(repeated) && known.definitions.len() < MAX_DEFINITIONS {
+        known.definitions.push(definition);
+    }
+}
+
+/// The row for `name`, which static tables of old linkers spell with a version (`SSL_read@@V`).
+fn lookup(name: &[u8]) -> Option<(&'static StackRow, &'static FunctionRow)> {
+    // One comparison turns away nearly every symbol of a large executable.
+    if !STACKS.iter().any(|stack| name.starts_with(stack.prefix.as_bytes())) {
+        return None;
+    }
+    let name = name.split(|&byte| byte == b'@').next()?;
+    STACKS.iter().find_map(|stack| {
+        let row = stack.functions.iter().find(|row| row.name.as_bytes() == name)?;
+        Some((stack, row))
+    })
+}

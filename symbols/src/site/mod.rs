@@ -1,0 +1,45 @@
+//! Where to put a probe so that it costs the traced process least.
+//!
+//! The kernel replaces the probed instruction and, after the probe ran, either emulates it or
+//! single-steps a copy, which is many times slower ([`emulated`]). Compilers often begin exported
+//! functions with an instruction of the slow kind. This module looks for an equivalent site, in
+//! this order:
+//!
+//! 1. an internal function to which all exported ones of a direction hand their arguments
+//!    ([`wrapper`]): one pair of probes serves them all;
+//! 2. an emulated instruction of the exported function's prologue ([`prologue`]);
+//! 3. the symbol, which is always right.
+//!
+//! Everything is proven on the code itself by following what it does to registers and stack
+//! ([`state`], [`walk`]). Anything that cannot be followed is not followed: slow is fine, wrong is
+//! not.
+
+mod emulated;
+mod prologue;
+mod state;
+mod walk;
+mod wrapper;
+
+pub(crate) use self::prologue::{TransferSite, release_site, transfer_site};
+pub(crate) use self::wrapper::{Callee, Form, Reach, callees, reach};
+
+use crate::plan::ArgIndex;
+
+/// Machine code by address.
+pub(crate) trait Text {
+    /// The mapped code from `address` on; `None` where there is none.
+    fn bytes(&self, address: u64) -> Option<&[u8]>;
+
+    /// An address that the function holding `address` does not reach, if one is known.
+    fn function_end(&self, address: u64) -> Option<u64>;
+}
+
+/// Which arguments of a function mean what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Roles {
+    pub(crate) handle: ArgIndex,
+    pub(crate) buffer: ArgIndex,
+    pub(crate) length: ArgIndex,
+    /// Address of the count, where the function has such an argument.
+    pub(crate) count: Option<ArgIndex>,
+}

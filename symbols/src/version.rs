@@ -1,0 +1,82 @@
+//! The version of a library, as far as the image proves it.
+//!
+//! A static library brings its own version string; a shared `libssl` leaves that to `libcrypto` and
+//! proves only what its name says.
+
+use memchr::memmem;
+
+use crate::elf::Image;
+use crate::plan::{Linkage, Stack};
+
+/// The version of `stack` in `image`.
+pub(crate) fn detect(image: &Image<'_>, stack: Stack, linkage: Linkage) -> Option<String> {
+    match (stack, linkage) {
+        (Stack::OpenSsl, Linkage::Shared) => from_soname(image.soname()?),
+        (Stack::OpenSsl, Linkage::Static) => image.constants().find_map(openssl_banner),
+    }
+}
+
+/// `libssl.so.3` is version 3.
+fn from_soname(soname: &[u8]) -> Option<String> {
+    let version = soname.strip_prefix(b"libssl.so.")?;
+    let plausible = !version.is_empty()
+        && version.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'.');
+    plausible.then(|| String::from_utf8_lossy(version).into_owned())
+}
+
+/// Longest version string that is taken for one, in bytes.
+const MAX_BANNER: usize = 80;
+
+/// The version in `OPENSSL_VERSION_TEXT`, such as `OpenSSL 3.0.19 27 Jan 2026`.
+///
+/// Programs also carry texts that talk about OpenSSL, so the whole string must have the form: its
+/// own beginning, a dotted version, and a year at the end.
+fn openssl_banner(bytes: &[u8]) -> Option<String> {
+    const NAME: &[u8] = b"OpenSSL ";
+    memmem::find_iter(bytes, NAME).find_map(|at| {
+        let begins = at == 0 || bytes.get(at.checked_sub(1)?) == Some(&0);
+        let rest = bytes.get(at.checked_add(NAME.len())?..)?;
+        let rest = rest.get(..rest.len().min(MAX_BANNER))?;
+        let text = rest.get(..memchr::memchr(0, rest)?)?;
+        let text = std::str::from_utf8(text).ok().filter(|_| begins)?;
+        let mut words = text.split_ascii_whitespace();
+        let version = words.next().filter(|word| is_dotted_version(word))?;
+        let year = words.next_back()?;
+        let is_year = year.len() == 4 && year.bytes().all(|byte| byte.is_ascii_digit());
+        is_year.then(|| version.to_owned())
+    })
+}
+
+fn is_dotted_version(word: &str) -> bool {
+    word.starts_with(|first: char| first.is_ascii_digit()) && word.contains('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_string_must_have_the_whole_form() {
+        let version = |text: &[u8]| openssl_banner(text);
+        assert_eq!(version(b"\0OpenSSL 3.0.19 27 Jan 2026\0"), Some("3.0.19".to_owned()));
+        assert_eq!(version(b"OpenSSL 1.1.1w  11 Sep 2023\0"), Some("1.1.1w".to_owned()));
+        assert_eq!(version(b"\0OpenSSL 1.1.1k  FIPS 25 Mar 2021\0"), Some("1.1.1k".to_owned()));
+        assert_eq!(version(b"needs OpenSSL 3.0.19 27 Jan 2026\0"), None);
+        assert_eq!(version(b"\0OpenSSL 3.0 or newer\0"), None);
+        assert_eq!(version(b"\0OpenSSL 3.0.19 27 Jan 2026"), None);
+    }
+
+    #[test]
+    fn a_text_about_openssl_does_not_hide_the_version_string() {
+        let bytes = b"\0OpenSSL is required\0OpenSSL 3.6.3 9 Jun 2026\0";
+        assert_eq!(openssl_banner(bytes), Some("3.6.3".to_owned()));
+    }
+
+    #[test]
+    fn a_shared_library_proves_the_version_in_its_name() {
+        assert_eq!(from_soname(b"libssl.so.3"), Some("3".to_owned()));
+        assert_eq!(from_soname(b"libssl.so.1.1"), Some("1.1".to_owned()));
+        assert_eq!(from_soname(b"libssl.so"), None);
+        assert_eq!(from_soname(b"libssl.so.../x"), None);
+    }
+}

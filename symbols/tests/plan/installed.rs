@@ -1,0 +1,53 @@
+//! Libraries and programs of the machine that runs the tests.
+//!
+//! A file that is missing is named and skipped; under `CI=true`, where the image is known to have
+//! all of them, that is a failure.
+
+use wstap_symbols::{Linkage, Options, SymbolSource, Verdict};
+
+use super::{only_library, planned};
+
+/// The bytes of an installed file.
+fn installed(path: &str) -> Option<Vec<u8>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{path}: {error}");
+            eprintln!("skipped: {path}: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn debian_libssl_is_a_shared_openssl_3() {
+    let Some(image) = installed("/usr/lib/x86_64-linux-gnu/libssl.so.3") else { return };
+    let library = only_library(&image, &Options::default());
+    assert_eq!(library.version.as_deref(), Some("3"));
+    assert_eq!(library.linkage, Linkage::Shared);
+    assert_eq!(library.symbols, SymbolSource::Dynsym);
+    assert_eq!(library.verdict, Verdict::Tappable);
+}
+
+#[test]
+fn node_has_openssl_inside() {
+    let Some(image) = installed("/usr/bin/node") else { return };
+    let library = only_library(&image, &Options::default());
+    assert!(library.version.is_some_and(|version| version.starts_with("3.")));
+    assert_eq!(library.linkage, Linkage::Static);
+    assert_eq!(library.verdict, Verdict::Tappable);
+}
+
+#[test]
+fn libraries_without_tls_have_an_empty_plan() {
+    for path in [
+        "/usr/lib/x86_64-linux-gnu/libcrypto.so.3",
+        "/usr/lib/x86_64-linux-gnu/libc.so.6",
+        "/usr/lib/python3.11/lib-dynload/_ssl.cpython-311-x86_64-linux-gnu.so",
+    ] {
+        let Some(image) = installed(path) else { continue };
+        let plan = planned(&image, &Options::default());
+        assert!(plan.libraries.is_empty(), "{path}: {:?}", plan.libraries);
+        assert!(plan.build_id.is_some(), "{path}");
+    }
+}

@@ -1,0 +1,208 @@
+//! Invented code in a sound image: whatever the functions contain, a site must be one that the
+//! kernel can take. What is checked here is computed anew, with nothing of the planner's own.
+
+use std::ops::Range;
+
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, Register};
+use proptest::prelude::*;
+use wstap_symbols::{Action, Options, Probe, Technique, plan};
+
+/// Seven exported functions and one internal one, each of [`SIZE`] bytes, from [`TEXT`] on; file
+/// offsets and addresses are the same.
+const BLANK: &[u8] = include_bytes!("../fixtures/blank.so");
+const FUNCTIONS: [&str; 7] =
+    ["SSL_read", "SSL_read_ex", "SSL_write", "SSL_write_ex", "SSL_peek", "SSL_free", "SSL_clear"];
+const SIZE: usize = 256;
+const TEXT: Range<usize> = 0x400..0x400 + 8 * SIZE;
+
+/// A piece of code as compilers write it; the places to fill are the targets of branches.
+#[derive(Clone, Debug)]
+enum Piece {
+    Plain(&'static [u8]),
+    /// An opcode with an 8-bit distance.
+    Short(u8, i8),
+    /// A call or jump to byte `.2` of function number `.1`.
+    Near(u8, usize, usize),
+    Bytes(Vec<u8>),
+}
+
+const PLAIN: &[&[u8]] = &[
+    &[0xf3, 0x0f, 0x1e, 0xfa],       // endbr64
+    &[0x55],                         // push rbp
+    &[0x41, 0x56],                   // push r14
+    &[0x5d],                         // pop rbp
+    &[0x41, 0x5e],                   // pop r14
+    &[0x48, 0x83, 0xec, 0x18],       // sub rsp, 0x18
+    &[0x48, 0x83, 0xc4, 0x18],       // add rsp, 0x18
+    &[0x48, 0x89, 0xe5],             // mov rbp, rsp
+    &[0x48, 0x89, 0xe1],             // mov rcx, rsp
+    &[0xc9],                         // leave
+    &[0xc3],                         // ret
+    &[0x85, 0xc0],                   // test eax, eax
+    &[0x85, 0xd2],                   // test edx, edx
+    &[0x48, 0x63, 0xd2],             // movsxd rdx, edx
+    &[0x48, 0x8d, 0x4c, 0x24, 0x08], // lea rcx, [rsp+8]
+    &[0x8b, 0x44, 0x24, 0x08],       // mov eax, [rsp+8]
+    &[0x8b, 0x04, 0x24],             // mov eax, [rsp]
+    &[0x31, 0xc0],                   // xor eax, eax
+    &[0x31, 0xd2],                   // xor edx, edx
+    &[0x0f, 0x48, 0xc2],             // cmovs eax, edx
+    &[0x83, 0xc8, 0xff],             // or eax, -1
+    &[0x49, 0x89, 0xc8],             // mov r8, rcx
+    &[0x48, 0x89, 0x7d, 0xf8],       // mov [rbp-8], rdi
+    &[0x48, 0x8b, 0x7d, 0xf8],       // mov rdi, [rbp-8]
+    &[0x90],                         // nop
+    &[0x0f, 0x1f, 0x44, 0x00, 0x00], // 5-byte nop
+    &[0xff, 0xe0],                   // jmp rax
+    &[0xff, 0x50, 0x10],             // call [rax+0x10]
+    &[0x48, 0x89, 0xf7],             // mov rdi, rsi
+    &[0x48, 0x83, 0xe4, 0xf0],       // and rsp, -16
+    &[0x0f, 0x0b],                   // ud2
+    &[0xf0, 0x0f, 0xc1, 0x47, 0x20], // lock xadd [rdi+0x20], eax
+];
+
+fn piece() -> impl Strategy<Value = Piece> {
+    let branches = prop::sample::select(&[0x74, 0x75, 0x78, 0x7e, 0x7f, 0xeb][..]);
+    let near = prop::sample::select(&[0xe8, 0xe9][..]);
+    prop_oneof![
+        12 => prop::sample::select(PLAIN).prop_map(Piece::Plain),
+        3 => (branches, -40_i8..60).prop_map(|(opcode, by)| Piece::Short(opcode, by)),
+        3 => (near, 0..8_usize, prop_oneof![6 => Just(0), 1 => 0..SIZE])
+            .prop_map(|(opcode, function, byte)| Piece::Near(opcode, function, byte)),
+        1 => prop::collection::vec(any::<u8>(), 1..8).prop_map(Piece::Bytes),
+    ]
+}
+
+/// The image with code in its functions.
+fn image(functions: &[Vec<Piece>]) -> Vec<u8> {
+    let mut image = BLANK.to_vec();
+    for (number, pieces) in functions.iter().enumerate() {
+        let start = TEXT.start + number * SIZE;
+        let mut code: Vec<u8> = Vec::new();
+        for piece in pieces {
+            match piece {
+                Piece::Plain(bytes) => code.extend_from_slice(bytes),
+                Piece::Short(opcode, by) => code.extend([*opcode, by.cast_unsigned()]),
+                Piece::Near(opcode, function, byte) => {
+                    let target = TEXT.start + function * SIZE + byte;
+                    let next = start + code.len() + 5;
+                    let distance = i32::try_from(target.cast_signed() - next.cast_signed());
+                    code.push(*opcode);
+                    code.extend(distance.expect("a small image").to_le_bytes());
+                }
+                Piece::Bytes(bytes) => code.extend(bytes),
+            }
+        }
+        code.truncate(SIZE);
+        image[start..start + code.len()].copy_from_slice(&code);
+    }
+    image
+}
+
+/// The instructions from `entry` to `site`, if one begins there.
+fn straight_line(image: &[u8], entry: usize, site: usize) -> Option<Vec<Instruction>> {
+    let code = &image[entry..TEXT.end];
+    let mut decoder = Decoder::with_ip(64, code, entry as u64, DecoderOptions::NONE);
+    let mut before = Vec::new();
+    while decoder.ip() < site as u64 {
+        before.push(decoder.decode());
+    }
+    (decoder.ip() == site as u64).then_some(before)
+}
+
+/// What must hold for the way from a function's entry to a site in it.
+fn check_way(image: &[u8], entry: usize, probe: &Probe) {
+    let site = usize::try_from(probe.offset).expect("an offset in the file");
+    let way = straight_line(image, entry, site);
+    let way = way.unwrap_or_else(|| panic!("{probe:?} is in the middle of an instruction"));
+    for instruction in &way {
+        assert_eq!(instruction.flow_control(), FlowControl::Next, "{probe:?}: {instruction:?}");
+    }
+    if matches!(probe.action, Action::Transfer(_)) {
+        assert_eq!(stack_change(&way), Some(0), "{probe:?}: {way:?}");
+    }
+}
+
+/// Bytes by which the instructions move the stack pointer; `None` where that is not plain to see,
+/// or where it gets above the return address.
+fn stack_change(way: &[Instruction]) -> Option<i64> {
+    let mut depth = 0_i64;
+    let mut frame = None;
+    for instruction in way {
+        let to = instruction.op0_register();
+        let by = instruction.try_immediate(1).ok().map(u64::cast_signed);
+        match (instruction.mnemonic(), to) {
+            (Mnemonic::Sub, Register::RSP) => depth -= by?,
+            (Mnemonic::Add, Register::RSP) => depth += by?,
+            (Mnemonic::Mov, Register::RBP) if instruction.op1_register() == Register::RSP => {
+                frame = Some(depth);
+            }
+            (Mnemonic::Leave, _) => depth = frame.take()? + 8,
+            (Mnemonic::Push | Mnemonic::Test | Mnemonic::Cmp, _) => {
+                depth += i64::from(instruction.stack_pointer_increment());
+            }
+            (_, Register::RSP) => return None,
+            _ => depth += i64::from(instruction.stack_pointer_increment()),
+        }
+        if depth > 0 {
+            return None;
+        }
+    }
+    Some(depth)
+}
+
+fn check(image: &[u8], probe: &Probe) {
+    let site = usize::try_from(probe.offset).expect("an offset in the file");
+    assert!(TEXT.contains(&site), "{probe:?} is outside the code");
+    if probe.technique == Technique::Internal {
+        let (_, entry) = probe.reason.split_once("0x").expect("the reason names the function");
+        let entry: String = entry.chars().take_while(char::is_ascii_hexdigit).collect();
+        let entry = usize::from_str_radix(&entry, 16).expect("an address");
+        return check_way(image, entry, probe);
+    }
+    let number = FUNCTIONS.iter().position(|name| *name == probe.function()).expect("exported");
+    let entry = TEXT.start + number * SIZE;
+    assert!((entry..entry + SIZE).contains(&site), "{probe:?} is outside its function");
+    match probe.technique {
+        Technique::Symbol => assert_eq!(site, entry),
+        _ => check_way(image, entry, probe),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_code_leads_to_a_site_that_cannot_be_probed(
+        functions in prop::collection::vec(prop::collection::vec(piece(), 0..40), 8)
+    ) {
+        let image = image(&functions);
+        let plan = plan(&image, &Options::default()).expect("a sound image");
+        for probe in plan.libraries.iter().flat_map(|library| &library.probes) {
+            check(&image, probe);
+        }
+    }
+
+    #[test]
+    fn no_bytes_lead_to_a_site_that_cannot_be_probed(
+        code in prop::collection::vec(any::<u8>(), TEXT.len())
+    ) {
+        let mut image = BLANK.to_vec();
+        image[TEXT].copy_from_slice(&code);
+        let plan = plan(&image, &Options::default()).expect("a sound image");
+        for probe in plan.libraries.iter().flat_map(|library| &library.probes) {
+            check(&image, probe);
+        }
+    }
+}
+
+/// Direct jumps in a function, wherever they lead.
+#[test]
+fn a_site_that_a_loop_comes_back_to_is_not_taken() {
+    // test rdi, rdi; je to itself's test: the branch is a site only if nothing jumps before it.
+    let looping = Piece::Plain(&[0x48, 0x85, 0xff, 0x74, 0xfc, 0xc3]);
+    let image = image(&vec![vec![looping]; 8]);
+    let plan = plan(&image, &Options::default()).expect("a sound image");
+    let techniques: Vec<_> = plan.libraries[0].probes.iter().map(|probe| probe.technique).collect();
+    assert_eq!(techniques, [Technique::Symbol; 6]);
+}

@@ -1,0 +1,163 @@
+//! Where probes go, on code that compilers made of OpenSSL and of variations on it.
+
+use wstap_symbols::{
+    Action, CallResult, Library, Options, Probe, SymbolSource, Technique, Transfer, Verdict,
+};
+
+use super::{AT_SYMBOLS, only_library, probe};
+
+macro_rules! openssl {
+    ($name:literal) => {
+        include_bytes!(concat!("../fixtures/openssl/", $name)).as_slice()
+    };
+}
+
+macro_rules! wrappers {
+    ($name:literal) => {
+        include_bytes!(concat!("../fixtures/wrappers/", $name)).as_slice()
+    };
+}
+
+fn planned(image: &[u8]) -> Library {
+    only_library(image, &Options::default())
+}
+
+fn transfer(probe: &Probe) -> Transfer {
+    match probe.action {
+        Action::Transfer(transfer) => transfer,
+        Action::Release => panic!("{probe:?} moves plaintext"),
+    }
+}
+
+/// The argument with the count's address, counted from 0.
+fn count_argument(probe: &Probe) -> u8 {
+    match transfer(probe).result {
+        CallResult::Status { count } => count.get(),
+        CallResult::Count => panic!("{probe:?} returns a status"),
+    }
+}
+
+/// The instruction at a probe is one that the kernel emulates: a push or a branch.
+fn is_emulated(image: &[u8], probe: &Probe) -> bool {
+    let at = usize::try_from(probe.offset).expect("an offset in the file");
+    match image[at..] {
+        [0x41, second, ..] => (0x50..=0x57).contains(&second),
+        [0x0f, second, ..] => (0x80..=0x8f).contains(&second),
+        [first, ..] => matches!(first, 0x50..=0x57 | 0x70..=0x7f | 0xe8 | 0xe9 | 0xeb),
+        [] => false,
+    }
+}
+
+#[test]
+fn both_forms_of_openssl_lead_to_one_probe_for_each_direction() {
+    // The pointer to the count is the fourth argument of both internal functions, until
+    // ssl_write_internal got a flags argument before it in OpenSSL 3.3.
+    for (name, image, read_count, write_count) in [
+        ("1.1.1w, -O3", openssl!("1.1.1w-o3.so"), 3, 3),
+        ("3.0.8, -O2", openssl!("3.0.8-o2.so"), 3, 3),
+        ("3.2.1, -O3", openssl!("3.2.1-o3.so"), 3, 3),
+        ("3.6.3, -O3", openssl!("3.6.3-o3.so"), 3, 4),
+        ("3.6.3, -O0", openssl!("3.6.3-o0.so"), 3, 4),
+        ("3.6.3, -Os", openssl!("3.6.3-os.so"), 3, 4),
+        ("3.6.3, -fcf-protection=full", openssl!("3.6.3-cet.so"), 3, 4),
+        ("4.0.3, -O3", openssl!("4.0.3-o3.so"), 3, 4),
+    ] {
+        let library = planned(image);
+        let read = probe(&library, "SSL_read");
+        let write = probe(&library, "SSL_write");
+        assert_eq!(read.covers, ["SSL_read", "SSL_read_ex"], "{name}");
+        assert_eq!(write.covers, ["SSL_write", "SSL_write_ex"], "{name}");
+        assert_eq!(
+            (count_argument(read), count_argument(write)),
+            (read_count, write_count),
+            "{name}"
+        );
+        for probe in [read, write] {
+            assert_eq!(probe.technique, Technique::Internal, "{name}");
+            assert!(is_emulated(image, probe), "{name}: {probe:?}");
+            let Transfer { handle, buffer, length, .. } = transfer(probe);
+            assert_eq!([handle, buffer, length].map(|arg| arg.get()), [0, 1, 2], "{name}");
+        }
+        assert_eq!(library.probes.len(), 4, "{name}: read, write, SSL_free, SSL_clear");
+    }
+}
+
+#[test]
+fn symbols_are_used_when_asked_for() {
+    let library = only_library(openssl!("3.6.3-cet.so"), &AT_SYMBOLS);
+    assert_eq!(library.probes.len(), 6);
+    for probe in &library.probes {
+        assert_eq!(probe.technique, Technique::Symbol);
+        assert_eq!(probe.covers.len(), 1);
+    }
+    assert_eq!(transfer(probe(&library, "SSL_write")).result, CallResult::Count);
+    assert_eq!(count_argument(probe(&library, "SSL_write_ex")), 3);
+}
+
+#[test]
+fn a_program_that_has_only_the_ex_functions_is_tapped_at_the_internal_ones() {
+    let image = openssl!("3.6.3-exec");
+    let library = planned(image);
+    assert_eq!(library.symbols, SymbolSource::Symtab);
+    assert_eq!(library.verdict, Verdict::Tappable);
+    let write = probe(&library, "SSL_write_ex");
+    assert_eq!(write.covers, ["SSL_write_ex"]);
+    assert_eq!(write.technique, Technique::Internal);
+    assert_eq!(count_argument(write), 4);
+    assert!(is_emulated(image, write));
+}
+
+#[test]
+fn the_end_of_a_connection_needs_only_its_handle() {
+    let image = openssl!("3.6.3-cet.so");
+    let library = planned(image);
+    for function in ["SSL_free", "SSL_clear"] {
+        let release = probe(&library, function);
+        assert_eq!(release.action, Action::Release);
+        assert_eq!(release.technique, Technique::Prologue);
+        assert!(is_emulated(image, release));
+    }
+}
+
+/// What the planner did with the reading functions of a variation; the writing ones are always
+/// plain wrappers.
+fn reading(image: &[u8]) -> Vec<(Vec<&'static str>, Technique)> {
+    let library = planned(image);
+    assert_eq!(probe(&library, "SSL_write").technique, Technique::Internal);
+    let received = library.probes.iter().filter(|probe| probe.function().contains("read"));
+    received.map(|probe| (probe.covers.clone(), probe.technique)).collect()
+}
+
+#[test]
+fn plain_wrappers_are_followed() {
+    let expected = vec![(vec!["SSL_read", "SSL_read_ex"], Technique::Internal)];
+    assert_eq!(reading(wrappers!("plain.so")), expected);
+}
+
+#[test]
+fn nothing_that_would_miss_or_repeat_bytes_is_followed() {
+    for (why, image) in [
+        ("peeks go through the same function", wrappers!("peek-shares.so")),
+        ("some bytes do not pass the internal function", wrappers!("bypass.so")),
+        (
+            "only a count is returned, and nothing proves what the status means",
+            wrappers!("one-form.so"),
+        ),
+        ("the two forms lead to different functions", wrappers!("disagree.so")),
+        ("the internal function gets another buffer", wrappers!("shifted.so")),
+    ] {
+        for (covers, technique) in reading(image) {
+            assert_ne!(technique, Technique::Internal, "{why}");
+            assert_eq!(covers.len(), 1, "{why}");
+        }
+    }
+}
+
+#[test]
+fn a_form_that_calls_the_other_is_covered_by_it() {
+    for options in [Options::default(), AT_SYMBOLS] {
+        let library = only_library(wrappers!("nested.so"), &options);
+        assert_eq!(probe(&library, "SSL_read_ex").covers, ["SSL_read", "SSL_read_ex"]);
+        assert_eq!(transfer(probe(&library, "SSL_read_ex")).result, CallResult::Count);
+    }
+}

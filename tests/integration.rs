@@ -1,0 +1,51 @@
+//! Tests of the whole from outside, in one binary: one link instead of many.
+//!
+//! A test that needs a tool which is not installed says `skipped` and why, except where `CI` is
+//! set: there it fails. A test that needs privilege says so in its name.
+
+#![allow(clippy::disallowed_methods, reason = "tests wait for other programs, with deadlines")]
+
+#[path = "suite/installed.rs"]
+mod installed;
+#[path = "suite/peer.rs"]
+mod peer;
+#[path = "suite/traffic.rs"]
+mod traffic;
+#[path = "suite/wstap.rs"]
+mod wstap;
+
+/// Which module may know which.
+#[path = "suite/borders.rs"]
+mod borders;
+
+/// What wstap refuses: exit codes and sentences.
+#[path = "suite/refusals.rs"]
+mod refusals;
+
+/// Real peers under tap: counts, times and bytes are the peers' own.
+#[path = "suite/root_peers.rs"]
+mod root_peers;
+
+/// nginx terminating wss.
+#[path = "suite/root_nginx.rs"]
+mod root_nginx;
+
+/// Large and compressed messages.
+#[path = "suite/root_large.rs"]
+mod root_large;
+
+/// What becomes of targets and probes when either side ends.
+#[path = "suite/root_harm.rs"]
+mod root_harm;
+
+/// The exposition in the eyes of Prometheus's own linter.
+#[path = "suite/promtool.rs"]
+mod promtool;
+
+/// A real Prometheus server scrapes the exporter and answers queries.
+#[path = "suite/prometheus.rs"]
+mod prometheus;
+
+/// The files in `dist/`: rules, dashboard, service.
+#[path = "suite/dist.rs"]
+mod dist;

@@ -1,0 +1,33 @@
+//! Programs that tests run: found or skipped, and ended when the test is over.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+
+/// The path of `program`, or `None` where the test is to be skipped. Fails where `CI` is set.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path).map(|folder| folder.join(program)).find(|p| p.is_file());
+    if found.is_none() {
+        let on_ci = env::var("CI").is_ok_and(|value| value == "true");
+        assert!(!on_ci, "{program} is not installed");
+        eprintln!("skipped: {program} is not installed");
+    }
+    found
+}
+
+/// A child that does not outlive its test.
+pub(crate) struct Running(Child);
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,193 @@
+//! Real peers: programs in other languages that talk wss and keep their own log of what they said.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::{env, fs};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use serde_json::Value;
+use tempfile::TempDir;
+
+#[path = "../../examples/demo/certificate.rs"]
+mod certificate;
+
+/// A folder of one test: certificate, key, logs.
+pub(crate) struct Scene {
+    folder: TempDir,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (key, certificate) = certificate::self_signed().expect("a certificate");
+        let write = |name: &str, pem: Vec<u8>| fs::write(folder.path().join(name), pem);
+        write("key.pem", key.private_key_to_pem_pkcs8().expect("a key")).expect("a file");
+        write("cert.pem", certificate.to_pem().expect("a certificate")).expect("a file");
+        Self { folder }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A server with its certificate; its first line is the port it listens on.
+    pub(crate) fn server(&self, runtime: Runtime, arguments: &[&str]) -> Option<(Peer, u16)> {
+        let mut command = runtime.command("ws_server")?;
+        command.arg("--certificate").arg(self.path("cert.pem"));
+        command.arg("--key").arg(self.path("key.pem")).args(arguments);
+        let mut peer = Peer::start(command, self.path("server.log"));
+        let port = peer.line().parse().expect("a port");
+        Some((peer, port))
+    }
+
+    /// A client that waits for [`Peer::go`].
+    pub(crate) fn client(&self, runtime: Runtime, port: u16, arguments: &[&str]) -> Option<Peer> {
+        let mut command = runtime.command("ws_client")?;
+        command.args(["--port", &port.to_string()]).args(arguments);
+        let mut peer = Peer::start(command, self.path("client.log"));
+        assert_eq!(peer.line(), "ready");
+        Some(peer)
+    }
+}
+
+/// What a peer is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    /// `websockets`, with OpenSSL as a shared library.
+    Python,
+    /// `ws`, with OpenSSL linked into the executable.
+    Node,
+}
+
+impl Runtime {
+    fn command(self, script: &str) -> Option<Command> {
+        let (program, ending) = match self {
+            Self::Python => (installed("venv/bin/python")?, "py"),
+            Self::Node => (installed("node")?, "js"),
+        };
+        // Node looks for its modules beside the script.
+        let script = format!("{script}.{ending}");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(&script);
+        let mut command = Command::new(program);
+        command.env("NODE_PATH", peers().join("node_modules")).arg(source);
+        Some(command)
+    }
+}
+
+fn peers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers")
+}
+
+/// A program that `make deps-test` has put into `target/peers`, or `None` where the test is to be
+/// skipped. Fails where `CI` is set.
+pub(crate) fn installed(program: &str) -> Option<PathBuf> {
+    let path = peers().join(program);
+    if path.exists() {
+        return Some(path);
+    }
+    let on_ci = env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!on_ci, "{} is missing: make deps-test", path.display());
+    eprintln!("skipped: {} is missing: make deps-test", path.display());
+    None
+}
+
+/// A running peer. It ends when its standard input does, and at the latest with this value.
+pub(crate) struct Peer {
+    process: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    log: PathBuf,
+}
+
+/// What a peer says when it ends.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    /// Requests answered, by its own count.
+    pub(crate) requests: u64,
+    /// Median of its own measurements, in nanoseconds.
+    pub(crate) median_ns: f64,
+}
+
+/// What was said: for each connection and direction the messages in order, as type and bytes.
+/// Connections have no names that both sides know, so they are sorted by what was said on them.
+pub(crate) type Transcript = Vec<[Vec<(String, Vec<u8>)>; 2]>;
+
+impl Peer {
+    fn start(mut command: Command, log: PathBuf) -> Self {
+        command.arg("--log").arg(&log).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let input = process.stdin.take();
+        let output = BufReader::new(process.stdout.take().expect("piped"));
+        Self { process, input, output, log }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// The next line of its output; fails if it ended instead.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("output");
+        assert!(line.ends_with('\n'), "the peer ended early");
+        line.trim_end().to_owned()
+    }
+
+    /// Lets a client begin.
+    pub(crate) fn go(&mut self) {
+        let input = self.input.as_mut().expect("running");
+        input.write_all(b"go\n").expect("input");
+        input.flush().expect("input");
+    }
+
+    /// Waits until a client has said all it has to say.
+    pub(crate) fn summary(&mut self) -> Summary {
+        let summary: Value = serde_json::from_str(&self.line()).expect("a summary");
+        let requests = summary.get("requests").or_else(|| summary.get("answered"));
+        Summary {
+            requests: requests.and_then(Value::as_u64).expect("a count"),
+            median_ns: summary["median_ns"].as_f64().expect("a median"),
+        }
+    }
+
+    /// Ends a server and takes its summary.
+    pub(crate) fn finish(&mut self) -> Summary {
+        self.input = None;
+        self.summary()
+    }
+
+    /// What its log says; only complete after [`summary`](Self::summary).
+    pub(crate) fn transcript(&self) -> Transcript {
+        let mut connections: BTreeMap<String, [Vec<_>; 2]> = BTreeMap::new();
+        for line in fs::read_to_string(&self.log).expect("a log").lines() {
+            let mut fields = line.split(' ');
+            let mut field = || fields.next().expect("four fields");
+            let (connection, direction, kind, data) = (field(), field(), field(), field());
+            let bytes = BASE64_STANDARD.decode(data).expect("base64");
+            let message = (kind.to_owned(), bytes);
+            let connection = connections.entry(connection.to_owned()).or_default();
+            connection[usize::from(direction == "received")].push(message);
+        }
+        sorted(connections.into_values().collect())
+    }
+}
+
+/// In an order that does not depend on names.
+pub(crate) fn sorted(mut transcript: Transcript) -> Transcript {
+    transcript.sort();
+    transcript
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.input = None;
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,94 @@
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Child, Command};
+
+use crate::peer::{Runtime, Scene, installed};
+use crate::wstap::{Monitor, privileged, wait_for};
+
+/// nginx takes the TLS off in front of a node server.
+struct Nginx {
+    master: Child,
+    port: u16,
+}
+
+impl Nginx {
+    fn start(scene: &Scene, upstream: u16) -> Option<Self> {
+        let program = installed("debian/usr/sbin/nginx")?;
+        let port = free_port();
+        let config = format!(
+            "daemon off; worker_processes 1; pid {pid}; error_log stderr warn;
+             events {{ }}
+             http {{
+               access_log off;
+               client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
+               fastcgi_temp_path {folder}/f; scgi_temp_path {folder}/s; uwsgi_temp_path {folder}/u;
+               server {{
+                 listen 127.0.0.1:{port} ssl;
+                 ssl_certificate {cert}; ssl_certificate_key {key};
+                 location / {{
+                   proxy_pass http://127.0.0.1:{upstream};
+                   proxy_http_version 1.1;
+                   proxy_set_header Upgrade $http_upgrade;
+                   proxy_set_header Connection $http_connection;
+                 }}
+               }}
+             }}",
+            pid = scene.path("nginx.pid").display(),
+            folder = scene.path("").display(),
+            cert = scene.path("cert.pem").display(),
+            key = scene.path("key.pem").display(),
+        );
+        let file = scene.path("nginx.conf");
+        fs::write(&file, config).expect("a file");
+        let mut command = Command::new(program);
+        command.arg("-p").arg(scene.path("")).arg("-c").arg(file);
+        Some(Self { master: command.spawn().expect("nginx starts"), port })
+    }
+
+    /// The process that does the work, once there is one.
+    fn worker(&self) -> u32 {
+        let master = self.master.id();
+        let children = format!("/proc/{master}/task/{master}/children");
+        wait_for("a worker", || {
+            fs::read_to_string(&children).ok()?.split_ascii_whitespace().next()?.parse().ok()
+        })
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-TERM", &self.master.id().to_string()]).status();
+        let _ = self.master.wait();
+    }
+}
+
+/// nginx cannot listen on port 0, so it gets a port that the kernel has just given and taken back.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// The proxy sees the client's TLS leg: its requests come in and their answers go out.
+#[test]
+fn root_an_nginx_worker_in_front_of_a_plain_server_is_counted_exactly() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some((_server, upstream)) = scene.server(Runtime::Node, &["--plain"]) else { return };
+    let Some(nginx) = Nginx::start(&scene, upstream) else { return };
+    let tap = Monitor::attach(nginx.worker(), &[]);
+    for (runtime, so_far) in [(Runtime::Python, 0.0), (Runtime::Node, 500.0)] {
+        let load = ["--requests", "500", "--connections", "5", "--size", "9000"];
+        let mut client = scene.client(runtime, nginx.port, &load).expect("a runtime");
+        client.go();
+        assert_eq!(client.summary().requests, 500);
+        let all = so_far + 500.0;
+        let metrics = tap.metrics_when("500 answers", |m| m.sum("turnaround_count", &[]) == all);
+        assert_eq!(metrics.sum("packet_recv_count", &[]), all);
+        assert_eq!(metrics.sum("packet_send_count", &[]), all);
+        let remote = ["origin=\"remote\"", "outcome=\"matched\""];
+        assert_eq!(metrics.sum("wstap_requests_total", &remote), all);
+        metrics.assert_flawless();
+    }
+}
