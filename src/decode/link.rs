@@ -166,6 +166,12 @@ impl Link {
         self.fidelity[direction.index()].is_some()
     }
 
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.pings.heap_bytes() + self.identical.heap_bytes()
+    }
+
     /// Reports role and fidelity if they changed.
     fn show(&mut self, step: &mut Step<'_>) {
         let now = (self.stage == Stage::Open).then(|| (self.role, self.overall()));

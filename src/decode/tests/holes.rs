@@ -169,6 +169,19 @@ fn the_final_totals_tell_of_a_loss_at_the_end() {
 }
 
 #[test]
+fn skipped_payload_of_a_compressed_message_costs_the_window_too() {
+    let mut tape = Tape::deflate("");
+    let mut deflater = Deflater::new(true);
+    let frame = plain(FIN | RSV1 | TEXT, &deflater.message(b"the first message"));
+    tape.segment(Received, &frame[..9], frame.len() as u64, Absent::Skipped);
+    tape.pass(Received, &plain(FIN | RSV1 | TEXT, &deflater.message(b"the first message")));
+    let said = tape.said();
+    assert_eq!(said[0], format!("< skipped {}", frame.len() - 9));
+    assert_eq!(said[1..3], ["< error poisoned_context", "state client/full -> client/no_content"]);
+    assert!(said.last().unwrap().ends_with("? bytes, compressed, truncated: "), "{said:#?}");
+}
+
+#[test]
 fn a_pong_whose_payload_was_lost_answers_nothing() {
     let mut tape = Tape::client();
     tape.pass(Sent, &masked(FIN | PING, b"ab"));

@@ -118,6 +118,20 @@ fn frames_held_beyond_the_limit_cost_the_sync_of_that_direction() {
 }
 
 #[test]
+fn an_idle_connection_takes_less_than_3_kb() {
+    let mut tape = Tape::client();
+    tape.pass(Sent, &masked(FIN | PING, &[b'p'; 125]));
+    for n in 0..2000 {
+        tape.pass(Received, &plain(FIN | TEXT, format!("message {n}").as_bytes()));
+    }
+    tape.pass_in(Received, &plain(FIN | TEXT, &[b'x'; 50_000]), 1000);
+    tape.now_ns += 61_000_000_000;
+    tape.tick();
+    let bytes = tape.tracker.connection_bytes();
+    assert!(bytes <= 3000, "{bytes}");
+}
+
+#[test]
 fn a_64_mib_message_costs_no_more_than_the_window() {
     let mut tape = Tape::server();
     let header = [0x82, 0xff, 0, 0, 0, 0, 4, 0, 0, 0, 1, 2, 3, 4];
