@@ -14,7 +14,7 @@ use super::event::{Direction, Segment, SegmentStart, TargetId};
 use super::flow::Hole;
 use super::handshake::Agreement;
 use super::http::{Opening, opening};
-use super::observation::{GapReason, What};
+use super::observation::{GapReason, Role, What};
 use super::session::Session;
 use super::steering::Steering;
 use super::step::Step;
@@ -33,6 +33,13 @@ pub(super) struct Connection {
     ignored: bool,
 }
 
+/// How far a connection was seen, so that what passed before is not taken for a loss.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Trace {
+    places: [Place; 2],
+    ignored: bool,
+}
+
 #[derive(Debug)]
 enum Phase {
     Http(Box<Upgrade>),
@@ -41,15 +48,10 @@ enum Phase {
 }
 
 impl Connection {
-    /// A connection of which nothing before `places` will be seen.
-    pub(super) fn new(target: TargetId, places: [u64; 2]) -> Self {
-        Self {
-            target,
-            used: 0,
-            places: places.map(Place::at),
-            phase: Phase::Http(Box::default()),
-            ignored: false,
-        }
+    /// A connection that is new, or comes back after it was let go.
+    pub(super) fn new(target: TargetId, trace: Trace) -> Self {
+        let phase = Phase::Http(Box::default());
+        Self { target, used: 0, places: trace.places, phase, ignored: trace.ignored }
     }
 
     /// One direction goes on.
@@ -83,6 +85,10 @@ impl Connection {
                 self.unseen(direction, missing, Some(GapReason::RingFull), end, step);
             }
         }
+        if let Phase::Http(upgrade) = &mut self.phase {
+            let verdict = upgrade.end(step);
+            self.settle(verdict, step);
+        }
         if let Phase::Frames(session) = &mut self.phase {
             session.close(step);
         }
@@ -109,8 +115,7 @@ impl Connection {
     pub(super) fn tick(&mut self, now_ns: u64, step: &mut Step<'_>) {
         let Phase::Http(upgrade) = &mut self.phase else { return };
         let verdict = upgrade.tick(now_ns, step);
-        let direction = Direction::Sent;
-        self.turn(verdict, direction, &[], SegmentStart::Middle, self.next(direction), step);
+        self.settle(verdict, step);
     }
 
     /// [`Connection::tick`] should be called.
@@ -125,9 +130,27 @@ impl Connection {
         }
     }
 
-    /// How far both directions were seen.
-    pub(super) fn places(&self) -> [u64; 2] {
-        self.places.map(Place::next)
+    /// The role of the tapped process, as far as it is known.
+    pub(super) fn role(&self) -> Role {
+        match &self.phase {
+            Phase::Frames(session) => session.role(),
+            Phase::Http(_) | Phase::Other => Role::Unknown,
+        }
+    }
+
+    /// What must be remembered of it when it is let go.
+    pub(super) fn trace(&self) -> Trace {
+        Trace { places: self.places, ignored: self.ignored }
+    }
+
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Http(upgrade) => size_of_val(&**upgrade),
+            Phase::Frames(session) => size_of_val(&**session) + session.heap_bytes(),
+            Phase::Other => 0,
+        }
     }
 
     fn next(&self, direction: Direction) -> u64 {
@@ -209,6 +232,12 @@ impl Connection {
         }
     }
 
+    /// Acts on what became of the handshake without that a byte passed.
+    fn settle(&mut self, verdict: Verdict, step: &mut Step<'_>) {
+        let direction = Direction::Sent;
+        self.turn(verdict, direction, &[], SegmentStart::Middle, self.next(direction), step);
+    }
+
     /// Acts on what became of the handshake. `rest` is not used up, and ends at `end`.
     fn turn(
         &mut self,
@@ -229,7 +258,7 @@ impl Connection {
             }
             Verdict::Unknown(buffer) => {
                 let (held_direction, held) = upgrade.take_held();
-                let mut starts = self.places();
+                let mut starts = self.places.map(Place::next);
                 starts[direction.index()] = end - (rest.len() + buffer.len()) as u64;
                 let held = held.unwrap_or_default();
                 rewind(&mut starts, held_direction, &held);
@@ -251,7 +280,7 @@ impl Connection {
         end: u64,
         step: &mut Step<'_>,
     ) {
-        let mut starts = self.places();
+        let mut starts = self.places.map(Place::next);
         starts[direction.index()] = end - rest.len() as u64;
         let torn = held.is_none();
         let held = held.unwrap_or_default();

@@ -152,6 +152,12 @@ impl Flow {
         self.search.as_ref().is_some_and(|search| search.is_exhausted(&rules))
     }
 
+    /// Bytes on the heap, besides those of a search or a message under way.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.control.capacity()
+    }
+
     /// How well this direction can be read.
     pub(super) fn fidelity(&self) -> Fidelity {
         if self.search.is_some() {
@@ -222,7 +228,7 @@ impl Flow {
     fn rules(&self, link: &Link, step: &Step<'_>) -> Rules {
         let limits = &step.resources.limits;
         Rules {
-            masked: link.masked(self.direction),
+            masked: link.masked_for_certain(self.direction),
             rsv1: self.assembly.compression.allows_rsv1(),
             search_bytes: limits.search_bytes,
             // What was held back once is not held back again.
@@ -318,7 +324,10 @@ impl Flow {
             (expected == Some(true) && !masked, ProtocolError::MaskMissing),
             (expected == Some(false) && masked, ProtocolError::MaskUnexpected),
             (header.rsv1 && !rsv1, ProtocolError::RsvUnexpected),
-            (link.is_closing(self.direction), ProtocolError::DataAfterClose),
+            (
+                link.is_closing(self.direction) && !header.opcode.is_control(),
+                ProtocolError::DataAfterClose,
+            ),
         ]
         .into_iter()
         .filter_map(|(broken, reason)| broken.then_some(reason))

@@ -72,6 +72,12 @@ impl Identical {
         *self = Self::default();
     }
 
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>() + self.heads.capacity() * size_of::<u32>()
+    }
+
     fn find(&self, key: u64, at_ns: u64) -> bool {
         let mut number = self.heads[self.bucket(key)];
         while number > 0 && self.next - number <= self.entries.len() as u32 {

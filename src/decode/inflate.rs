@@ -234,6 +234,12 @@ impl Inflaters {
         }
     }
 
+    /// How many are in use.
+    #[cfg(test)]
+    pub(super) fn lent(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.holder.is_some()).count()
+    }
+
     /// Frees what is unused at the end of the table; slots in its midst keep their place.
     fn shrink(&mut self) {
         while self.slots.last().is_some_and(|slot| slot.holder.is_none()) {

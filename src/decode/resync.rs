@@ -4,8 +4,12 @@
 //! Any two bytes may look like a frame header. What proves a border is a chain: the frame's length
 //! leads to another valid header, and that one's to the next. Starts of calls count for more,
 //! because applications begin to write, and mostly to read, with a frame. A chain is accepted when
-//! its evidence reaches [`PROOF`]: two frames that both begin at the start of a call, a start of a
-//! call with two more frames behind it, or a chain of five anywhere.
+//! its evidence reaches [`PROOF`]: two frames that both begin a call, a start of a call with three
+//! more frames behind it, or a chain of six anywhere.
+//!
+//! What is proven is the border at the end of the chain, and decoding goes on from there: a chain
+//! that began with a few accidental headers may run into a true border and be right ever after.
+//! Only where each of its frames begins a call is the whole chain taken for true.
 //!
 //! The stream is searched byte by byte and the chain that is proven first wins, so that the result
 //! does not depend on how the stream was cut.
@@ -17,7 +21,7 @@ use super::observation::Opcode;
 use super::utf8::Utf8;
 
 /// Evidence that makes a chain of frames a certainty.
-const PROOF: u32 = 5;
+const PROOF: u32 = 6;
 
 /// What a header at the start of a call counts for, besides the header itself.
 const CALL_EVIDENCE: u32 = 2;
@@ -76,6 +80,7 @@ impl Search {
         let mut known = false;
         for candidate in self.candidates.iter_mut().filter(|it| it.at == offset) {
             candidate.evidence += CALL_EVIDENCE;
+            candidate.begins_call = true;
             known |= candidate.start == offset;
         }
         if known {
@@ -84,7 +89,8 @@ impl Search {
         if self.candidates.len() == CANDIDATES_MAX {
             self.candidates.pop();
         }
-        self.add(Candidate { evidence: CALL_EVIDENCE, ..Candidate::new(offset) });
+        let evidence = CALL_EVIDENCE;
+        self.add(Candidate { evidence, begins_call: true, ..Candidate::new(offset) });
     }
 
     /// Bytes are missing from here to `offset`: no chain reaches over them.
@@ -184,7 +190,8 @@ impl Search {
             let verdict = candidate.look(bytes, base, end, rules);
             if verdict == Verdict::Proven && proven.is_none() {
                 let near = end - candidate.start <= rules.held_bytes as u64;
-                let start = if near { candidate.start } else { candidate.at };
+                let whole = candidate.only_calls && near;
+                let start = if whole { candidate.start } else { candidate.at };
                 proven = Some(Proven { start, at: candidate.at, masked: candidate.masked });
             }
             verdict != Verdict::Refuted
@@ -247,6 +254,10 @@ struct Candidate {
     /// Offset that must be reached before there is more to say.
     need: u64,
     evidence: u32,
+    /// That header begins a call.
+    begins_call: bool,
+    /// So do all headers before it.
+    only_calls: bool,
     masked: Option<bool>,
     fragments: Fragments,
 }
@@ -259,6 +270,8 @@ impl Candidate {
             header: None,
             need: start.saturating_add(2),
             evidence: 0,
+            begins_call: false,
+            only_calls: true,
             masked: None,
             fragments: Fragments::Unknown,
         }
@@ -288,6 +301,8 @@ impl Candidate {
                 return Verdict::Refuted;
             }
             self.evidence += u32::from(header.length > 0);
+            self.only_calls &= self.begins_call;
+            self.begins_call = false;
             if self.evidence >= PROOF {
                 return Verdict::Proven;
             }
@@ -391,14 +406,13 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_of_five_frames_is_proven_at_the_same_place_in_any_cutting() {
+    fn a_chain_of_six_frames_is_proven_at_the_same_place_in_any_cutting() {
         let mut stream = b"lo world, this is the end of a message".to_vec();
         let border = stream.len() as u64;
-        for n in 0..6 {
-            stream.extend(text(&format!("message number {n}")));
-        }
+        let message = text("message");
+        stream.extend(message.repeat(7));
         let whole = found(&stream, stream.len()).unwrap();
-        assert_eq!(whole.0, border);
+        assert_eq!(whole, (border + 5 * message.len() as u64, message.len()));
         for chunk in 1..40 {
             assert_eq!(found(&stream, chunk), Some(whole), "chunks of {chunk}");
         }

@@ -39,6 +39,18 @@ impl Resources {
     }
 }
 
+#[cfg(test)]
+impl Resources {
+    /// Nothing is lent.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.buffers.used == 0
+            && self.inflaters.lent() == 0
+            && self.identical_bytes == self.limits.identical_bytes
+            && self.unmasked.is_empty()
+            && self.inflated.is_empty()
+    }
+}
+
 /// The context of everything that one event brings about on its connection.
 pub(super) struct Step<'a> {
     pub(super) conn: ConnId,

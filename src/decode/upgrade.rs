@@ -189,6 +189,11 @@ impl Upgrade {
         }
     }
 
+    /// The connection ended.
+    pub(super) fn end(&mut self, step: &mut Step<'_>) -> Verdict {
+        self.settle_early(step)
+    }
+
     /// A 101 waits for its request.
     pub(super) fn has_deadline(&self) -> bool {
         self.early.is_some()

@@ -89,6 +89,8 @@ struct Tape {
     tracker: Tracker,
     offsets: [u64; 2],
     now_ns: u64,
+    /// What the clock moves by with each call.
+    tick_ns: u64,
     start: SegmentStart,
     lines: Vec<String>,
     wire: [u64; 2],
@@ -107,6 +109,7 @@ impl Tape {
             ),
             offsets: [0; 2],
             now_ns: 1000,
+            tick_ns: 10,
             start: SegmentStart::Call,
             lines: Vec::new(),
             wire: [0; 2],
@@ -139,7 +142,7 @@ impl Tape {
         self
     }
 
-    /// A call passes bytes; time goes on by 10 ns.
+    /// A call passes bytes.
     fn pass(&mut self, direction: Direction, bytes: &[u8]) {
         self.segment(direction, bytes, bytes.len() as u64, Absent::Skipped);
     }
@@ -152,7 +155,7 @@ impl Tape {
     fn segment(&mut self, direction: Direction, bytes: &[u8], len: u64, absent: Absent) {
         let offset = self.offsets[direction.index()];
         self.offsets[direction.index()] += len;
-        self.now_ns += 10;
+        self.now_ns += self.tick_ns;
         let start = self.start;
         self.feed(EventKind::Data(Segment { direction, offset, len, bytes, absent, start }));
     }
@@ -193,6 +196,12 @@ impl Tape {
         assert_eq!(self.said(), expected);
     }
 
+    /// Everything that connections borrowed was given back.
+    #[track_caller]
+    fn assert_nothing_is_kept(&self) {
+        assert!(self.tracker.is_at_rest());
+    }
+
     fn hints(&mut self) -> Vec<Steering> {
         self.tracker.steering().collect()
     }
@@ -203,6 +212,45 @@ fn note(lines: &mut Vec<String>, wire: &mut [u64; 2], observation: &Observation<
         wire[direction.index()] += bytes;
     } else {
         lines.push(line(observation));
+    }
+}
+
+/// Checks that a gauge of connections by role and fidelity would be right.
+fn assert_states_chain(lines: &[String]) {
+    let mut state = None;
+    for line in lines {
+        let Some(change) = line.strip_prefix("state ") else { continue };
+        let (from, to) = change.split_once(" -> ").unwrap();
+        assert_eq!(from, *state.get_or_insert(from), "{lines:#?}");
+        assert_ne!(from, to, "{lines:#?}");
+        state = Some(to);
+    }
+}
+
+/// Compresses the messages of one direction.
+struct Deflater {
+    raw: flate2::Compress,
+    takeover: bool,
+}
+
+impl Deflater {
+    fn new(takeover: bool) -> Self {
+        Self { raw: flate2::Compress::new(flate2::Compression::default(), false), takeover }
+    }
+
+    fn message(&mut self, payload: &[u8]) -> Vec<u8> {
+        // RFC 7692, section 7.2.3.6: zlib has nothing to flush for an empty message.
+        if payload.is_empty() {
+            return vec![0];
+        }
+        let mut out = Vec::with_capacity(payload.len() + payload.len() / 8 + 64);
+        self.raw.compress_vec(payload, &mut out, flate2::FlushCompress::Sync).unwrap();
+        assert!(out.ends_with(&[0, 0, 0xff, 0xff]));
+        out.truncate(out.len() - 4);
+        if !self.takeover {
+            self.raw.reset();
+        }
+        out
     }
 }
 
