@@ -8,7 +8,7 @@ use crate::decode::observation::{OrphanReason, Role};
 use super::detect::Sniff;
 use super::key::KeptName;
 use super::mqtt;
-use super::rules::reading::{More, RequestName};
+use super::rules::reading::{Gist, RequestName};
 use super::table::List;
 
 /// Index into the list of protocols.
@@ -59,15 +59,7 @@ pub(super) struct Early {
     /// Which way the request would have gone.
     pub(super) asked: Direction,
     pub(super) name: KeptName,
-    pub(super) verdict: Verdict,
-    pub(super) more: More,
-}
-
-/// What an answer says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Success,
-    Error,
+    pub(super) gist: Gist,
 }
 
 /// Requests without an id, that are answered in order. They are numbered as they come.

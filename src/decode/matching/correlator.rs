@@ -18,12 +18,12 @@ use crate::decode::observation::{
     Exchange, Observation, Origin, OrphanReason, Outcome, Role, Table as TableName, What,
 };
 
-use super::connection::{Connection, Early, ProtocolIndex, Since, Speaks, Verdict};
+use super::connection::{Connection, Early, ProtocolIndex, Since, Speaks};
 use super::key::{ConnectionIndex, Key, KeyRef};
 use super::label::{Admission, MethodId, Methods, Use};
 use super::limits::MatchLimits;
 use super::rules::Kind;
-use super::rules::reading::{More, RequestName};
+use super::rules::reading::{Gist, More, RequestName, Unasked};
 use super::table::{EntryIndex, Table};
 use super::{Out, mqtt};
 
@@ -62,8 +62,7 @@ pub(super) struct Said<'a> {
     pub(super) tid: u32,
     pub(super) direction: Direction,
     pub(super) protocol: ProtocolIndex,
-    pub(super) kind: Kind,
-    pub(super) more: More,
+    pub(super) gist: Gist,
     pub(super) name: Option<RequestName<'a>>,
     pub(super) method: MethodId,
 }
@@ -138,12 +137,11 @@ impl Correlator {
 
     /// What a message says becomes what it means.
     pub(super) fn apply(&mut self, connection: ConnectionIndex, said: Said<'_>, out: Out<'_>) {
-        match (said.kind, said.name) {
+        match (said.gist.kind, said.name) {
             (Kind::Request, Some(name)) => self.request(connection, said, name, out),
-            (Kind::Response, Some(name)) => {
-                self.answer(connection, said, name, Verdict::Success, out);
+            (Kind::Response | Kind::Error | Kind::End, Some(name)) => {
+                self.answer(connection, said, name, out);
             }
-            (Kind::Error, Some(name)) => self.answer(connection, said, name, Verdict::Error, out),
             (Kind::Cancel, Some(name)) => self.cancel(connection, said, name, out),
             (Kind::Ping, _) => {
                 let heartbeats = &mut self.connections[connection as usize].heartbeats_ns;
@@ -176,13 +174,9 @@ impl Correlator {
                 self.start(key, said, IdForm::Numbered, out);
             }
         }
-        if let Some(Early { at_ns, tid, verdict, more, .. }) = early {
-            let kind = match verdict {
-                Verdict::Success => Kind::Response,
-                Verdict::Error => Kind::Error,
-            };
+        if let Some(Early { at_ns, tid, gist, .. }) = early {
             let direction = asked.opposite();
-            self.apply(connection, Said { at_ns, tid, direction, kind, more, ..said }, out);
+            self.apply(connection, Said { at_ns, tid, direction, gist, ..said }, out);
         }
     }
 
@@ -305,7 +299,6 @@ impl Correlator {
         connection: ConnectionIndex,
         said: Said<'_>,
         name: RequestName<'_>,
-        verdict: Verdict,
         out: Out<'_>,
     ) {
         let asked = said.direction.opposite();
@@ -313,8 +306,8 @@ impl Correlator {
             RequestName::Id { id, scope } => (id, scope),
             RequestName::Queue(queue) => {
                 match self.dequeue(connection, queue, asked) {
-                    Some(at) => drop(self.end(at, RequestEnd::answered(said, verdict), out)),
-                    None => self.wait_for_request(connection, said, name, verdict, out),
+                    Some(at) => drop(self.end(at, RequestEnd::answered(said), out)),
+                    None => self.wait_for_request(connection, said, name, out),
                 }
                 return;
             }
@@ -322,8 +315,8 @@ impl Correlator {
         let key = KeyRef { connection, asked, id, scope };
         if let Some(at) = self.pending.find(key) {
             if self.pending.value(at).at_ns <= said.at_ns {
-                let (_, request) = self.end(at, RequestEnd::answered(said, verdict), out);
-                if said.more == More::Follows {
+                let (_, request) = self.end(at, RequestEnd::answered(said), out);
+                if said.gist.more == More::Follows {
                     self.open_stream(key, said, request.method, out);
                 }
                 return;
@@ -334,7 +327,7 @@ impl Correlator {
             self.orphan(connection, said.at_ns, said.tid, said.protocol, OrphanReason::Late, out);
             return;
         }
-        self.wait_for_request(connection, said, name, verdict, out);
+        self.wait_for_request(connection, said, name, out);
     }
 
     /// The answer may have overtaken its request on the way to us.
@@ -343,7 +336,6 @@ impl Correlator {
         connection: ConnectionIndex,
         said: Said<'_>,
         name: RequestName<'_>,
-        verdict: Verdict,
         out: Out<'_>,
     ) {
         let state = &mut self.connections[connection as usize];
@@ -356,8 +348,7 @@ impl Correlator {
             protocol: said.protocol,
             asked: said.direction.opposite(),
             name: name.into(),
-            verdict,
-            more: said.more,
+            gist: said.gist,
         });
         let deadline_ns = said.at_ns.saturating_add(self.limits.reorder_window_ns);
         self.early_deadlines.push_back((deadline_ns, state.id));
@@ -374,8 +365,7 @@ impl Correlator {
             tid: early.tid,
             direction: early.asked.opposite(),
             protocol: early.protocol,
-            kind: Kind::Response,
-            more: early.more,
+            gist: early.gist,
             name: Some(early.name.as_ref()),
             method: MethodId::NONE,
         };
@@ -384,9 +374,12 @@ impl Correlator {
             if self.continue_stream(key, said, out) {
                 return;
             }
-            if early.more == More::Follows {
+            if early.gist.more == More::Follows {
                 self.open_stream(key, said, MethodId::NONE, out);
             }
+        }
+        if early.gist.unasked == Unasked::Expected {
+            return;
         }
         let state = &self.connections[connection as usize];
         let reason = state.orphan_reason(early.at_ns, self.limits.timeout_ns);
@@ -437,15 +430,17 @@ impl Correlator {
         }
         let Some(at) = self.streams.find(key) else { return false };
         let stream = self.streams.value_mut(at);
-        stream.answers += 1;
         stream.last_ns = stream.last_ns.max(said.at_ns);
-        let what = What::StreamItem {
-            origin: Origin::of_request(key.asked),
-            protocol: name_of(&self.names, stream.protocol),
-            method: self.methods.text(stream.method),
-        };
-        out(&connection.observation(said.at_ns, said.tid, what));
-        if said.more == More::Last {
+        if said.gist.kind != Kind::End {
+            stream.answers += 1;
+            let what = What::StreamItem {
+                origin: Origin::of_request(key.asked),
+                protocol: name_of(&self.names, stream.protocol),
+                method: self.methods.text(stream.method),
+            };
+            out(&connection.observation(said.at_ns, said.tid, what));
+        }
+        if said.gist.more == More::Last {
             self.end_stream(at, said.at_ns, said.tid, out);
         }
         true
@@ -585,14 +580,9 @@ impl RequestEnd {
         Self { outcome, at_ns: said.at_ns, tid: said.tid }
     }
 
-    fn answered(said: Said<'_>, verdict: Verdict) -> Self {
-        Self::by(
-            said,
-            match verdict {
-                Verdict::Success => Outcome::Matched,
-                Verdict::Error => Outcome::Error,
-            },
-        )
+    fn answered(said: Said<'_>) -> Self {
+        let is_error = said.gist.kind == Kind::Error;
+        Self::by(said, if is_error { Outcome::Error } else { Outcome::Matched })
     }
 }
 

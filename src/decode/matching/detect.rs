@@ -18,7 +18,7 @@ use crate::decode::event::Direction;
 use super::connection::ProtocolIndex;
 use super::key::KeptName;
 use super::mqtt;
-use super::rules::reading::{More, Proof, Reading};
+use super::rules::reading::{Gist, Proof, Reading, RequestName};
 use super::rules::{Kind, Protocol, Text};
 
 /// Messages of each direction that are all looked at, before looking becomes rare.
@@ -60,8 +60,7 @@ impl Default for Looks {
 pub(super) struct Kept {
     pub(super) protocol: ProtocolIndex,
     pub(super) passed: Passed,
-    pub(super) kind: Kind,
-    pub(super) more: More,
+    pub(super) gist: Gist,
     pub(super) name: KeptName,
     pub(super) method: Option<Box<[u8]>>,
 }
@@ -96,7 +95,7 @@ impl Sniff {
             // A decoder with a memory starts afresh: what it would remember may not be its own.
             let mut mqtt = mqtt::Stream::default();
             protocol.read(text, scratch, &mut mqtt, &mut |reading| {
-                decided |= reading.proof == Proof::Certain
+                decided |= reading.gist.proof == Proof::Certain
                     || self.hinted == Some(index)
                     || self.is_answered_by(index, passed.direction, &reading);
                 new.extend(Kept::of(index, passed, reading));
@@ -126,21 +125,21 @@ impl Sniff {
         direction: Direction,
         reading: &Reading<'_>,
     ) -> bool {
-        let (Kind::Response | Kind::Error | Kind::Either, Some(name)) =
-            (reading.kind, reading.name)
-        else {
+        // An order in which something is asked and answered proves nothing.
+        let Some(name @ RequestName::Id { .. }) = reading.name else { return false };
+        if !matches!(reading.gist.kind, Kind::Response | Kind::Error) {
             return false;
-        };
+        }
         self.kept.iter().any(|kept| {
             kept.protocol == protocol
-                && matches!(kept.kind, Kind::Request | Kind::Either)
+                && kept.gist.kind == Kind::Request
                 && kept.passed.direction != direction
                 && kept.name.as_ref() == name
         })
     }
 
     fn keep(&mut self, direction: Direction, new: Vec<Kept>) {
-        if new.iter().any(|kept| kept.kind == Kind::Request) {
+        if new.iter().any(|kept| kept.gist.kind == Kind::Request) {
             let answers = &mut self.looks[direction.opposite().index()];
             answers.left = answers.left.max(LOOKS_FOR_ANSWER);
         }
@@ -166,8 +165,7 @@ impl Kept {
         Some(Self {
             protocol,
             passed,
-            kind: reading.kind,
-            more: reading.more,
+            gist: reading.gist,
             name: reading.name?.into(),
             method: reading.method.map(|method| method.into_owned().into()),
         })

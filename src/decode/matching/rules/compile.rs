@@ -9,7 +9,7 @@ use super::framing::Framing;
 use super::json::{JsonType, MAX_SLOTS, Need, Slot, Slots};
 use super::path::Path;
 use super::pattern::PatternRule;
-use super::reading::{IdSource, JsonRule, JsonRules, More, Proof, SlotConditions, Test};
+use super::reading::{Gist, IdSource, JsonRule, JsonRules, SlotConditions, Test};
 use super::source::{Codec, ManySource, ProtocolSource, RuleSource};
 use super::{Kind, Protocol, RuleSet, Syntax};
 
@@ -155,11 +155,17 @@ fn compile_rules(source: &ProtocolSource) -> Result<RuleSet, Mistake> {
 /// What may not stand together in one rule.
 fn check_combination(rule: &RuleSource) -> Result<(), Mistake> {
     let mistake = |key: &str, reason: &str| Err(Mistake::new(key, reason));
-    let answers = matches!(rule.kind, Kind::Response | Kind::Error);
+    let answers = matches!(rule.kind, Kind::Response | Kind::Error | Kind::End);
     let concerns_request =
         answers || matches!(rule.kind, Kind::Request | Kind::Progress | Kind::Cancel);
-    if rule.more && !answers {
+    if rule.more && !matches!(rule.kind, Kind::Response | Kind::Error) {
         return mistake("more", "only a response or an error can be followed by more");
+    }
+    if rule.more && rule.queue.is_some() {
+        return mistake("more", "a request in a queue has one answer");
+    }
+    if rule.unasked && !answers {
+        return mistake("unasked", "only an answer can come without a request");
     }
     if !concerns_request && (rule.id.is_some() || rule.scope.is_some() || rule.queue.is_some()) {
         return mistake("id", "a message of this kind concerns no request, so it has no id");
@@ -170,9 +176,8 @@ fn check_combination(rule: &RuleSource) -> Result<(), Mistake> {
     if rule.scope.is_some() && rule.id.is_none() {
         return mistake("scope", "a scope belongs to an id");
     }
-    if !rule.method.as_slice().is_empty()
-        && !matches!(rule.kind, Kind::Request | Kind::Notification)
-    {
+    let has_method = !rule.method.as_slice().is_empty() || rule.label.is_some();
+    if has_method && !matches!(rule.kind, Kind::Request | Kind::Notification) {
         return mistake("method", "the method is taken from requests and notifications only");
     }
     if rule.pattern.is_some() && has_paths(rule) {
@@ -211,7 +216,7 @@ impl Compiler {
             none |= self.condition("lacks", path, Test::Present)?;
         }
         all |= self.conditions("when", &rule.when)?;
-        none |= self.conditions("unless", &rule.unless)?;
+        let unless = self.conditions("unless", &rule.unless)?;
         let mut wants = Slots::default();
         let id = self.id_source(rule, &mut all, &mut wants)?;
         let scope = match &rule.scope {
@@ -225,19 +230,17 @@ impl Compiler {
             wants |= slot.into();
             method.push(slot);
         }
-        let more = if rule.more { More::Follows } else { More::Last };
-        let proof = if rule.certain { Proof::Certain } else { Proof::Likely };
         self.json.rules.push(JsonRule {
             from: rule.from,
             all,
             none,
+            unless,
             wants,
-            kind: rule.kind,
-            more,
-            proof,
+            gist: Gist::of(rule),
             id,
             scope,
             method,
+            label: label(rule),
         });
         Ok(())
     }
@@ -342,6 +345,12 @@ impl Compiler {
         }
         Ok(())
     }
+}
+
+/// The method of messages that do not name it: the stated label, or the queue's name.
+pub(super) fn label(rule: &RuleSource) -> Option<Box<str>> {
+    let queue = rule.queue.as_ref().filter(|_| rule.kind == Kind::Request);
+    rule.label.as_ref().or(queue).map(|label| label.as_str().into())
 }
 
 /// A condition as written: a value, a list of values, or a table with one test.

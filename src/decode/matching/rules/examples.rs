@@ -4,9 +4,10 @@ use std::fmt;
 
 use super::compile::{Compiled, RuleError};
 use super::json::Wholeness;
-use super::reading::{More, Reading, RequestName};
+use super::reading::{More, Reading, RequestName, Unasked};
 use super::source::{ExampleSource, ExpectedSource};
 use super::{Kind, Protocol, Syntax, Text};
+use crate::decode::event::Direction;
 use crate::decode::matching::mqtt;
 use crate::decode::observation::MessageType;
 
@@ -32,16 +33,21 @@ fn check_one(protocol: &mut Protocol, example: &ExampleSource) -> Result<(), Str
         (None, Some(digits)) => (MessageType::Binary, bytes(digits)?),
         _ => return Err("an example has either text or hex".to_owned()),
     };
-    let expected: Vec<_> = example.is.iter().map(Gist::expected).collect();
-    let text =
-        Text { sender: example.from, message_type, payload: &payload, wholeness: Wholeness::Whole };
+    let expected: Vec<_> = example.is.iter().map(Summary::expected).collect();
+    let text = Text {
+        direction: Direction::Sent,
+        sender: example.from,
+        message_type,
+        payload: &payload,
+        wholeness: Wholeness::Whole,
+    };
     let queues = match &protocol.syntax {
         Syntax::Rules(rules) => rules.queues.clone(),
         Syntax::Mqtt => mqtt::QUEUES.iter().map(|&name| name.into()).collect(),
     };
     let mut read = Vec::new();
     protocol.read(text, &mut Vec::new(), &mut mqtt::Stream::default(), &mut |reading| {
-        read.push(Gist::read(&reading, &queues));
+        read.push(Summary::read(&reading, &queues));
     });
     if read == expected {
         return Ok(());
@@ -61,25 +67,30 @@ fn bytes(digits: &str) -> Result<Vec<u8>, String> {
 
 /// What an example states of a reading.
 #[derive(Debug, PartialEq, Eq)]
-struct Gist {
+struct Summary {
     kind: Kind,
     id: Option<String>,
     scope: Option<String>,
     queue: Option<String>,
     method: Option<String>,
     more: bool,
+    unasked: bool,
 }
 
-impl Gist {
+impl Summary {
     fn expected(source: &ExpectedSource) -> Self {
         Self {
             kind: source.kind,
             id: source.id.clone(),
             scope: source.scope.clone(),
             queue: source.queue.clone(),
-            // A queue's name is the method of what is in it, unless another is stated.
-            method: source.method.clone().or_else(|| source.queue.clone()),
+            // A queue's name is the method of what goes into it, unless another is stated.
+            method: source
+                .method
+                .clone()
+                .or_else(|| source.queue.clone().filter(|_| source.kind == Kind::Request)),
             more: source.more,
+            unasked: source.unasked,
         }
     }
 
@@ -95,18 +106,19 @@ impl Gist {
             }
         };
         Self {
-            kind: reading.kind,
+            kind: reading.gist.kind,
             id,
             scope,
             queue,
             method: reading.method.as_deref().map(text),
-            more: reading.more == More::Follows,
+            more: reading.gist.more == More::Follows,
+            unasked: reading.gist.unasked == Unasked::Expected,
         }
     }
 }
 
 /// Several readings for a message to people.
-struct Listed<'a>(&'a [Gist]);
+struct Listed<'a>(&'a [Summary]);
 
 impl fmt::Display for Listed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
