@@ -13,7 +13,7 @@ use super::rules::{
 
 /// File name and text of each built-in protocol. Where one message fits several, the first wins,
 /// so the special stand before the general.
-const BUILTIN: &[(&str, &str)] = &[
+pub(super) const BUILTIN: &[(&str, &str)] = &[
     ("graphql-transport-ws.toml", include_str!("protocols/graphql-transport-ws.toml")),
     ("graphql-ws.toml", include_str!("protocols/graphql-ws.toml")),
     ("socketio.toml", include_str!("protocols/socketio.toml")),

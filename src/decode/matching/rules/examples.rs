@@ -132,3 +132,94 @@ impl fmt::Display for Listed<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::matching::protocols::BUILTIN;
+    use crate::decode::matching::rules::compile_file;
+
+    /// Calls `test` with each built-in protocol and each of its examples that is text.
+    fn each_text_example(mut test: impl FnMut(&mut Protocol, &ExampleSource, &str)) {
+        for (file, text) in BUILTIN {
+            for compiled in compile_file(file, text).unwrap() {
+                let Compiled { mut protocol, examples } = compiled;
+                assert!(examples.len() >= 3, "{file} has examples");
+                for example in &examples {
+                    if let Some(text) = &example.text {
+                        test(&mut protocol, example, text);
+                    }
+                }
+            }
+        }
+    }
+
+    fn permutations(items: &[String]) -> Vec<Vec<String>> {
+        if items.is_empty() {
+            return vec![Vec::new()];
+        }
+        let mut all = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let rest = [&items[..index], &items[index + 1..]].concat();
+            for mut permutation in permutations(&rest) {
+                permutation.push(item.clone());
+                all.push(permutation);
+            }
+        }
+        all
+    }
+
+    /// The rules of a protocol exclude each other: no order of keys makes another one hold first.
+    #[test]
+    fn every_order_of_keys_is_read_alike() {
+        let mut orders = 0;
+        each_text_example(|protocol, example, text| {
+            let Ok(serde_json::Value::Object(members)) = serde_json::from_str(text) else { return };
+            let members: Vec<String> = members
+                .iter()
+                .map(|(key, value)| format!("{}:{value}", serde_json::json!(key)))
+                .collect();
+            if members.len() > 6 {
+                return;
+            }
+            for members in permutations(&members) {
+                let text = format!("{{{}}}", members.join(", "));
+                let example = ExampleSource { text: Some(text.clone()), ..example.clone() };
+                check_one(protocol, &example)
+                    .unwrap_or_else(|error| panic!("{}: {text}: {error}", protocol.name));
+                orders += 1;
+            }
+        });
+        assert!(orders > 1_000, "{orders}");
+    }
+
+    /// What is read in a message that was cut is read in the whole message too.
+    #[test]
+    fn no_cut_makes_up_an_id() {
+        each_text_example(|protocol, example, text| {
+            for cut in 0..text.len() {
+                let text = Text {
+                    direction: Direction::Sent,
+                    sender: example.from,
+                    message_type: MessageType::Text,
+                    payload: &text.as_bytes()[..cut],
+                    wholeness: Wholeness::Cut,
+                };
+                let (mut scratch, mut mqtt) = (Vec::new(), mqtt::Stream::default());
+                protocol.read(text, &mut scratch, &mut mqtt, &mut |reading| {
+                    let Some(RequestName::Id { id, scope }) = reading.name else { return };
+                    let token = |token: &[u8]| Some(String::from_utf8_lossy(token).into_owned());
+                    let known = example.is.iter().any(|expected| {
+                        expected.id == token(id)
+                            && expected.scope.clone().unwrap_or_default() == token(scope).unwrap()
+                    });
+                    assert!(known, "{}: {}", payload(text), String::from_utf8_lossy(id));
+                });
+            }
+        });
+    }
+
+    fn payload(text: Text<'_>) -> String {
+        String::from_utf8_lossy(text.payload).into_owned()
+    }
+}

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use super::json::{End, Field, JsonType, Sink, Slot, Slots, Verdict, Wanted, Wholeness};
-use super::json::{MAX_SLOTS, elements, unescape};
+use super::json::{MAX_SLOTS, elements, equal, unescape};
 use super::source::RuleSource;
 use super::{From, Kind, Sender, Text};
 
@@ -326,7 +326,7 @@ impl Test {
 }
 
 fn is_one_of(tokens: &[Box<[u8]>], field: Field<'_>) -> bool {
-    if tokens.iter().any(|token| **token == *field.raw) {
+    if tokens.iter().any(|token| equal(token, field.raw)) {
         return true;
     }
     if field.json_type != JsonType::String || memchr::memchr(b'\\', field.raw).is_none() {

@@ -111,7 +111,7 @@ impl Paths {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExampleSource {
     /// Who sends it.
@@ -130,7 +130,7 @@ fn unknown_sender() -> Sender {
     Sender::Unknown
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExpectedSource {
     pub(super) kind: Kind,

@@ -33,6 +33,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn every_request_ends_in_exactly_one_outcome(steps in prop::collection::vec(step(), 0..150)) {
         let limits = MatchLimits {
