@@ -33,6 +33,9 @@ const LOOKS_FOR_ANSWER: u32 = 64;
 /// Most readings that are kept while the protocol is not known; the oldest go first.
 const MAX_KEPT: usize = 32;
 
+/// Most bytes of ids and methods that are kept with them.
+const MAX_KEPT_BYTES: usize = 4 << 10;
+
 /// The search for a connection's protocol.
 #[derive(Debug, Default)]
 pub(super) struct Sniff {
@@ -144,8 +147,10 @@ impl Sniff {
             answers.left = answers.left.max(LOOKS_FOR_ANSWER);
         }
         self.kept.extend(new);
-        let surplus = self.kept.len().saturating_sub(MAX_KEPT);
-        self.kept.drain(..surplus);
+        let bytes = |kept: &[Kept]| kept.iter().map(Kept::heap_bytes).sum::<usize>();
+        while self.kept.len() > MAX_KEPT || bytes(&self.kept) > MAX_KEPT_BYTES {
+            self.kept.remove(0);
+        }
     }
 }
 
@@ -169,5 +174,9 @@ impl Kept {
             name: reading.name?.into(),
             method: reading.method.map(|method| method.into_owned().into()),
         })
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.name.heap_bytes() + self.method.as_ref().map_or(0, |method| method.len())
     }
 }

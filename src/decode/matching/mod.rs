@@ -6,8 +6,8 @@
 //!            protocol?
 //! ```
 //!
-//! [`rules`] reads one message at a time and remembers nothing; [`correlator`] remembers requests
-//! and knows no format. Frames, compression and everything below a message is left to others.
+//! `rules` reads one message at a time and remembers nothing; `correlator` remembers requests and
+//! knows no format. Frames, compression and everything below a message is left to others.
 
 mod connection;
 mod correlator;

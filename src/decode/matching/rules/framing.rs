@@ -4,7 +4,8 @@ use memchr::memchr;
 use serde::Deserialize;
 
 use super::Text;
-use super::json::{Wholeness, elements, unescape};
+use super::json::{Wholeness, elements};
+use super::token::unescape;
 use crate::decode::observation::MessageType;
 
 /// How application messages are packed into WebSocket messages.
@@ -123,12 +124,14 @@ impl Split {
             Self::None => found(text),
             Self::RecordSeparator => each_between(text, 0x1e, found),
             Self::Newline => each_between(text, b'\n', found),
-            Self::Array if text.payload.first() == Some(&b'[') => {
-                for (payload, wholeness) in elements(text.payload) {
-                    found(Text { payload, wholeness, ..text });
+            Self::Array => match text.payload.trim_ascii_start() {
+                array @ [b'[', ..] => {
+                    for (payload, wholeness) in elements(array) {
+                        found(Text { payload, wholeness, ..text });
+                    }
                 }
-            }
-            Self::Array => found(text),
+                _ => found(text),
+            },
         }
     }
 }

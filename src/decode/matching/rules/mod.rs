@@ -16,6 +16,7 @@
 //! is. What then becomes of a request and its response is left to the parent module.
 
 mod compile;
+mod condition;
 mod examples;
 mod framing;
 pub(super) mod json;
@@ -23,6 +24,8 @@ mod path;
 pub(super) mod pattern;
 pub(super) mod reading;
 mod source;
+mod token;
+mod wanted;
 
 use serde::Deserialize;
 

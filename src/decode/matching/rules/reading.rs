@@ -7,9 +7,10 @@
 
 use std::borrow::Cow;
 
-use super::json::{End, Field, JsonType, Sink, Slot, Slots, Verdict, Wanted, Wholeness};
-use super::json::{MAX_SLOTS, elements, equal, unescape};
+use super::json::{End, Field, JsonType, Sink, Verdict, Wholeness, elements};
 use super::source::RuleSource;
+use super::token::{equal, unescape};
+use super::wanted::{MAX_SLOTS, Slot, Slots, Wanted};
 use super::{From, Kind, Sender, Text};
 
 /// Longest id that is matched; a message with a longer one is read as having none.

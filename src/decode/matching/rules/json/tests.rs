@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
+use super::super::path::{Path, Step};
 use super::*;
 
 const PATHS: [&str; 9] =
