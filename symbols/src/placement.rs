@@ -16,6 +16,10 @@ impl Text for Image<'_> {
     fn function_end(&self, address: u64) -> Option<u64> {
         self.next_function(address)
     }
+
+    fn callee(&self, target: u64) -> u64 {
+        Image::callee(self, target)
+    }
 }
 
 /// The probes that see every byte once, by rising offset.
@@ -148,7 +152,7 @@ fn at_internal(image: &Image<'_>, definitions: &[Definition], movers: &[Mover]) 
         callee.address,
         site.emulation.name()
     );
-    transfer_probe(image, covers, first.transfer.direction, &site, Technique::Internal, reason)
+    transfer_probe(image, covers, first.transfer, &site, Technique::Internal, reason)
 }
 
 /// Whether a peek may lead to `callee`: what it shows comes again with the next read.
@@ -174,7 +178,7 @@ fn at_function(image: &Image<'_>, mover: &Mover, preference: SitePreference) -> 
     let site = site::transfer_site(image, mover.entry(), mover.end(), roles(*transfer));
     let Some(site) = site else { return symbol(NOTHING_PROVEN) };
     let (technique, reason) = chosen(mover.entry(), site.address, site.emulation.name());
-    transfer_probe(image, covers.clone(), transfer.direction, &site, technique, reason)
+    transfer_probe(image, covers.clone(), *transfer, &site, technique, reason)
 }
 
 fn at_release(
@@ -225,13 +229,14 @@ fn chosen(entry: u64, site: u64, instruction: &str) -> (Technique, String) {
 fn transfer_probe(
     image: &Image<'_>,
     covers: Vec<&'static str>,
-    direction: Direction,
+    transfer: Transfer,
     site: &TransferSite,
     technique: Technique,
     reason: String,
 ) -> Option<Probe> {
     let Roles { handle, buffer, length, count } = site.roles;
-    let result = count.map_or(CallResult::Count, |count| CallResult::Status { count });
+    let result = count.map_or(transfer.result, |count| CallResult::Status { count });
+    let direction = transfer.direction;
     Some(Probe {
         covers,
         offset: image.code_offset(site.address)?,
@@ -247,7 +252,7 @@ fn roles(transfer: Transfer) -> Roles {
         buffer: transfer.buffer,
         length: transfer.length,
         count: match transfer.result {
-            CallResult::Count => None,
+            CallResult::Count | CallResult::LongCount => None,
             CallResult::Status { count } => Some(count),
         },
     }
@@ -255,7 +260,7 @@ fn roles(transfer: Transfer) -> Roles {
 
 fn form(result: CallResult) -> Form {
     match result {
-        CallResult::Count => Form::Count,
+        CallResult::Count | CallResult::LongCount => Form::Count,
         CallResult::Status { .. } => Form::Status,
     }
 }

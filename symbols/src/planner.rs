@@ -31,7 +31,7 @@ fn library(image: &Image<'_>, found: &Found, options: &Options) -> Option<Librar
     let verdict = verdict(image, &found.definitions);
     Some(Library {
         stack: found.stack.stack,
-        version: version::detect(image, found.stack.stack, linkage),
+        version: version::detect(image, found.stack, linkage),
         linkage,
         symbols: found.source,
         verdict,

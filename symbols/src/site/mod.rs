@@ -32,6 +32,10 @@ pub(crate) trait Text {
 
     /// An address that the function holding `address` does not reach, if one is known.
     fn function_end(&self, address: u64) -> Option<u64>;
+
+    /// The function that a call or jump to `target` runs: `target` itself, unless that only jumps
+    /// on through a word which the loader fills in.
+    fn callee(&self, target: u64) -> u64;
 }
 
 /// Which arguments of a function mean what.

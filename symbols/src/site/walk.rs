@@ -177,6 +177,7 @@ impl<'text> Walk<'text> {
     }
 
     fn jump(&mut self, target: u64, from: Range<u64>, state: State) {
+        let target = if from.contains(&target) { target } else { self.text.callee(target) };
         let function = if from.contains(&target) {
             from
         } else if self.home.contains(&target) {
