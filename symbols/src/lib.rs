@@ -1,6 +1,6 @@
 //! ELF bytes in, probe plan out.
 //!
-//! [`plan`] reads one ELF image (an executable or a shared library) and answers which TLS libraries
+//! [`plan()`] reads one ELF image (an executable or a shared library) and answers which TLS libraries
 //! are compiled into it and where to put probes, so that every plaintext byte that passes their
 //! read and write functions is seen once.
 //!
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The caller maps the file. This crate opens nothing, knows no process and no BPF, and treats the
-//! bytes as hostile: whatever they are, [`plan`] returns.
+//! bytes as hostile: whatever they are, [`plan()`] returns.
 #![forbid(unsafe_code)]
 
 mod elf;

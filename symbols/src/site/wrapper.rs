@@ -12,7 +12,7 @@
 //! Either way the walk shows which of the callee's arguments points to the count.
 
 use super::state::{Call, State, Value};
-use super::walk::{Walk, direct_target};
+use super::walk::Walk;
 use super::{Roles, Text};
 use crate::plan::ArgIndex;
 
@@ -71,9 +71,8 @@ pub(crate) enum Reach {
 /// Whether the function at `entry` itself jumps to or calls `target`.
 pub(crate) fn reach(text: &dyn Text, entry: u64, end: Option<u64>, target: u64) -> Reach {
     let mut found = entry == target;
-    let walked = Walk::new(text, entry, end).branches(|branch| {
-        found |= direct_target(branch).is_some_and(|to| to == target || text.callee(to) == target);
-    });
+    let walked = Walk::new(text, entry, end)
+        .targets(|address| found |= address == target || text.callee(address) == target);
     match (found, walked) {
         (true, _) => Reach::Yes,
         (false, Ok(())) => Reach::No,
