@@ -129,7 +129,7 @@ impl Linkage {
     }
 }
 
-/// Which table of an image named the functions.
+/// What in an image led to the functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SymbolSource {
     /// The section `.dynsym`.
@@ -138,16 +138,19 @@ pub enum SymbolSource {
     Symtab,
     /// The loader's own tables behind `PT_DYNAMIC`: there are no section headers.
     Dynamic,
+    /// No table: the texts of the library's error messages led to them.
+    Messages,
 }
 
 impl SymbolSource {
-    /// The label: `dynsym`, `symtab` or `dynamic`.
+    /// The label: `dynsym`, `symtab`, `dynamic` or `messages`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dynsym => "dynsym",
             Self::Symtab => "symtab",
             Self::Dynamic => "dynamic",
+            Self::Messages => "messages",
         }
     }
 }

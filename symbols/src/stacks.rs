@@ -23,6 +23,17 @@ pub(crate) struct FunctionRow {
     pub(crate) name: &'static str,
     /// What it is to a tap.
     pub(crate) role: Role,
+    /// Who calls it.
+    pub(crate) scope: Scope,
+}
+
+/// Who calls a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Applications: it is part of the library's interface.
+    Exported,
+    /// Only the library itself, on behalf of exported functions.
+    Internal,
 }
 
 /// What a function is to a tap.
@@ -72,6 +83,31 @@ const OPENSSL: &[FunctionRow] = &[
     row("SSL_clear", Role::Release),
 ];
 
+/// OpenSSL's row.
+pub(crate) fn openssl() -> &'static StackRow {
+    &STACKS[0]
+}
+
+/// The arguments that point to the count in OpenSSL's internal functions: the fourth, and for
+/// writing the fifth since 3.3, which put flags before it.
+pub(crate) const INTERNAL_COUNT_ARGUMENTS: [ArgIndex; 2] = [ArgIndex::known(3), ArgIndex::known(4)];
+
+/// The forms of the internal function for a direction, by [`INTERNAL_COUNT_ARGUMENTS`].
+pub(crate) const fn openssl_internal(direction: Direction) -> &'static [FunctionRow] {
+    match direction {
+        Direction::Received => READ_INTERNAL,
+        Direction::Sent => WRITE_INTERNAL,
+    }
+}
+
+const READ_INTERNAL: &[FunctionRow] =
+    &[internal("ssl_read_internal", transfer(Direction::Received, COUNT_IN_FOURTH))];
+
+const WRITE_INTERNAL: &[FunctionRow] = &[
+    internal("ssl_write_internal", transfer(Direction::Sent, COUNT_IN_FOURTH)),
+    internal("ssl_write_internal", transfer(Direction::Sent, COUNT_IN_FIFTH)),
+];
+
 /// gnutls_record_recv(3), gnutls_record_send(3), gnutls_record_send2(3), gnutls_deinit(3).
 ///
 /// `gnutls_record_send` calls `gnutls_record_send2` where that exists (3.6.3).
@@ -112,10 +148,15 @@ const WOLFSSL: &[FunctionRow] = &[
     row("wolfSSL_clear", Role::Release),
 ];
 
-const COUNT_IN_FOURTH: CallResult = CallResult::Status { count: ArgIndex::known(3) };
+const COUNT_IN_FOURTH: CallResult = CallResult::Status { count: INTERNAL_COUNT_ARGUMENTS[0] };
+const COUNT_IN_FIFTH: CallResult = CallResult::Status { count: INTERNAL_COUNT_ARGUMENTS[1] };
 
 const fn row(name: &'static str, role: Role) -> FunctionRow {
-    FunctionRow { name, role }
+    FunctionRow { name, role, scope: Scope::Exported }
+}
+
+const fn internal(name: &'static str, role: Role) -> FunctionRow {
+    FunctionRow { name, role, scope: Scope::Internal }
 }
 
 const fn transfer(direction: Direction, result: CallResult) -> Role {

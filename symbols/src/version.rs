@@ -13,7 +13,9 @@ use crate::stacks::StackRow;
 pub(crate) fn detect(image: &Image<'_>, stack: &StackRow, linkage: Linkage) -> Option<String> {
     match (stack.stack, linkage) {
         (_, Linkage::Shared) => from_soname(image.soname()?, stack.soname),
-        (Stack::OpenSsl, Linkage::Static) => image.constants().find_map(openssl_banner),
+        (Stack::OpenSsl, Linkage::Static) => {
+            image.constants().find_map(|(_, bytes)| openssl_banner(bytes))
+        }
         (_, Linkage::Static) => None,
     }
 }

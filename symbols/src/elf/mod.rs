@@ -160,14 +160,31 @@ impl<'data> Image<'data> {
         bound().unwrap_or(address)
     }
 
-    /// Constant data: the sections that hold it, or every read-only segment where there are no
-    /// sections.
-    pub(crate) fn constants(&self) -> impl Iterator<Item = &'data [u8]> {
+    /// Where the function that holds `address` began.
+    pub(crate) fn function_start(&self, address: u64) -> Option<u64> {
+        self.unwind.as_ref()?.start_of(address)
+    }
+
+    /// Constant data with its addresses: the sections that hold it, or every read-only segment
+    /// where there are no sections.
+    pub(crate) fn constants(&self) -> impl Iterator<Item = (u64, &'data [u8])> {
         let sections = self.sections.iter().filter(|section| self.is_rodata(section));
-        let sections = sections.filter_map(|section| section.data(self.endian, self.data).ok());
+        let sections = sections.filter_map(|section| {
+            Some((section.sh_addr(self.endian), section.data(self.endian, self.data).ok()?))
+        });
         let segments = self.segments.iter().filter(|_| self.sections.is_empty());
         let segments = segments.filter(|segment| !segment.writable && !segment.executable);
-        sections.chain(segments.filter_map(|segment| self.data.get(segment.file.clone())))
+        sections.chain(segments.filter_map(|segment| self.mapped(segment)))
+    }
+
+    /// All code with its addresses.
+    pub(crate) fn code_segments(&self) -> impl Iterator<Item = (u64, &'data [u8])> {
+        let segments = self.segments.iter().filter(|segment| segment.executable);
+        segments.filter_map(|segment| self.mapped(segment))
+    }
+
+    fn mapped(&self, segment: &Segment) -> Option<(u64, &'data [u8])> {
+        Some((segment.address, self.data.get(segment.file.clone())?))
     }
 
     /// Calls `visit` for every function that `source` defines, with its name as the table has it.
@@ -183,6 +200,7 @@ impl<'data> Image<'data> {
                     dynamic.functions(visit);
                 }
             }
+            SymbolSource::Messages => {}
         }
     }
 

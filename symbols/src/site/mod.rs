@@ -15,12 +15,15 @@
 //! not.
 
 mod emulated;
+mod pointer;
 mod prologue;
 mod state;
 mod walk;
 mod wrapper;
 
+pub(crate) use self::pointer::count_argument;
 pub(crate) use self::prologue::{TransferSite, release_site, transfer_site};
+pub(crate) use self::walk::decode;
 pub(crate) use self::wrapper::{Callee, Form, Reach, callees, reach};
 
 use crate::plan::ArgIndex;

@@ -23,7 +23,7 @@ const MAX_STEPS: usize = 4096;
 pub(super) struct Unprovable;
 
 /// Decodes the instruction at `address`; `None` outside the code and for undefined ones.
-pub(super) fn decode(text: &dyn Text, address: u64) -> Option<Instruction> {
+pub(crate) fn decode(text: &dyn Text, address: u64) -> Option<Instruction> {
     let bytes = text.bytes(address)?;
     let bytes = bytes.get(..bytes.len().min(MAX_INSTRUCTION))?;
     let instruction = Decoder::with_ip(64, bytes, address, DecoderOptions::NONE).decode();
