@@ -66,7 +66,10 @@ fn ask(target: &mut Dialogue, size: usize) -> [f64; 2] {
 pub(crate) fn measure() {
     let (mut target, _) = Dialogue::start(&mut this(&["pingpong"]));
     println!("\nadded time per TLS call, ns (TLS 1.3 over memory, medians of {ROUNDS} rounds)\n");
-    println!("{:>6}  {:30} {:>9} {:>9}  {:>8} {:>8}", "bytes", "attached", "write", "read", "x floor", "x symbol");
+    println!(
+        "{:>6}  {:30} {:>9} {:>9}  {:>8} {:>8}",
+        "bytes", "attached", "write", "read", "x floor", "x symbol"
+    );
     for size in SIZES {
         let mut rounds: BTreeMap<Mode, Vec<[f64; 2]>> = BTreeMap::new();
         for _ in 0..ROUNDS {
@@ -74,8 +77,10 @@ pub(crate) fn measure() {
                 rounds.entry(mode).or_default().push(mode.round(&mut target, size));
             }
         }
-        let medians: BTreeMap<Mode, [f64; 2]> =
-            rounds.iter().map(|(mode, values)| (*mode, [0, 1].map(|i| median(values, i)))).collect();
+        let medians: BTreeMap<Mode, [f64; 2]> = rounds
+            .iter()
+            .map(|(mode, values)| (*mode, [0, 1].map(|i| median(values, i))))
+            .collect();
         print(size, &medians);
     }
     program_time(&mut target);

@@ -8,7 +8,9 @@ use std::io::{self, BufRead, Read, Write};
 use std::rc::Rc;
 use std::time::Instant;
 
-use openssl::ssl::{HandshakeError, Ssl, SslAcceptor, SslConnector, SslMethod, SslStream, SslVerifyMode};
+use openssl::ssl::{
+    HandshakeError, Ssl, SslAcceptor, SslConnector, SslMethod, SslStream, SslVerifyMode,
+};
 
 #[path = "../../examples/demo/certificate.rs"]
 mod certificate;
