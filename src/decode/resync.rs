@@ -100,6 +100,11 @@ impl Search {
         self.due = u64::MAX;
     }
 
+    /// Bytes that it takes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.backlog.held_bytes() + self.candidates.len() * size_of::<Candidate>()
+    }
+
     /// So many bytes were searched in vain that only the starts of calls are still tried.
     pub(super) fn is_exhausted(&self, rules: &Rules) -> bool {
         self.scanned >= rules.search_bytes

@@ -167,7 +167,8 @@ impl Upgrade {
     /// A call begins with `bytes`: a direction that is lost may go on with a head.
     pub(super) fn call_starts(&mut self, direction: Direction, bytes: &[u8]) {
         let lane = &mut self.lanes[direction.index()];
-        let head = matches!(opening(bytes), Opening::Request | Opening::Response);
+        let head =
+            matches!(opening(bytes), Opening::Request | Opening::Response | Opening::NeedMore);
         if head && matches!(lane.stage, Stage::Adrift) {
             lane.stage = Stage::default();
         }
@@ -432,6 +433,15 @@ impl Upgrade {
             self.ignored = true;
             step.resources.hints.push(Steering::Ignore { conn: step.conn });
         }
+    }
+
+    /// Bytes of heads and of what is held.
+    pub(super) fn held_bytes(&self) -> usize {
+        let head = |lane: &Lane| match &lane.stage {
+            Stage::Head { buffer, .. } => buffer.len(),
+            _ => 0,
+        };
+        self.lanes.iter().map(head).sum::<usize>() + self.held.backlog.held_bytes()
     }
 
     /// The kernel side may have left bytes out on purpose.
