@@ -146,18 +146,13 @@ impl Search {
         None
     }
 
-    /// Looks at the bytes up to `stop` one by one.
+    /// Looks at the bytes from `from` to `stop` one by one.
     fn piece(&mut self, from: u64, stop: u64, rules: &Rules) -> Option<(Proven, u64)> {
         let base = stop - self.backlog.bytes().len() as u64;
         let mut end = from;
         while end < stop {
-            if self.is_exhausted(rules) {
-                end = self.due.clamp(end + 1, stop);
-            } else {
-                end += 1;
-                self.scanned += 1;
-                self.begin_at(end - 1, base, rules);
-            }
+            let quiet = self.due.clamp(end + 1, stop);
+            end = if self.is_exhausted(rules) { quiet } else { self.scan(end, quiet, base, rules) };
             if end >= self.due
                 && let Some(proven) = self.advance(end, base, rules)
             {
@@ -167,15 +162,22 @@ impl Search {
         None
     }
 
-    /// Begins a chain at `offset` if a frame may begin with the byte there.
-    fn begin_at(&mut self, offset: u64, base: u64, rules: &Rules) {
-        let Some(&first) = self.backlog.bytes().get((offset - base) as usize) else { return };
-        if self.candidates.len() < CANDIDATES_MAX
-            && may_begin(first, rules)
-            && self.candidates.iter().all(|it| it.start != offset)
+    /// Begins a chain at the first byte between `from` and `to` that a frame may begin with;
+    /// returns the offset behind it, or `to`.
+    fn scan(&mut self, from: u64, to: u64, base: u64, rules: &Rules) -> u64 {
+        let to = to.min(from + (rules.search_bytes - self.scanned));
+        let bytes = &self.backlog.bytes()[(from - base) as usize..(to - base) as usize];
+        let starts = &STARTS[usize::from(rules.rsv1)];
+        let found = bytes.iter().position(|&byte| starts[usize::from(byte)]);
+        let end = found.map_or(to, |index| from + index as u64 + 1);
+        self.scanned += end - from;
+        if found.is_some()
+            && self.candidates.len() < CANDIDATES_MAX
+            && self.candidates.iter().all(|it| it.start != end - 1)
         {
-            self.add(Candidate::new(offset));
+            self.add(Candidate::new(end - 1));
         }
+        end
     }
 
     fn add(&mut self, candidate: Candidate) {
@@ -350,15 +352,23 @@ impl Candidate {
     }
 }
 
-/// Whether a frame may begin with this byte.
-fn may_begin(first: u8, rules: &Rules) -> bool {
-    let Some(opcode) = Opcode::from_bits(first & 0x0f) else { return false };
-    let (fin, rsv) = (first & 0x80 != 0, first & 0x70);
-    match rsv {
-        0 => fin || !opcode.is_control(),
-        0x40 => rules.rsv1 && matches!(opcode, Opcode::Text | Opcode::Binary),
-        _ => false,
+/// Bytes that a frame may begin with, without and with compression.
+const STARTS: [[bool; 256]; 2] = [starts(false), starts(true)];
+
+const fn starts(rsv1: bool) -> [bool; 256] {
+    let mut starts = [false; 256];
+    let mut first = 0;
+    while first < starts.len() {
+        let (fin, rsv, opcode) = (first & 0x80 != 0, first & 0x70, first & 0x0f);
+        starts[first] = match opcode {
+            0x0 => rsv == 0,
+            0x1 | 0x2 => rsv == 0 || (rsv1 && rsv == 0x40),
+            0x8..=0xa => rsv == 0 && fin,
+            _ => false,
+        };
+        first += 1;
     }
+    starts
 }
 
 /// Whether the first bytes of a payload contradict its header.
