@@ -42,6 +42,10 @@ mod root_harm;
 #[path = "suite/promtool.rs"]
 mod promtool;
 
+/// The references in `docs/` say what the program says.
+#[path = "suite/reference.rs"]
+mod reference;
+
 /// A real Prometheus server scrapes the exporter and answers queries.
 #[path = "suite/prometheus.rs"]
 mod prometheus;

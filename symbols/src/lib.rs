@@ -13,6 +13,7 @@
 //! bytes as hostile: whatever they are, [`plan()`] returns.
 #![forbid(unsafe_code)]
 
+mod anchors;
 mod elf;
 mod placement;
 mod plan;

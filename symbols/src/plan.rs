@@ -84,6 +84,15 @@ pub struct Library {
 pub enum Stack {
     /// OpenSSL, and the libraries that offer the same functions under the same names.
     OpenSsl,
+    /// GnuTLS.
+    GnuTls,
+    /// NSS, through the functions of NSPR, which serve other files as well: a handle is a TLS
+    /// connection only when its plaintext says so.
+    Nspr,
+    /// Mbed TLS.
+    MbedTls,
+    /// wolfSSL.
+    WolfSsl,
 }
 
 impl Stack {
@@ -92,6 +101,10 @@ impl Stack {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenSsl => "openssl",
+            Self::GnuTls => "gnutls",
+            Self::Nspr => "nspr",
+            Self::MbedTls => "mbedtls",
+            Self::WolfSsl => "wolfssl",
         }
     }
 }
@@ -116,7 +129,7 @@ impl Linkage {
     }
 }
 
-/// Which table of an image named the functions.
+/// What in an image led to the functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SymbolSource {
     /// The section `.dynsym`.
@@ -125,16 +138,19 @@ pub enum SymbolSource {
     Symtab,
     /// The loader's own tables behind `PT_DYNAMIC`: there are no section headers.
     Dynamic,
+    /// No table: the texts of the library's error messages led to them.
+    Messages,
 }
 
 impl SymbolSource {
-    /// The label: `dynsym`, `symtab` or `dynamic`.
+    /// The label: `dynsym`, `symtab`, `dynamic` or `messages`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dynsym => "dynsym",
             Self::Symtab => "symtab",
             Self::Dynamic => "dynamic",
+            Self::Messages => "messages",
         }
     }
 }
@@ -258,6 +274,8 @@ pub enum CallResult {
     /// The return value, a signed 32-bit integer, is the number of bytes when it is positive;
     /// otherwise nothing passed.
     Count,
+    /// The same with a signed 64-bit return value (`ssize_t`).
+    LongCount,
     /// The return value, a signed 32-bit integer, is positive on success; then the `size_t` behind
     /// this argument is the number of bytes. Otherwise nothing passed.
     Status {

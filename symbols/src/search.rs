@@ -6,7 +6,7 @@
 
 use crate::elf::{Function, Image};
 use crate::plan::SymbolSource;
-use crate::stacks::{FunctionRow, STACKS, StackRow};
+use crate::stacks::{FunctionRow, Role, STACKS, StackRow};
 
 /// Most definitions of one library that are looked at. An honest image has each function once, or a
 /// few times where several copies of a library were linked.
@@ -49,6 +49,11 @@ pub(crate) fn by_symbols(image: &Image<'_>) -> Vec<Found> {
 }
 
 impl Found {
+    /// There is something to tap.
+    pub(crate) fn moves_plaintext(&self) -> bool {
+        self.definitions.iter().any(|d| matches!(d.row.role, Role::Transfer(_)))
+    }
+
     /// Every function of the library has been seen.
     fn is_complete(&self) -> bool {
         let seen = |row: &FunctionRow| self.definitions.iter().any(|d| d.row.name == row.name);

@@ -18,7 +18,7 @@ use crate::decode::event::Direction;
 use super::connection::ProtocolIndex;
 use super::key::KeptName;
 use super::mqtt;
-use super::rules::reading::{More, Proof, Reading};
+use super::rules::reading::{Gist, Proof, Reading, RequestName};
 use super::rules::{Kind, Protocol, Text};
 
 /// Messages of each direction that are all looked at, before looking becomes rare.
@@ -32,6 +32,9 @@ const LOOKS_FOR_ANSWER: u32 = 64;
 
 /// Most readings that are kept while the protocol is not known; the oldest go first.
 const MAX_KEPT: usize = 32;
+
+/// Most bytes of ids and methods that are kept with them.
+const MAX_KEPT_BYTES: usize = 4 << 10;
 
 /// The search for a connection's protocol.
 #[derive(Debug, Default)]
@@ -60,8 +63,7 @@ impl Default for Looks {
 pub(super) struct Kept {
     pub(super) protocol: ProtocolIndex,
     pub(super) passed: Passed,
-    pub(super) kind: Kind,
-    pub(super) more: More,
+    pub(super) gist: Gist,
     pub(super) name: KeptName,
     pub(super) method: Option<Box<[u8]>>,
 }
@@ -96,7 +98,7 @@ impl Sniff {
             // A decoder with a memory starts afresh: what it would remember may not be its own.
             let mut mqtt = mqtt::Stream::default();
             protocol.read(text, scratch, &mut mqtt, &mut |reading| {
-                decided |= reading.proof == Proof::Certain
+                decided |= reading.gist.proof == Proof::Certain
                     || self.hinted == Some(index)
                     || self.is_answered_by(index, passed.direction, &reading);
                 new.extend(Kept::of(index, passed, reading));
@@ -126,27 +128,29 @@ impl Sniff {
         direction: Direction,
         reading: &Reading<'_>,
     ) -> bool {
-        let (Kind::Response | Kind::Error | Kind::Either, Some(name)) =
-            (reading.kind, reading.name)
-        else {
+        // An order in which something is asked and answered proves nothing.
+        let Some(name @ RequestName::Id { .. }) = reading.name else { return false };
+        if !matches!(reading.gist.kind, Kind::Response | Kind::Error) {
             return false;
-        };
+        }
         self.kept.iter().any(|kept| {
             kept.protocol == protocol
-                && matches!(kept.kind, Kind::Request | Kind::Either)
+                && kept.gist.kind == Kind::Request
                 && kept.passed.direction != direction
                 && kept.name.as_ref() == name
         })
     }
 
     fn keep(&mut self, direction: Direction, new: Vec<Kept>) {
-        if new.iter().any(|kept| kept.kind == Kind::Request) {
+        if new.iter().any(|kept| kept.gist.kind == Kind::Request) {
             let answers = &mut self.looks[direction.opposite().index()];
             answers.left = answers.left.max(LOOKS_FOR_ANSWER);
         }
         self.kept.extend(new);
-        let surplus = self.kept.len().saturating_sub(MAX_KEPT);
-        self.kept.drain(..surplus);
+        let bytes = |kept: &[Kept]| kept.iter().map(Kept::heap_bytes).sum::<usize>();
+        while self.kept.len() > MAX_KEPT || bytes(&self.kept) > MAX_KEPT_BYTES {
+            self.kept.remove(0);
+        }
     }
 }
 
@@ -166,10 +170,13 @@ impl Kept {
         Some(Self {
             protocol,
             passed,
-            kind: reading.kind,
-            more: reading.more,
+            gist: reading.gist,
             name: reading.name?.into(),
             method: reading.method.map(|method| method.into_owned().into()),
         })
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.name.heap_bytes() + self.method.as_ref().map_or(0, |method| method.len())
     }
 }

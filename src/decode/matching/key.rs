@@ -138,6 +138,13 @@ impl KeptName {
             Self::Queue(queue) => RequestName::Queue(*queue),
         }
     }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Id { id, scope } => id.len() + scope.len(),
+            Self::Queue(_) => 0,
+        }
+    }
 }
 
 impl From<RequestName<'_>> for KeptName {

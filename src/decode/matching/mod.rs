@@ -6,8 +6,8 @@
 //!            protocol?
 //! ```
 //!
-//! [`rules`] reads one message at a time and remembers nothing; [`correlator`] remembers requests
-//! and knows no format. Frames, compression and everything below a message is left to others.
+//! `rules` reads one message at a time and remembers nothing; `correlator` remembers requests and
+//! knows no format. Frames, compression and everything below a message is left to others.
 
 mod connection;
 mod correlator;
@@ -116,6 +116,7 @@ impl Matching {
         self.correlator.expire(at.at_ns, out);
         let index = self.connection(at);
         let text = Text {
+            direction: message.direction,
             sender: sender(at.role, message.direction),
             message_type: message.message_type,
             payload: message.payload,
@@ -220,8 +221,7 @@ impl Matching {
                 tid: at.tid,
                 direction,
                 protocol,
-                kind: reading.kind,
-                more: reading.more,
+                gist: reading.gist,
                 name: reading.name,
                 method: MethodId::NONE,
             };
@@ -232,7 +232,7 @@ impl Matching {
                 out(&at.observation(What::Message(message)));
             }
             correlator.apply(index, said, out);
-            if overflows(said.kind, admission) {
+            if overflows(said.gist.kind, admission) {
                 out(&at.observation(What::LabelOverflow("method")));
             }
         });
@@ -273,14 +273,13 @@ fn replay(
         tid: kept.passed.tid,
         direction: kept.passed.direction,
         protocol,
-        kind: kept.kind,
-        more: kept.more,
+        gist: kept.gist,
         name: Some(kept.name.as_ref()),
         method: MethodId::NONE,
     };
     let admission = settle(correlator, at.target, index, &mut said, kept.method.as_deref());
     correlator.apply(index, said, out);
-    if overflows(said.kind, admission) {
+    if overflows(said.gist.kind, admission) {
         out(&at.observation(What::LabelOverflow("method")));
     }
 }
@@ -293,10 +292,10 @@ fn settle(
     said: &mut Said<'_>,
     method: Option<&[u8]>,
 ) -> Option<Admission> {
-    if said.kind == Kind::Either {
-        said.kind = either(correlator, index, said);
+    if said.gist.kind == Kind::Either {
+        said.gist.kind = either(correlator, index, said);
     }
-    let admission = admit(correlator, target, said.kind, method);
+    let admission = admit(correlator, target, said.gist.kind, method);
     said.method = admission.map_or(MethodId::NONE, Admission::id);
     admission
 }
@@ -336,7 +335,7 @@ fn labelled<'a>(
 ) -> Message<'a> {
     Message {
         protocol: correlator.protocol_name(said.protocol),
-        kind: Some(message_kind(said.kind)),
+        kind: Some(message_kind(said.gist.kind)),
         id: match said.name {
             Some(RequestName::Id { id, .. }) => std::str::from_utf8(id).ok(),
             _ => None,
@@ -349,7 +348,7 @@ fn labelled<'a>(
 fn message_kind(kind: Kind) -> MessageKind {
     match kind {
         Kind::Request | Kind::Either => MessageKind::Request,
-        Kind::Response | Kind::Error | Kind::Progress => MessageKind::Response,
+        Kind::Response | Kind::Error | Kind::End | Kind::Progress => MessageKind::Response,
         Kind::Cancel | Kind::Notification | Kind::Ping | Kind::Pong => MessageKind::Notification,
     }
 }

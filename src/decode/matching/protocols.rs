@@ -13,7 +13,27 @@ use super::rules::{
 
 /// File name and text of each built-in protocol. Where one message fits several, the first wins,
 /// so the special stand before the general.
-const BUILTIN: &[(&str, &str)] = &[
+pub(super) const BUILTIN: &[(&str, &str)] = &[
+    ("graphql-transport-ws.toml", include_str!("protocols/graphql-transport-ws.toml")),
+    ("graphql-ws.toml", include_str!("protocols/graphql-ws.toml")),
+    ("socketio.toml", include_str!("protocols/socketio.toml")),
+    ("signalr.toml", include_str!("protocols/signalr.toml")),
+    ("phoenix.toml", include_str!("protocols/phoenix.toml")),
+    ("stomp.toml", include_str!("protocols/stomp.toml")),
+    ("mqtt.toml", include_str!("protocols/mqtt.toml")),
+    ("wamp2.toml", include_str!("protocols/wamp2.toml")),
+    ("slack.toml", include_str!("protocols/slack.toml")),
+    ("homeassistant.toml", include_str!("protocols/homeassistant.toml")),
+    ("obs.toml", include_str!("protocols/obs.toml")),
+    ("jupyter.toml", include_str!("protocols/jupyter.toml")),
+    ("janus.toml", include_str!("protocols/janus.toml")),
+    ("ddp.toml", include_str!("protocols/ddp.toml")),
+    ("actioncable.toml", include_str!("protocols/actioncable.toml")),
+    ("kraken.toml", include_str!("protocols/kraken.toml")),
+    ("bybit.toml", include_str!("protocols/bybit.toml")),
+    ("okx.toml", include_str!("protocols/okx.toml")),
+    ("binance.toml", include_str!("protocols/binance.toml")),
+    ("discord.toml", include_str!("protocols/discord.toml")),
     ("ocpp.toml", include_str!("protocols/ocpp.toml")),
     ("jsonrpc.toml", include_str!("protocols/jsonrpc.toml")),
 ];

@@ -4,6 +4,8 @@ mod balance;
 mod conversation;
 mod detection;
 mod endings;
+mod load;
+mod streams;
 
 use std::fmt::Write;
 
@@ -103,21 +105,7 @@ impl Tap {
         message_type: MessageType,
         wholeness: Wholeness,
     ) -> &mut Self {
-        let message = Message {
-            direction,
-            message_type,
-            frames: 1,
-            wire_length: payload.len() as u64,
-            length: Some(payload.len() as u64),
-            compressed: false,
-            payload,
-            truncated: wholeness == Wholeness::Cut,
-            identical: false,
-            protocol: "",
-            kind: None,
-            id: None,
-            method: None,
-        };
+        let message = message(direction, payload, message_type, wholeness);
         let at = self.at;
         self.observe(|matching, out| matching.message(at, message, out))
     }
@@ -170,6 +158,29 @@ impl Tap {
 
     fn messages(&mut self) -> Vec<String> {
         std::mem::take(&mut self.messages)
+    }
+}
+
+fn message(
+    direction: Direction,
+    payload: &[u8],
+    message_type: MessageType,
+    wholeness: Wholeness,
+) -> Message<'_> {
+    Message {
+        direction,
+        message_type,
+        frames: 1,
+        wire_length: payload.len() as u64,
+        length: Some(payload.len() as u64),
+        compressed: false,
+        payload,
+        truncated: wholeness == Wholeness::Cut,
+        identical: false,
+        protocol: "",
+        kind: None,
+        id: None,
+        method: None,
     }
 }
 

@@ -8,6 +8,7 @@
 //! What the symbols mean is left to [`crate::search`].
 
 mod loader;
+mod plt;
 mod unwind;
 
 use std::ops::Range;
@@ -16,6 +17,7 @@ use object::Endianness;
 use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 
+use self::loader::Dynamic;
 use self::unwind::UnwindTable;
 use crate::plan::{BuildId, SymbolSource};
 
@@ -71,6 +73,7 @@ pub(crate) struct Image<'data> {
     headers: &'data [ProgramHeader64<Endianness>],
     sections: SectionTable<'data, FileHeader64<Endianness>>,
     unwind: Option<UnwindTable<'data>>,
+    dynamic: Option<Dynamic<'data>>,
 }
 
 /// A `PT_LOAD` whose bytes are inside the file.
@@ -97,6 +100,7 @@ impl<'data> Image<'data> {
             },
             segments: headers.iter().filter_map(|ph| Segment::new(ph, endian, data)).collect(),
             headers,
+            dynamic: Dynamic::parse(data),
             unwind: headers.iter().find_map(|header| {
                 let bytes = header.data(endian, data).ok()?;
                 let is_unwind = header.p_type(endian) == elf::PT_GNU_EH_FRAME;
@@ -148,14 +152,39 @@ impl<'data> Image<'data> {
         self.unwind.as_ref()?.next_start(address)
     }
 
-    /// Constant data: the sections that hold it, or every read-only segment where there are no
-    /// sections.
-    pub(crate) fn constants(&self) -> impl Iterator<Item = &'data [u8]> {
+    /// The function that a call to `address` runs: where that is an entry of the procedure linkage
+    /// table, the function that it stands for, if the image defines it.
+    pub(crate) fn callee(&self, address: u64) -> u64 {
+        let word = || plt::word_of_entry(self.code(address)?, address);
+        let bound = || plt::bound_function(self.dynamic.as_ref()?, word()?);
+        bound().unwrap_or(address)
+    }
+
+    /// Where the function that holds `address` began.
+    pub(crate) fn function_start(&self, address: u64) -> Option<u64> {
+        self.unwind.as_ref()?.start_of(address)
+    }
+
+    /// Constant data with its addresses: the sections that hold it, or every read-only segment
+    /// where there are no sections.
+    pub(crate) fn constants(&self) -> impl Iterator<Item = (u64, &'data [u8])> {
         let sections = self.sections.iter().filter(|section| self.is_rodata(section));
-        let sections = sections.filter_map(|section| section.data(self.endian, self.data).ok());
+        let sections = sections.filter_map(|section| {
+            Some((section.sh_addr(self.endian), section.data(self.endian, self.data).ok()?))
+        });
         let segments = self.segments.iter().filter(|_| self.sections.is_empty());
         let segments = segments.filter(|segment| !segment.writable && !segment.executable);
-        sections.chain(segments.filter_map(|segment| self.data.get(segment.file.clone())))
+        sections.chain(segments.filter_map(|segment| self.mapped(segment)))
+    }
+
+    /// All code with its addresses.
+    pub(crate) fn code_segments(&self) -> impl Iterator<Item = (u64, &'data [u8])> {
+        let segments = self.segments.iter().filter(|segment| segment.executable);
+        segments.filter_map(|segment| self.mapped(segment))
+    }
+
+    fn mapped(&self, segment: &Segment) -> Option<(u64, &'data [u8])> {
+        Some((segment.address, self.data.get(segment.file.clone())?))
     }
 
     /// Calls `visit` for every function that `source` defines, with its name as the table has it.
@@ -165,16 +194,19 @@ impl<'data> Image<'data> {
         match source {
             SymbolSource::Dynsym => self.section_functions(elf::SHT_DYNSYM, visit),
             SymbolSource::Symtab => self.section_functions(elf::SHT_SYMTAB, visit),
-            SymbolSource::Dynamic if self.sections.is_empty() => {
-                loader::functions(self.data, visit);
+            SymbolSource::Dynamic => {
+                let dynamic = self.dynamic.as_ref().filter(|_| self.sections.is_empty());
+                if let Some(dynamic) = dynamic {
+                    dynamic.functions(visit);
+                }
             }
-            SymbolSource::Dynamic => {}
+            SymbolSource::Messages => {}
         }
     }
 
     /// The name that the image goes by as a shared library.
     pub(crate) fn soname(&self) -> Option<&'data [u8]> {
-        loader::soname(self.data)
+        self.dynamic.as_ref()?.soname()
     }
 
     fn section_functions(

@@ -15,12 +15,15 @@
 //! not.
 
 mod emulated;
+mod pointer;
 mod prologue;
 mod state;
 mod walk;
 mod wrapper;
 
+pub(crate) use self::pointer::count_argument;
 pub(crate) use self::prologue::{TransferSite, release_site, transfer_site};
+pub(crate) use self::walk::decode;
 pub(crate) use self::wrapper::{Callee, Form, Reach, callees, reach};
 
 use crate::plan::ArgIndex;
@@ -32,6 +35,10 @@ pub(crate) trait Text {
 
     /// An address that the function holding `address` does not reach, if one is known.
     fn function_end(&self, address: u64) -> Option<u64>;
+
+    /// The function that a call or jump to `target` runs: `target` itself, unless that only jumps
+    /// on through a word which the loader fills in.
+    fn callee(&self, target: u64) -> u64;
 }
 
 /// Which arguments of a function mean what.

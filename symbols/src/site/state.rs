@@ -117,6 +117,11 @@ impl State {
         ARGUMENTS.map(|register| self.registers[register.number()])
     }
 
+    /// What a general register of 64 bits holds.
+    pub(super) fn register(&self, register: Register) -> Option<Value> {
+        register.is_gpr64().then(|| self.registers[register.number()])
+    }
+
     /// The register of the return value.
     pub(super) fn return_value(&self) -> Value {
         self.registers[Register::RAX.number()]

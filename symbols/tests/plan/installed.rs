@@ -3,9 +3,9 @@
 //! A file that is missing is named and skipped; under `CI=true`, where the image is known to have
 //! all of them, that is a failure.
 
-use wstap_symbols::{Linkage, Options, SymbolSource, Verdict};
+use wstap_symbols::{Action, CallResult, Linkage, Options, Stack, SymbolSource, Verdict};
 
-use super::{only_library, planned};
+use super::{only_library, planned, probe};
 
 /// The bytes of an installed file.
 fn installed(path: &str) -> Option<Vec<u8>> {
@@ -36,6 +36,27 @@ fn node_has_openssl_inside() {
     assert!(library.version.is_some_and(|version| version.starts_with("3.")));
     assert_eq!(library.linkage, Linkage::Static);
     assert_eq!(library.verdict, Verdict::Tappable);
+}
+
+#[test]
+fn gnutls_counts_in_64_bits_and_sends_through_one_function() {
+    let Some(image) = installed("/usr/lib/x86_64-linux-gnu/libgnutls.so.30") else { return };
+    let library = only_library(&image, &Options::default());
+    assert_eq!((library.stack, library.linkage), (Stack::GnuTls, Linkage::Shared));
+    let send = probe(&library, "gnutls_record_send");
+    assert_eq!(send.covers, ["gnutls_record_send2", "gnutls_record_send"]);
+    let Action::Transfer(transfer) = send.action else { panic!("{send:?} moves plaintext") };
+    assert_eq!(transfer.result, CallResult::LongCount);
+}
+
+#[test]
+fn nspr_is_tapped_at_its_own_functions() {
+    let Some(image) = installed("/usr/lib/x86_64-linux-gnu/libnspr4.so") else { return };
+    let library = only_library(&image, &Options::default());
+    assert_eq!(library.stack, Stack::Nspr);
+    for function in ["PR_Read", "PR_Recv", "PR_Write", "PR_Send", "PR_Close"] {
+        assert_eq!(probe(&library, function).covers, [function]);
+    }
 }
 
 #[test]

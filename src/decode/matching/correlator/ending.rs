@@ -1,8 +1,11 @@
 //! Requests that end without an answer: by time, by a loss, with their connection, with us.
 
+use std::cmp::Reverse;
+
 use crate::decode::event::Direction;
 use crate::decode::observation::Outcome;
 
+use super::super::connection::EarlyWatch;
 use super::{ConnectionIndex, Correlator, IdForm, Out, RequestEnd};
 
 impl Correlator {
@@ -17,13 +20,14 @@ impl Correlator {
             let (key, request) = self.end(at, RequestEnd::at(deadline_ns, Outcome::Expired), out);
             self.remember_late(&key, request);
         }
-        while let Some(&(deadline_ns, id)) = self.early_deadlines.front() {
+        while let Some(&Reverse((deadline_ns, id))) = self.early_deadlines.peek() {
             if deadline_ns > now_ns {
                 break;
             }
-            self.early_deadlines.pop_front();
+            self.early_deadlines.pop();
             if let Some(connection) = self.index_of(id) {
                 self.give_up_early(connection, Some(now_ns), out);
+                self.watch_early(connection);
             }
         }
     }
@@ -68,7 +72,6 @@ impl Correlator {
         for index in connections {
             self.end_all(index as ConnectionIndex, now_ns, Outcome::Detached, out);
         }
-        self.early_deadlines.clear();
     }
 
     fn end_all(&mut self, connection: ConnectionIndex, at_ns: u64, outcome: Outcome, out: Out<'_>) {
@@ -82,6 +85,17 @@ impl Correlator {
         }
         while let Some(at) = state.late.oldest() {
             self.late.remove(at, &mut state.late);
+        }
+    }
+
+    /// Looks again when the next early answer of a connection has waited long enough.
+    fn watch_early(&mut self, connection: ConnectionIndex) {
+        let window_ns = self.limits.reorder_window_ns;
+        let state = &mut self.connections[connection as usize];
+        let next = state.early.iter().map(|early| early.at_ns.saturating_add(window_ns)).min();
+        state.early_watch = if next.is_some() { EarlyWatch::On } else { EarlyWatch::Off };
+        if let Some(deadline_ns) = next {
+            self.early_deadlines.push(Reverse((deadline_ns, state.id)));
         }
     }
 

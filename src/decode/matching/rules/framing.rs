@@ -4,7 +4,9 @@ use memchr::memchr;
 use serde::Deserialize;
 
 use super::Text;
-use super::json::{Wholeness, elements, unescape};
+use super::json::{Wholeness, elements};
+use super::token::unescape;
+use crate::decode::observation::MessageType;
 
 /// How application messages are packed into WebSocket messages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +24,10 @@ pub(super) enum Unwrap {
     /// SockJS: `a["…","…"]` from the server, `["…","…"]` from the client. A message that is not
     /// wrapped so is passed on as it is.
     Sockjs,
+    /// The parts of a Jupyter message of subprotocol v1 (jupyter-server, "WebSocket protocols"):
+    /// a count of offsets and the offsets, all 64-bit little-endian, then the channel and the
+    /// JSON texts they point to. Text messages are passed on as they are.
+    JupyterV1,
 }
 
 /// What stands between messages.
@@ -53,6 +59,12 @@ impl Framing {
                 Some(array) => self.each_string(text, array, scratch, found),
                 None => self.split.each(text, found),
             },
+            Unwrap::JupyterV1 if text.message_type == MessageType::Binary => {
+                if jupyter_object(text.payload, scratch).is_some() {
+                    found(Text { payload: scratch, ..text });
+                }
+            }
+            Unwrap::JupyterV1 => self.split.each(text, found),
         }
     }
 
@@ -81,18 +93,45 @@ fn sockjs_array(payload: &[u8]) -> Option<&[u8]> {
     array.starts_with(b"[\"").then_some(array)
 }
 
+/// Puts the parts of a Jupyter message into one JSON object, as the other subprotocol has them.
+/// Parts that are cut off are left out, and the object left open.
+fn jupyter_object(payload: &[u8], object: &mut Vec<u8>) -> Option<()> {
+    const NAMES: [&str; 4] = ["header", "parent_header", "metadata", "content"];
+    let number = |index: usize| {
+        let bytes = payload.get(8 * index..8 * index + 8)?;
+        usize::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()
+    };
+    let part = |index: usize| payload.get(number(index + 1)?..number(index + 2)?);
+    if number(0)? < 2 + NAMES.len() {
+        return None;
+    }
+    object.clear();
+    object.extend_from_slice(b"{\"channel\":\"");
+    object.extend_from_slice(part(0)?);
+    object.push(b'"');
+    for (index, name) in NAMES.into_iter().enumerate() {
+        let Some(json) = part(index + 1) else { return Some(()) };
+        object.extend_from_slice(format!(",\"{name}\":").as_bytes());
+        object.extend_from_slice(json);
+    }
+    object.push(b'}');
+    Some(())
+}
+
 impl Split {
     fn each<'a>(self, text: Text<'a>, found: &mut dyn FnMut(Text<'_>)) {
         match self {
             Self::None => found(text),
             Self::RecordSeparator => each_between(text, 0x1e, found),
             Self::Newline => each_between(text, b'\n', found),
-            Self::Array if text.payload.first() == Some(&b'[') => {
-                for (payload, wholeness) in elements(text.payload) {
-                    found(Text { payload, wholeness, ..text });
+            Self::Array => match text.payload.trim_ascii_start() {
+                array @ [b'[', ..] => {
+                    for (payload, wholeness) in elements(array) {
+                        found(Text { payload, wholeness, ..text });
+                    }
                 }
-            }
-            Self::Array => found(text),
+                _ => found(text),
+            },
         }
     }
 }

@@ -16,6 +16,7 @@
 //! is. What then becomes of a request and its response is left to the parent module.
 
 mod compile;
+mod condition;
 mod examples;
 mod framing;
 pub(super) mod json;
@@ -23,6 +24,8 @@ mod path;
 pub(super) mod pattern;
 pub(super) mod reading;
 mod source;
+mod token;
+mod wanted;
 
 use serde::Deserialize;
 
@@ -33,6 +36,7 @@ pub(super) use framing::Framing;
 pub(super) use json::Wholeness;
 pub(super) use reading::{JsonRules, Reading};
 
+use super::super::event::Direction;
 use super::super::observation::MessageType;
 use super::mqtt;
 
@@ -46,6 +50,8 @@ pub(super) enum Kind {
     Response,
     /// Answers, with an error.
     Error,
+    /// Says that no more answers follow; an answer itself only if there was none.
+    End,
     /// Concerns a request, but is not its answer: an acknowledgement, a status, an event.
     Progress,
     /// Withdraws a request of the same side.
@@ -130,6 +136,7 @@ pub(super) struct RuleSet {
 /// One message, or a prefix of one, as the rules see it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'a> {
+    pub(super) direction: Direction,
     pub(super) sender: Sender,
     pub(super) message_type: MessageType,
     pub(super) payload: &'a [u8],
@@ -155,13 +162,13 @@ impl Protocol {
 
 impl RuleSet {
     fn read(&mut self, text: Text<'_>, scratch: &mut Vec<u8>, found: &mut dyn FnMut(Reading<'_>)) {
-        let Self { framing, json, patterns, queues } = self;
+        let Self { framing, json, patterns, .. } = self;
         framing.each(text, scratch, &mut |part| {
-            if !json.is_empty() && json.read(part, queues, found) {
+            if !json.is_empty() && json.read(part, found) {
                 return;
             }
             for rule in patterns.iter_mut() {
-                if rule.read(part, queues, found) {
+                if rule.read(part, found) {
                     return;
                 }
             }

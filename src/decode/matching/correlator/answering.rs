@@ -1,0 +1,159 @@
+//! Answers, and what becomes of those that find no request.
+
+use std::cmp::Reverse;
+
+use crate::decode::event::Direction;
+use crate::decode::observation::{Origin, OrphanReason, What};
+
+use super::super::connection::{Early, EarlyWatch, ProtocolIndex};
+use super::super::key::{ConnectionIndex, KeyRef};
+use super::super::label::MethodId;
+use super::super::rules::reading::{More, RequestName, Unasked};
+use super::{Correlator, Out, RequestEnd, Said, name_of};
+
+impl Correlator {
+    pub(super) fn answer(
+        &mut self,
+        connection: ConnectionIndex,
+        said: Said<'_>,
+        name: RequestName<'_>,
+        out: Out<'_>,
+    ) {
+        let asked = said.direction.opposite();
+        let found = match name {
+            RequestName::Queue(queue) => self.first_in_queue(connection, queue, asked),
+            RequestName::Id { id, scope } => {
+                self.pending.find(KeyRef { connection, asked, id, scope })
+            }
+        };
+        match (found, name) {
+            // An answer from before the request is to another one.
+            (Some(at), _) if self.pending.value(at).at_ns <= said.at_ns => {
+                let (key, request) = self.end(at, RequestEnd::answered(said), out);
+                if said.gist.more == More::Follows {
+                    self.open_stream(key.as_ref(), said, request.method, out);
+                }
+            }
+            (None, RequestName::Id { id, scope }) => {
+                let key = KeyRef { connection, asked, id, scope };
+                if self.continue_stream(key, said, out) {
+                    return;
+                }
+                if self.is_late(key) {
+                    let Said { at_ns, tid, protocol, .. } = said;
+                    self.orphan(connection, at_ns, tid, protocol, OrphanReason::Late, out);
+                    return;
+                }
+                self.wait_for_request(connection, said, name, out);
+            }
+            _ => self.wait_for_request(connection, said, name, out),
+        }
+    }
+
+    /// The answer may have overtaken its request on the way to us.
+    fn wait_for_request(
+        &mut self,
+        connection: ConnectionIndex,
+        said: Said<'_>,
+        name: RequestName<'_>,
+        out: Out<'_>,
+    ) {
+        let state = &mut self.connections[connection as usize];
+        let surplus = (state.early.len() >= self.limits.early_per_connection)
+            .then(|| state.early.pop_front())
+            .flatten();
+        state.early.push_back(Early {
+            at_ns: said.at_ns,
+            tid: said.tid,
+            protocol: said.protocol,
+            asked: said.direction.opposite(),
+            name: name.into(),
+            gist: said.gist,
+        });
+        if state.early_watch == EarlyWatch::Off {
+            state.early_watch = EarlyWatch::On;
+            let deadline_ns = said.at_ns.saturating_add(self.limits.reorder_window_ns);
+            self.early_deadlines.push(Reverse((deadline_ns, state.id)));
+        }
+        if let Some(early) = surplus {
+            self.give_up(connection, &early, out);
+        }
+    }
+
+    /// No request turned up for an answer. If more answers are to follow, they belong to a stream
+    /// whose beginning was not seen, and are not orphans each.
+    pub(super) fn give_up(&mut self, connection: ConnectionIndex, early: &Early, out: Out<'_>) {
+        let said = Said {
+            at_ns: early.at_ns,
+            tid: early.tid,
+            direction: early.asked.opposite(),
+            protocol: early.protocol,
+            gist: early.gist,
+            name: Some(early.name.as_ref()),
+            method: MethodId::NONE,
+        };
+        if let RequestName::Id { id, scope } = early.name.as_ref() {
+            let key = KeyRef { connection, asked: early.asked, id, scope };
+            if self.continue_stream(key, said, out) {
+                return;
+            }
+            if early.gist.more == More::Follows {
+                self.open_stream(key, said, MethodId::NONE, out);
+            }
+        }
+        if early.gist.unasked == Unasked::Expected {
+            return;
+        }
+        let state = &self.connections[connection as usize];
+        let reason = state.orphan_reason(early.at_ns, self.limits.timeout_ns);
+        self.orphan(connection, early.at_ns, early.tid, early.protocol, reason, out);
+    }
+
+    fn orphan(
+        &self,
+        connection: ConnectionIndex,
+        at_ns: u64,
+        tid: u32,
+        protocol: ProtocolIndex,
+        reason: OrphanReason,
+        out: Out<'_>,
+    ) {
+        let what = What::Orphan { protocol: name_of(&self.names, protocol), reason };
+        out(&self.connections[connection as usize].observation(at_ns, tid, what));
+    }
+
+    /// Whether an answer of this name would find its request.
+    pub(in crate::decode::matching) fn is_awaited(
+        &self,
+        connection: ConnectionIndex,
+        direction: Direction,
+        name: RequestName<'_>,
+    ) -> bool {
+        let RequestName::Id { id, scope } = name else { return false };
+        let key = KeyRef { connection, asked: direction.opposite(), id, scope };
+        self.pending.find(key).is_some()
+    }
+
+    /// TCP loses none, so the answer to come is to the oldest.
+    pub(super) fn heartbeat(&mut self, connection: ConnectionIndex, said: Said<'_>) {
+        let heartbeats_ns = &mut self.connection_mut(connection).heartbeats_ns;
+        heartbeats_ns[said.direction.index()].get_or_insert(said.at_ns);
+    }
+
+    pub(super) fn heartbeat_answer(
+        &mut self,
+        connection: ConnectionIndex,
+        said: Said<'_>,
+        out: Out<'_>,
+    ) {
+        let asked = said.direction.opposite();
+        let state = self.connection_mut(connection);
+        let Some(asked_ns) = state.heartbeats_ns[asked.index()].take() else { return };
+        let what = What::HeartbeatRtt {
+            origin: Origin::of_request(asked),
+            protocol: name_of(&self.names, said.protocol),
+            rtt_ns: said.at_ns.saturating_sub(asked_ns),
+        };
+        out(&self.connection(connection).observation(said.at_ns, said.tid, what));
+    }
+}
