@@ -67,13 +67,7 @@ impl Traffic {
                  client_no_context_takeover; server_no_context_takeover\r\n"
             }
         };
-        let matching = Matching::new(Protocols::builtin(), MatchLimits::default());
-        let mut tap = Tap {
-            tracker: Tracker::new(Limits::default(), matching),
-            offsets: [0; 2],
-            at_ns: 0,
-            observations: 0,
-        };
+        let mut tap = Tap::new();
         tap.pass(Direction::Sent, REQUEST.as_bytes());
         tap.pass(Direction::Received, format!("{ANSWER}{extensions}\r\n").as_bytes());
         for (direction, call) in &self.calls {
@@ -119,6 +113,14 @@ impl Tap {
             self.observations += 1;
             divan::black_box(observation);
         });
+    }
+}
+
+impl Tap {
+    fn new() -> Self {
+        let matching = Matching::new(Protocols::builtin(), MatchLimits::default());
+        let tracker = Tracker::new(Limits::default(), matching);
+        Self { tracker, offsets: [0; 2], at_ns: 0, observations: 0 }
     }
 }
 
@@ -169,6 +171,40 @@ fn frame(direction: Direction, text: &str, deflate: Deflate, compress: &mut Comp
     }
     frame.extend(payload);
     frame
+}
+
+/// Masked frames of 1 MiB that are read in calls of 16 KiB.
+#[divan::bench]
+fn large_messages(bencher: Bencher<'_, '_>) {
+    let mut frame = vec![0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 1, 2, 3, 4];
+    frame.extend((0..1 << 20).map(|n: u32| n as u8));
+    let calls: Vec<_> = frame.chunks(16 << 10).collect();
+    bencher.counter(BytesCount::new(16 * frame.len())).bench(|| {
+        let mut tap = Tap::new();
+        tap.pass(Direction::Received, REQUEST.as_bytes());
+        tap.pass(Direction::Sent, format!("{ANSWER}\r\n").as_bytes());
+        for call in calls.iter().cycle().take(16 * calls.len()) {
+            tap.pass(Direction::Received, call);
+        }
+        tap.observations
+    });
+}
+
+/// What is not a WebSocket and was met in mid-stream, until it is given up.
+#[divan::bench(args = ["text", "noise"])]
+fn search_in_vain(bencher: Bencher<'_, '_>, kind: &str) {
+    let mut seed = 1_u32;
+    let byte = |_| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let byte = (seed >> 24) as u8;
+        if kind == "text" { b' ' + byte % 95 } else { byte }
+    };
+    let stream: Vec<u8> = (0..256 << 10).map(byte).collect();
+    bencher.counter(BytesCount::new(stream.len())).bench(|| {
+        let mut tap = Tap::new();
+        stream.chunks(4 << 10).for_each(|call| tap.pass(Direction::Received, call));
+        tap.observations
+    });
 }
 
 #[divan::bench(args = [Deflate::Off, Deflate::Takeover, Deflate::NoTakeover])]

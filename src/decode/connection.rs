@@ -14,7 +14,7 @@ use super::event::{Direction, Segment, SegmentStart, TargetId};
 use super::flow::Hole;
 use super::handshake::Agreement;
 use super::http::{Opening, opening};
-use super::observation::{GapReason, Role, What};
+use super::observation::{GapReason, ProtocolError, Role, What};
 use super::session::Session;
 use super::steering::Steering;
 use super::step::Step;
@@ -31,6 +31,8 @@ pub(super) struct Connection {
     phase: Phase,
     /// The kernel side was told that it may leave bytes out.
     ignored: bool,
+    /// What it takes of [`Resources::held_bytes`](super::step::Resources::held_bytes).
+    held_bytes: usize,
 }
 
 /// How far a connection was seen, so that what passed before is not taken for a loss.
@@ -51,7 +53,8 @@ impl Connection {
     /// A connection that is new, or comes back after it was let go.
     pub(super) fn new(target: TargetId, trace: Trace) -> Self {
         let phase = Phase::Http(Box::default());
-        Self { target, used: 0, places: trace.places, phase, ignored: trace.ignored }
+        let Trace { places, ignored } = trace;
+        Self { target, used: 0, places, phase, ignored, held_bytes: 0 }
     }
 
     /// One direction goes on.
@@ -73,6 +76,7 @@ impl Connection {
         if absent > 0 {
             self.unseen(direction, absent, why.loss(), end + absent, step);
         }
+        self.account(direction, step);
     }
 
     /// The connection ended, after so many bytes.
@@ -92,6 +96,7 @@ impl Connection {
         if let Phase::Frames(session) = &mut self.phase {
             session.close(step);
         }
+        self.give_back(step);
     }
 
     /// The connection is let go because of a limit, as if it had ended without a word.
@@ -102,6 +107,7 @@ impl Connection {
             }
             session.leave(step);
         }
+        self.give_back(step);
     }
 
     /// Nobody watches the connection any more.
@@ -109,6 +115,7 @@ impl Connection {
         if let Phase::Frames(session) = &mut self.phase {
             session.leave(step);
         }
+        self.give_back(step);
     }
 
     /// Deadlines of the handshake.
@@ -116,6 +123,7 @@ impl Connection {
         let Phase::Http(upgrade) = &mut self.phase else { return };
         let verdict = upgrade.tick(now_ns, step);
         self.settle(verdict, step);
+        self.account(Direction::Sent, step);
     }
 
     /// [`Connection::tick`] should be called.
@@ -293,6 +301,34 @@ impl Connection {
         session.bytes(direction, rest, SegmentStart::Middle, step);
         self.ignored = false;
         self.phase = Phase::Frames(Box::new(session));
+    }
+
+    /// Counts what is held now, and lets go of it if all connections together hold too much.
+    fn account(&mut self, direction: Direction, step: &mut Step<'_>) {
+        let held = match &self.phase {
+            Phase::Http(upgrade) => upgrade.held_bytes(),
+            Phase::Frames(session) => session.held_bytes(),
+            Phase::Other => 0,
+        };
+        let others = step.resources.held_bytes - self.held_bytes;
+        step.resources.held_bytes = others + held;
+        self.held_bytes = held;
+        if held == 0 || others + held <= step.resources.limits.held_bytes_in_all {
+            return;
+        }
+        match &mut self.phase {
+            Phase::Http(_) => {
+                step.error(direction, ProtocolError::HandshakeTooLong);
+                self.give_up(step);
+            }
+            Phase::Frames(session) => session.let_go(),
+            Phase::Other => {}
+        }
+        self.give_back(step);
+    }
+
+    fn give_back(&mut self, step: &mut Step<'_>) {
+        step.resources.held_bytes -= std::mem::take(&mut self.held_bytes);
     }
 
     fn give_up(&mut self, step: &mut Step<'_>) {

@@ -152,6 +152,18 @@ impl Flow {
         self.search.as_ref().is_some_and(|search| search.is_exhausted(&rules))
     }
 
+    /// Bytes that a search takes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.search.as_ref().map_or(0, |search| search.held_bytes())
+    }
+
+    /// Lets go of what a search has found so far.
+    pub(super) fn let_go(&mut self) {
+        if let Some(search) = &mut self.search {
+            search.interrupt();
+        }
+    }
+
     /// Bytes on the heap, besides those of a search or a message under way.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {

@@ -78,6 +78,7 @@ impl Agreement {
             let is = |it: &String| it.eq_ignore_ascii_case(name);
             if !offer.as_ref().is_none_or(|offer| offer.extensions.iter().any(is)) {
                 violations.push(ProtocolError::ExtensionNotOffered);
+                break;
             }
         }
         let (host, target) = offer.map_or((None, None), |offer| (offer.host, offer.target));

@@ -174,15 +174,33 @@ impl RequestHead {
     }
 }
 
+/// Tokens of a list that are looked at.
+const TOKENS_MAX: usize = 64;
+
 impl Offer {
+    /// Bytes that it takes.
+    pub(super) fn held_bytes(&self) -> usize {
+        let texts = [&self.key, &self.host, &self.target].into_iter().flatten();
+        let lists = self.subprotocols.iter().chain(&self.extensions);
+        texts.chain(lists).map(|text| size_of::<String>() + text.len()).sum()
+    }
+
     fn of(target: Option<&str>, headers: &Headers<'_, '_>) -> Self {
         let names = |list: &str| list.split(';').next().unwrap_or_default().trim().to_owned();
         Self {
             key: headers.text("sec-websocket-key").map(str::to_owned),
             host: headers.text("host").map(str::to_owned),
             target: target.map(str::to_owned),
-            subprotocols: headers.tokens("sec-websocket-protocol").map(str::to_owned).collect(),
-            extensions: headers.tokens("sec-websocket-extensions").map(names).collect(),
+            subprotocols: headers
+                .tokens("sec-websocket-protocol")
+                .take(TOKENS_MAX)
+                .map(str::to_owned)
+                .collect(),
+            extensions: headers
+                .tokens("sec-websocket-extensions")
+                .take(TOKENS_MAX)
+                .map(names)
+                .collect(),
         }
     }
 }

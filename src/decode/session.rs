@@ -95,6 +95,16 @@ impl Session {
         self.link.identical.expire(now_ns, identical_bytes);
     }
 
+    /// Bytes that searches for frame borders take.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.flows.iter().map(Flow::held_bytes).sum()
+    }
+
+    /// Lets go of what searches have found so far.
+    pub(super) fn let_go(&mut self) {
+        self.flows.iter_mut().for_each(Flow::let_go);
+    }
+
     /// The role of the tapped process, as far as it is known.
     pub(super) fn role(&self) -> Role {
         self.link.role

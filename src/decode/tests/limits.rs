@@ -118,6 +118,22 @@ fn frames_held_beyond_the_limit_cost_the_sync_of_that_direction() {
 }
 
 #[test]
+fn heads_of_all_connections_share_a_budget() {
+    let mut tape = Tape::with(Limits { held_bytes_in_all: 1000, ..Limits::default() });
+    let head = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(400));
+    pass(&mut tape, 1, Sent, 0, head.as_bytes());
+    pass(&mut tape, 2, Sent, 0, head.as_bytes());
+    tape.says(&[]);
+    pass(&mut tape, 3, Sent, 0, head.as_bytes());
+    tape.says(&["> error handshake_too_long"]);
+    pass(&mut tape, 1, Sent, head.len() as u64, b"\r\n\r\n");
+    pass(&mut tape, 4, Sent, 0, head.as_bytes());
+    tape.says(&[]);
+    tape.finish();
+    tape.assert_nothing_is_kept();
+}
+
+#[test]
 fn an_idle_connection_takes_less_than_3_kb() {
     let mut tape = Tape::client();
     tape.pass(Sent, &masked(FIN | PING, &[b'p'; 125]));
