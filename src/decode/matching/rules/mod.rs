@@ -35,6 +35,7 @@ pub(super) use examples::check as check_examples;
 pub(super) use framing::Framing;
 pub(super) use json::Wholeness;
 pub(super) use reading::{JsonRules, Reading};
+pub(super) use token::equal;
 
 use super::super::event::Direction;
 use super::super::observation::MessageType;

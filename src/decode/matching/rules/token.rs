@@ -111,6 +111,6 @@ pub(super) fn container_end(text: &[u8], at: usize) -> Position {
 /// Whether two short texts are equal. They are compared in place: calling out for a handful of
 /// bytes took a quarter of the time of a message.
 #[inline]
-pub(super) fn equal(one: &[u8], other: &[u8]) -> bool {
+pub(in crate::decode::matching) fn equal(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a == b)
 }
