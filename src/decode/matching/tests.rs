@@ -10,7 +10,7 @@ mod streams;
 use std::fmt::Write;
 
 use super::*;
-use crate::decode::observation::MessageType;
+use crate::decode::observation::{MessageKind, MessageType};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MILLISECOND_NS: u64 = 1_000_000;

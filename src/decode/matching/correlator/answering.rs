@@ -9,7 +9,7 @@ use super::super::connection::{Early, EarlyWatch, ProtocolIndex};
 use super::super::key::{ConnectionIndex, KeyRef};
 use super::super::label::MethodId;
 use super::super::rules::reading::{More, RequestName, Unasked};
-use super::{Correlator, Out, RequestEnd, Said, name_of};
+use super::{Correlator, EntryIndex, Out, RequestEnd, Said, name_of};
 
 impl Correlator {
     pub(super) fn answer(
@@ -29,10 +29,7 @@ impl Correlator {
         match (found, name) {
             // An answer from before the request is to another one.
             (Some(at), _) if self.pending.value(at).at_ns <= said.at_ns => {
-                let (key, request) = self.end(at, RequestEnd::answered(said), out);
-                if said.gist.more == More::Follows {
-                    self.open_stream(key.as_ref(), said, request.method, out);
-                }
+                self.answered(connection, at, said, out);
             }
             (None, RequestName::Id { id, scope }) => {
                 let key = KeyRef { connection, asked, id, scope };
@@ -47,6 +44,27 @@ impl Correlator {
                 self.wait_for_request(connection, said, name, out);
             }
             _ => self.wait_for_request(connection, said, name, out),
+        }
+    }
+
+    /// An answer that comes after the deadline is late, whether the expiry was noticed or not.
+    fn answered(
+        &mut self,
+        connection: ConnectionIndex,
+        at: EntryIndex,
+        said: Said<'_>,
+        out: Out<'_>,
+    ) {
+        let Said { at_ns, tid, protocol, .. } = said;
+        let deadline_ns = self.deadline_ns(at);
+        if deadline_ns <= at_ns {
+            self.end_expired(at, deadline_ns, out);
+            self.orphan(connection, at_ns, tid, protocol, OrphanReason::Late, out);
+            return;
+        }
+        let (key, request) = self.end(at, RequestEnd::answered(said), out);
+        if said.gist.more == More::Follows {
+            self.open_stream(key.as_ref(), said, request.method, out);
         }
     }
 
