@@ -227,3 +227,9 @@ fn ask(id: impl std::fmt::Display) -> String {
 fn reply(id: impl std::fmt::Display) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":true}}"#)
 }
+
+#[test]
+fn it_may_move_to_another_thread() {
+    fn moves<T: Send>() {}
+    moves::<Matching>();
+}
