@@ -31,7 +31,7 @@ const LOOK_INTERVAL: u32 = 32;
 /// the protocols only that it would be a request of.
 const ANSWER_NS: u64 = 60_000_000_000;
 
-/// Most readings that are kept while the protocol is not known; the oldest go first.
+/// Most readings that are kept while the protocol is not known. The oldest go first, requests last.
 const MAX_KEPT: usize = 32;
 
 /// Most bytes of ids and methods that are kept with them.
@@ -161,7 +161,8 @@ impl Sniff {
         self.kept.extend(new);
         let bytes = |kept: &[Kept]| kept.iter().map(Kept::heap_bytes).sum::<usize>();
         while self.kept.len() > MAX_KEPT || bytes(&self.kept) > MAX_KEPT_BYTES {
-            self.kept.remove(0);
+            let answer = self.kept.iter().position(|kept| kept.gist.kind != Kind::Request);
+            self.kept.remove(answer.unwrap_or(0));
         }
     }
 }

@@ -58,6 +58,17 @@ fn a_request_is_recognised_behind_any_number_of_unknown_messages() {
 }
 
 #[test]
+fn answers_to_nobody_do_not_push_out_a_request() {
+    let mut tap = Tap::unknown();
+    tap.sent(r#"[2,"a","Reset",{}]"#);
+    for id in 0..200 {
+        tap.received(format!(r#"[3,"{id}",{{}}]"#));
+    }
+    tap.at(3).received(r#"[3,"a",{}]"#);
+    assert!(tap.lines().contains(&"matched local \"a\" Reset 3".to_owned()));
+}
+
+#[test]
 fn what_was_kept_across_a_gap_is_not_used() {
     let mut tap = Tap::unknown();
     tap.sent(r#"[2,"a","Reset",{}]"#).gap(Direction::Received).received(r#"[3,"a",{}]"#);
