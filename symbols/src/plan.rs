@@ -84,6 +84,8 @@ pub struct Library {
 pub enum Stack {
     /// OpenSSL, and the libraries that offer the same functions under the same names.
     OpenSsl,
+    /// BoringSSL without symbols. With symbols it is [`Stack::OpenSsl`]: the names are the same.
+    BoringSsl,
     /// GnuTLS.
     GnuTls,
     /// NSS, through the functions of NSPR, which serve other files as well: a handle is a TLS
@@ -101,6 +103,7 @@ impl Stack {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenSsl => "openssl",
+            Self::BoringSsl => "boringssl",
             Self::GnuTls => "gnutls",
             Self::Nspr => "nspr",
             Self::MbedTls => "mbedtls",
