@@ -17,6 +17,7 @@ mod elf;
 mod placement;
 mod plan;
 mod planner;
+mod rtld;
 mod search;
 mod site;
 mod stacks;

@@ -3,6 +3,7 @@
 use crate::elf::{Error, Image, Machine};
 use crate::placement;
 use crate::plan::{Direction, Library, Linkage, Options, Plan, Verdict};
+use crate::rtld;
 use crate::search::{self, Definition, Found};
 use crate::stacks::{Role, StackRow};
 use crate::version;
@@ -19,7 +20,11 @@ pub fn plan(image: &[u8], options: &Options) -> Result<Plan, Error> {
     let image = Image::parse(image)?;
     let libraries =
         search::by_symbols(&image).into_iter().filter_map(|found| library(&image, &found, options));
-    Ok(Plan { libraries: libraries.collect(), build_id: image.build_id() })
+    Ok(Plan {
+        libraries: libraries.collect(),
+        build_id: image.build_id(),
+        loader_notifier: rtld::notifier(&image),
+    })
 }
 
 /// `None` when only functions that move no plaintext are there.
