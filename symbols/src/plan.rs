@@ -30,6 +30,9 @@ pub struct Plan {
     /// TLS libraries whose code is in the image. Empty when there is none, which is no error: most
     /// images have none, and an image that merely imports a library is one of them.
     pub libraries: Vec<Library>,
+    /// In a dynamic loader, the file offset of the function that it calls after every change of
+    /// what is mapped: a probe there hears of libraries that are loaded late.
+    pub loader_notifier: Option<u64>,
 }
 
 /// The bytes of the note `NT_GNU_BUILD_ID`; displayed as lower-case hexadecimal.
