@@ -98,10 +98,8 @@ impl Tracker {
         conns.sort_unstable();
         for conn in conns {
             let Some(mut connection) = self.connections.remove(&conn) else { continue };
-            let target = connection.target;
-            let [sent, received] = connection.places();
-            let mut step = timeout(conn, target, at_ns, &mut self.resources, out);
-            connection.closed(sent, received, &mut step);
+            let mut step = timeout(conn, &connection, at_ns, &mut self.resources, out);
+            connection.cut_off(&mut step);
         }
     }
 
