@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wstap::capture::image::Planner;
-use wstap::capture::tap::{Loss, Settings, Wakeup, with_tap};
+use wstap::capture::tap::{Admission, Loss, Record, Scope, Settings, Wakeup, with_tap};
 use wstap::capture::targets::Target;
 use wstap::decode::event::{ConnId, Direction, Event, EventKind, TargetId};
 use wstap::decode::matching::{MatchLimits, Matching, Protocols};
@@ -65,6 +65,7 @@ fn root_every_byte_is_accounted_for_when_the_ring_buffer_overflows() {
         window_bytes: 16 << 10,
         connections: 1024,
         wakeup: Wakeup::Batched,
+        watch_execs: false,
     };
     let target = Target::resolve(&mut Planner::default(), TargetId(0), server.pid());
     let target = target.expect("a target");
@@ -73,8 +74,11 @@ fn root_every_byte_is_accounted_for_when_the_ring_buffer_overflows() {
     let tracker = RefCell::new(Tracker::new(Limits::default(), matching));
     let (passed, losses) = with_tap(&settings, |tap| {
         let image = &target.images[0];
-        let attachment = tap.attach(target.id, target.process.pid, image)?;
-        let reader = tap.reader(|event| {
+        let pid = target.process.pid;
+        tap.admit(pid, Admission { target: target.id, follow: false, hold: false })?;
+        let attachment = tap.attach(Scope::Process(pid), image)?;
+        let reader = tap.reader(|record| {
+            let Record::Tls(event) = record else { return };
             capture(&mut accounts.borrow_mut(), event);
             let mut out = |it: &Observation<'_>| observe(&mut accounts.borrow_mut(), it);
             tracker.borrow_mut().event(event, &mut out);
