@@ -28,6 +28,8 @@ enum {
 	CALL_DEPTH = 4,
 	/* Largest piece copied into one record. */
 	PIECE_BYTES = 16 << 10,
+	/* A stream that is shorter is in its handshake. */
+	URGENT_BYTES = 512,
 	/* Skipped bytes are reported at the latest after this many. */
 	SKIP_REPORT_BYTES = 4 << 20,
 	/* RFC 6455, section 5.2: 2 + 8 bytes of length + 4 of mask. */

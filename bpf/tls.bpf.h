@@ -196,7 +196,7 @@ static __always_inline void report_closed(const struct report *report)
 	r->generation = report->conn->generation;
 	r->target = report->target;
 	r->kind = WSTAP_CLOSED;
-	bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r)));
+	bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r), URGENT_BYTES));
 }
 
 /* SSL_free, SSL_clear and their like: the handle's next use is another connection. */
