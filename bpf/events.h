@@ -12,6 +12,11 @@
 enum wstap_record_kind {
 	WSTAP_DATA = 0,
 	WSTAP_CLOSED = 1,
+	/* struct wstap_process */
+	WSTAP_FORKED = 2,   /* tgid is a new child of parent */
+	WSTAP_EXECUTED = 3, /* runs another program now, called comm */
+	WSTAP_LOADED = 4,   /* the dynamic loader has changed what is mapped */
+	WSTAP_EXITED = 5,   /* the last thread has ended; no record of it follows */
 };
 
 enum wstap_direction {
@@ -47,7 +52,7 @@ struct wstap_record {
 	__u32 tid;
 	__u32 generation; /* never given twice in a run */
 	__u32 captured;	  /* bytes that follow */
-	__u16 target;	  /* from the cookie */
+	__u16 target;	  /* index of the selector that the process was tapped for */
 	__u8 kind;	  /* enum wstap_record_kind */
 	__u8 direction;	  /* enum wstap_direction */
 	__u8 absent;	  /* enum wstap_absent */
@@ -55,6 +60,37 @@ struct wstap_record {
 	__u8 reserved[2];
 };
 _Static_assert(sizeof(struct wstap_record) == 56, "wire.rs asserts the same size");
+
+/* What has become of a process. Its kind stands where a wstap_record has it. */
+struct wstap_process {
+	__u64 at_ns;
+	__u8 comm[16]; /* WSTAP_EXECUTED */
+	__u64 reserved;
+	__u32 tgid;
+	__u32 parent; /* WSTAP_FORKED */
+	__u64 reserved_too;
+	__u16 target; /* meaningless for a process that is not tapped */
+	__u8 kind;    /* enum wstap_record_kind */
+	__u8 reserved_last[5];
+};
+_Static_assert(sizeof(struct wstap_process) == 56, "wire.rs asserts the same size");
+_Static_assert(__builtin_offsetof(struct wstap_process, kind) ==
+		       __builtin_offsetof(struct wstap_record, kind),
+	       "the kind tells which one it is");
+
+/* What the kernel side knows of a tapped process. Userspace writes it with the tgid as key. */
+struct wstap_tapped {
+	__u32 born;   /* generations up to this one belong to an earlier process or program */
+	__u16 target; /* index of the selector */
+	__u8 flags;   /* enum wstap_tapped_flags */
+	__u8 reserved;
+};
+_Static_assert(sizeof(struct wstap_tapped) == 8, "wire.rs asserts the same size");
+
+enum wstap_tapped_flags {
+	WSTAP_FOLLOW = 0x1, /* its children are tapped, too */
+	WSTAP_HOLD = 0x2,   /* stop it at each exec and load, until userspace lets it go on */
+};
 
 /* What was lost in the kernel, by reason. Bytes count stream bytes that nobody will see. */
 struct wstap_losses {
@@ -67,8 +103,10 @@ struct wstap_losses {
 	/* No room for the arguments of a call in flight, or for a connection. Their sizes are
 	 * not known: the offsets of the connection do not include them. */
 	__u64 untracked_calls;
+	/* Forks, execs, loads and exits that userspace has not heard of; it looks again later. */
+	__u64 process_records;
 };
-_Static_assert(sizeof(struct wstap_losses) == 56, "wire.rs asserts the same size");
+_Static_assert(sizeof(struct wstap_losses) == 64, "wire.rs asserts the same size");
 
 /*
  * The attach cookie says what the probed function is, so that one entry and one return program
@@ -79,7 +117,6 @@ _Static_assert(sizeof(struct wstap_losses) == 56, "wire.rs asserts the same size
  *   bits  4-7     argument that is the handle
  *   bits  8-11    argument that is the buffer
  *   bits 12-15    argument that points to the count (result 1 only)
- *   bits 16-31    target
  */
 enum wstap_cookie {
 	WSTAP_COOKIE_DIRECTION = 0x1,
@@ -87,7 +124,6 @@ enum wstap_cookie {
 	WSTAP_COOKIE_HANDLE_SHIFT = 4,
 	WSTAP_COOKIE_BUFFER_SHIFT = 8,
 	WSTAP_COOKIE_COUNT_SHIFT = 12,
-	WSTAP_COOKIE_TARGET_SHIFT = 16,
 };
 
 /*

@@ -41,6 +41,7 @@ struct call_args {
 	__u64 handle;
 	__u64 buffer;
 	__u64 count_at;
+	struct wstap_tapped process;
 };
 
 struct thread_calls {

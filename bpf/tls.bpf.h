@@ -7,6 +7,7 @@
 #ifndef WSTAP_TLS_BPF_H
 #define WSTAP_TLS_BPF_H
 
+#include "process.bpf.h"
 #include "walk.bpf.h"
 
 #if defined(__TARGET_ARCH_x86)
@@ -50,10 +51,15 @@ SEC("uprobe")
 int tap_entry(struct pt_regs *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
-	struct thread_calls *thread = thread_calls(BPF_LOCAL_STORAGE_GET_F_CREATE);
+	struct wstap_tapped *process = tapped_process();
+	struct thread_calls *thread;
 	struct call_args *args = NULL;
 	__u64 sp = PT_REGS_SP(ctx);
 
+	/* The probe may be there for others. */
+	if (!process)
+		return 0;
+	thread = thread_calls(BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!thread) {
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
 		return 0;
@@ -67,6 +73,7 @@ int tap_entry(struct pt_regs *ctx)
 		return 0;
 	}
 	args->sp = sp;
+	args->process = *process;
 	args->at_ns = bpf_ktime_get_ns();
 	args->handle = argument(ctx, cookie >> WSTAP_COOKIE_HANDLE_SHIFT);
 	args->buffer = argument(ctx, cookie >> WSTAP_COOKIE_BUFFER_SHIFT);
@@ -92,15 +99,23 @@ static __always_inline __u64 bytes_passed(struct pt_regs *ctx, __u64 cookie, __u
 	return count;
 }
 
+/* Whether a connection belongs to an earlier process of this pid, or to the program before exec. */
+static __always_inline bool is_stale(const struct conn *conn, __u32 born)
+{
+	return (__s32)(conn->generation - born) <= 0;
+}
+
 /* The connection of a handle; made on first sight, with a generation of its own. */
-static __always_inline struct conn *conn_of(__u64 handle)
+static __always_inline struct conn *conn_of(__u64 handle, __u32 born)
 {
 	struct conn_key key = { .handle = handle, .tgid = bpf_get_current_pid_tgid() >> 32 };
 	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
 	struct conn fresh = {};
 
-	if (conn)
+	if (conn && !is_stale(conn, born))
 		return conn;
+	if (conn)
+		bpf_map_delete_elem(&conns, &key);
 	fresh.generation = __sync_fetch_and_add(&generations, 1) + 1;
 	/* Another thread may be first, with the other direction: then its entry counts. */
 	bpf_map_update_elem(&conns, &key, &fresh, BPF_NOEXIST);
@@ -133,9 +148,9 @@ int tap_return(struct pt_regs *ctx)
 	report.handle = args->handle;
 	report.buffer = args->buffer;
 	report.direction = cookie & WSTAP_COOKIE_DIRECTION;
-	report.target = cookie >> WSTAP_COOKIE_TARGET_SHIFT;
+	report.target = args->process.target;
 	report.at_ns = report.direction == WSTAP_SENT ? args->at_ns : bpf_ktime_get_ns();
-	report.conn = conn_of(report.handle);
+	report.conn = conn_of(report.handle, args->process.born);
 	if (!report.conn) {
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
 		return 0;
@@ -189,6 +204,7 @@ SEC("uprobe")
 int tap_release(struct pt_regs *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
+	struct wstap_tapped *process = tapped_process();
 	struct conn_key key = {
 		.handle = argument(ctx, cookie >> WSTAP_COOKIE_HANDLE_SHIFT),
 		.tgid = bpf_get_current_pid_tgid() >> 32,
@@ -197,11 +213,11 @@ int tap_release(struct pt_regs *ctx)
 		.conn = bpf_map_lookup_elem(&conns, &key),
 		.at_ns = bpf_ktime_get_ns(),
 		.handle = key.handle,
-		.target = cookie >> WSTAP_COOKIE_TARGET_SHIFT,
 	};
 
-	if (!report.conn)
+	if (!process || !report.conn || is_stale(report.conn, process->born))
 		return 0;
+	report.target = process->target;
 	report_last_skip(&report, WSTAP_SENT);
 	report_last_skip(&report, WSTAP_RECEIVED);
 	report_closed(&report);

@@ -5,6 +5,8 @@
 /* Keep the contract's types in BTF, from which the Rust ones are generated. */
 struct wstap_record record_in_btf;
 enum wstap_record_kind kind_in_btf;
+struct wstap_process process_in_btf;
+enum wstap_tapped_flags tapped_flags_in_btf;
 enum wstap_direction direction_in_btf;
 enum wstap_absent absent_in_btf;
 enum wstap_start start_in_btf;

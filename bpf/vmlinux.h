@@ -24,6 +24,7 @@ enum { false = 0, true = 1 };
 
 /* include/uapi/linux/bpf.h */
 enum bpf_map_type {
+	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_RINGBUF = 27,
@@ -31,6 +32,7 @@ enum bpf_map_type {
 };
 
 enum {
+	BPF_ANY = 0,
 	BPF_NOEXIST = 1,
 	BPF_F_NO_PREALLOC = 1U << 0,
 	BPF_F_MMAPABLE = 1U << 10,
@@ -40,7 +42,17 @@ enum {
 	BPF_RB_AVAIL_DATA = 0,
 };
 
-struct task_struct;
+/* include/linux/sched.h, include/linux/sched/signal.h: found by name in the running kernel. */
+struct signal_struct {
+	struct {
+		int counter;
+	} live;
+} __attribute__((preserve_access_index));
+
+struct task_struct {
+	int tgid;
+	struct signal_struct *signal;
+} __attribute__((preserve_access_index));
 
 #if defined(__TARGET_ARCH_x86)
 /* arch/x86/include/asm/ptrace.h */

@@ -78,6 +78,23 @@ pub struct TapArgs {
     /// Tap this process (may be given several times)
     #[arg(short, long = "pid", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub pids: Vec<u32>,
+    /// Tap every process of this name, now and later (may be given several times)
+    #[arg(long = "comm", value_name = "NAME")]
+    pub comms: Vec<String>,
+    /// Tap every process whose executable's path matches, now and later (may be given several
+    /// times)
+    #[arg(long = "exe", value_name = "REGEX")]
+    pub exes: Vec<String>,
+    /// Tap every process in this control group or below, now and later: a folder, or the name of a
+    /// systemd unit or container scope (may be given several times)
+    #[arg(long = "cgroup", value_name = "PATH")]
+    pub cgroups: Vec<String>,
+    /// Do not tap the children of tapped processes
+    #[arg(long, overrides_with = "children")]
+    pub no_children: bool,
+    /// Tap the children of tapped processes, too (the default)
+    #[arg(long, overrides_with = "no_children")]
+    pub children: bool,
     /// Read settings from a TOML file; flags win over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -97,7 +114,8 @@ pub struct TapArgs {
     /// A request without an answer expires after this many seconds [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub timeout: Option<u32>,
-    /// Wait for the target's TLS library to be loaded, instead of exiting with 4
+    /// Wait for the target's TLS library to be loaded, instead of exiting with 4; implied by
+    /// --comm, --exe and --cgroup
     #[arg(long)]
     pub wait: bool,
     /// Ring buffer between kernel and wstap, in bytes, with k, m or g [default: 8m]

@@ -3,13 +3,18 @@
 //! Flags win over the file, the file over the defaults, and every default stands here. Nothing is
 //! attached or opened for business before all of it has been found valid.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use regex::bytes::RegexBuilder;
 use serde::Deserialize;
 use wstap_symbols::{Options, SitePreference};
 
+use crate::capture;
+use crate::capture::cgroup::CgroupPath;
+use crate::capture::selector::{Children, Rule, Selection, Wanted};
 use crate::capture::tap::{Settings, Wakeup};
 use crate::cli::{MonitorArgs, ProbeSite, TapArgs};
 use crate::decode::matching::{ID_PATTERN_NAME, IdPatterns, MatchLimits, Protocols};
@@ -23,8 +28,10 @@ pub struct UsageError(pub String);
 /// Settings of a tap, checked.
 #[derive(Debug)]
 pub struct TapConfig {
-    /// Processes to tap; at least one.
-    pub pids: Vec<u32>,
+    /// Which processes to tap; at least one rule.
+    pub wanted: Vec<Wanted>,
+    /// Whether they bring their children along.
+    pub children: Children,
     /// Wait for a TLS library to be loaded.
     pub wait: bool,
     /// How probe sites are chosen.
@@ -57,6 +64,10 @@ pub struct MonitorConfig {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct File {
     pid: Vec<u32>,
+    comm: Vec<String>,
+    exe: Vec<String>,
+    cgroup: Vec<String>,
+    children: Option<bool>,
     listen: Option<SocketAddr>,
     protocol: Option<String>,
     rules: Vec<PathBuf>,
@@ -111,25 +122,27 @@ impl TapConfig {
     }
 
     fn merge(args: &TapArgs, file: &File, wakeup: Wakeup) -> Result<Self, UsageError> {
-        let mut pids = if args.pids.is_empty() { file.pid.clone() } else { args.pids.clone() };
-        pids.sort_unstable();
-        pids.dedup();
-        if pids.is_empty() {
-            return Err(UsageError("nothing to tap: give at least one --pid".into()));
+        let wanted = wanted(args, file)?;
+        if wanted.is_empty() {
+            return Err(UsageError(
+                "nothing to tap: give a --pid, --comm, --exe or --cgroup".into(),
+            ));
         }
         let window = args.window.or(file.window).unwrap_or(DEFAULT_WINDOW_BYTES);
         let window_bytes = bounded("window", window, 256, 16 << 20)?;
         let timeout = args.timeout.or(file.timeout).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
         let timeout_ns = Duration::from_secs(timeout.into()).as_nanos() as u64;
         Ok(Self {
-            pids,
             wait: args.wait || file.wait,
+            children: children(args, file),
+            wanted,
             probes: Options { site: site(args, file) },
             kernel: Settings {
                 ring_bytes: ring_bytes(args.ring_size.or(file.ring_size))?,
                 window_bytes,
                 connections: DEFAULT_CONNECTIONS,
                 wakeup,
+                watch_execs: false,
             },
             limits: Limits {
                 window_bytes: window_bytes as usize,
@@ -139,6 +152,56 @@ impl TapConfig {
             match_limits: MatchLimits { timeout_ns, ..MatchLimits::default() },
             protocols: protocols(args, file)?,
         })
+    }
+}
+
+impl TapConfig {
+    /// Gives every rule its target; to be called once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Selection::resolve`].
+    pub fn selection(&self) -> Result<Selection, capture::Error> {
+        Selection::resolve(self.wanted.clone(), self.children)
+    }
+}
+
+/// The selectors of the command line; where there are none, those of the file.
+fn wanted(args: &TapArgs, file: &File) -> Result<Vec<Wanted>, UsageError> {
+    let mut rules = rules(&args.pids, &args.comms, &args.exes, &args.cgroups)?;
+    if rules.is_empty() {
+        rules = self::rules(&file.pid, &file.comm, &file.exe, &file.cgroup)?;
+    }
+    Ok(rules.into_iter().map(|rule| Wanted { name: None, rule }).collect())
+}
+
+fn rules(
+    pids: &[u32],
+    comms: &[String],
+    exes: &[String],
+    cgroups: &[String],
+) -> Result<Vec<Rule>, UsageError> {
+    let pids: BTreeSet<u32> = pids.iter().copied().collect();
+    let mut rules: Vec<Rule> = pids.into_iter().map(Rule::Pid).collect();
+    rules.extend(comms.iter().cloned().map(Rule::Comm));
+    for exe in exes {
+        let pattern = RegexBuilder::new(exe).unicode(false).build();
+        rules.push(Rule::Exe(pattern.map_err(|error| UsageError(format!("exe: {error}")))?));
+    }
+    for cgroup in cgroups {
+        let path = CgroupPath::parse(cgroup).ok_or_else(|| {
+            UsageError(format!("cgroup: `{cgroup}` is the root, which holds every process"))
+        })?;
+        rules.push(Rule::Cgroup(path));
+    }
+    Ok(rules)
+}
+
+fn children(args: &TapArgs, file: &File) -> Children {
+    let follow = if args.no_children { Some(false) } else { args.children.then_some(true) };
+    match follow.or(file.children) {
+        Some(false) => Children::Leave,
+        _ => Children::Follow,
     }
 }
 

@@ -34,6 +34,10 @@ mod root_nginx;
 #[path = "suite/root_large.rs"]
 mod root_large;
 
+/// Every byte is decoded, skipped on purpose or lost, and counted as such.
+#[path = "suite/root_loss.rs"]
+mod root_loss;
+
 /// What becomes of targets and probes when either side ends.
 #[path = "suite/root_harm.rs"]
 mod root_harm;

@@ -39,13 +39,12 @@ impl Error {
         ))
     }
 
-    /// Attaching to `path` in process `pid` failed.
-    pub(super) fn attach(pid: u32, path: &Path, error: &libbpf_rs::Error) -> Self {
+    /// Attaching to `path` failed.
+    pub(super) fn attach(path: &Path, error: &libbpf_rs::Error) -> Self {
         match error.kind() {
             ErrorKind::PermissionDenied => {
-                Self::privilege(&format!("attach probes to {} of pid {pid}", path.display()), error)
+                Self::privilege(&format!("attach probes to {}", path.display()), error)
             }
-            _ if std::fs::metadata(format!("/proc/{pid}")).is_err() => Self::NoSuchProcess(pid),
             _ => Self::Other(format!("failed to attach probes to {}: {error:#}", path.display())),
         }
     }

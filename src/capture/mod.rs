@@ -5,12 +5,17 @@
 //!
 //! [`Event`]: crate::decode::event::Event
 
+pub mod cgroup;
 pub mod clock;
 mod error;
 pub mod image;
 pub mod kernel;
+pub mod lifecycle;
+mod links;
 pub mod privilege;
 pub mod process;
+pub mod roster;
+pub mod selector;
 mod skeleton;
 pub mod steering;
 pub mod tap;

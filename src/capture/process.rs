@@ -12,6 +12,8 @@ use std::path::PathBuf;
 pub struct Process {
     /// Process id, in wstap's pid namespace.
     pub pid: u32,
+    /// Process id of its parent; 0 where that is outside of wstap's pid namespace.
+    pub parent: u32,
     /// Name of the main thread, at most 15 bytes; other than UTF-8 is replaced.
     pub comm: String,
     /// What `/proc/PID/exe` points to; `None` for kernel threads and where it may not be read.
@@ -28,13 +30,13 @@ impl Process {
     /// The process does not exist, or `/proc` may not be read.
     pub fn read(pid: u32) -> io::Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let start_ticks = start_ticks(&stat).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/stat")
-        })?;
+        let (Some(start_ticks), Some(parent)) = (start_ticks(&stat), parent(&stat)) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/stat"));
+        };
         let comm = fs::read(format!("/proc/{pid}/comm"))?;
         let comm = String::from_utf8_lossy(comm.trim_ascii_end()).into_owned();
         let exe = fs::read_link(format!("/proc/{pid}/exe")).ok();
-        Ok(Self { pid, comm, exe, start_ticks })
+        Ok(Self { pid, parent, comm, exe, start_ticks })
     }
 
     /// Whether this very process (not another one with its pid) still runs. A zombie does not.
@@ -68,6 +70,11 @@ fn stat_fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
 
 fn state(stat: &str) -> Option<char> {
     stat_fields(stat)?.next()?.chars().next()
+}
+
+/// Field 4 of `proc_pid_stat(5)`.
+fn parent(stat: &str) -> Option<u32> {
+    stat_fields(stat)?.nth(1)?.parse().ok()
 }
 
 /// Field 22 of `proc_pid_stat(5)`.
@@ -184,6 +191,7 @@ mod tests {
         let stat = "42 (a) R (b) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 777 1 1";
         assert_eq!(start_ticks(stat), Some(777));
         assert_eq!(state(stat), Some('S'));
+        assert_eq!(parent(stat), Some(1));
     }
 
     #[test]

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{
-    ErrorKind, Link, ProgramAttachType, ProgramMut, RingBuffer, RingBufferBuilder, UprobeMultiOpts,
-    UprobeOpts,
+    ErrorKind, Link, MapCore, MapFlags, ProgramAttachType, ProgramMut, RingBuffer,
+    RingBufferBuilder, UprobeMultiOpts, UprobeOpts,
 };
 use wstap_symbols::{Action, Probe};
 
 use super::image::Image;
 use super::kernel;
+use super::lifecycle::Lifecycle;
 use super::skeleton::{TracerSkel, TracerSkelBuilder};
 use super::steering::Steering;
 use super::{Error, wire};
@@ -34,6 +35,8 @@ pub struct Settings {
     pub connections: u32,
     /// How soon the reader hears of a record.
     pub wakeup: Wakeup,
+    /// Hear of every program that is run, not only by tapped processes.
+    pub watch_execs: bool,
 }
 
 /// How soon the reader hears of a record.
@@ -77,7 +80,46 @@ pub struct Tap<'obj> {
     flavour: Flavour,
 }
 
-/// Probes in one image of one process; they are removed when this is dropped.
+/// One thing that the ring buffer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A TLS call, or the end of a connection.
+    Tls(Event<'a>),
+    /// Something has become of a process.
+    Process(Lifecycle),
+}
+
+/// In which processes a probe fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// In all threads of this one. Others pay nothing; a child is not included.
+    Process(u32),
+    /// In every process that maps the file, now or later. Those that are not tapped pay for a trap
+    /// and are sent on their way.
+    Everyone,
+}
+
+impl Scope {
+    fn pid(self) -> i32 {
+        match self {
+            Self::Process(pid) => pid.cast_signed(),
+            Self::Everyone => -1,
+        }
+    }
+}
+
+/// What the kernel side is told of a process that is to be tapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// The target that it belongs to.
+    pub target: TargetId,
+    /// Its children are tapped, too, from their first instruction.
+    pub follow: bool,
+    /// It is stopped whenever it runs a new program or loads a library, until it gets a SIGCONT.
+    pub hold: bool,
+}
+
+/// Probes in one image; they are removed when this is dropped, which waits for the kernel.
 #[derive(Debug)]
 pub struct Attachment {
     /// The links that hold the probes.
@@ -168,6 +210,7 @@ impl<'obj> Tap<'obj> {
         // The verifier drops the branches that these switch off.
         rodata.sleepable = flavour.sleepable;
         rodata.has_loop = flavour.bounded_loop;
+        rodata.watch_execs = settings.watch_execs;
         let progs = &mut open.progs;
         for program in [&mut progs.tap_entry, &mut progs.tap_return, &mut progs.tap_release] {
             if flavour.multi {
@@ -176,6 +219,9 @@ impl<'obj> Tap<'obj> {
             if flavour.sleepable {
                 program.set_flags(BPF_F_SLEEPABLE);
             }
+        }
+        if flavour.multi {
+            progs.loader_changed.set_attach_type(ProgramAttachType::TraceUprobeMulti);
         }
         let tap = Self { skel: open.load()?, flavour };
         if flavour.multi {
@@ -200,16 +246,88 @@ impl<'obj> Tap<'obj> {
         self.flavour
     }
 
-    /// Probes every function that `image` has, in process `pid` only (all its threads).
+    /// Hears of forks, execs and exits until the result is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn watch_processes(&self) -> Result<Attachment, Error> {
+        let progs = &self.skel.progs;
+        let programs = [&progs.process_fork, &progs.process_exec, &progs.process_exit];
+        let links: libbpf_rs::Result<_> = programs.iter().map(|it| it.attach_trace()).collect();
+        let links = links.map_err(|error| match error.kind() {
+            ErrorKind::PermissionDenied => Error::privilege("watch processes", &error),
+            _ => Error::Kernel(format!("failed to watch processes: {error:#}")),
+        })?;
+        Ok(Attachment { _links: links })
+    }
+
+    /// Taps a process from now on, wherever probes are. One that is tapped already stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// There are too many processes, or privileges are missing.
+    pub fn admit(&self, pid: u32, admission: Admission) -> Result<(), Error> {
+        let entry = wire::tapped(admission, self.generations());
+        let update = |flags| self.skel.maps.tapped.update(&pid.to_ne_bytes(), &entry, flags);
+        match update(MapFlags::NO_EXIST) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                Err(Error::privilege(&format!("tap pid {pid}"), &error))
+            }
+            result => {
+                result.map_err(|error| Error::Other(format!("failed to tap pid {pid}: {error:#}")))
+            }
+        }
+    }
+
+    /// Taps a process no more.
+    pub fn dismiss(&self, pid: u32) {
+        // It is gone already where the kernel side has seen the process end.
+        let _ = self.skel.maps.tapped.delete(&pid.to_ne_bytes());
+    }
+
+    /// The last generation that was given to a connection.
+    fn generations(&self) -> u32 {
+        self.skel.maps.bss_data.as_deref().map_or(0, |bss| {
+            // SAFETY: the reference is valid; the kernel side writes the word meanwhile.
+            unsafe { std::ptr::read_volatile(&raw const bss.generations) }
+        })
+    }
+
+    /// Forks, execs, loads and exits that could not be reported since the start.
+    #[must_use]
+    pub fn unheard(&self) -> u64 {
+        self.skel.maps.bss_data.as_deref().map_or(0, |bss| {
+            // SAFETY: as above.
+            unsafe { std::ptr::read_volatile(&raw const bss.losses.process_records) }
+        })
+    }
+
+    /// Hears of libraries that the dynamic loader `image` maps, in any tapped process.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn attach_loader(&self, image: &Image) -> Result<Attachment, Error> {
+        let mut links = Vec::new();
+        let site: Vec<_> = image.plan.loader_notifier.iter().map(|&offset| (offset, 0)).collect();
+        let program = &self.skel.progs.loader_changed;
+        self.attach_sites(program, Scope::Everyone, &image.attach_path, &site, false, &mut links)
+            .map_err(|error| Error::attach(&image.path, &error))?;
+        Ok(Attachment { _links: links })
+    }
+
+    /// Probes every function that `image` has.
     ///
     /// # Errors
     ///
     /// The process is gone, or the kernel refuses; then no probe of this image stays.
-    pub fn attach(&self, target: TargetId, pid: u32, image: &Image) -> Result<Attachment, Error> {
+    pub fn attach(&self, scope: Scope, image: &Image) -> Result<Attachment, Error> {
         let probes = image.plan.libraries.iter().flat_map(|library| &library.probes);
         let mut sites = Sites::default();
         for probe in probes {
-            sites.add(target, probe);
+            sites.add(probe);
         }
         let progs = &self.skel.progs;
         let mut links = Vec::new();
@@ -220,8 +338,8 @@ impl<'obj> Tap<'obj> {
             (&progs.tap_entry, &sites.transfers, false),
             (&progs.tap_release, &sites.releases, false),
         ] {
-            self.attach_sites(program, pid, &image.attach_path, sites, retprobe, &mut links)
-                .map_err(|error| Error::attach(pid, &image.path, &error))?;
+            self.attach_sites(program, scope, &image.attach_path, sites, retprobe, &mut links)
+                .map_err(|error| Error::attach(&image.path, &error))?;
         }
         Ok(Attachment { _links: links })
     }
@@ -229,7 +347,7 @@ impl<'obj> Tap<'obj> {
     fn attach_sites(
         &self,
         program: &ProgramMut<'_>,
-        pid: u32,
+        scope: Scope,
         path: &Path,
         sites: &[(u64, u64)],
         retprobe: bool,
@@ -238,7 +356,7 @@ impl<'obj> Tap<'obj> {
         if sites.is_empty() {
             return Ok(());
         }
-        let pid = pid.cast_signed();
+        let pid = scope.pid();
         if self.flavour.multi {
             let (offsets, cookies) =
                 sites.iter().map(|&(offset, cookie)| (offset as usize, cookie)).unzip();
@@ -253,7 +371,7 @@ impl<'obj> Tap<'obj> {
         Ok(())
     }
 
-    /// A reader of the ring buffer that hands every event to `sink`, in the order in which the
+    /// A reader of the ring buffer that hands every record to `sink`, in the order in which the
     /// kernel reserved them.
     ///
     /// # Errors
@@ -261,13 +379,13 @@ impl<'obj> Tap<'obj> {
     /// The ring buffer cannot be mapped.
     pub fn reader<'tap>(
         &'tap self,
-        mut sink: impl FnMut(&Event<'_>) + 'tap,
+        mut sink: impl FnMut(&Record<'_>) + 'tap,
     ) -> Result<Reader<'tap>, Error> {
         let mut builder = RingBufferBuilder::new();
         builder
             .add(&self.skel.maps.events, move |record| {
-                match wire::event(record) {
-                    Some(event) => sink(&event),
+                match wire::record(record) {
+                    Some(record) => sink(&record),
                     None => tracing::error!("a record of {} bytes is not ours", record.len()),
                 }
                 0
@@ -307,13 +425,13 @@ struct Sites {
 }
 
 impl Sites {
-    fn add(&mut self, target: TargetId, probe: &Probe) {
+    fn add(&mut self, probe: &Probe) {
         match &probe.action {
             Action::Transfer(transfer) => {
-                self.transfers.push((probe.offset, wire::transfer_cookie(target, transfer)));
+                self.transfers.push((probe.offset, wire::transfer_cookie(transfer)));
             }
             Action::Release => {
-                self.releases.push((probe.offset, wire::release_cookie(target)));
+                self.releases.push((probe.offset, wire::RELEASE_COOKIE));
             }
         }
     }

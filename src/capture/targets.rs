@@ -32,7 +32,7 @@ impl Target {
     pub fn resolve(planner: &mut Planner, id: TargetId, pid: u32) -> Result<Self, Error> {
         let process = Process::read(pid).map_err(|_| Error::NoSuchProcess(pid))?;
         let survey = survey(planner, pid).map_err(|error| unreadable(&process, &error))?;
-        if !survey.images.iter().any(|image| image.plan.libraries.iter().any(is_tappable)) {
+        if !survey.images.iter().any(has_tappable) {
             return Err(no_tls(&process, &survey));
         }
         Ok(Self { id, process, images: survey.images })
@@ -43,6 +43,12 @@ impl Target {
 #[must_use]
 pub fn is_tappable(library: &Library) -> bool {
     library.verdict == Verdict::Tappable
+}
+
+/// Whether a tap on any library in this image would see plaintext.
+#[must_use]
+pub fn has_tappable(image: &Image) -> bool {
+    image.plan.libraries.iter().any(is_tappable)
 }
 
 /// What was found in a process's mapped files.
@@ -76,7 +82,7 @@ pub fn survey(planner: &mut Planner, pid: u32) -> io::Result<Survey> {
     Ok(survey)
 }
 
-fn unreadable(process: &Process, error: &io::Error) -> Error {
+pub(super) fn unreadable(process: &Process, error: &io::Error) -> Error {
     let (pid, comm) = (process.pid, &process.comm);
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
@@ -86,7 +92,7 @@ fn unreadable(process: &Process, error: &io::Error) -> Error {
     }
 }
 
-fn no_tls(process: &Process, survey: &Survey) -> Error {
+pub(super) fn no_tls(process: &Process, survey: &Survey) -> Error {
     let who = format!("pid {} ({})", process.pid, process.comm);
     if survey.files == 0 {
         return Error::NoTls(format!("{who} has no executable file mapped: a kernel thread?"));

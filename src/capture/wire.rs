@@ -5,11 +5,12 @@
 
 use wstap_symbols::{CallResult, Direction as ProbeDirection, Transfer};
 
+use super::lifecycle::{Change, Comm, Lifecycle};
 use super::skeleton::types::{
-    wstap_absent, wstap_cookie, wstap_direction, wstap_losses, wstap_record, wstap_record_kind,
-    wstap_start,
+    wstap_absent, wstap_cookie, wstap_direction, wstap_losses, wstap_process, wstap_record,
+    wstap_record_kind, wstap_start, wstap_tapped, wstap_tapped_flags,
 };
-use super::tap::Loss;
+use super::tap::{Admission, Loss, Record};
 use crate::decode::event::{
     Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId,
 };
@@ -17,12 +18,21 @@ use crate::decode::observation::GapReason;
 
 const HEADER_BYTES: usize = size_of::<wstap_record>();
 const _: () = assert!(HEADER_BYTES == 56, "events.h asserts the same size");
-const _: () = assert!(size_of::<wstap_losses>() == 56, "events.h asserts the same size");
+const _: () = assert!(size_of::<wstap_process>() == 56, "events.h asserts the same size");
+const _: () = assert!(size_of::<wstap_tapped>() == 8, "events.h asserts the same size");
+const _: () = assert!(size_of::<wstap_losses>() == 64, "events.h asserts the same size");
 
 /// Reads one ring buffer record. `None` if it is not one of ours, which would be a bug on the
 /// kernel side.
-pub(super) fn event(record: &[u8]) -> Option<Event<'_>> {
+pub(super) fn record(record: &[u8]) -> Option<Record<'_>> {
     let (header, payload) = split_header(record)?;
+    if u32::from(header.kind) <= wstap_record_kind::WSTAP_CLOSED.0 {
+        return event(&header, payload).map(Record::Tls);
+    }
+    lifecycle(record).map(Record::Process)
+}
+
+fn event<'a>(header: &wstap_record, payload: &'a [u8]) -> Option<Event<'a>> {
     let kind = if u32::from(header.kind) == wstap_record_kind::WSTAP_CLOSED.0 {
         EventKind::Closed { sent: header.offset, received: header.len }
     } else {
@@ -53,6 +63,38 @@ fn split_header(record: &[u8]) -> Option<(wstap_record, &[u8])> {
     Some((header, payload))
 }
 
+fn lifecycle(record: &[u8]) -> Option<Lifecycle> {
+    let record = record.get(..size_of::<wstap_process>())?;
+    // SAFETY: `record` is as long as a `wstap_process`, which is made of integers only, for which
+    // every bit pattern is valid; `read_unaligned` asks for no alignment.
+    let process = unsafe { record.as_ptr().cast::<wstap_process>().read_unaligned() };
+    let change = match wstap_record_kind(process.kind.into()) {
+        wstap_record_kind::WSTAP_FORKED => Change::Forked { parent: process.parent },
+        wstap_record_kind::WSTAP_EXECUTED => Change::Executed { comm: Comm(process.comm) },
+        wstap_record_kind::WSTAP_LOADED => Change::Loaded,
+        wstap_record_kind::WSTAP_EXITED => Change::Exited,
+        _ => return None,
+    };
+    let target = TargetId(process.target);
+    Some(Lifecycle { pid: process.tgid, target, at_ns: process.at_ns, change })
+}
+
+/// The entry of a tapped process, whose connections all have generations above `born`.
+pub(super) fn tapped(admission: Admission, born: u32) -> [u8; size_of::<wstap_tapped>()] {
+    let mut flags = 0;
+    if admission.follow {
+        flags |= wstap_tapped_flags::WSTAP_FOLLOW.0;
+    }
+    if admission.hold {
+        flags |= wstap_tapped_flags::WSTAP_HOLD.0;
+    }
+    let mut entry = [0; size_of::<wstap_tapped>()];
+    entry[..4].copy_from_slice(&born.to_ne_bytes());
+    entry[4..6].copy_from_slice(&admission.target.0.to_ne_bytes());
+    entry[6] = flags as u8;
+    entry
+}
+
 fn direction(value: u8) -> Direction {
     if u32::from(value) == wstap_direction::WSTAP_SENT.0 {
         Direction::Sent
@@ -78,9 +120,8 @@ fn start(value: u8) -> SegmentStart {
 }
 
 /// The attach cookie of a function that passes plaintext.
-pub(super) fn transfer_cookie(target: TargetId, transfer: &Transfer) -> u64 {
-    let mut cookie = release_cookie(target)
-        | u64::from(transfer.handle.get()) << wstap_cookie::WSTAP_COOKIE_HANDLE_SHIFT.0
+pub(super) fn transfer_cookie(transfer: &Transfer) -> u64 {
+    let mut cookie = u64::from(transfer.handle.get()) << wstap_cookie::WSTAP_COOKIE_HANDLE_SHIFT.0
         | u64::from(transfer.buffer.get()) << wstap_cookie::WSTAP_COOKIE_BUFFER_SHIFT.0;
     if transfer.direction == ProbeDirection::Received {
         cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_DIRECTION.0);
@@ -93,9 +134,7 @@ pub(super) fn transfer_cookie(target: TargetId, transfer: &Transfer) -> u64 {
 }
 
 /// The attach cookie of a function that ends the life of the handle in its first argument.
-pub(super) fn release_cookie(target: TargetId) -> u64 {
-    u64::from(target.0) << wstap_cookie::WSTAP_COOKIE_TARGET_SHIFT.0
-}
+pub(super) const RELEASE_COOKIE: u64 = 0;
 
 /// The loss counters, by reason.
 pub(super) fn losses(losses: &wstap_losses) -> [Loss; 3] {

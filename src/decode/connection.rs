@@ -99,6 +99,12 @@ impl Connection {
         self.give_back(step);
     }
 
+    /// The connection ended with its process, after what was seen of it.
+    pub(super) fn cut_off(&mut self, step: &mut Step<'_>) {
+        let [sent, received] = self.places.map(Place::next);
+        self.closed(sent, received, step);
+    }
+
     /// The connection is let go because of a limit, as if it had ended without a word.
     pub(super) fn evict(&mut self, step: &mut Step<'_>) {
         if let Phase::Frames(session) = &mut self.phase {

@@ -91,6 +91,18 @@ impl Tracker {
         self.resources.matching.tick(now_ns, out);
     }
 
+    /// Process `tgid` has ended, and with it every connection that it had not closed.
+    pub fn exited(&mut self, tgid: u32, at_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
+        let conns = self.connections.keys().filter(|conn| conn.tgid == tgid);
+        let mut conns: Vec<_> = conns.copied().collect();
+        conns.sort_unstable();
+        for conn in conns {
+            let Some(mut connection) = self.connections.remove(&conn) else { continue };
+            let mut step = timeout(conn, &connection, at_ns, &mut self.resources, out);
+            connection.cut_off(&mut step);
+        }
+    }
+
     /// Ends the watch: open requests end as detached, and connections leave the gauge.
     pub fn finish(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
         self.resources.matching.finish(now_ns, out);

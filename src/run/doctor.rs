@@ -143,6 +143,7 @@ fn check_programs() -> Vec<Check> {
         window_bytes: 4096,
         connections: 16,
         wakeup: Wakeup::Batched,
+        watch_execs: false,
     };
     match with_tap(&settings, |tap| Ok(tap.flavour())) {
         Ok(flavour) => vec![

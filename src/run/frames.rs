@@ -7,9 +7,10 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use super::session::{self, Sink, Tapped, Until};
+use super::session::{self, Sink, Until};
 use super::{Failure, signals};
 use crate::capture::clock::wall_offset_ns;
+use crate::capture::roster::Member;
 use crate::capture::tap::Loss;
 use crate::cli::FramesArgs;
 use crate::config::TapConfig;
@@ -19,7 +20,7 @@ use crate::export::frames::{Format, Process};
 
 /// Prints until a signal comes, the targets have ended or nobody reads any more.
 pub(super) fn run(config: TapConfig, args: &FramesArgs) -> Result<(), Failure> {
-    let pids = session::select(&config.pids)?.pids;
+    let selection = config.selection()?;
     let view = FrameView {
         format: if args.json { Format::Json } else { Format::Text },
         frames: args.frames,
@@ -35,7 +36,7 @@ pub(super) fn run(config: TapConfig, args: &FramesArgs) -> Result<(), Failure> {
         lost: 0,
     };
     let until = Until { stop: &stop, targets_end: true, attached: false };
-    session::run(config, &pids, until, &mut sink)?;
+    session::run(config, selection, until, &mut sink)?;
     match sink.error {
         // `wstap frames | head` is no failure.
         Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -86,11 +87,9 @@ impl Sink for Lines {
         self.error = self.view.write(&mut self.out, observation, process).err();
     }
 
-    fn tapped(&mut self, targets: &[Tapped]) {
-        self.comms = targets
-            .iter()
-            .map(|tapped| (tapped.target.process.pid, tapped.target.process.comm.clone()))
-            .collect();
+    fn tapped(&mut self, members: &[&Member]) {
+        let processes = members.iter().map(|member| &member.target.process);
+        self.comms = processes.map(|process| (process.pid, process.comm.clone())).collect();
     }
 
     fn caught_up(&mut self, losses: &[Loss]) {

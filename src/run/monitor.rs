@@ -7,17 +7,19 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use super::session::{self, Selection, Sink, Tapped, Until};
+use super::session::{self, Sink, Until};
 use super::{Failure, signals};
+use crate::capture::roster::Member;
+use crate::capture::selector::Selection;
 use crate::capture::tap::Loss;
 use crate::config::MonitorConfig;
-use crate::decode::event::TargetId;
 use crate::decode::observation::Observation;
 use crate::export::{self, Exporter, Metrics, Status, status};
 
 /// Runs until a signal comes, or until the targets have ended where that was asked for.
 pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
-    let Selection { names, pids } = session::select(&config.tap.pids)?;
+    let selection = config.tap.selection()?;
+    let names = selection.names();
     let listener = bind(&config)?;
     let status = Arc::new(Status::default());
     status.update(|now| {
@@ -31,12 +33,13 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
         let losses = Arc::clone(&losses);
         move || losses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     };
-    let metrics = Metrics::new(&names, Arc::clone(&status), read_losses)
+    let metrics = Metrics::new(names, Arc::clone(&status), read_losses)
         .map_err(|error| Failure::Runtime(format!("failed to register the metrics: {error}")))?;
     let router = export::router(Exporter::new(&metrics, Arc::clone(&status)));
     let address = listener.local_addr()?;
-    let sink = MetricsSink { metrics, status, losses, check: config.check, address };
-    serve(config, pids, listener, router, sink)
+    let sink =
+        MetricsSink { metrics, status, losses, check: config.check, announced: false, address };
+    serve(config, selection, listener, router, sink)
 }
 
 /// Listens before anything is attached: a port in use must not cost the target a probe.
@@ -54,7 +57,7 @@ fn bind(config: &MonitorConfig) -> Result<TcpListener, Failure> {
 #[tokio::main(flavor = "current_thread")]
 async fn serve(
     config: MonitorConfig,
-    pids: Vec<(u32, TargetId)>,
+    selection: Selection,
     listener: TcpListener,
     router: axum::Router,
     mut sink: MetricsSink,
@@ -69,7 +72,7 @@ async fn serve(
         let check = config.check;
         thread::Builder::new().name("wstap-tap".into()).spawn(move || {
             let until = Until { stop: &stop, targets_end: until_targets_end, attached: check };
-            let result = session::run(config.tap, &pids, until, &mut sink);
+            let result = session::run(config.tap, selection, until, &mut sink);
             // Nobody listens any more if the process is ending for another reason.
             let _ = ended.send(result);
         })?
@@ -97,6 +100,7 @@ struct MetricsSink {
     status: Arc<Status>,
     losses: Arc<Mutex<Vec<status::Loss>>>,
     check: bool,
+    announced: bool,
     address: SocketAddr,
 }
 
@@ -105,24 +109,23 @@ impl Sink for MetricsSink {
         self.metrics.record(observation);
     }
 
-    fn tapped(&mut self, targets: &[Tapped]) {
-        let first = !self.status.is_ready();
+    fn tapped(&mut self, members: &[&Member]) {
         self.status.update(|now| {
             for target in &mut now.targets {
                 target.processes.clear();
             }
-            for tapped in targets {
-                if let Some(target) = now.targets.get_mut(usize::from(tapped.target.id.0)) {
-                    target.processes.push(process(tapped));
+            for member in members.iter().filter(|member| !member.target.images.is_empty()) {
+                if let Some(target) = now.targets.get_mut(usize::from(member.target.id.0)) {
+                    target.processes.push(process(member));
                 }
             }
-            now.probes = targets.iter().flat_map(probes).collect();
-            now.ready = true;
+            now.probes = members.iter().copied().flat_map(probes).collect();
+            now.ready |= members.iter().any(|member| member.up);
         });
         if self.check {
-            report_check(targets);
-        } else if first {
-            announce(targets, self.address);
+            report_check(members);
+        } else if !std::mem::replace(&mut self.announced, true) {
+            announce(members, self.address);
         }
     }
 
@@ -138,29 +141,29 @@ impl Sink for MetricsSink {
     }
 }
 
-fn process(tapped: &Tapped) -> status::Process {
-    let process = &tapped.target.process;
-    let library = tapped.target.images.iter().flat_map(|image| &image.plan.libraries).next();
+fn process(member: &Member) -> status::Process {
+    let process = &member.target.process;
+    let library = member.target.images.iter().flat_map(|image| &image.plan.libraries).next();
     status::Process {
         pid: process.pid,
         comm: process.comm.clone(),
         exe: process.exe.as_ref().map_or_else(String::new, |exe| exe.display().to_string()),
         tls_library: library.map_or_else(String::new, |l| l.stack.as_str().to_owned()),
         tls_version: library.and_then(|l| l.version.clone()).unwrap_or_default(),
-        up: tapped.up,
+        up: member.up,
     }
 }
 
-fn probes(tapped: &Tapped) -> Vec<status::Probe> {
+fn probes(member: &Member) -> Vec<status::Probe> {
     let mut probes = Vec::new();
-    for image in &tapped.target.images {
+    for image in &member.target.images {
         let file = image.path.file_name().unwrap_or_default().to_string_lossy();
         for probe in image.plan.libraries.iter().flat_map(|library| &library.probes) {
             probes.extend(probe.covers.iter().map(|function| status::Probe {
                 library: file.to_string(),
                 function: (*function).to_owned(),
-                technique: tapped.technique.to_owned(),
-                attached: u32::from(tapped.up),
+                technique: member.technique.to_owned(),
+                attached: u32::from(member.up),
             }));
         }
     }
@@ -168,23 +171,32 @@ fn probes(tapped: &Tapped) -> Vec<status::Probe> {
 }
 
 /// The one line on standard output: for people, and for scripts that chose port 0.
-fn announce(targets: &[Tapped], address: SocketAddr) {
-    let tapping: Vec<String> = targets.iter().map(describe).collect();
-    println!("tapping {}; metrics on http://{address}/metrics", tapping.join(", "));
+fn announce(members: &[&Member], address: SocketAddr) {
+    let mut tapping: Vec<String> =
+        members.iter().filter(|member| member.up).take(4).map(|member| describe(member)).collect();
+    let more = members.iter().filter(|member| member.up).count() - tapping.len();
+    if more > 0 {
+        tapping.push(format!("{more} more"));
+    }
+    if tapping.is_empty() {
+        println!("waiting for a target; metrics on http://{address}/metrics");
+    } else {
+        println!("tapping {}; metrics on http://{address}/metrics", tapping.join(", "));
+    }
 }
 
-fn describe(tapped: &Tapped) -> String {
-    let process = process(tapped);
+fn describe(member: &Member) -> String {
+    let process = process(member);
     let version = if process.tls_version.is_empty() { "?" } else { &process.tls_version };
     format!("pid {} ({}, {} {version})", process.pid, process.comm, process.tls_library)
 }
 
-fn report_check(targets: &[Tapped]) {
-    for tapped in targets {
-        for probe in probes(tapped) {
+fn report_check(members: &[&Member]) {
+    for member in members {
+        for probe in probes(member) {
             println!(
                 "pid {}: {} in {} attached ({})",
-                tapped.target.process.pid, probe.function, probe.library, probe.technique
+                member.target.process.pid, probe.function, probe.library, probe.technique
             );
         }
     }

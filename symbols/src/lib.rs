@@ -18,6 +18,7 @@ mod elf;
 mod placement;
 mod plan;
 mod planner;
+mod rtld;
 mod search;
 mod site;
 mod stacks;

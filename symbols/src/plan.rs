@@ -30,6 +30,9 @@ pub struct Plan {
     /// TLS libraries whose code is in the image. Empty when there is none, which is no error: most
     /// images have none, and an image that merely imports a library is one of them.
     pub libraries: Vec<Library>,
+    /// In a dynamic loader, the file offset of the function that it calls after every change of
+    /// what is mapped: a probe there hears of libraries that are loaded late.
+    pub loader_notifier: Option<u64>,
 }
 
 /// The bytes of the note `NT_GNU_BUILD_ID`; displayed as lower-case hexadecimal.
@@ -84,6 +87,8 @@ pub struct Library {
 pub enum Stack {
     /// OpenSSL, and the libraries that offer the same functions under the same names.
     OpenSsl,
+    /// BoringSSL without symbols. With symbols it is [`Stack::OpenSsl`]: the names are the same.
+    BoringSsl,
     /// GnuTLS.
     GnuTls,
     /// NSS, through the functions of NSPR, which serve other files as well: a handle is a TLS
@@ -101,6 +106,7 @@ impl Stack {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenSsl => "openssl",
+            Self::BoringSsl => "boringssl",
             Self::GnuTls => "gnutls",
             Self::Nspr => "nspr",
             Self::MbedTls => "mbedtls",

@@ -4,6 +4,7 @@ use crate::anchors;
 use crate::elf::{Error, Image, Machine};
 use crate::placement;
 use crate::plan::{Direction, Library, Linkage, Options, Plan, Verdict};
+use crate::rtld;
 use crate::search::{self, Definition, Found};
 use crate::stacks::{Role, StackRow};
 use crate::version;
@@ -24,7 +25,7 @@ pub fn plan(image: &[u8], options: &Options) -> Result<Plan, Error> {
         found = anchors::by_messages(&image);
     }
     let libraries = found.iter().map(|found| library(&image, found, options)).collect();
-    Ok(Plan { build_id: image.build_id(), libraries })
+    Ok(Plan { libraries, build_id: image.build_id(), loader_notifier: rtld::notifier(&image) })
 }
 
 fn library(image: &Image<'_>, found: &Found, options: &Options) -> Library {

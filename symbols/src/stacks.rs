@@ -88,6 +88,12 @@ pub(crate) fn openssl() -> &'static StackRow {
     &STACKS[0]
 }
 
+/// BoringSSL, which offers OpenSSL's plain functions. It is told from OpenSSL only where its error
+/// messages are what leads to it.
+pub(crate) fn boringssl() -> &'static StackRow {
+    &StackRow { stack: Stack::BoringSsl, soname: "libssl.so", prefix: "SSL_", functions: OPENSSL }
+}
+
 /// The arguments that point to the count in OpenSSL's internal functions: the fourth, and for
 /// writing the fifth since 3.3, which put flags before it.
 pub(crate) const INTERNAL_COUNT_ARGUMENTS: [ArgIndex; 2] = [ArgIndex::known(3), ArgIndex::known(4)];

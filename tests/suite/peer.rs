@@ -42,6 +42,20 @@ impl Scene {
         Some((peer, port))
     }
 
+    /// A server and a client that count the plaintext bytes of each connection themselves.
+    pub(crate) fn flood(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
+        let mut command = Runtime::Python.command("flood")?;
+        command.arg("server").args(arguments);
+        command.arg("--certificate").arg(self.path("cert.pem"));
+        command.arg("--key").arg(self.path("key.pem"));
+        let mut server = Peer::start(command, self.path("server.log"));
+        let mut command = Runtime::Python.command("flood")?;
+        command.args(["client", "--port", &server.line()]).args(arguments);
+        let mut client = Peer::start(command, self.path("client.log"));
+        assert_eq!(client.line(), "ready");
+        Some((server, client))
+    }
+
     /// A client that waits for [`Peer::go`].
     pub(crate) fn client(&self, runtime: Runtime, port: u16, arguments: &[&str]) -> Option<Peer> {
         let mut command = runtime.command("ws_client")?;

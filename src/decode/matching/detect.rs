@@ -27,10 +27,11 @@ const CLOSE_LOOKS: u32 = 64;
 /// After that, one message in this many is looked at.
 const LOOK_INTERVAL: u32 = 32;
 
-/// Looks that a possible request gives the other direction, so that its answer is not missed.
-const LOOKS_FOR_ANSWER: u32 = 64;
+/// For this long after a possible request, every message of the other direction is looked at, by
+/// the protocols only that it would be a request of.
+const ANSWER_NS: u64 = 60_000_000_000;
 
-/// Most readings that are kept while the protocol is not known; the oldest go first.
+/// Most readings that are kept while the protocol is not known. The oldest go first, requests last.
 const MAX_KEPT: usize = 32;
 
 /// Most bytes of ids and methods that are kept with them.
@@ -89,25 +90,30 @@ impl Sniff {
         text: Text<'_>,
         scratch: &mut Vec<u8>,
     ) -> Option<ProtocolIndex> {
-        if text.payload.is_empty() || !self.looks[passed.direction.index()].take() {
+        let Passed { direction, at_ns, .. } = passed;
+        let look = self.looks[direction.index()].take();
+        if text.payload.is_empty() || (look == Look::ForAnswers && self.kept.is_empty()) {
             return None;
         }
         let mut new = Vec::new();
         for (index, protocol) in (0..).zip(protocols) {
+            if look == Look::ForAnswers && !self.awaits_answer(index, direction, at_ns) {
+                continue;
+            }
             let mut decided = false;
             // A decoder with a memory starts afresh: what it would remember may not be its own.
             let mut mqtt = mqtt::Stream::default();
             protocol.read(text, scratch, &mut mqtt, &mut |reading| {
                 decided |= reading.gist.proof == Proof::Certain
                     || self.hinted == Some(index)
-                    || self.is_answered_by(index, passed.direction, &reading);
+                    || self.is_answered_by(index, direction, &reading);
                 new.extend(Kept::of(index, passed, reading));
             });
             if decided {
                 return Some(index);
             }
         }
-        self.keep(passed.direction, new);
+        self.keep(new);
         None
     }
 
@@ -141,27 +147,43 @@ impl Sniff {
         })
     }
 
-    fn keep(&mut self, direction: Direction, new: Vec<Kept>) {
-        if new.iter().any(|kept| kept.gist.kind == Kind::Request) {
-            let answers = &mut self.looks[direction.opposite().index()];
-            answers.left = answers.left.max(LOOKS_FOR_ANSWER);
-        }
+    /// Whether a message of `direction` may answer a request that `protocol` saw lately.
+    fn awaits_answer(&self, protocol: ProtocolIndex, direction: Direction, at_ns: u64) -> bool {
+        self.kept.iter().any(|kept| {
+            kept.protocol == protocol
+                && kept.gist.kind == Kind::Request
+                && kept.passed.direction != direction
+                && at_ns < kept.passed.at_ns.saturating_add(ANSWER_NS)
+        })
+    }
+
+    fn keep(&mut self, new: Vec<Kept>) {
         self.kept.extend(new);
         let bytes = |kept: &[Kept]| kept.iter().map(Kept::heap_bytes).sum::<usize>();
         while self.kept.len() > MAX_KEPT || bytes(&self.kept) > MAX_KEPT_BYTES {
-            self.kept.remove(0);
+            let answer = self.kept.iter().position(|kept| kept.gist.kind != Kind::Request);
+            self.kept.remove(answer.unwrap_or(0));
         }
     }
 }
 
+/// How a message is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// By every protocol.
+    Full,
+    /// By those that wait for an answer.
+    ForAnswers,
+}
+
 impl Looks {
-    fn take(&mut self) -> bool {
+    fn take(&mut self) -> Look {
         if self.left > 0 {
             self.left -= 1;
-            return true;
+            return Look::Full;
         }
         self.skipped = (self.skipped + 1) % LOOK_INTERVAL;
-        self.skipped == 0
+        if self.skipped == 0 { Look::Full } else { Look::ForAnswers }
     }
 }
 

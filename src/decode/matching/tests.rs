@@ -10,7 +10,7 @@ mod streams;
 use std::fmt::Write;
 
 use super::*;
-use crate::decode::observation::MessageType;
+use crate::decode::observation::{MessageKind, MessageType};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MILLISECOND_NS: u64 = 1_000_000;
@@ -226,4 +226,10 @@ fn ask(id: impl std::fmt::Display) -> String {
 
 fn reply(id: impl std::fmt::Display) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":true}}"#)
+}
+
+#[test]
+fn it_may_move_to_another_thread() {
+    fn moves<T: Send>() {}
+    moves::<Matching>();
 }

@@ -2,48 +2,39 @@
 
 use iced_x86::{Code, FlowControl, Instruction, OpKind, Register};
 
+use super::extent::instructions;
 use crate::elf::Image;
-use crate::site::decode;
-
-/// Most bytes of a function that are looked at.
-const MAX_FUNCTION: u64 = 16 * 1024;
 
 /// The argument registers, in order.
 const ARGUMENTS: [Register; 6] =
     [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8, Register::R9];
 
-/// A call and the constants in the argument registers, as far as they were set since the last
-/// place where control could come from elsewhere or go.
-pub(super) struct ConstantCall {
-    pub(super) values: [Option<u64>; 6],
-}
+/// The constants in the argument registers, as far as they were set since control last came from
+/// elsewhere or went there.
+pub(super) type Constants = [Option<u64>; 6];
 
-/// The calls of the function at `entry`, in the order of addresses.
-pub(super) fn constants(image: &Image<'_>, entry: u64) -> impl Iterator<Item = ConstantCall> {
-    let end = image.next_function(entry).unwrap_or(u64::MAX);
-    let end = end.min(entry.saturating_add(MAX_FUNCTION));
-    let mut address = entry;
+/// What the function at `entry` passes to its calls, in the order of addresses. A jump counts as a
+/// call: compilers let several calls of one function end in a common one.
+pub(super) fn constants(image: &Image<'_>, entry: u64) -> impl Iterator<Item = Constants> {
     let mut values = [None; 6];
-    std::iter::from_fn(move || {
-        while address < end {
-            let instruction = decode(image, address)?;
-            address = instruction.next_ip();
-            if instruction.flow_control() == FlowControl::Next {
-                set(&mut values, &instruction);
-                continue;
-            }
-            let values = std::mem::take(&mut values);
-            if matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall) {
-                return Some(ConstantCall { values });
-            }
+    instructions(image, entry).filter_map(move |instruction| match instruction.flow_control() {
+        FlowControl::Next => {
+            set(&mut values, &instruction);
+            None
         }
-        None
+        FlowControl::Call | FlowControl::IndirectCall | FlowControl::UnconditionalBranch => {
+            Some(std::mem::take(&mut values))
+        }
+        _ => {
+            values = [None; 6];
+            None
+        }
     })
 }
 
 /// Notes a constant that is moved into an argument register; anything else that names the register
 /// as its destination forgets it.
-fn set(values: &mut [Option<u64>; 6], instruction: &Instruction) {
+fn set(values: &mut Constants, instruction: &Instruction) {
     if instruction.op0_kind() != OpKind::Register {
         return;
     }

@@ -5,7 +5,9 @@
 //! are constant data; the code that uses one names its address; and the function around that code
 //! is the one wanted. What was found must then prove itself by what it does with its arguments.
 
+mod boringssl;
 mod calls;
+mod extent;
 mod openssl;
 mod references;
 
@@ -14,7 +16,7 @@ use crate::search::Found;
 
 /// Searches for the libraries that can be found by their messages.
 pub(crate) fn by_messages(image: &Image<'_>) -> Vec<Found> {
-    openssl::search(image).into_iter().collect()
+    openssl::search(image).or_else(|| boringssl::search(image)).into_iter().collect()
 }
 
 /// Whether some code calls or jumps to `function` by its address.

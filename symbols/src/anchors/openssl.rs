@@ -87,8 +87,8 @@ fn by_codes(image: &Image<'_>, stack: &'static StackRow) -> Option<Vec<Definitio
     for file in strings_ending(image, SOURCE_FILE) {
         for function in References::to(image, file).functions(image) {
             let codes: Vec<u64> = calls::constants(image, function)
-                .filter(|call| call.values[0] == Some(LIBRARY_CODE) && call.values[3] == Some(file))
-                .filter_map(|call| call.values[1])
+                .filter(|passed| passed[0] == Some(LIBRARY_CODE) && passed[3] == Some(file))
+                .filter_map(|passed| passed[1])
                 .collect();
             definitions.extend(NAMES.iter().filter_map(|names| {
                 codes.contains(&names.internal_code).then_some(())?;

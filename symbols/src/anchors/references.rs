@@ -5,6 +5,7 @@
 
 use memchr::memmem;
 
+use super::extent::function_around;
 use crate::elf::Image;
 
 /// Bytes of `lea reg, [rip + distance]` after its REX prefix: opcode, operands, distance.
@@ -28,7 +29,8 @@ impl References {
     /// The functions that hold the places, by rising address, each once.
     pub(super) fn functions(&self, image: &Image<'_>) -> Vec<u64> {
         let mut functions: Vec<u64> =
-            self.0.iter().filter_map(|&place| image.function_start(place)).collect();
+            self.0.iter().filter_map(|&place| function_around(image, place)).collect();
+        functions.sort_unstable();
         functions.dedup();
         functions
     }

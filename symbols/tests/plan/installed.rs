@@ -1,7 +1,7 @@
 //! Libraries and programs of the machine that runs the tests.
 //!
 //! A file that is missing is named and skipped; under `CI=true`, where the image is known to have
-//! all of them, that is a failure.
+//! what [`installed`] asks for, that is a failure.
 
 use wstap_symbols::{Action, CallResult, Linkage, Options, Stack, SymbolSource, Verdict};
 
@@ -56,6 +56,22 @@ fn nspr_is_tapped_at_its_own_functions() {
     assert_eq!(library.stack, Stack::Nspr);
     for function in ["PR_Read", "PR_Recv", "PR_Write", "PR_Send", "PR_Close"] {
         assert_eq!(probe(&library, function).covers, [function]);
+    }
+}
+
+#[test]
+fn chromium_leads_to_boringssl_by_its_error_messages() {
+    let Ok(image) = std::fs::read("/usr/lib/chromium/chromium") else {
+        eprintln!("skipped: chromium is not installed");
+        return;
+    };
+    let library = only_library(&image, &Options::default());
+    assert_eq!((library.stack, library.linkage), (Stack::BoringSsl, Linkage::Static));
+    assert_eq!(library.symbols, SymbolSource::Messages);
+    for function in ["SSL_read", "SSL_write"] {
+        // push rbp; mov rbp, rsp
+        let at = usize::try_from(probe(&library, function).offset).expect("an offset in the file");
+        assert_eq!(image[at..at + 4], [0x55, 0x48, 0x89, 0xe5], "{function}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where probes go, on code that compilers made of OpenSSL and of variations on it.
 
 use wstap_symbols::{
-    Action, CallResult, Library, Options, Probe, SymbolSource, Technique, Transfer, Verdict,
+    Action, CallResult, Library, Options, Probe, Stack, SymbolSource, Technique, Transfer, Verdict,
 };
 
 use super::{AT_SYMBOLS, only_library, probe};
@@ -148,6 +148,15 @@ fn error_messages_lead_a_stripped_program_to_the_same_probes_as_symbols() {
         assert_eq!(stripped.version, whole.version, "{name}");
         assert_eq!(transfers(&stripped), transfers(&whole), "{name}");
     }
+}
+
+#[test]
+fn boringssl_is_found_by_reasons_and_lines() {
+    let whole = planned(include_bytes!("../fixtures/boringssl"));
+    let stripped = planned(include_bytes!("../fixtures/boringssl-stripped"));
+    assert_eq!(stripped.stack, Stack::BoringSsl);
+    assert_eq!(stripped.symbols, SymbolSource::Messages);
+    assert_eq!(transfers(&stripped), transfers(&whole));
 }
 
 #[test]

@@ -5,11 +5,11 @@ use std::cmp::Reverse;
 use crate::decode::event::Direction;
 use crate::decode::observation::{Origin, OrphanReason, What};
 
-use super::super::connection::{Early, EarlyWatch, ProtocolIndex};
+use super::super::connection::{Early, EarlyWatch};
 use super::super::key::{ConnectionIndex, KeyRef};
 use super::super::label::MethodId;
 use super::super::rules::reading::{More, RequestName, Unasked};
-use super::{Correlator, Out, RequestEnd, Said, name_of};
+use super::{Correlator, EntryIndex, Out, RequestEnd, Said, name_of};
 
 impl Correlator {
     pub(super) fn answer(
@@ -29,10 +29,7 @@ impl Correlator {
         match (found, name) {
             // An answer from before the request is to another one.
             (Some(at), _) if self.pending.value(at).at_ns <= said.at_ns => {
-                let (key, request) = self.end(at, RequestEnd::answered(said), out);
-                if said.gist.more == More::Follows {
-                    self.open_stream(key.as_ref(), said, request.method, out);
-                }
+                self.answered(connection, at, said, out);
             }
             (None, RequestName::Id { id, scope }) => {
                 let key = KeyRef { connection, asked, id, scope };
@@ -40,13 +37,32 @@ impl Correlator {
                     return;
                 }
                 if self.is_late(key) {
-                    let Said { at_ns, tid, protocol, .. } = said;
-                    self.orphan(connection, at_ns, tid, protocol, OrphanReason::Late, out);
+                    self.orphan(connection, said, OrphanReason::Late, out);
                     return;
                 }
                 self.wait_for_request(connection, said, name, out);
             }
             _ => self.wait_for_request(connection, said, name, out),
+        }
+    }
+
+    /// An answer that comes after the deadline is late, whether the expiry was noticed or not.
+    fn answered(
+        &mut self,
+        connection: ConnectionIndex,
+        at: EntryIndex,
+        said: Said<'_>,
+        out: Out<'_>,
+    ) {
+        let deadline_ns = self.deadline_ns(at);
+        if deadline_ns <= said.at_ns {
+            self.end_expired(at, deadline_ns, out);
+            self.orphan(connection, said, OrphanReason::Late, out);
+            return;
+        }
+        let (key, request) = self.end(at, RequestEnd::answered(said), out);
+        if said.gist.more == More::Follows {
+            self.open_stream(key.as_ref(), said, request.method, out);
         }
     }
 
@@ -101,25 +117,23 @@ impl Correlator {
                 self.open_stream(key, said, MethodId::NONE, out);
             }
         }
-        if early.gist.unasked == Unasked::Expected {
-            return;
-        }
         let state = &self.connections[connection as usize];
         let reason = state.orphan_reason(early.at_ns, self.limits.timeout_ns);
-        self.orphan(connection, early.at_ns, early.tid, early.protocol, reason, out);
+        self.orphan(connection, said, reason, out);
     }
 
     fn orphan(
         &self,
         connection: ConnectionIndex,
-        at_ns: u64,
-        tid: u32,
-        protocol: ProtocolIndex,
+        said: Said<'_>,
         reason: OrphanReason,
         out: Out<'_>,
     ) {
-        let what = What::Orphan { protocol: name_of(&self.names, protocol), reason };
-        out(&self.connections[connection as usize].observation(at_ns, tid, what));
+        if said.gist.unasked == Unasked::Expected {
+            return;
+        }
+        let what = What::Orphan { protocol: name_of(&self.names, said.protocol), reason };
+        out(&self.connections[connection as usize].observation(said.at_ns, said.tid, what));
     }
 
     /// Whether an answer of this name would find its request.

@@ -6,19 +6,17 @@ use crate::decode::event::Direction;
 use crate::decode::observation::Outcome;
 
 use super::super::connection::EarlyWatch;
-use super::{ConnectionIndex, Correlator, IdForm, Out, RequestEnd};
+use super::{ConnectionIndex, Correlator, EntryIndex, IdForm, Out, RequestEnd};
 
 impl Correlator {
     /// Lets everything go that has waited long enough at `now_ns`.
     pub(in crate::decode::matching) fn expire(&mut self, now_ns: u64, out: Out<'_>) {
         while let Some(at) = self.pending.oldest() {
-            let deadline_ns = self.pending.value(at).at_ns.saturating_add(self.limits.timeout_ns);
+            let deadline_ns = self.deadline_ns(at);
             if deadline_ns > now_ns {
                 break;
             }
-            // The time of the deadline, not of whoever noticed: a recording tells the same.
-            let (key, request) = self.end(at, RequestEnd::at(deadline_ns, Outcome::Expired), out);
-            self.remember_late(&key, request);
+            self.end_expired(at, deadline_ns, out);
         }
         while let Some(&Reverse((deadline_ns, id))) = self.early_deadlines.peek() {
             if deadline_ns > now_ns {
@@ -30,6 +28,17 @@ impl Correlator {
                 self.watch_early(connection);
             }
         }
+    }
+
+    pub(super) fn deadline_ns(&self, at: EntryIndex) -> u64 {
+        self.pending.value(at).at_ns.saturating_add(self.limits.timeout_ns)
+    }
+
+    /// Ends a request at its deadline, not at the time of whoever noticed: a recording tells the
+    /// same.
+    pub(super) fn end_expired(&mut self, at: EntryIndex, deadline_ns: u64, out: Out<'_>) {
+        let (key, request) = self.end(at, RequestEnd::at(deadline_ns, Outcome::Expired), out);
+        self.remember_late(&key, request);
     }
 
     /// Bytes that went in `lost` are gone. Whatever they may have answered has no answer now, and

@@ -11,9 +11,55 @@
 //! ]
 //! ```
 //!
-//! [`source`] is the language as written, [`compile`] checks it and turns it into a few wanted
-//! paths and bit masks, [`json`] finds the paths in one scan, [`reading`] says what the message
-//! is. What then becomes of a request and its response is left to the parent module.
+//! # A protocol
+//!
+//! | key | meaning |
+//! |---|---|
+//! | `name` | the value of the label `protocol`: `a-z`, `0-9`, `-`, `_` |
+//! | `subprotocols` | tokens in the 101 that stand for it |
+//! | `paths` | pieces of the request target that make it likely; one fitting message then decides |
+//! | `unwrap` | `sockjs`, `jupyter-v1` |
+//! | `split` | `record-separator`, `newline`, `array`: several messages in one |
+//! | `rule`, `example` | see below |
+//!
+//! Several protocols in one file stand under `[[protocol]]`.
+//!
+//! # A rule
+//!
+//! | key | meaning |
+//! |---|---|
+//! | `kind` | `request`, `response`, `error`, `end`, `progress`, `cancel`, `notification`, `ping`, `pong` (see [`Kind`]) |
+//! | `from` | `client` or `server`: only messages of this end |
+//! | `has`, `lacks` | paths that must, or must not, be there |
+//! | `when`, `unless` | paths and what they must, or must not, be |
+//! | `id` | path of the id, a string or a number, compared as it is written; `$.ids[*]` names several |
+//! | `scope` | path of what the id is unique in |
+//! | `queue` | instead of an id: a name for requests that are answered in order |
+//! | `method` | path of the method, or a list of which the first that is there counts |
+//! | `label` | the method where the message names none |
+//! | `more` | more answers may follow this one |
+//! | `unasked` | the answer may come without a request |
+//! | `certain` | no other protocol has this shape: one such message decides |
+//! | `pattern` | instead of paths: a regular expression with groups `id`, `scope`, `method` |
+//!
+//! A path has one to three steps, `$.name` or `$[index]`. A condition is a value, a list of values
+//! or one of `{ type = "string" }` (`number`, `bool`, `null`, `object`, `array`),
+//! `{ ends_with = "…" }` and `{ at_least = 400 }`.
+//!
+//! Rules are tried on a message while it is read, and the first that is satisfied counts. Rules
+//! that could hold for one message must therefore exclude each other, by `lacks` or `unless`; of
+//! a message that was cut, what it `lacks` is not known and `unless` asks about what came before
+//! the cut. Paths go first, patterns where no path rule holds.
+//!
+//! An `[[example]]` is a message (`text`, or `hex`), its sender (`from`) and what it `is`: a list
+//! of `kind`, `id`, `scope`, `queue`, `method`, `more`, `unasked`. It is checked when the file is
+//! loaded.
+//!
+//! # Inside
+//!
+//! `source` is the language as written, `compile` checks it and turns it into a few wanted paths
+//! and bit masks, `json` finds the paths in one scan, `reading` says what the message is. What
+//! then becomes of a request and its response is left to the parent module.
 
 mod compile;
 mod condition;
@@ -35,6 +81,7 @@ pub(super) use examples::check as check_examples;
 pub(super) use framing::Framing;
 pub(super) use json::Wholeness;
 pub(super) use reading::{JsonRules, Reading};
+pub(super) use token::equal;
 
 use super::super::event::Direction;
 use super::super::observation::MessageType;

@@ -112,3 +112,64 @@ proptest! {
         prop_assert_eq!(tap.books.started, tap.books.ended);
     }
 }
+
+fn payload() -> impl Strategy<Value = Vec<u8>> {
+    let fragments = [
+        r#"{"jsonrpc":"2.0","id":"#,
+        r#""method":"m""#,
+        r#""result""#,
+        "[2,",
+        "42",
+        "43",
+        "1[",
+        "\"",
+        "\\",
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "null",
+        "1",
+        "\u{1e}",
+        "a[",
+        "\n",
+        "SEND\nreceipt:1\n",
+        r#""type":3,"#,
+        r#""d":{"#,
+        r#""op":7,"#,
+        r#""header":{"msg_id":"#,
+        "é",
+    ];
+    let fragment =
+        prop::sample::select(fragments.to_vec()).prop_map(|text| text.as_bytes().to_vec());
+    let piece = prop_oneof![fragment, prop::collection::vec(any::<u8>(), 0..40)];
+    prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn no_bytes_make_any_protocol_panic(
+        payloads in prop::collection::vec((payload(), any::<[bool; 4]>()), 1..60),
+        forced in prop::option::of(0..Protocols::builtin().names().count()),
+    ) {
+        let mut protocols = Protocols::builtin();
+        if let Some(index) = forced {
+            let name = protocols.names().nth(index).unwrap().to_owned();
+            protocols.force(&name).unwrap();
+        }
+        let mut tap = Tap::with_limits(protocols, MatchLimits::default());
+        for (payload, [sent, text, whole, client]) in payloads {
+            let direction = if sent { Direction::Sent } else { Direction::Received };
+            let message_type = if text { MessageType::Text } else { MessageType::Binary };
+            let wholeness = if whole { Wholeness::Whole } else { Wholeness::Cut };
+            tap.at.role = if client { Role::Client } else { Role::Server };
+            tap.pass(direction, &payload, message_type, wholeness);
+        }
+        tap.finish();
+        prop_assert_eq!(tap.books.started, tap.books.ended);
+    }
+}

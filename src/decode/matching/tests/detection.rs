@@ -45,11 +45,27 @@ fn the_path_needs_one_message_that_fits() {
 #[test]
 fn a_request_is_recognised_behind_any_number_of_unknown_messages() {
     let mut tap = Tap::unknown();
-    for _ in 0..1_000 {
-        tap.received(r#"{"price":1.5}"#);
-    }
-    tap.sent(r#"[2,"a","Reset",{}]"#).at(3).received(r#"[3,"a",{}]"#);
+    let ticks = |tap: &mut Tap| {
+        for _ in 0..1_001 {
+            tap.received(r#"{"price":1.5}"#);
+        }
+    };
+    ticks(&mut tap);
+    tap.sent(r#"[2,"a","Reset",{}]"#);
+    ticks(&mut tap);
+    tap.at(3).received(r#"[3,"a",{}]"#);
     assert_eq!(tap.lines(), ["started local Reset", "matched local \"a\" Reset 3"]);
+}
+
+#[test]
+fn answers_to_nobody_do_not_push_out_a_request() {
+    let mut tap = Tap::unknown();
+    tap.sent(r#"[2,"a","Reset",{}]"#);
+    for id in 0..200 {
+        tap.received(format!(r#"[3,"{id}",{{}}]"#));
+    }
+    tap.at(3).received(r#"[3,"a",{}]"#);
+    assert!(tap.lines().contains(&"matched local \"a\" Reset 3".to_owned()));
 }
 
 #[test]

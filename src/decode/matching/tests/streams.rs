@@ -185,6 +185,14 @@ fn an_answer_that_may_come_unasked_is_no_orphan() {
 }
 
 #[test]
+fn what_a_server_says_to_a_cancelled_request_is_no_orphan_if_the_protocol_has_it_so() {
+    let mut tap = Tap::speaking("graphql-ws");
+    tap.sent(r#"{"id":"1","type":"start"}"#).sent(r#"{"id":"1","type":"stop"}"#);
+    tap.received(r#"{"id":"1","type":"complete"}"#).at(2 * SECOND_NS).tick();
+    assert_eq!(tap.lines(), ["started local start", "cancelled local \"1\" start"]);
+}
+
+#[test]
 fn a_jupyter_message_in_parts_is_read_as_one() {
     let mut tap = Tap::speaking("v1.kernel.websocket.jupyter.org");
     let message = |channel: &str, header: &str, parent: &str, content: &str| {

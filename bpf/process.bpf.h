@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
+/*
+ * Which processes are tapped, and what becomes of them.
+ *
+ * A probe may be shared by every process that maps the library, so the programs on TLS functions
+ * ask here first. The programs below follow forks on the spot, without a trip to userspace: a
+ * worker is tapped before it runs its first instruction.
+ */
+#ifndef WSTAP_PROCESS_BPF_H
+#define WSTAP_PROCESS_BPF_H
+
+#include "maps.bpf.h"
+
+/* Report every exec, not only those of tapped processes: a selector may match a newcomer. */
+const volatile bool watch_execs = false;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32); /* tgid */
+	__type(value, struct wstap_tapped);
+} tapped SEC(".maps");
+
+enum {
+	SIGNAL_STOP = 19,
+};
+
+static __always_inline struct wstap_tapped *tapped_process(void)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+
+	return bpf_map_lookup_elem(&tapped, &tgid);
+}
+
+/* Process records wake the reader: there are few, and what userspace does about them is urgent. */
+static __always_inline void report_process(__u8 kind, __u32 tgid, __u32 parent, __u16 target)
+{
+	struct wstap_process *r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
+
+	if (!r) {
+		__sync_fetch_and_add(&losses.process_records, 1);
+		return;
+	}
+	__builtin_memset(r, 0, sizeof(*r));
+	r->at_ns = bpf_ktime_get_ns();
+	r->tgid = tgid;
+	r->parent = parent;
+	r->target = target;
+	r->kind = kind;
+	if (kind == WSTAP_EXECUTED)
+		bpf_get_current_comm(r->comm, sizeof(r->comm));
+	bpf_ringbuf_submit(r, BPF_RB_FORCE_WAKEUP);
+}
+
+SEC("tp_btf/sched_process_fork")
+int process_fork(__u64 *args)
+{
+	struct task_struct *parent = (struct task_struct *)args[0];
+	struct task_struct *child = (struct task_struct *)args[1];
+	__u32 from = parent->tgid;
+	__u32 to = child->tgid;
+	struct wstap_tapped *known;
+	struct wstap_tapped entry;
+
+	/* A thread is not a process. */
+	if (from == to)
+		return 0;
+	known = bpf_map_lookup_elem(&tapped, &from);
+	if (!known || !(known->flags & WSTAP_FOLLOW))
+		return 0;
+	entry = *known;
+	entry.born = generations;
+	/* Only a process that wstap itself has started is ever stopped. */
+	entry.flags &= ~WSTAP_HOLD;
+	if (bpf_map_update_elem(&tapped, &to, &entry, BPF_ANY))
+		__sync_fetch_and_add(&losses.process_records, 1);
+	report_process(WSTAP_FORKED, to, from, entry.target);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int process_exec(__u64 *args __attribute__((unused)))
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct wstap_tapped *known = bpf_map_lookup_elem(&tapped, &tgid);
+
+	if (!known) {
+		if (watch_execs)
+			report_process(WSTAP_EXECUTED, tgid, 0, 0);
+		return 0;
+	}
+	/* The handles of the old program are gone; the new one may use their addresses. Calls in
+	 * flight, too, have no return any more. */
+	known->born = generations;
+	bpf_task_storage_delete(&calls, bpf_get_current_task_btf());
+	report_process(WSTAP_EXECUTED, tgid, 0, known->target);
+	if (known->flags & WSTAP_HOLD)
+		bpf_send_signal(SIGNAL_STOP);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int process_exit(__u64 *args)
+{
+	struct task_struct *task = (struct task_struct *)args[0];
+	__u32 tgid = task->tgid;
+	struct wstap_tapped *known;
+	__u16 target;
+
+	if (task->signal->live.counter > 0)
+		return 0;
+	known = bpf_map_lookup_elem(&tapped, &tgid);
+	if (!known)
+		return 0;
+	target = known->target;
+	/* The last threads may come here together: one of them deletes. */
+	if (bpf_map_delete_elem(&tapped, &tgid) == 0)
+		report_process(WSTAP_EXITED, tgid, 0, target);
+	return 0;
+}
+
+/* _dl_debug_state(): the dynamic loader calls it when it has changed its list of libraries. */
+SEC("uprobe")
+int loader_changed(void *ctx __attribute__((unused)))
+{
+	struct wstap_tapped *known = tapped_process();
+
+	if (!known)
+		return 0;
+	report_process(WSTAP_LOADED, bpf_get_current_pid_tgid() >> 32, 0, known->target);
+	if (known->flags & WSTAP_HOLD)
+		bpf_send_signal(SIGNAL_STOP);
+	return 0;
+}
+
+#endif

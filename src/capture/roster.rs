@@ -1,0 +1,375 @@
+//! Who is tapped: finds the processes that are meant, follows what becomes of them, and keeps their
+//! probes.
+//!
+//! The kernel tells of forks, execs, late libraries and exits as they happen. Because a message can
+//! be lost, and because a process may come to match without any (it renames itself, or is moved
+//! into a control group), everything is also looked at again every few seconds.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io;
+
+use super::Error;
+use super::image::{Image, Planner};
+use super::lifecycle::{Change, Lifecycle};
+use super::links::Links;
+use super::process::{self, FileId, Mapping, Process};
+use super::selector::{Children, Selection};
+use super::tap::{Admission, Attachment, Tap};
+use super::targets::{Target, has_tappable, no_tls, unreadable};
+use crate::decode::event::TargetId;
+
+/// A process that has just begun is looked at again after so long, and then with all others: its
+/// loader may have been through before a probe was on it.
+const SETTLING_NS: [u64; 4] = [3_000_000, 15_000_000, 60_000_000, 240_000_000];
+/// Everything is looked at again this often, in case a message was lost.
+const NET_NS: u64 = 5_000_000_000;
+
+/// A process that is or was tapped.
+#[derive(Debug)]
+pub struct Member {
+    /// Who it is, and its images with a TLS library.
+    pub target: Target,
+    /// It lives, and at least one of its images is probed.
+    pub up: bool,
+    /// How its probes are attached, for people.
+    pub technique: &'static str,
+    /// Files that need not be opened again.
+    seen: HashSet<FileId>,
+    /// Looks of [`SETTLING_NS`] that are done.
+    looks: usize,
+    /// It was given by its pid: it is remembered when it has ended.
+    named: bool,
+}
+
+/// The processes that are tapped, and all their probes.
+pub struct Roster<'tap> {
+    tap: &'tap Tap<'tap>,
+    planner: Planner,
+    selection: Selection,
+    links: Links,
+    _watch: Attachment,
+    members: BTreeMap<u32, Member>,
+    /// Processes to look at, by time.
+    due: BTreeSet<(u64, u32)>,
+    next_net_ns: u64,
+    unheard: u64,
+    changed: bool,
+}
+
+impl<'tap> Roster<'tap> {
+    /// Finds and taps every process that is meant. From here on no newcomer is missed.
+    ///
+    /// # Errors
+    ///
+    /// A process that was given by its pid is gone or may not be looked into, or the kernel
+    /// refuses.
+    pub fn new(
+        tap: &'tap Tap<'tap>,
+        planner: Planner,
+        selection: Selection,
+        now_ns: u64,
+    ) -> Result<Self, Error> {
+        let mut roster = Self {
+            tap,
+            planner,
+            selection,
+            links: Links::default(),
+            // Before anyone is looked for: who comes in between is then found twice, not never.
+            _watch: tap.watch_processes()?,
+            members: BTreeMap::new(),
+            due: BTreeSet::new(),
+            next_net_ns: now_ns + NET_NS,
+            unheard: 0,
+            changed: true,
+        };
+        let named: Vec<_> = roster.selection.pids().collect();
+        for (pid, target) in named {
+            let process = Process::read(pid).map_err(|_| Error::NoSuchProcess(pid))?;
+            roster.admit(process, target, now_ns, true)?;
+        }
+        roster.search(now_ns);
+        Ok(roster)
+    }
+
+    /// Says why nothing of a process that was given by its pid can be tapped, if so.
+    ///
+    /// # Errors
+    ///
+    /// That is the case.
+    pub fn require_tls(&mut self) -> Result<(), Error> {
+        for (pid, target) in self.selection.pids() {
+            if self.members.values().any(|member| member.up && member.target.id == target) {
+                continue;
+            }
+            let process = Process::read(pid).map_err(|_| Error::NoSuchProcess(pid))?;
+            let survey = super::targets::survey(&mut self.planner, pid)
+                .map_err(|error| unreadable(&process, &error))?;
+            return Err(no_tls(&process, &survey));
+        }
+        Ok(())
+    }
+
+    /// The processes, in order of pid.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// Whether any process is tapped now.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.members.values().any(|member| member.up)
+    }
+
+    /// Whether a process may still come to match, or to load a TLS library.
+    #[must_use]
+    pub fn may_grow(&self) -> bool {
+        self.selection.is_open()
+            || self.members.values().any(|member| member.target.process.is_alive())
+    }
+
+    /// `true` once after each change of what is tapped.
+    pub fn has_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Takes up what the kernel tells.
+    pub fn hear(&mut self, message: &Lifecycle, now_ns: u64) {
+        let pid = message.pid;
+        match message.change {
+            Change::Forked { .. } => self.enlist(pid, message.target, now_ns),
+            Change::Executed { .. } => self.executed(pid, now_ns),
+            Change::Loaded => self.look_at(pid, now_ns),
+            Change::Exited => self.ended(pid, now_ns),
+        }
+    }
+
+    /// Does what is due. To be called often: it costs nothing when nothing is.
+    pub fn tend(&mut self, now_ns: u64) {
+        while let Some(&(due_ns, pid)) = self.due.first() {
+            if due_ns > now_ns {
+                break;
+            }
+            self.due.pop_first();
+            self.look_at(pid, now_ns);
+            self.settle(pid, now_ns);
+        }
+        let unheard = self.tap.unheard();
+        if now_ns < self.next_net_ns && unheard == self.unheard {
+            return;
+        }
+        self.unheard = unheard;
+        self.next_net_ns = now_ns + NET_NS;
+        self.look_at_all(now_ns);
+        self.search(now_ns);
+        self.links.sweep(now_ns);
+    }
+
+    /// Removes every probe. Returns when no program runs any more.
+    pub fn detach(&mut self) {
+        self.links.clear();
+    }
+
+    fn executed(&mut self, pid: u32, now_ns: u64) {
+        let Ok(process) = Process::read(pid) else { return };
+        let Some(member) = self.members.get_mut(&pid) else {
+            return self.consider(process, now_ns);
+        };
+        let stays = self.selection.children() == Children::Follow
+            || self.selection.matching(&process).is_some();
+        if !stays {
+            self.tap.dismiss(pid);
+            return self.ended(pid, now_ns);
+        }
+        member.target.process = process;
+        member.target.images.clear();
+        member.seen.clear();
+        member.up = false;
+        member.looks = 0;
+        self.changed = true;
+        self.look_at(pid, now_ns);
+        self.settle(pid, now_ns);
+    }
+
+    /// Looks for processes that match and are not tapped yet, and for their descendants.
+    fn search(&mut self, now_ns: u64) {
+        let follow = self.selection.children() == Children::Follow;
+        if !self.selection.is_open() && !follow {
+            return;
+        }
+        let Ok(processes) = process::all() else { return };
+        // Parents first, mostly; a child with a lower pid than its parent is found next time.
+        for process in processes {
+            match self.members.get(&process.pid) {
+                Some(known) if known.is(&process) => continue,
+                // Its end was not heard of, and another process has its pid now.
+                Some(_) => {
+                    self.tap.dismiss(process.pid);
+                    self.ended(process.pid, now_ns);
+                }
+                None => {}
+            }
+            let parent =
+                self.members.get(&process.parent).filter(|parent| follow && !parent.over());
+            match parent.map(|parent| parent.target.id) {
+                Some(target) => self.admit_or_warn(process, target, now_ns),
+                None => self.consider(process, now_ns),
+            }
+        }
+    }
+
+    fn consider(&mut self, process: Process, now_ns: u64) {
+        if let Some(target) = self.selection.matching(&process) {
+            self.admit_or_warn(process, target, now_ns);
+        }
+    }
+
+    /// A child of a tapped process: the kernel side has admitted it already.
+    fn enlist(&mut self, pid: u32, target: TargetId, now_ns: u64) {
+        if let Ok(process) = Process::read(pid) {
+            self.admit_or_warn(process, target, now_ns);
+        }
+    }
+
+    fn admit_or_warn(&mut self, process: Process, target: TargetId, now_ns: u64) {
+        let (pid, comm) = (process.pid, process.comm.clone());
+        if let Err(error) = self.admit(process, target, now_ns, false) {
+            tracing::warn!("pid {pid} ({comm}) is not tapped: {error}");
+        }
+    }
+
+    fn admit(
+        &mut self,
+        process: Process,
+        target: TargetId,
+        now_ns: u64,
+        named: bool,
+    ) -> Result<(), Error> {
+        let pid = process.pid;
+        let follow = self.selection.children() == Children::Follow;
+        self.tap.admit(pid, Admission { target, follow, hold: false })?;
+        let technique = if self.tap.flavour().multi { "uprobe_multi" } else { "perf_uprobe" };
+        let member = Member {
+            target: Target { id: target, process, images: Vec::new() },
+            up: false,
+            technique,
+            seen: HashSet::new(),
+            looks: 0,
+            named,
+        };
+        self.members.insert(pid, member);
+        self.changed = true;
+        self.look_at(pid, now_ns);
+        self.settle(pid, now_ns);
+        Ok(())
+    }
+
+    /// Plans the next look at a process that has begun lately.
+    fn settle(&mut self, pid: u32, now_ns: u64) {
+        let Some(member) = self.members.get_mut(&pid) else { return };
+        if let Some(pause) = SETTLING_NS.get(member.looks) {
+            member.looks += 1;
+            self.due.insert((now_ns + pause, pid));
+        }
+    }
+
+    fn look_at_all(&mut self, now_ns: u64) {
+        let pids: Vec<u32> = self.members.keys().copied().collect();
+        for pid in pids {
+            let alive = self.members.get(&pid).is_some_and(|it| it.target.process.is_alive());
+            if alive {
+                self.look_at(pid, now_ns);
+            } else {
+                self.tap.dismiss(pid);
+                self.ended(pid, now_ns);
+            }
+        }
+    }
+
+    /// Probes what the process has mapped and nobody has looked into.
+    fn look_at(&mut self, pid: u32, now_ns: u64) {
+        let Some(member) = self.members.get_mut(&pid) else { return };
+        // A process that has just ended: the kernel will say so.
+        let Ok(mappings) = process::executable_files(pid) else { return };
+        for mapping in mappings {
+            if !member.seen.insert(mapping.file) {
+                continue;
+            }
+            match self.planner.image(pid, &mapping) {
+                Ok(image) => {
+                    let probed = probe(self.tap, &mut self.links, pid, &image, now_ns);
+                    self.changed |= member.take(image, probed);
+                }
+                Err(error) => unopened(pid, &mapping, &error),
+            }
+        }
+    }
+
+    fn ended(&mut self, pid: u32, now_ns: u64) {
+        self.links.forget(pid, now_ns);
+        let Some(member) = self.members.get_mut(&pid) else { return };
+        if member.up {
+            tracing::debug!("pid {pid} has ended");
+        }
+        self.changed |= member.up;
+        if member.named {
+            member.up = false;
+        } else {
+            self.members.remove(&pid);
+        }
+    }
+}
+
+impl Member {
+    /// Whether `process` is this one, and not a later one with its pid.
+    fn is(&self, process: &Process) -> bool {
+        self.target.process.start_ticks == process.start_ticks
+    }
+
+    /// Whether it has ended and is only remembered.
+    fn over(&self) -> bool {
+        !self.target.process.is_alive()
+    }
+
+    /// Keeps an image that has a TLS library. `true` if that changes what is tapped.
+    fn take(&mut self, image: Image, probed: Result<bool, Error>) -> bool {
+        let pid = self.target.process.pid;
+        match probed {
+            Ok(true) => {
+                tracing::debug!("pid {pid}: {} is tapped", image.path.display());
+                self.up = true;
+            }
+            Ok(false) => {}
+            Err(_) if self.over() => return false,
+            Err(error) => tracing::warn!("pid {pid}: {error}"),
+        }
+        if image.plan.libraries.is_empty() {
+            return false;
+        }
+        self.target.images.push(image);
+        true
+    }
+}
+
+/// Places the probes that `image` asks for; `true` if plaintext passes them.
+fn probe(
+    tap: &Tap<'_>,
+    links: &mut Links,
+    pid: u32,
+    image: &Image,
+    now_ns: u64,
+) -> Result<bool, Error> {
+    if image.plan.loader_notifier.is_some() {
+        links.watch_loader(tap, pid, image)?;
+    }
+    let tappable = has_tappable(image);
+    if tappable {
+        links.tap(tap, pid, image, now_ns)?;
+    }
+    Ok(tappable)
+}
+
+fn unopened(pid: u32, mapping: &Mapping, error: &io::Error) {
+    if error.kind() != io::ErrorKind::NotFound {
+        tracing::debug!("pid {pid}: {} is not looked into: {error}", mapping.path.display());
+    }
+}
