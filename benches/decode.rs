@@ -57,8 +57,8 @@ impl Traffic {
         Self { deflate, calls: calls.collect() }
     }
 
-    /// Decodes all of it on a new connection and says how many observations there were.
-    fn decode(&self) -> u64 {
+    /// A connection that has agreed to it.
+    fn upgraded(&self) -> Tap {
         let extensions = match self.deflate {
             Deflate::Off => "",
             Deflate::Takeover => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
@@ -67,13 +67,7 @@ impl Traffic {
                  client_no_context_takeover; server_no_context_takeover\r\n"
             }
         };
-        let mut tap = Tap::new();
-        tap.pass(Direction::Sent, REQUEST.as_bytes());
-        tap.pass(Direction::Received, format!("{ANSWER}{extensions}\r\n").as_bytes());
-        for (direction, call) in &self.calls {
-            tap.pass(*direction, call);
-        }
-        tap.observations
+        Tap::upgraded(Direction::Sent, extensions)
     }
 
     fn bytes(&self) -> usize {
@@ -121,6 +115,14 @@ impl Tap {
         let matching = Matching::new(Protocols::builtin(), MatchLimits::default());
         let tracker = Tracker::new(Limits::default(), matching);
         Self { tracker, offsets: [0; 2], at_ns: 0, observations: 0 }
+    }
+
+    /// Behind the handshake of a client that asked in `asking`.
+    fn upgraded(asking: Direction, extensions: &str) -> Self {
+        let mut tap = Self::new();
+        tap.pass(asking, REQUEST.as_bytes());
+        tap.pass(asking.opposite(), format!("{ANSWER}{extensions}\r\n").as_bytes());
+        tap
     }
 }
 
@@ -179,15 +181,16 @@ fn large_messages(bencher: Bencher<'_, '_>) {
     let mut frame = vec![0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 1, 2, 3, 4];
     frame.extend((0..1 << 20).map(|n: u32| n as u8));
     let calls: Vec<_> = frame.chunks(16 << 10).collect();
-    bencher.counter(BytesCount::new(16 * frame.len())).bench(|| {
-        let mut tap = Tap::new();
-        tap.pass(Direction::Received, REQUEST.as_bytes());
-        tap.pass(Direction::Sent, format!("{ANSWER}\r\n").as_bytes());
-        for call in calls.iter().cycle().take(16 * calls.len()) {
-            tap.pass(Direction::Received, call);
-        }
-        tap.observations
-    });
+    let messages = 16;
+    bencher
+        .with_inputs(|| Tap::upgraded(Direction::Received, ""))
+        .counter(BytesCount::new(messages * frame.len()))
+        .bench_local_values(|mut tap| {
+            for call in calls.iter().cycle().take(messages * calls.len()) {
+                tap.pass(Direction::Received, call);
+            }
+            tap
+        });
 }
 
 /// What is not a WebSocket and was met in mid-stream, until it is given up.
@@ -200,18 +203,23 @@ fn search_in_vain(bencher: Bencher<'_, '_>, kind: &str) {
         if kind == "text" { b' ' + byte % 95 } else { byte }
     };
     let stream: Vec<u8> = (0..256 << 10).map(byte).collect();
-    bencher.counter(BytesCount::new(stream.len())).bench(|| {
-        let mut tap = Tap::new();
-        stream.chunks(4 << 10).for_each(|call| tap.pass(Direction::Received, call));
-        tap.observations
-    });
+    bencher.with_inputs(Tap::new).counter(BytesCount::new(stream.len())).bench_local_values(
+        |mut tap| {
+            stream.chunks(4 << 10).for_each(|call| tap.pass(Direction::Received, call));
+            tap
+        },
+    );
 }
 
 #[divan::bench(args = [Deflate::Off, Deflate::Takeover, Deflate::NoTakeover])]
 fn json_rpc(bencher: Bencher<'_, '_>, deflate: Deflate) {
     let traffic = Traffic::json_rpc(deflate);
     bencher
+        .with_inputs(|| traffic.upgraded())
         .counter(ItemsCount::new(MESSAGES))
         .counter(BytesCount::new(traffic.bytes()))
-        .bench(|| traffic.decode());
+        .bench_local_values(|mut tap| {
+            traffic.calls.iter().for_each(|(direction, call)| tap.pass(*direction, call));
+            tap
+        });
 }

@@ -246,7 +246,7 @@ impl Connection {
         }
     }
 
-    /// Acts on what became of the handshake without that a byte passed.
+    /// Acts on what became of the handshake with time.
     fn settle(&mut self, verdict: Verdict, step: &mut Step<'_>) {
         let direction = Direction::Sent;
         self.turn(verdict, direction, &[], SegmentStart::Middle, self.next(direction), step);

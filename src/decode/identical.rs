@@ -92,7 +92,11 @@ impl Identical {
 
     fn insert(&mut self, key: u64, at_ns: u64) {
         let (bucket, slot) = (self.bucket(key), self.slot(self.next));
-        self.entries[slot] = Entry { key, at_ns, older: self.heads[bucket] };
+        // A repetition takes the place of what it repeats, so that chains stay short.
+        let head = self.heads[bucket];
+        let newest = self.entries[self.slot(head)];
+        let older = if newest.key == key { newest.older } else { head };
+        self.entries[slot] = Entry { key, at_ns, older };
         self.heads[bucket] = self.next;
         self.next += 1;
         self.newest_ns = self.newest_ns.max(at_ns);

@@ -4,8 +4,8 @@
 //! Any two bytes may look like a frame header. What proves a border is a chain: the frame's length
 //! leads to another valid header, and that one's to the next. Starts of calls count for more,
 //! because applications begin to write, and mostly to read, with a frame. A chain is accepted when
-//! its evidence reaches [`PROOF`](super::candidate::PROOF): two frames that both begin a call, a start of a call with three
-//! more frames behind it, or a chain of six anywhere.
+//! its evidence reaches `candidate::PROOF`: two frames that both begin a call, a start of a call
+//! with three more frames behind it, or a chain of six anywhere.
 //!
 //! What is proven is the border at the end of the chain, and decoding goes on from there: a chain
 //! that began with a few accidental headers may run into a true border and be right ever after.

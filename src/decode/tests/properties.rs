@@ -20,11 +20,11 @@ enum Act {
 
 fn payload() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
-        4 => (0..50_u32, "[a-z]{0,6}").prop_map(|(id, word)| {
+        20 => (0..50_u32, "[a-z]{0,6}").prop_map(|(id, word)| {
             format!("{{\"id\":{id},\"method\":\"{word}\",\"params\":[]}}").into_bytes()
         }),
-        2 => proptest::collection::vec(any::<u8>(), 0..40),
-        1 => proptest::collection::vec(any::<u8>(), 100..400),
+        10 => proptest::collection::vec(any::<u8>(), 0..40),
+        5 => proptest::collection::vec(any::<u8>(), 100..400),
         1 => (0_usize..70_000).prop_map(|len| vec![b'x'; len]),
     ]
 }
