@@ -40,16 +40,18 @@ static __always_inline void report_skipped(const struct report *report, struct s
 		emit(report, &piece);
 }
 
-/* Hops to `stop`. Hops add up until the frame ends or there is much to tell, so that a frame in
- * thousands of calls does not become thousands of records. */
+/* Hops to `stop`. Hops add up until the frame ends or there is something to tell, so that a frame
+ * in thousands of calls does not become thousands of records. */
 static __always_inline void skip_to(struct report *report, struct stream *s, __u64 stop)
 {
 	if (!s->skipping) {
 		s->skipping = 1;
 		s->skip_from = report->pos;
+		s->skip_since = report->at_ns;
 	}
 	report->pos = stop;
-	if (stop == s->next_header || stop - s->skip_from >= SKIP_REPORT_BYTES)
+	if (stop == s->next_header || stop - s->skip_from >= SKIP_REPORT_BYTES ||
+	    report->at_ns - s->skip_since >= SKIP_REPORT_NS)
 		report_skipped(report, s);
 }
 
@@ -221,10 +223,12 @@ static long walk_step(__u32 turn, void *ctx)
 	return 0;
 }
 
-/* An ignored connection may still be upgraded later: the answer to that begins its own call. */
+/* An ignored connection may still be upgraded later: the answer to that begins its own call. What
+ * was hopped over is reported first, so that the reader knows where frames begin both ways. */
 static __always_inline void notice_upgrade(const struct report *report, struct conn *conn)
 {
 	static const char switching[12] = "HTTP/1.1 101";
+	struct report skipped = *report;
 	char line[12];
 
 	if (report->end - report->base < sizeof(line))
@@ -235,8 +239,14 @@ static __always_inline void notice_upgrade(const struct report *report, struct c
 		if (line[i] != switching[i])
 			return;
 	for (int i = 0; i < 2; i++) {
-		conn->streams[i].mode = STREAM_COPY;
-		conn->streams[i].upgraded = 1;
+		struct stream *s = &conn->streams[i];
+
+		s->mode = STREAM_COPY;
+		s->upgraded = 1;
+		skipped.direction = i;
+		skipped.pos = s->offset;
+		if (s->skipping)
+			report_skipped(&skipped, s);
 	}
 }
 
