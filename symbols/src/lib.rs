@@ -15,6 +15,7 @@
 
 mod anchors;
 mod elf;
+mod golang;
 mod placement;
 mod plan;
 mod planner;

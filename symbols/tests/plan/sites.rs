@@ -25,7 +25,7 @@ fn planned(image: &[u8]) -> Library {
 fn transfer(probe: &Probe) -> Transfer {
     match probe.action {
         Action::Transfer(transfer) => transfer,
-        Action::Release => panic!("{probe:?} moves plaintext"),
+        _ => panic!("{probe:?} moves plaintext"),
     }
 }
 
