@@ -11,13 +11,15 @@
 //! 3. the symbol, which is always right.
 //!
 //! Everything is proven on the code itself by following what it does to registers and stack
-//! ([`state`], [`walk`]). Anything that cannot be followed is not followed: slow is fine, wrong is
+//! ([`value`], [`frame`], [`state`], [`walk`]). Anything that cannot be followed is not followed: slow is fine, wrong is
 //! not.
 
 mod emulated;
+mod frame;
 mod pointer;
 mod prologue;
 mod state;
+mod value;
 mod walk;
 mod wrapper;
 

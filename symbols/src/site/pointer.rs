@@ -3,7 +3,8 @@
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 use super::Text;
-use super::state::{State, Value};
+use super::state::State;
+use super::value::Value;
 use super::walk::Walk;
 use crate::plan::ArgIndex;
 
