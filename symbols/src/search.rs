@@ -95,7 +95,6 @@ fn lookup(name: &[u8]) -> Option<(&'static StackRow, &'static FunctionRow)> {
     }
     let name = name.split(|&byte| byte == b'@').next()?;
     STACKS.iter().find_map(|stack| {
-        let row = stack.functions.iter().find(|row| row.name.as_bytes() == name)?;
-        Some((stack, row))
+        Some((stack, stack.functions.iter().find(|row| row.name.as_bytes() == name)?))
     })
 }

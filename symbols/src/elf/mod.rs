@@ -13,6 +13,7 @@ mod unwind;
 
 use std::ops::Range;
 
+use memchr::memmem;
 use object::Endianness;
 use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
 use object::endian::Endian as _;
@@ -187,6 +188,18 @@ impl<'data> Image<'data> {
         let segments = self.segments.iter().filter(|_| self.sections.is_empty());
         let segments = segments.filter(|segment| !segment.writable && !segment.executable);
         sections.chain(segments.filter_map(|segment| self.mapped(segment)))
+    }
+
+    /// Whether the data hold `address`, as stored or as the loader writes it.
+    pub(crate) fn holds_address(&self, address: u64) -> bool {
+        let stored = match self.endian {
+            Endianness::Little => address.to_le_bytes(),
+            Endianness::Big => address.to_be_bytes(),
+        };
+        let relocated = self.dynamic.as_ref().is_some_and(|dynamic| dynamic.writes(address));
+        let data = self.segments.iter().filter(|segment| !segment.executable);
+        let mut data = data.filter_map(|segment| self.mapped(segment));
+        relocated || data.any(|(_, bytes)| memmem::find(bytes, &stored).is_some())
     }
 
     /// The address and the bytes of a section of the file.

@@ -23,7 +23,7 @@ mod value;
 mod walk;
 mod wrapper;
 
-pub(crate) use self::pointer::count_argument;
+pub(crate) use self::pointer::{count_argument, counts_in_frame};
 pub(crate) use self::prologue::{TransferSite, release_site, transfer_site};
 pub(crate) use self::walk::decode;
 pub(crate) use self::wrapper::{Callee, Form, Reach, callees, reach};

@@ -151,6 +151,17 @@ fn error_messages_lead_a_stripped_program_to_the_same_probes_as_symbols() {
 }
 
 #[test]
+fn the_reset_of_a_connection_is_found_by_its_messages() {
+    for (whole, stripped) in [
+        (openssl!("1.1.1w-exec"), openssl!("1.1.1w-exec-stripped")),
+        (openssl!("3.0.8-exec"), openssl!("3.0.8-exec-stripped")),
+    ] {
+        let (whole, stripped) = (planned(whole), planned(stripped));
+        assert_eq!(probe(&stripped, "SSL_clear"), probe(&whole, "SSL_clear"));
+    }
+}
+
+#[test]
 fn boringssl_is_found_by_reasons_and_lines() {
     let whole = planned(include_bytes!("../fixtures/boringssl"));
     let stripped = planned(include_bytes!("../fixtures/boringssl-stripped"));
