@@ -312,9 +312,12 @@ impl State {
             self.compared = None;
         }
         let info = info.info(instruction);
-        for used in info.used_registers().iter().filter(|used| writes(used.access())) {
+        for used in info.used_registers() {
             let register = used.register().full_register();
-            if register.is_gpr64() {
+            let is_frame = matches!(register, Register::RSP | Register::RBP);
+            // An address in the frame that goes where it is not followed may come back.
+            self.escaped |= !is_frame && self.is_in_frame(register);
+            if register.is_gpr64() && writes(used.access()) {
                 self.registers[register.number()] = Value::Unknown;
             }
         }
