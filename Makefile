@@ -8,7 +8,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PEERS := target/peers
 
 BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib1g-dev
-TEST_PACKAGES := ca-certificates libpcre2-8-0 openssl procps python3 python3-venv
+TEST_PACKAGES := ca-certificates libgnutls30 libnspr4 libpcre2-8-0 openssl procps python3 python3-venv
 
 .PHONY: build demo test check test-unit test-root deps deps-test lint fmt doc clean
 
