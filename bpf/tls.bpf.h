@@ -86,8 +86,9 @@ int tap_entry(struct pt_regs *ctx)
 /* Bytes that the call passed; 0 if it failed. */
 static __always_inline __u64 bytes_passed(struct pt_regs *ctx, __u64 cookie, __u64 count_at)
 {
-	/* The functions return int: the upper half of the register is not theirs. */
-	__s32 result = (__s32)PT_REGS_RC(ctx);
+	/* Of a function that returns int the upper half of the register is not its own. */
+	__s64 result = cookie & WSTAP_COOKIE_LONG ? (__s64)PT_REGS_RC(ctx)
+						  : (__s32)PT_REGS_RC(ctx);
 	__u64 count = 0;
 
 	if (result <= 0)
@@ -196,7 +197,7 @@ static __always_inline void report_closed(const struct report *report)
 	r->generation = report->conn->generation;
 	r->target = report->target;
 	r->kind = WSTAP_CLOSED;
-	bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r)));
+	bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r), URGENT_BYTES));
 }
 
 /* SSL_free, SSL_clear and their like: the handle's next use is another connection. */

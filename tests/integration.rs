@@ -38,6 +38,10 @@ mod root_large;
 #[path = "suite/root_loss.rs"]
 mod root_loss;
 
+/// What is not needed is not copied.
+#[path = "suite/root_steering.rs"]
+mod root_steering;
+
 /// What becomes of targets and probes when either side ends.
 #[path = "suite/root_harm.rs"]
 mod root_harm;

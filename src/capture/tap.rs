@@ -430,6 +430,8 @@ impl Sites {
             Action::Transfer(transfer) => {
                 self.transfers.push((probe.offset, wire::transfer_cookie(transfer)));
             }
+            // `targets::is_tappable` keeps Go out.
+            Action::GoEnter(_) | Action::GoReturn(_) => {}
             Action::Release => {
                 self.releases.push((probe.offset, wire::RELEASE_COOKIE));
             }

@@ -126,9 +126,13 @@ pub(super) fn transfer_cookie(transfer: &Transfer) -> u64 {
     if transfer.direction == ProbeDirection::Received {
         cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_DIRECTION.0);
     }
-    if let CallResult::Status { count } = transfer.result {
-        cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_STATUS.0)
-            | u64::from(count.get()) << wstap_cookie::WSTAP_COOKIE_COUNT_SHIFT.0;
+    match transfer.result {
+        CallResult::Count => {}
+        CallResult::LongCount => cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_LONG.0),
+        CallResult::Status { count } => {
+            cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_STATUS.0)
+                | u64::from(count.get()) << wstap_cookie::WSTAP_COOKIE_COUNT_SHIFT.0;
+        }
     }
     cookie
 }

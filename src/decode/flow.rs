@@ -122,6 +122,11 @@ impl Flow {
         }
     }
 
+    /// Later messages can only be read if every byte of the compressed ones before was.
+    pub(super) fn needs_whole(&self) -> bool {
+        self.assembly.compression.has_context()
+    }
+
     /// The offset of the next frame header, if the kernel side should be told: until it walks, the
     /// stream may have passed each offset that it was told, so it is told the next.
     pub(super) fn take_announcement(&mut self) -> Option<u64> {

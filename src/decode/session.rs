@@ -148,9 +148,10 @@ impl Session {
     }
 
     fn announce(&mut self, direction: Direction, step: &mut Step<'_>) {
-        if let Some(offset) = self.flows[direction.index()].take_announcement() {
-            step.resources.hints.push(Steering::FrameAt { conn: step.conn, direction, offset });
-        }
+        let flow = &mut self.flows[direction.index()];
+        let Some(offset) = flow.take_announcement() else { return };
+        let (conn, whole) = (step.conn, flow.needs_whole());
+        step.resources.hints.push(Steering::FrameAt { conn, direction, offset, whole });
     }
 
     fn release(&mut self, step: &mut Step<'_>) {

@@ -252,6 +252,8 @@ impl Upgrade {
         let upgrade = self.waiting.iter().position(|asked| asked.offer.is_some());
         match upgrade.and_then(|index| self.waiting.remove(index)) {
             Some(asked) => self.conclude(asked.offer, &head, direction.opposite(), step),
+            // The kernel side notices the answer only; what was asked is not to be had.
+            None if self.ignored => self.conclude(None, &head, direction.opposite(), step),
             None => {
                 self.early = Some((head, step.stamp.at_ns));
                 Verdict::Http

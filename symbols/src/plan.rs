@@ -98,6 +98,8 @@ pub enum Stack {
     MbedTls,
     /// wolfSSL.
     WolfSsl,
+    /// Go's crypto/tls.
+    Go,
 }
 
 impl Stack {
@@ -111,6 +113,7 @@ impl Stack {
             Self::Nspr => "nspr",
             Self::MbedTls => "mbedtls",
             Self::WolfSsl => "wolfssl",
+            Self::Go => "go",
         }
     }
 }
@@ -146,10 +149,12 @@ pub enum SymbolSource {
     Dynamic,
     /// No table: the texts of the library's error messages led to them.
     Messages,
+    /// Go's own table of functions, which `strip` cannot remove.
+    GoTable,
 }
 
 impl SymbolSource {
-    /// The label: `dynsym`, `symtab`, `dynamic` or `messages`.
+    /// The label: `dynsym`, `symtab`, `dynamic`, `messages` or `pclntab`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -157,6 +162,7 @@ impl SymbolSource {
             Self::Symtab => "symtab",
             Self::Dynamic => "dynamic",
             Self::Messages => "messages",
+            Self::GoTable => "pclntab",
         }
     }
 }
@@ -189,8 +195,8 @@ impl Verdict {
 
 /// One instruction to probe.
 ///
-/// A [`Action::Transfer`] wants an entry probe and a return probe, both at `offset`; a
-/// [`Action::Release`] wants an entry probe only.
+/// A [`Action::Transfer`] wants an entry probe and a return probe, both at `offset`; every other
+/// action wants an entry probe only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// The exported functions whose calls pass this instruction: one, or several where they share
@@ -223,6 +229,16 @@ pub enum Action {
     /// The handle's life ends: freed, or cleared for another connection. The handle is the first
     /// argument.
     Release,
+    /// A Go method that moves plaintext was called. Never to be return-probed.
+    ///
+    /// In Go's register-based calling convention on x86-64 (Go's src/cmd/compile/abi-internal.md)
+    /// the connection (`*tls.Conn`) is in RAX, the address of the buffer in RBX, its length in
+    /// RCX. R14 is the goroutine, which is the key to the call's return: the thread is not.
+    GoEnter(Direction),
+    /// The method returns: a call that passed the [`Action::GoEnter`] of the same direction with
+    /// the same R14. RAX is the number of bytes, a signed 64-bit integer; what is positive passed,
+    /// even if there is an error as well. The other registers no longer hold the arguments.
+    GoReturn(Direction),
 }
 
 /// Where a call keeps what a tap must read.
@@ -299,16 +315,19 @@ pub enum Technique {
     Prologue,
     /// An internal function that the exported ones share.
     Internal,
+    /// An instruction that returns from a Go function.
+    Return,
 }
 
 impl Technique {
-    /// The label: `symbol`, `prologue` or `internal`.
+    /// The label: `symbol`, `prologue`, `internal` or `return`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Symbol => "symbol",
             Self::Prologue => "prologue",
             Self::Internal => "internal",
+            Self::Return => "return",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::anchors;
 use crate::elf::{Error, Image, Machine};
+use crate::golang;
 use crate::placement;
 use crate::plan::{Direction, Library, Linkage, Options, Plan, Verdict};
 use crate::rtld;
@@ -24,7 +25,8 @@ pub fn plan(image: &[u8], options: &Options) -> Result<Plan, Error> {
     if found.is_empty() && image.machine() == Machine::X86_64 {
         found = anchors::by_messages(&image);
     }
-    let libraries = found.iter().map(|found| library(&image, found, options)).collect();
+    let libraries = found.iter().map(|found| library(&image, found, options));
+    let libraries = libraries.chain(golang::search(&image)).collect();
     Ok(Plan { libraries, build_id: image.build_id(), loader_notifier: rtld::notifier(&image) })
 }
 

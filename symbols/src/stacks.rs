@@ -17,6 +17,13 @@ pub(crate) struct StackRow {
     pub(crate) functions: &'static [FunctionRow],
 }
 
+impl StackRow {
+    /// The row of the function of this name.
+    pub(crate) fn row(&self, name: &str) -> Option<&'static FunctionRow> {
+        self.functions.iter().find(|row| row.name == name)
+    }
+}
+
 /// A function of a library's C interface.
 pub(crate) struct FunctionRow {
     /// Its name, without a symbol version.
@@ -105,6 +112,11 @@ pub(crate) const fn openssl_internal(direction: Direction) -> &'static [Function
         Direction::Sent => WRITE_INTERNAL,
     }
 }
+
+/// What resets a connection since 3.2, for a new one or by SSL_clear(3): the handle is its first
+/// argument. Before, SSL_clear(3) itself does.
+pub(crate) const OPENSSL_RESET: &FunctionRow =
+    &internal("ossl_ssl_connection_reset", Role::Release);
 
 const READ_INTERNAL: &[FunctionRow] =
     &[internal("ssl_read_internal", transfer(Direction::Received, COUNT_IN_FOURTH))];

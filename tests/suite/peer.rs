@@ -44,12 +44,22 @@ impl Scene {
 
     /// A server and a client that count the plaintext bytes of each connection themselves.
     pub(crate) fn flood(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
-        let mut command = Runtime::Python.command("flood")?;
+        self.pair("flood", arguments)
+    }
+
+    /// An HTTPS server, and a client that keeps its connection and upgrades it at last.
+    pub(crate) fn https(&self) -> Option<(Peer, Peer)> {
+        self.pair("https", &[])
+    }
+
+    /// The two roles of one Python script; the client waits for [`Peer::go`].
+    fn pair(&self, script: &str, arguments: &[&str]) -> Option<(Peer, Peer)> {
+        let mut command = Runtime::Python.command(script)?;
         command.arg("server").args(arguments);
         command.arg("--certificate").arg(self.path("cert.pem"));
         command.arg("--key").arg(self.path("key.pem"));
         let mut server = Peer::start(command, self.path("server.log"));
-        let mut command = Runtime::Python.command("flood")?;
+        let mut command = Runtime::Python.command(script)?;
         command.args(["client", "--port", &server.line()]).args(arguments);
         let mut client = Peer::start(command, self.path("client.log"));
         assert_eq!(client.line(), "ready");

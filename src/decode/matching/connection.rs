@@ -8,7 +8,7 @@ use crate::decode::observation::{OrphanReason, Role};
 use super::detect::Sniff;
 use super::key::KeptName;
 use super::mqtt;
-use super::rules::reading::{Gist, RequestName};
+use super::rules::reading::Gist;
 use super::table::List;
 
 /// Index into the list of protocols.
@@ -113,23 +113,6 @@ impl Connection {
             self.queues.len() - 1
         });
         &mut self.queues[index]
-    }
-
-    /// Takes out the first answer that came before the request it answers.
-    pub(super) fn take_early(
-        &mut self,
-        asked: Direction,
-        name: RequestName<'_>,
-        asked_ns: u64,
-    ) -> Option<Early> {
-        if self.early.is_empty() {
-            return None;
-        }
-        let answers = |early: &Early| {
-            early.asked == asked && early.at_ns >= asked_ns && early.name.as_ref() == name
-        };
-        let index = self.early.iter().position(answers)?;
-        self.early.remove(index)
     }
 
     /// Why an answer of `at_ns` may have no request here.

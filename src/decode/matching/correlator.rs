@@ -8,6 +8,7 @@
 
 mod answering;
 mod asking;
+mod early;
 mod ending;
 mod late;
 mod streaming;
@@ -87,6 +88,8 @@ pub(super) struct Correlator {
     /// When to look for early answers that waited long enough, and where: at most one entry for
     /// each connection, and those that lately closed.
     early_deadlines: BinaryHeap<Reverse<(u64, ConnId)>>,
+    /// Early answers of all connections.
+    early_count: usize,
     pending_by_target: Vec<usize>,
 }
 
@@ -113,6 +116,7 @@ impl Correlator {
             streams: Table::default(),
             late: Table::default(),
             early_deadlines: BinaryHeap::new(),
+            early_count: 0,
             pending_by_target: Vec::new(),
         }
     }
@@ -236,6 +240,13 @@ impl Correlator {
 
     pub(super) fn connection_mut(&mut self, index: ConnectionIndex) -> &mut Connection {
         &mut self.connections[index as usize]
+    }
+
+    /// Nothing waits and nothing is remembered.
+    #[cfg(test)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        let tables = self.pending.len() + self.streams.len() + self.late.len();
+        tables + self.early_count + self.pending_by_target.iter().sum::<usize>() == 0
     }
 
     pub(super) fn pending(&self, target: TargetId) -> usize {

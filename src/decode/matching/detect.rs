@@ -35,7 +35,7 @@ const ANSWER_NS: u64 = 60_000_000_000;
 const MAX_KEPT: usize = 32;
 
 /// Most bytes of ids and methods that are kept with them.
-const MAX_KEPT_BYTES: usize = 4 << 10;
+const MAX_KEPT_BYTES: usize = 2 << 10;
 
 /// The search for a connection's protocol.
 #[derive(Debug, Default)]

@@ -235,7 +235,7 @@ mod tests {
             is = [{ kind = "request", id = "8" }]"#;
         let mut protocols = Protocols::builtin();
         let error = protocols.add_toml("mine.toml", text).unwrap_err().to_string();
-        assert!(error.starts_with("mine.toml: mine.example[0]: expected"), "{error}");
+        assert_eq!(error, "mine.toml: mine.example[0]: expected request id=8, read request id=7");
         assert!(protocols.names().all(|name| name != "mine"));
     }
 

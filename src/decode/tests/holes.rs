@@ -222,5 +222,8 @@ fn a_large_frame_is_announced_to_the_kernel_with_the_border_behind_it() {
     let frame = plain(FIN | BINARY, &vec![0; 100_000]);
     tape.pass(Received, &frame[..20]);
     let offset = start + frame.len() as u64;
-    assert_eq!(tape.hints(), [Steering::FrameAt { conn: CONN, direction: Received, offset }]);
+    assert_eq!(
+        tape.hints(),
+        [Steering::FrameAt { conn: CONN, direction: Received, offset, whole: false }]
+    );
 }

@@ -147,5 +147,8 @@ fn the_kernel_side_is_told_the_border_once_it_is_proven() {
     let mut tape = Tape::new();
     tape.pass(Received, &plain(FIN | TEXT, b"one"));
     tape.pass(Received, &plain(FIN | TEXT, b"two"));
-    assert_eq!(tape.hints(), [Steering::FrameAt { conn: CONN, direction: Received, offset: 10 }]);
+    assert_eq!(
+        tape.hints(),
+        [Steering::FrameAt { conn: CONN, direction: Received, offset: 10, whole: false }]
+    );
 }

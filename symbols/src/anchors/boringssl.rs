@@ -57,8 +57,7 @@ pub(super) fn search(image: &Image<'_>) -> Option<Found> {
     }
     let stack = stacks::boringssl();
     let define = |name: &str, address| {
-        let row = stack.functions.iter().find(|row| row.name == name)?;
-        Some(Definition { row, function: Function { address, size: 0 } })
+        Some(Definition { row: stack.row(name)?, function: Function { address, size: 0 } })
     };
     let definitions = vec![define("SSL_read", read)?, define("SSL_write", write.entry)?];
     Some(Found { stack, source: SymbolSource::Messages, definitions })

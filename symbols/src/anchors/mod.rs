@@ -16,7 +16,14 @@ use crate::search::Found;
 
 /// Searches for the libraries that can be found by their messages.
 pub(crate) fn by_messages(image: &Image<'_>) -> Vec<Found> {
-    openssl::search(image).or_else(|| boringssl::search(image)).into_iter().collect()
+    let found = openssl::search(image).or_else(|| boringssl::search(image));
+    found.into_iter().filter(Found::moves_plaintext).collect()
+}
+
+/// Whether control can come to `function` from elsewhere: a part of a function that the compiler
+/// moved away is no function.
+fn is_entered(image: &Image<'_>, function: u64) -> bool {
+    is_called(image, function) || image.holds_address(function)
 }
 
 /// Whether some code calls or jumps to `function` by its address.

@@ -5,10 +5,12 @@
 //! (`ERR_put_error(lib, func, reason, file, line)`, numbers in openssl/sslerr.h).
 //!
 //! Both internal functions can fail, so they are found; the exported ones can be inlined into, or
-//! removed by the linker. SSL_free(3) says nothing and is not found.
+//! removed by the linker. SSL_free(3) says nothing and is not found. But the function that resets
+//! a connection can fail; SSL_new(3) calls it too, so it stands at the beginning of every
+//! connection, and an address that is used again is seen there.
 
 use super::references::{References, strings, strings_ending};
-use super::{calls, is_called};
+use super::{calls, is_entered};
 use crate::elf::{Function, Image};
 use crate::plan::{ArgIndex, Direction, SymbolSource};
 use crate::search::{Definition, Found};
@@ -42,9 +44,12 @@ const NAMES: [Names; 2] = [
     },
 ];
 
+/// `SSL_F_SSL_CLEAR`.
+const RESET_CODE: u64 = 164;
+
 /// `ERR_LIB_SSL`.
 const LIBRARY_CODE: u64 = 20;
-/// The source file of both functions.
+/// The source file of all these functions.
 const SOURCE_FILE: &str = "ssl/ssl_lib.c";
 
 /// Searches for both directions.
@@ -67,7 +72,16 @@ fn by_names(image: &Image<'_>, stack: &'static StackRow) -> Option<Vec<Definitio
             define(image, stack, names, function, exported.contains(&function))
         }));
     }
+    definitions.extend(reset(image, stack));
     Some(definitions)
+}
+
+/// The function that resets a connection, which since 3.2 is not SSL_clear itself.
+fn reset(image: &Image<'_>, stack: &'static StackRow) -> Option<Definition> {
+    [stacks::OPENSSL_RESET, stack.row("SSL_clear")?].into_iter().find_map(|row| {
+        let function = users(image, row.name).into_iter().find(|&f| is_entered(image, f))?;
+        Some(Definition { row, function: Function { address: function, size: 0 } })
+    })
 }
 
 /// The functions that use a text.
@@ -95,6 +109,10 @@ fn by_codes(image: &Image<'_>, stack: &'static StackRow) -> Option<Vec<Definitio
                 let exported = codes.contains(&names.exported_code);
                 define(image, stack, names, function, exported)
             }));
+            let resets = codes.contains(&RESET_CODE) && is_entered(image, function);
+            let row = stack.row("SSL_clear").filter(|_| resets);
+            let function = Function { address: function, size: 0 };
+            definitions.extend(row.map(|row| Definition { row, function }));
         }
     }
     (!definitions.is_empty()).then_some(definitions)
@@ -103,8 +121,9 @@ fn by_codes(image: &Image<'_>, stack: &'static StackRow) -> Option<Vec<Definitio
 /// A function that raises the errors of the internal one: that itself, or one that the compiler
 /// inlined it into.
 ///
-/// The exported one raises errors of its own too, and returns a count. Every other one reports
-/// through a pointer, which must be seen to be handed on to the protocol's method.
+/// The exported one raises errors of its own too, and returns a count, which it gets from the
+/// protocol's method in a local variable. Every other one reports through a pointer that it hands
+/// on to the method. Either must be seen in the code.
 fn define(
     image: &Image<'_>,
     stack: &'static StackRow,
@@ -112,11 +131,11 @@ fn define(
     address: u64,
     exported: bool,
 ) -> Option<Definition> {
-    // A part of a function that the compiler moved away is no function.
-    is_called(image, address).then_some(())?;
+    is_entered(image, address).then_some(())?;
     let function = Function { address, size: 0 };
     let row: &'static FunctionRow = if exported {
-        stack.functions.iter().find(|row| row.name == names.exported)?
+        site::counts_in_frame(image, address).then_some(())?;
+        stack.row(names.exported)?
     } else {
         let count = site::count_argument(image, address)?;
         let known = INTERNAL_COUNT_ARGUMENTS

@@ -11,6 +11,11 @@ use crate::elf::Image;
 /// Bytes of `lea reg, [rip + distance]` after its REX prefix: opcode, operands, distance.
 const LEA_LEN: usize = 6;
 
+/// Most copies of one text that are looked at. Linkers merge equal ones.
+const MAX_STRINGS: usize = 8;
+/// Most places that are looked at for one constant.
+const MAX_PLACES: usize = 4096;
+
 /// The places in the code that use one constant, by rising address.
 pub(super) struct References(Vec<u64>);
 
@@ -19,9 +24,10 @@ impl References {
     pub(super) fn to(image: &Image<'_>, address: u64) -> Self {
         let mut places = Vec::new();
         for (base, code) in image.code_segments() {
-            places.extend(relative(code, base, address));
+            places.extend(relative(code, base, address).take(MAX_PLACES));
             places.extend(absolute(code, base, address));
         }
+        places.truncate(MAX_PLACES);
         places.sort_unstable();
         Self(places)
     }
@@ -71,8 +77,9 @@ pub(super) fn strings(image: &Image<'_>, text: &str) -> Vec<u64> {
         let at_start = bytes.starts_with(&terminated[1..]).then_some(base);
         let inside = memmem::find_iter(bytes, &terminated);
         addresses.extend(at_start);
-        addresses.extend(inside.map(|at| base.wrapping_add(at as u64 + 1)));
+        addresses.extend(inside.map(|at| base.wrapping_add(at as u64 + 1)).take(MAX_STRINGS));
     }
+    addresses.truncate(MAX_STRINGS);
     addresses
 }
 
@@ -82,10 +89,13 @@ pub(super) fn strings_ending(image: &Image<'_>, end: &str) -> Vec<u64> {
     let terminated = [end.as_bytes(), b"\0"].concat();
     let mut addresses = Vec::new();
     for (base, bytes) in image.constants() {
-        addresses.extend(memmem::find_iter(bytes, &terminated).filter_map(|at| {
-            let start = memchr::memrchr(0, bytes.get(..at)?).map_or(0, |zero| zero + 1);
-            Some(base.wrapping_add(start as u64))
-        }));
+        addresses.extend(memmem::find_iter(bytes, &terminated).take(MAX_STRINGS).filter_map(
+            |at| {
+                let start = memchr::memrchr(0, bytes.get(..at)?).map_or(0, |zero| zero + 1);
+                Some(base.wrapping_add(start as u64))
+            },
+        ));
+        addresses.truncate(MAX_STRINGS);
     }
     addresses
 }

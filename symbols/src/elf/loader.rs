@@ -55,6 +55,20 @@ impl<'data> Dynamic<'data> {
         self.symbols()?.get(index)
     }
 
+    /// What the loader writes at `address` in an image that is not moved, if it writes there
+    /// without looking up a symbol.
+    pub(super) fn addend(&self, address: u64) -> Option<u64> {
+        let found = self.relocations().find(|relocation| relocation.r_offset == address)?;
+        found.r_addend.filter(|_| found.r_sym == 0).map(i64::cast_unsigned)
+    }
+
+    /// Whether the loader writes `address` anywhere in an image that is not moved.
+    pub(super) fn writes(&self, address: u64) -> bool {
+        let writes =
+            |relocation: Reloc| relocation.r_addend.map(i64::cast_unsigned) == Some(address);
+        self.relocations().any(writes)
+    }
+
     /// The relocations that the loader applies, those of the procedure linkage table first.
     pub(super) fn relocations(&self) -> impl Iterator<Item = Reloc> + 'data {
         let DynamicInfo { jmprel, pltrelsz, rela, relasz, .. } = self.info;

@@ -13,13 +13,15 @@ mod unwind;
 
 use std::ops::Range;
 
+use memchr::memmem;
 use object::Endianness;
 use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
+use object::endian::Endian as _;
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 
 use self::loader::Dynamic;
 use self::unwind::UnwindTable;
-use crate::plan::{BuildId, SymbolSource};
+use crate::plan::BuildId;
 
 /// Why an image could not be read at all.
 ///
@@ -46,6 +48,17 @@ pub(crate) enum Machine {
     Aarch64,
     /// Anything else.
     Other,
+}
+
+/// Where an image can name its functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SymbolTable {
+    /// The section `.dynsym`.
+    Dynsym,
+    /// The section `.symtab`.
+    Symtab,
+    /// The loader's tables, where there are no sections.
+    Dynamic,
 }
 
 /// A function that an image defines.
@@ -177,6 +190,35 @@ impl<'data> Image<'data> {
         sections.chain(segments.filter_map(|segment| self.mapped(segment)))
     }
 
+    /// Whether the data hold `address`, as stored or as the loader writes it.
+    pub(crate) fn holds_address(&self, address: u64) -> bool {
+        let stored = match self.endian {
+            Endianness::Little => address.to_le_bytes(),
+            Endianness::Big => address.to_be_bytes(),
+        };
+        let relocated = self.dynamic.as_ref().is_some_and(|dynamic| dynamic.writes(address));
+        let data = self.segments.iter().filter(|segment| !segment.executable);
+        let mut data = data.filter_map(|segment| self.mapped(segment));
+        relocated || data.any(|(_, bytes)| memmem::find(bytes, &stored).is_some())
+    }
+
+    /// The address and the bytes of a section of the file.
+    pub(crate) fn section(&self, name: &str) -> Option<(u64, &'data [u8])> {
+        let (_, section) = self.sections.section_by_name(self.endian, name.as_bytes())?;
+        Some((section.sh_addr(self.endian), section.data(self.endian, self.data).ok()?))
+    }
+
+    /// The 64-bit word at `address`, as the loader leaves it in an image that is not moved.
+    pub(crate) fn relocated_word(&self, address: u64) -> Option<u64> {
+        let relocation = || self.dynamic.as_ref()?.addend(address);
+        let stored = || {
+            let (_, at) = self.locate(address)?;
+            let bytes: [u8; 8] = *self.data.get(at..)?.first_chunk()?;
+            Some(self.endian.read_u64(bytes))
+        };
+        relocation().or_else(stored)
+    }
+
     /// All code with its addresses.
     pub(crate) fn code_segments(&self) -> impl Iterator<Item = (u64, &'data [u8])> {
         let segments = self.segments.iter().filter(|segment| segment.executable);
@@ -187,20 +229,19 @@ impl<'data> Image<'data> {
         Some((segment.address, self.data.get(segment.file.clone())?))
     }
 
-    /// Calls `visit` for every function that `source` defines, with its name as the table has it.
+    /// Calls `visit` for every function that `table` defines, with its name as the table has it.
     ///
     /// Undefined symbols (imports) and resolvers (`STT_GNU_IFUNC`) are no definitions.
-    pub(crate) fn functions(&self, source: SymbolSource, visit: impl FnMut(&'data [u8], Function)) {
-        match source {
-            SymbolSource::Dynsym => self.section_functions(elf::SHT_DYNSYM, visit),
-            SymbolSource::Symtab => self.section_functions(elf::SHT_SYMTAB, visit),
-            SymbolSource::Dynamic => {
+    pub(crate) fn functions(&self, table: SymbolTable, visit: impl FnMut(&'data [u8], Function)) {
+        match table {
+            SymbolTable::Dynsym => self.section_functions(elf::SHT_DYNSYM, visit),
+            SymbolTable::Symtab => self.section_functions(elf::SHT_SYMTAB, visit),
+            SymbolTable::Dynamic => {
                 let dynamic = self.dynamic.as_ref().filter(|_| self.sections.is_empty());
                 if let Some(dynamic) = dynamic {
                     dynamic.functions(visit);
                 }
             }
-            SymbolSource::Messages => {}
         }
     }
 

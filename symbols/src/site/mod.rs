@@ -11,17 +11,19 @@
 //! 3. the symbol, which is always right.
 //!
 //! Everything is proven on the code itself by following what it does to registers and stack
-//! ([`state`], [`walk`]). Anything that cannot be followed is not followed: slow is fine, wrong is
+//! ([`value`], [`frame`], [`state`], [`walk`]). Anything that cannot be followed is not followed: slow is fine, wrong is
 //! not.
 
 mod emulated;
+mod frame;
 mod pointer;
 mod prologue;
 mod state;
+mod value;
 mod walk;
 mod wrapper;
 
-pub(crate) use self::pointer::count_argument;
+pub(crate) use self::pointer::{count_argument, counts_in_frame};
 pub(crate) use self::prologue::{TransferSite, release_site, transfer_site};
 pub(crate) use self::walk::decode;
 pub(crate) use self::wrapper::{Callee, Form, Reach, callees, reach};

@@ -1,14 +1,25 @@
-//! Which argument of an internal function points to the count.
+//! Where a function that moves plaintext has the protocol's method put the count.
 
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 use super::Text;
-use super::state::{State, Value};
+use super::state::State;
+use super::value::Value;
 use super::walk::Walk;
 use crate::plan::ArgIndex;
 
 /// First argument that can be it: connection, buffer and length come before.
 const FIRST: u8 = 3;
+
+/// Whether the function at `entry` lets the method put the count into a local variable, as one that
+/// returns the count itself must.
+pub(crate) fn counts_in_frame(text: &dyn Text, entry: u64) -> bool {
+    let mut shown = false;
+    let walked = Walk::new(text, entry, None).instructions(|instruction, state| {
+        shown |= matches!(handed_on(instruction, state), Some(Value::Stack(_)));
+    });
+    shown && walked.is_ok()
+}
 
 /// The argument of the function at `entry` that points to the count; `None` unless the code shows
 /// exactly one.
@@ -19,7 +30,11 @@ const FIRST: u8 = 3;
 pub(crate) fn count_argument(text: &dyn Text, entry: u64) -> Option<ArgIndex> {
     let mut shown = [false; 6];
     let walked = Walk::new(text, entry, None).instructions(|instruction, state| {
-        let argument = handed_on(instruction, state).or_else(|| stored_through(instruction, state));
+        let argument = match handed_on(instruction, state) {
+            Some(Value::Arg(index)) => Some(index),
+            _ => stored_through(instruction, state),
+        };
+        let argument = argument.filter(|&index| index >= FIRST);
         if let Some(shown) = argument.and_then(|index| shown.get_mut(usize::from(index))) {
             *shown = true;
         }
@@ -31,15 +46,15 @@ pub(crate) fn count_argument(text: &dyn Text, entry: u64) -> Option<ArgIndex> {
     }
 }
 
-/// The argument that a call through a table gets as its fourth, after our first three.
-fn handed_on(instruction: &Instruction, state: &State) -> Option<u8> {
+/// What a call through a table gets as its fourth argument, after our first three.
+fn handed_on(instruction: &Instruction, state: &State) -> Option<Value> {
     let control = instruction.flow_control();
     if !matches!(control, FlowControl::IndirectCall | FlowControl::IndirectBranch) {
         return None;
     }
     match state.arguments() {
-        [Value::Arg(0), Value::Arg(1), Value::Arg(2), Value::Arg(index), ..] if index >= FIRST => {
-            Some(index)
+        [Value::Arg(0), Value::Arg(1), Value::Arg(2) | Value::ArgLow(2), fourth, ..] => {
+            Some(fourth)
         }
         _ => None,
     }
@@ -54,7 +69,7 @@ fn stored_through(instruction: &Instruction, state: &State) -> Option<u8> {
         && instruction.segment_prefix() == Register::None
         && instruction.memory_displacement64() == 0;
     match state.register(instruction.memory_base()) {
-        Some(Value::Arg(index)) if is_store && is_plain && index >= FIRST => Some(index),
+        Some(Value::Arg(index)) if is_store && is_plain => Some(index),
         _ => None,
     }
 }

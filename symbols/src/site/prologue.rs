@@ -7,7 +7,8 @@
 use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic};
 
 use super::emulated::Emulation;
-use super::state::{State, Value};
+use super::state::State;
+use super::value::Value;
 use super::walk::{Walk, decode};
 use super::{Roles, Text};
 use crate::plan::ArgIndex;

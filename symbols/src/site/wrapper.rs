@@ -11,7 +11,8 @@
 //!
 //! Either way the walk shows which of the callee's arguments points to the count.
 
-use super::state::{Call, State, Value};
+use super::state::{Call, State};
+use super::value::Value;
 use super::walk::Walk;
 use super::{Roles, Text};
 use crate::plan::ArgIndex;

@@ -25,7 +25,7 @@ fn planned(image: &[u8]) -> Library {
 fn transfer(probe: &Probe) -> Transfer {
     match probe.action {
         Action::Transfer(transfer) => transfer,
-        Action::Release => panic!("{probe:?} moves plaintext"),
+        _ => panic!("{probe:?} moves plaintext"),
     }
 }
 
@@ -147,6 +147,17 @@ fn error_messages_lead_a_stripped_program_to_the_same_probes_as_symbols() {
         assert_eq!(stripped.symbols, SymbolSource::Messages, "{name}");
         assert_eq!(stripped.version, whole.version, "{name}");
         assert_eq!(transfers(&stripped), transfers(&whole), "{name}");
+    }
+}
+
+#[test]
+fn the_reset_of_a_connection_is_found_by_its_messages() {
+    for (whole, stripped) in [
+        (openssl!("1.1.1w-exec"), openssl!("1.1.1w-exec-stripped")),
+        (openssl!("3.0.8-exec"), openssl!("3.0.8-exec-stripped")),
+    ] {
+        let (whole, stripped) = (planned(whole), planned(stripped));
+        assert_eq!(probe(&stripped, "SSL_clear"), probe(&whole, "SSL_clear"));
     }
 }
 

@@ -1,13 +1,9 @@
 //! Answers, and what becomes of those that find no request.
 
-use std::cmp::Reverse;
-
 use crate::decode::event::Direction;
 use crate::decode::observation::{Origin, OrphanReason, What};
 
-use super::super::connection::{Early, EarlyWatch};
 use super::super::key::{ConnectionIndex, KeyRef};
-use super::super::label::MethodId;
 use super::super::rules::reading::{More, RequestName, Unasked};
 use super::{Correlator, EntryIndex, Out, RequestEnd, Said, name_of};
 
@@ -66,63 +62,7 @@ impl Correlator {
         }
     }
 
-    /// The answer may have overtaken its request on the way to us.
-    fn wait_for_request(
-        &mut self,
-        connection: ConnectionIndex,
-        said: Said<'_>,
-        name: RequestName<'_>,
-        out: Out<'_>,
-    ) {
-        let state = &mut self.connections[connection as usize];
-        let surplus = (state.early.len() >= self.limits.early_per_connection)
-            .then(|| state.early.pop_front())
-            .flatten();
-        state.early.push_back(Early {
-            at_ns: said.at_ns,
-            tid: said.tid,
-            protocol: said.protocol,
-            asked: said.direction.opposite(),
-            name: name.into(),
-            gist: said.gist,
-        });
-        if state.early_watch == EarlyWatch::Off {
-            state.early_watch = EarlyWatch::On;
-            let deadline_ns = said.at_ns.saturating_add(self.limits.reorder_window_ns);
-            self.early_deadlines.push(Reverse((deadline_ns, state.id)));
-        }
-        if let Some(early) = surplus {
-            self.give_up(connection, &early, out);
-        }
-    }
-
-    /// No request turned up for an answer. If more answers are to follow, they belong to a stream
-    /// whose beginning was not seen, and are not orphans each.
-    pub(super) fn give_up(&mut self, connection: ConnectionIndex, early: &Early, out: Out<'_>) {
-        let said = Said {
-            at_ns: early.at_ns,
-            tid: early.tid,
-            direction: early.asked.opposite(),
-            protocol: early.protocol,
-            gist: early.gist,
-            name: Some(early.name.as_ref()),
-            method: MethodId::NONE,
-        };
-        if let RequestName::Id { id, scope } = early.name.as_ref() {
-            let key = KeyRef { connection, asked: early.asked, id, scope };
-            if self.continue_stream(key, said, out) {
-                return;
-            }
-            if early.gist.more == More::Follows {
-                self.open_stream(key, said, MethodId::NONE, out);
-            }
-        }
-        let state = &self.connections[connection as usize];
-        let reason = state.orphan_reason(early.at_ns, self.limits.timeout_ns);
-        self.orphan(connection, said, reason, out);
-    }
-
-    fn orphan(
+    pub(super) fn orphan(
         &self,
         connection: ConnectionIndex,
         said: Said<'_>,

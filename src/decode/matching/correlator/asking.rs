@@ -17,7 +17,7 @@ impl Correlator {
         out: Out<'_>,
     ) {
         let asked = said.direction;
-        let early = self.connections[connection as usize].take_early(asked, name, said.at_ns);
+        let early = self.take_early(connection, asked, name, said.at_ns);
         match name {
             RequestName::Id { id, scope } => {
                 let key = KeyRef { connection, asked, id, scope };

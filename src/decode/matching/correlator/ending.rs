@@ -5,7 +5,6 @@ use std::cmp::Reverse;
 use crate::decode::event::Direction;
 use crate::decode::observation::Outcome;
 
-use super::super::connection::EarlyWatch;
 use super::{ConnectionIndex, Correlator, EntryIndex, IdForm, Out, RequestEnd};
 
 impl Correlator {
@@ -24,8 +23,7 @@ impl Correlator {
             }
             self.early_deadlines.pop();
             if let Some(connection) = self.index_of(id) {
-                self.give_up_early(connection, Some(now_ns), out);
-                self.watch_early(connection);
+                self.expire_early(connection, now_ns, out);
             }
         }
     }
@@ -84,7 +82,7 @@ impl Correlator {
     }
 
     fn end_all(&mut self, connection: ConnectionIndex, at_ns: u64, outcome: Outcome, out: Out<'_>) {
-        self.give_up_early(connection, None, out);
+        self.give_up_all(connection, out);
         while let Some(at) = self.connection(connection).pending.oldest() {
             self.end(at, RequestEnd::at(at_ns, outcome), out);
         }
@@ -94,38 +92,6 @@ impl Correlator {
         }
         while let Some(at) = state.late.oldest() {
             self.late.remove(at, &mut state.late);
-        }
-    }
-
-    /// Looks again when the next early answer of a connection has waited long enough.
-    fn watch_early(&mut self, connection: ConnectionIndex) {
-        let window_ns = self.limits.reorder_window_ns;
-        let state = &mut self.connections[connection as usize];
-        let next = state.early.iter().map(|early| early.at_ns.saturating_add(window_ns)).min();
-        state.early_watch = if next.is_some() { EarlyWatch::On } else { EarlyWatch::Off };
-        if let Some(deadline_ns) = next {
-            self.early_deadlines.push(Reverse((deadline_ns, state.id)));
-        }
-    }
-
-    /// Gives up on the early answers of a connection: those whose window is over at `now_ns`, or
-    /// all of them.
-    fn give_up_early(&mut self, connection: ConnectionIndex, now_ns: Option<u64>, out: Out<'_>) {
-        let window_ns = self.limits.reorder_window_ns;
-        let is_over =
-            |at_ns: u64| now_ns.is_none_or(|now_ns| at_ns.saturating_add(window_ns) <= now_ns);
-        let mut at: usize = 0;
-        loop {
-            let waiting = &mut self.connections[connection as usize].early;
-            match waiting.get(at) {
-                None => return,
-                Some(early) if !is_over(early.at_ns) => at += 1,
-                Some(_) => {
-                    if let Some(early) = waiting.remove(at) {
-                        self.give_up(connection, &early, out);
-                    }
-                }
-            }
         }
     }
 }

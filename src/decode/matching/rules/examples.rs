@@ -117,6 +117,29 @@ impl Summary {
     }
 }
 
+impl fmt::Display for Summary {
+    /// As in `response id="7" method=add more`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format!("{:?}", self.kind).to_lowercase())?;
+        let texts = [
+            ("id", &self.id),
+            ("scope", &self.scope),
+            ("queue", &self.queue),
+            ("method", &self.method),
+        ];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                write!(f, " {name}={text}")?;
+            }
+        }
+        let flags = [("more", self.more), ("unasked", self.unasked)];
+        for (name, _) in flags.into_iter().filter(|(_, set)| *set) {
+            write!(f, " {name}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Several readings for a message to people.
 struct Listed<'a>(&'a [Summary]);
 
@@ -127,7 +150,7 @@ impl fmt::Display for Listed<'_> {
         }
         for (index, gist) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
-            write!(f, "{separator}{gist:?}")?;
+            write!(f, "{separator}{gist}")?;
         }
         Ok(())
     }

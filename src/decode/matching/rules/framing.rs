@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::Text;
 use super::json::{Wholeness, elements};
 use super::token::unescape;
+use super::unwrap::{jupyter_object, phoenix_array, sockjs_array};
 use crate::decode::observation::MessageType;
 
 /// How application messages are packed into WebSocket messages.
@@ -28,6 +29,9 @@ pub(super) enum Unwrap {
     /// a count of offsets and the offsets, all 64-bit little-endian, then the channel and the
     /// JSON texts they point to. Text messages are passed on as they are.
     JupyterV1,
+    /// The binary form of a Phoenix message (phoenix, `v2_json_serializer.ex`): a kind, the lengths
+    /// of its texts in a byte each, the texts, the data. Text messages are passed on as they are.
+    PhoenixV2,
 }
 
 /// What stands between messages.
@@ -64,7 +68,12 @@ impl Framing {
                     found(Text { payload: scratch, ..text });
                 }
             }
-            Unwrap::JupyterV1 => self.split.each(text, found),
+            Unwrap::PhoenixV2 if text.message_type == MessageType::Binary => {
+                if phoenix_array(text, scratch).is_some() {
+                    found(Text { payload: scratch, wholeness: Wholeness::Whole, ..text });
+                }
+            }
+            Unwrap::JupyterV1 | Unwrap::PhoenixV2 => self.split.each(text, found),
         }
     }
 
@@ -85,37 +94,6 @@ impl Framing {
             self.split.each(Text { payload: scratch, wholeness: Wholeness::Whole, ..text }, found);
         }
     }
-}
-
-/// The JSON array of strings in a SockJS message.
-fn sockjs_array(payload: &[u8]) -> Option<&[u8]> {
-    let array = payload.strip_prefix(b"a").unwrap_or(payload);
-    array.starts_with(b"[\"").then_some(array)
-}
-
-/// Puts the parts of a Jupyter message into one JSON object, as the other subprotocol has them.
-/// Parts that are cut off are left out, and the object left open.
-fn jupyter_object(payload: &[u8], object: &mut Vec<u8>) -> Option<()> {
-    const NAMES: [&str; 4] = ["header", "parent_header", "metadata", "content"];
-    let number = |index: usize| {
-        let bytes = payload.get(8 * index..8 * index + 8)?;
-        usize::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()
-    };
-    let part = |index: usize| payload.get(number(index + 1)?..number(index + 2)?);
-    if number(0)? < 2 + NAMES.len() {
-        return None;
-    }
-    object.clear();
-    object.extend_from_slice(b"{\"channel\":\"");
-    object.extend_from_slice(part(0)?);
-    object.push(b'"');
-    for (index, name) in NAMES.into_iter().enumerate() {
-        let Some(json) = part(index + 1) else { return Some(()) };
-        object.extend_from_slice(format!(",\"{name}\":").as_bytes());
-        object.extend_from_slice(json);
-    }
-    object.push(b'}');
-    Some(())
 }
 
 impl Split {

@@ -18,7 +18,7 @@
 //! | `name` | the value of the label `protocol`: `a-z`, `0-9`, `-`, `_` |
 //! | `subprotocols` | tokens in the 101 that stand for it |
 //! | `paths` | pieces of the request target that make it likely; one fitting message then decides |
-//! | `unwrap` | `sockjs`, `jupyter-v1` |
+//! | `unwrap` | `sockjs`, `jupyter-v1`, `phoenix-v2`: a form that is not JSON around or instead of JSON |
 //! | `split` | `record-separator`, `newline`, `array`: several messages in one |
 //! | `rule`, `example` | see below |
 //!
@@ -71,6 +71,7 @@ pub(super) mod pattern;
 pub(super) mod reading;
 mod source;
 mod token;
+mod unwrap;
 mod wanted;
 
 use serde::Deserialize;

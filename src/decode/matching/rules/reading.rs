@@ -283,9 +283,7 @@ impl<'r, 'a> Evaluation<'r, 'a> {
     fn name(&self, rule: &JsonRule, id: &'a [u8]) -> Option<RequestName<'a>> {
         let scope = match rule.scope {
             None => &[],
-            Some(slot) if self.resolved.contains(slot) => {
-                self.field(slot).map_or(&[][..], |field| field.raw)
-            }
+            Some(slot) if self.resolved.contains(slot) => self.token(slot).unwrap_or_default(),
             Some(_) => return None,
         };
         let fits = id.len() <= MAX_ID_BYTES && scope.len() <= MAX_ID_BYTES;
@@ -299,6 +297,12 @@ impl<'r, 'a> Evaluation<'r, 'a> {
             JsonType::Number => Some(Cow::Borrowed(field.raw)),
             _ => None,
         }
+    }
+
+    /// A string or a number as it is written.
+    fn token(&self, slot: Slot) -> Option<&'a [u8]> {
+        let field = self.field(slot)?;
+        matches!(field.json_type, JsonType::String | JsonType::Number).then_some(field.raw)
     }
 
     fn field(&self, slot: Slot) -> Option<Field<'a>> {

@@ -92,6 +92,7 @@ proptest! {
             pending_per_connection: 5,
             pending_total: 9,
             early_per_connection: 3,
+            early_total: 5,
             late_per_connection: 2,
             late_total: 4,
             streams_per_connection: 2,
@@ -110,6 +111,7 @@ proptest! {
         }
         tap.finish();
         prop_assert_eq!(tap.books.started, tap.books.ended);
+        prop_assert!(tap.matching.correlator.is_at_rest());
     }
 }
 
@@ -171,5 +173,6 @@ proptest! {
         }
         tap.finish();
         prop_assert_eq!(tap.books.started, tap.books.ended);
+        prop_assert!(tap.matching.correlator.is_at_rest());
     }
 }
