@@ -7,6 +7,8 @@
 
 #[path = "suite/installed.rs"]
 mod installed;
+#[path = "suite/pair.rs"]
+mod pair;
 #[path = "suite/peer.rs"]
 mod peer;
 #[path = "suite/traffic.rs"]
@@ -33,6 +35,10 @@ mod root_nginx;
 /// Large and compressed messages.
 #[path = "suite/root_large.rs"]
 mod root_large;
+
+/// Selectors, and what becomes of processes: fork, exec, exit, late libraries.
+#[path = "suite/root_targets.rs"]
+mod root_targets;
 
 /// What becomes of targets and probes when either side ends.
 #[path = "suite/root_harm.rs"]

@@ -136,7 +136,7 @@ impl<'tap> Roster<'tap> {
     pub fn hear(&mut self, message: &Lifecycle, now_ns: u64) {
         let pid = message.pid;
         match message.change {
-            Change::Forked { .. } => self.enlist(pid, message.target, now_ns),
+            Change::Forked { parent } => self.enlist(pid, parent, message.target, now_ns),
             Change::Executed { .. } => self.executed(pid, now_ns),
             Change::Loaded => self.look_at(pid, now_ns),
             Change::Exited => self.ended(pid, now_ns),
@@ -223,10 +223,20 @@ impl<'tap> Roster<'tap> {
         }
     }
 
-    /// A child of a tapped process: the kernel side has admitted it already.
-    fn enlist(&mut self, pid: u32, target: TargetId, now_ns: u64) {
-        if let Ok(process) = Process::read(pid) {
-            self.admit_or_warn(process, target, now_ns);
+    /// A child of a tapped process. The kernel side has admitted it already, and it has mapped what
+    /// its parent has: it is probed at once, and looked at later.
+    fn enlist(&mut self, pid: u32, parent: u32, target: TargetId, now_ns: u64) {
+        if let Some(parent) = self.members.get(&parent) {
+            for image in parent.target.images.iter().filter(|image| has_tappable(image)) {
+                if let Err(error) = self.links.tap(self.tap, pid, image, now_ns) {
+                    tracing::debug!("pid {pid}: {error}");
+                }
+            }
+        }
+        match Process::read(pid) {
+            Ok(process) => self.admit_or_warn(process, target, now_ns),
+            // It has ended, which the kernel will say next.
+            Err(_) => self.links.forget(pid, now_ns),
         }
     }
 
