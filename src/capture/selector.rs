@@ -140,6 +140,23 @@ impl Selection {
         })
     }
 
+    /// The names that select a process whatever else is to be known of it, as the kernel keeps
+    /// them.
+    pub fn comms(&self) -> impl Iterator<Item = (&[u8], TargetId)> {
+        let decided = |selector: &&Selector| matches!(selector.rule, Rule::Pid(_) | Rule::Comm(_));
+        self.selectors.iter().take_while(decided).filter_map(|selector| match &selector.rule {
+            Rule::Comm(comm) => Some((kept_by_kernel(comm), selector.target)),
+            _ => None,
+        })
+    }
+
+    /// Whether every newcomer must be looked at: a name alone does not tell.
+    #[must_use]
+    pub fn is_undecided_by_comm(&self) -> bool {
+        let open = self.selectors.iter().filter(|selector| selector.rule.is_open()).count();
+        open > self.comms().count()
+    }
+
     /// The target that `process` belongs to by itself; the first selector that matches wins.
     #[must_use]
     pub fn matching(&self, process: &Process) -> Option<TargetId> {

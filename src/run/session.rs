@@ -61,7 +61,7 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let matching = Matching::new(config.protocols, config.match_limits);
     let tracker = Tracker::new(config.limits, matching);
-    let kernel = Settings { watch_execs: selection.is_open(), ..config.kernel };
+    let kernel = Settings { watch_execs: selection.is_undecided_by_comm(), ..config.kernel };
     with_tap(&kernel, |tap| {
         let steering = tap.steering()?;
         let decoder = RefCell::new(Decoder { tracker, sink, steering, heard: Vec::new() });
