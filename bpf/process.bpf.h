@@ -62,6 +62,9 @@ static __always_inline void report_process(__u8 kind, __u32 tgid, __u32 parent,
 	if (known) {
 		r->target = known->target;
 		r->is_tapped = 1;
+		/* Before userspace can hear of it and let the process go on. */
+		if ((known->flags & WSTAP_HOLD) && (kind == WSTAP_EXECUTED || kind == WSTAP_LOADED))
+			bpf_send_signal(SIGNAL_STOP);
 	}
 	bpf_ringbuf_submit(r, BPF_RB_FORCE_WAKEUP);
 }
@@ -126,8 +129,6 @@ int process_exec(__u64 *args __attribute__((unused)))
 	known->born = generations;
 	bpf_task_storage_delete(&calls, bpf_get_current_task_btf());
 	report_process(WSTAP_EXECUTED, tgid, 0, known);
-	if (known->flags & WSTAP_HOLD)
-		bpf_send_signal(SIGNAL_STOP);
 	return 0;
 }
 
@@ -160,8 +161,6 @@ int loader_changed(void *ctx __attribute__((unused)))
 	if (!known)
 		return 0;
 	report_process(WSTAP_LOADED, bpf_get_current_pid_tgid() >> 32, 0, known);
-	if (known->flags & WSTAP_HOLD)
-		bpf_send_signal(SIGNAL_STOP);
 	return 0;
 }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 
 use super::Error;
+use super::command;
 use super::image::{Image, Planner};
 use super::lifecycle::{Change, Lifecycle};
 use super::links::{Arrival, Links};
@@ -106,6 +107,9 @@ impl<'tap> Roster<'tap> {
     /// That is the case.
     pub fn require_tls(&mut self) -> Result<(), Error> {
         for (pid, target) in self.selection.pids() {
+            if self.selection.holds(pid) {
+                continue;
+            }
             if self.members.values().any(|member| member.up && member.target.id == target) {
                 continue;
             }
@@ -146,7 +150,7 @@ impl<'tap> Roster<'tap> {
         match message.change {
             Change::Forked { parent } => self.enlist(pid, parent, message.target, now_ns),
             Change::Executed => self.executed(pid, message.target, now_ns),
-            Change::Loaded => self.look_at(pid, now_ns),
+            Change::Loaded => self.look_at_held(pid, now_ns),
             Change::Exited => self.ended(pid, now_ns),
         }
     }
@@ -182,6 +186,14 @@ impl<'tap> Roster<'tap> {
         Admission { target, follow, hold: false }
     }
 
+    /// Looks at a process that the kernel side has stopped for that, and lets it go on.
+    fn look_at_held(&mut self, pid: u32, now_ns: u64) {
+        self.look_at(pid, now_ns);
+        if self.selection.holds(pid) {
+            command::resume(pid);
+        }
+    }
+
     fn executed(&mut self, pid: u32, target: Option<TargetId>, now_ns: u64) {
         let Ok(process) = Process::read(pid) else { return };
         let Some(member) = self.members.get_mut(&pid) else {
@@ -202,7 +214,7 @@ impl<'tap> Roster<'tap> {
         member.up = false;
         member.looks = 0;
         self.changed = true;
-        self.look_at(pid, now_ns);
+        self.look_at_held(pid, now_ns);
         self.settle(pid, now_ns);
     }
 
@@ -272,7 +284,8 @@ impl<'tap> Roster<'tap> {
         named: bool,
     ) -> Result<(), Error> {
         let pid = process.pid;
-        self.tap.admit(pid, self.admission(target))?;
+        let hold = self.selection.holds(pid);
+        self.tap.admit(pid, Admission { hold, ..self.admission(target) })?;
         let technique = if self.tap.flavour().multi { "uprobe_multi" } else { "perf_uprobe" };
         let member = Member {
             target: Target { id: target, process, images: Vec::new() },

@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -181,6 +182,58 @@ fn root_connections_of_a_killed_process_are_closed_and_its_requests_aborted() {
     let metrics = tap.metrics_when("no connection", |m| m.sum("wstap_connections", &[]) == 0.0);
     assert_eq!(metrics.sum("wstap_requests_total", &["outcome=\"aborted\""]), ENDS);
     assert_eq!(metrics.sum("wstap_requests_pending", &[]), 0.0);
+}
+
+/// Nothing of the conversation may pass before the probes are there, though the process does not
+/// wait: not in a shared library, not in a static executable, not behind a shell's exec.
+#[test]
+fn root_a_command_is_tapped_from_its_first_byte() {
+    let (Some(shared), Some(linked)) = (pair::program(), pair::static_program()) else { return };
+    if !privileged() {
+        return;
+    }
+    let shell = format!("exec {} requests=25", shared.display());
+    let command = |program: &Path| vec![program.display().to_string(), "requests=25".into()];
+    for command in
+        [command(&shared), command(&linked), vec!["sh".to_owned(), "-c".to_owned(), shell.clone()]]
+    {
+        // It ends with the command.
+        let mut frames = crate::wstap::program();
+        frames.args(["frames", "--json", "--"]).args(&command);
+        let output = frames.output().expect("wstap runs");
+        let said = String::from_utf8(output.stdout).expect("text");
+        assert!(output.status.success(), "{said}");
+        let exchanges = said.lines().filter(|line| line.contains("\"event\":\"exchange\""));
+        assert_eq!(exchanges.count(), 50, "{command:?}: {said}");
+        let opened = said.lines().filter(|line| line.contains("\"event\":\"open\""));
+        assert_eq!(opened.count(), 2, "{command:?}: {said}");
+    }
+}
+
+/// Several targets, each with its name and its protocol, from the configuration file.
+#[test]
+fn root_targets_of_the_configuration_file_have_their_own_names_and_protocols() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let folder = scene.path("");
+    let (Some(one), Some(two)) = (pair::named(&folder, "one"), pair::named(&folder, "two")) else {
+        return;
+    };
+    let file = scene.path("wstap.toml");
+    let text = "[[target]]\nname = \"first\"\ncomm = [\"one\"]\n
+                [[target]]\nname = \"second\"\nexe = [\"/two$\"]\nprotocol = \"ocpp\"\n";
+    fs::write(&file, text).expect("a file");
+    let tap = Monitor::start(&["--config", file.to_str().expect("a path")]);
+    let run = |program: &Path| Pair::start(program, &["wait=400", "requests=10"]).finish();
+    assert_eq!((run(&one), run(&two)), (10, 10));
+    let metrics = tap.metrics_when("both", |m| {
+        m.sum("wstap_messages_sent_total", &["target=\"second\""]) == 20.0
+    });
+    assert_eq!(metrics.sum("wstap_requests_total", &["target=\"first\""]), 20.0);
+    // What is no OCPP has no ids there.
+    assert_eq!(metrics.sum("wstap_requests_total", &["target=\"second\""]), 0.0);
 }
 
 /// 2,000 processes in a minute, 150 ms of conversation each: nothing is missed, nothing leaks.
