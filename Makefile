@@ -45,7 +45,7 @@ deps:
 
 ## Real peers for the tests: Python and Node.js with their WebSocket libraries, nginx, Prometheus.
 ## Daemons are unpacked, not installed, so that nothing starts on this machine.
-deps-test: $(PEERS)/python.done $(PEERS)/node.done $(PEERS)/debian.done
+deps-test: $(PEERS)/python.done $(PEERS)/node.done $(PEERS)/debian.done $(PEERS)/wss_pair $(PEERS)/wss_pair_static
 
 $(PEERS)/packages.done:
 	@missing=$$(for p in $(TEST_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
@@ -73,6 +73,12 @@ $(PEERS)/debian.done: $(PEERS)/packages.done
 	cd $(PEERS)/debian && apt-get download -q nginx prometheus && \
 		for package in *.deb; do dpkg -x $$package .; done && rm *.deb
 	@touch $@
+
+$(PEERS)/wss_pair: tests/peers/wss_pair.c $(PEERS)/packages.done
+	cc -O2 -Wall -Wextra -o $@ $< -lssl -lcrypto -lpthread
+
+$(PEERS)/wss_pair_static: tests/peers/wss_pair.c $(PEERS)/packages.done
+	cc -O2 -Wall -Wextra -static -o $@ $< -lssl -lcrypto -lpthread -ldl 2>/dev/null
 
 clean:
 	cargo clean

@@ -1,5 +1,6 @@
 //! What was typed. What it means is `config`'s business.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -89,6 +90,9 @@ pub struct TapArgs {
     /// systemd unit or container scope (may be given several times)
     #[arg(long = "cgroup", value_name = "PATH")]
     pub cgroups: Vec<String>,
+    /// Run this command and tap it from its first byte
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
     /// Do not tap the children of tapped processes
     #[arg(long, overrides_with = "children")]
     pub no_children: bool,
