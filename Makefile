@@ -10,7 +10,7 @@ PEERS := target/peers
 BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib1g-dev
 TEST_PACKAGES := ca-certificates libgnutls30 libnspr4 libpcre2-8-0 openssl procps python3 python3-venv
 
-.PHONY: build demo test check test-unit test-root deps deps-test lint fmt doc clean
+.PHONY: build demo test bench check test-unit test-root deps deps-test lint fmt doc clean
 
 build: deps
 	cargo build --release
@@ -23,6 +23,13 @@ demo: deps
 ## Everything that must hold: format, lints, documentation, all tests.
 test: deps deps-test check
 	cargo test --workspace
+
+## The figures: cost to the target, rates, memory, start, decoding, scraping. Needs a quiet machine.
+bench: deps deps-test
+	cargo build --release --benches
+	$(SUDO) env PATH="$$PATH" cargo bench --bench tap
+	cargo bench --bench decode
+	cargo bench --bench export
 
 check: fmt lint doc
 

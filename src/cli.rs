@@ -40,7 +40,7 @@ pub enum Command {
     /// Show what would be probed in a process, and why there; attaches nothing
     Probes(ProbesArgs),
     /// Print a line for each message, as it passes
-    Frames(FramesArgs),
+    Frames(Box<FramesArgs>),
     /// Check what this machine lets wstap do, and say how to mend what it does not
     Doctor(ListArgs),
 }
