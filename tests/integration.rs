@@ -40,6 +40,10 @@ mod root_large;
 #[path = "suite/root_targets.rs"]
 mod root_targets;
 
+/// What wstap needs, what it says when that is missing, and what it gives up.
+#[path = "suite/root_privileges.rs"]
+mod root_privileges;
+
 /// What becomes of targets and probes when either side ends.
 #[path = "suite/root_harm.rs"]
 mod root_harm;

@@ -15,6 +15,7 @@ use std::thread;
 
 use super::Error;
 use super::image::Image;
+use super::privilege::Powers;
 use super::process::FileId;
 use super::tap::{Attachment, Scope, Tap};
 use super::targets::has_tappable;
@@ -79,6 +80,11 @@ impl Links {
         }
         links.users.insert(pid, image.clone());
         Ok(())
+    }
+
+    /// Whether a newcomer that maps this image is tapped already.
+    pub(super) fn are_shared(&self, image: &Image) -> bool {
+        self.images.get(&image.file).is_some_and(|links| links.everyone.is_some())
     }
 
     /// Probes the dynamic loader in `image`: always for everyone, because a process passes it only
@@ -170,9 +176,10 @@ impl Undertaker {
     fn bury(&mut self, attachment: Attachment) {
         if self.thread.is_none() {
             let (sender, receiver) = channel::<Attachment>();
-            let spawned = thread::Builder::new()
-                .name("wstap-detach".into())
-                .spawn(move || receiver.into_iter().for_each(drop));
+            let spawned = thread::Builder::new().name("wstap-detach".into()).spawn(move || {
+                let _ = Powers::None.settle();
+                receiver.into_iter().for_each(drop);
+            });
             self.thread = spawned.ok().map(|thread| (sender, thread));
         }
         // Without a thread it is dropped here: slower, and as right.

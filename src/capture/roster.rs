@@ -13,6 +13,7 @@ use super::command;
 use super::image::{Image, Planner};
 use super::lifecycle::{Change, Lifecycle};
 use super::links::{Arrival, Links};
+use super::privilege::Powers;
 use super::process::{self, FileId, Mapping, Process};
 use super::selector::{Children, Selection};
 use super::tap::{Admission, Attachment, Tap};
@@ -58,6 +59,7 @@ pub struct Roster<'tap> {
     changed: bool,
     /// Of who is found now.
     arrival: Arrival,
+    powers: Powers,
 }
 
 impl<'tap> Roster<'tap> {
@@ -86,6 +88,7 @@ impl<'tap> Roster<'tap> {
             unheard: 0,
             changed: true,
             arrival: Arrival::Found,
+            powers: Powers::All,
         };
         for (comm, target) in roster.selection.comms() {
             tap.admit_comm(comm, roster.admission(target))?;
@@ -144,8 +147,20 @@ impl<'tap> Roster<'tap> {
         std::mem::take(&mut self.changed)
     }
 
+    /// Lets go of the capabilities that are not needed from here on. Without any, only processes
+    /// that share a library with the others are still taken up.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn settle_for(&mut self, powers: Powers) -> Result<(), Error> {
+        self.powers = powers;
+        powers.settle().map_err(|error| Error::Other(format!("cannot drop privileges: {error}")))
+    }
+
     /// Takes up what the kernel tells.
     pub fn hear(&mut self, message: &Lifecycle, now_ns: u64) {
+        let _raised = self.powers.raise();
         let pid = message.pid;
         match message.change {
             Change::Forked { parent } => self.enlist(pid, parent, message.target, now_ns),
@@ -157,6 +172,12 @@ impl<'tap> Roster<'tap> {
 
     /// Does what is due. To be called often: it costs nothing when nothing is.
     pub fn tend(&mut self, now_ns: u64) {
+        let unheard = self.tap.unheard();
+        let net = now_ns >= self.next_net_ns || unheard != self.unheard;
+        if !net && self.due.first().is_none_or(|&(due_ns, _)| due_ns > now_ns) {
+            return;
+        }
+        let _raised = self.powers.raise();
         while let Some(&(due_ns, pid)) = self.due.first() {
             if due_ns > now_ns {
                 break;
@@ -165,8 +186,7 @@ impl<'tap> Roster<'tap> {
             self.look_at(pid, now_ns);
             self.settle(pid, now_ns);
         }
-        let unheard = self.tap.unheard();
-        if now_ns < self.next_net_ns && unheard == self.unheard {
+        if !net {
             return;
         }
         self.unheard = unheard;
@@ -257,6 +277,9 @@ impl<'tap> Roster<'tap> {
         let Some(target) = target else { return };
         if let Some(parent) = self.members.get(&parent) {
             for image in parent.target.images.iter().filter(|image| has_tappable(image)) {
+                if self.powers == Powers::None && !self.links.are_shared(image) {
+                    continue;
+                }
                 if let Err(error) = self.links.tap(self.tap, image, pid, Arrival::New, now_ns) {
                     tracing::debug!("pid {pid}: {error}");
                 }
@@ -330,6 +353,9 @@ impl<'tap> Roster<'tap> {
         let Some(member) = self.members.get_mut(&pid) else { return };
         // A process that has just ended: the kernel will say so.
         let Ok(mappings) = process::executable_files(pid) else { return };
+        if self.powers == Powers::None {
+            return;
+        }
         for mapping in mappings {
             if !member.seen.insert(mapping.file) {
                 continue;

@@ -65,6 +65,7 @@ async fn serve(
     let mut signals = signals::ended()?;
     let stop = Arc::new(AtomicBool::new(false));
     let (ended, mut tap_ended) = oneshot::channel();
+    let sandbox = config.tap.sandbox;
     let tap_thread = {
         let stop = Arc::clone(&stop);
         let until_targets_end = config.exit_with_target;
@@ -76,6 +77,8 @@ async fn serve(
             let _ = ended.send(result);
         })?
     };
+    // The tap has a thread of its own; this one only serves.
+    session::only_serve(sandbox)?;
     let (stop_serving, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(export::serve(listener, router, async {
         let _ = stopped.await;
