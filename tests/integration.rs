@@ -40,6 +40,10 @@ mod root_large;
 #[path = "suite/root_targets.rs"]
 mod root_targets;
 
+/// Other namespaces, overlays, control groups.
+#[path = "suite/root_containers.rs"]
+mod root_containers;
+
 /// What wstap needs, what it says when that is missing, and what it gives up.
 #[path = "suite/root_privileges.rs"]
 mod root_privileges;

@@ -28,6 +28,16 @@ const CALM_NS: u64 = 60_000_000_000;
 /// place. No longer: they hold the file, and so the mount, that it lies on.
 const IDLE_NS: u64 = 30_000_000_000;
 
+/// How far probes reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Spread {
+    /// To as few processes as can be.
+    #[default]
+    Fewest,
+    /// To everyone, from the beginning and for good.
+    Everyone,
+}
+
 /// Since when a process is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
@@ -41,6 +51,7 @@ pub(super) enum Arrival {
 #[derive(Debug, Default)]
 pub(super) struct Links {
     images: HashMap<FileId, ImageLinks>,
+    spread: Spread,
     undertaker: Undertaker,
 }
 
@@ -56,6 +67,11 @@ struct ImageLinks {
 }
 
 impl Links {
+    /// No probes yet.
+    pub(super) fn new(spread: Spread) -> Self {
+        Self { spread, ..Self::default() }
+    }
+
     /// Probes the TLS library in `image` for process `pid`.
     pub(super) fn tap(
         &mut self,
@@ -70,7 +86,8 @@ impl Links {
             links.last_newcomer_ns = now_ns;
         }
         if links.everyone.is_none() && !links.own.contains_key(&pid) {
-            if arrival == Arrival::Found && links.own.len() < FEW {
+            let alone = arrival == Arrival::Found && links.own.len() < FEW;
+            if alone && self.spread == Spread::Fewest {
                 links.own.insert(pid, tap.attach(Scope::Process(pid), image)?);
             } else {
                 tracing::debug!("{}: probed for everyone from now on", image.path.display());

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Who a process is, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Process {
     pub parent: u32,
     /// Name of the main thread, at most 15 bytes; other than UTF-8 is replaced.
     pub comm: String,
-    /// What `/proc/PID/exe` points to; `None` for kernel threads and where it may not be read.
+    /// What `/proc/PID/exe` points to, as the process sees it; `None` for kernel threads and where it may not be read.
     pub exe: Option<PathBuf>,
     /// Start time in clock ticks since boot: with the pid, an identity that is never reused.
     pub start_ticks: u64,
@@ -36,6 +36,7 @@ impl Process {
         let comm = fs::read(format!("/proc/{pid}/comm"))?;
         let comm = String::from_utf8_lossy(comm.trim_ascii_end()).into_owned();
         let exe = fs::read_link(format!("/proc/{pid}/exe")).ok();
+        let exe = exe.map(|exe| inside(&root_of(pid), exe));
         Ok(Self { pid, parent, comm, exe, start_ticks })
     }
 
@@ -46,6 +47,19 @@ impl Process {
             return false;
         };
         start_ticks(&stat) == Some(self.start_ticks) && !matches!(state(&stat), Some('Z' | 'X'))
+    }
+}
+
+/// The folder that a process has for its root, as wstap sees it; `/` where that may not be read.
+fn root_of(pid: u32) -> PathBuf {
+    fs::read_link(format!("/proc/{pid}/root")).unwrap_or_else(|_| "/".into())
+}
+
+/// `path` as a process with this root sees it. The kernel spells paths for who reads them.
+fn inside(root: &Path, path: PathBuf) -> PathBuf {
+    match path.strip_prefix(root) {
+        Ok(rest) if root != Path::new("/") => Path::new("/").join(rest),
+        _ => path,
     }
 }
 
@@ -112,7 +126,12 @@ pub struct FileId {
 pub fn executable_files(pid: u32) -> io::Result<Vec<Mapping>> {
     // A path may hold any byte but NUL; a lossy name still leads to the file through map_files.
     let maps = fs::read(format!("/proc/{pid}/maps"))?;
-    Ok(parse_maps(&String::from_utf8_lossy(&maps)))
+    let mut files = parse_maps(&String::from_utf8_lossy(&maps));
+    let root = root_of(pid);
+    for file in &mut files {
+        file.path = inside(&root, std::mem::take(&mut file.path));
+    }
+    Ok(files)
 }
 
 fn parse_maps(maps: &str) -> Vec<Mapping> {
@@ -179,6 +198,14 @@ mod tests {
         assert_eq!(files[1].range, (0x7f0c_1a00_0000, 0x7f0c_1a05_e000));
         assert_eq!(files[1].file, FileId { device: libc::makedev(0xfe, 0), inode: 1002 });
         assert_eq!([files[0].deleted, files[1].deleted], [false, true]);
+    }
+
+    #[test]
+    fn a_path_is_spelt_as_the_process_sees_it() {
+        let path = |root: &str, path: &str| inside(Path::new(root), path.into());
+        assert_eq!(path("/", "/usr/bin/node"), Path::new("/usr/bin/node"));
+        assert_eq!(path("/srv/jail", "/srv/jail/usr/bin/node"), Path::new("/usr/bin/node"));
+        assert_eq!(path("/srv/jail", "/srv/jail-2/node"), Path::new("/srv/jail-2/node"));
     }
 
     #[test]

@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 
 use super::Error;
+use super::cgroup;
 use super::command;
 use super::image::{Image, Planner};
 use super::lifecycle::{Change, Lifecycle};
-use super::links::{Arrival, Links};
+use super::links::{Arrival, Links, Spread};
 use super::privilege::Powers;
 use super::process::{self, FileId, Mapping, Process};
 use super::selector::{Children, Selection};
@@ -35,6 +36,8 @@ pub struct Member {
     pub up: bool,
     /// How its probes are attached, for people.
     pub technique: &'static str,
+    /// Id of the container that it runs in.
+    pub container: Option<String>,
     /// Files that need not be opened again.
     seen: HashSet<FileId>,
     /// Looks of [`SETTLING_NS`] that are done.
@@ -63,7 +66,8 @@ pub struct Roster<'tap> {
 }
 
 impl<'tap> Roster<'tap> {
-    /// Finds and taps every process that is meant. From here on no newcomer is missed.
+    /// Finds and taps every process that is meant. From here on no newcomer is missed. `powers` is
+    /// what will be left for later, see [`Roster::settle_for`].
     ///
     /// # Errors
     ///
@@ -73,13 +77,20 @@ impl<'tap> Roster<'tap> {
         tap: &'tap Tap<'tap>,
         planner: Planner,
         selection: Selection,
+        powers: Powers,
         now_ns: u64,
     ) -> Result<Self, Error> {
+        // Where nothing can be attached later, children must find probes in place.
+        let spread = if powers == Powers::None && selection.children() == Children::Follow {
+            Spread::Everyone
+        } else {
+            Spread::Fewest
+        };
         let mut roster = Self {
             tap,
             planner,
             selection,
-            links: Links::default(),
+            links: Links::new(spread),
             // Before anyone is looked for: who comes in between is then found twice, not never.
             _watch: tap.watch_processes()?,
             members: BTreeMap::new(),
@@ -241,7 +252,7 @@ impl<'tap> Roster<'tap> {
     /// Looks for processes that match and are not tapped yet, and for their descendants.
     fn search(&mut self, now_ns: u64) {
         let follow = self.selection.children() == Children::Follow;
-        if !self.selection.is_open() && !follow {
+        if !self.selection.is_open() && !follow || self.powers == Powers::None {
             return;
         }
         let Ok(processes) = process::all() else { return };
@@ -266,6 +277,9 @@ impl<'tap> Roster<'tap> {
     }
 
     fn consider(&mut self, process: Process, now_ns: u64) {
+        if self.powers == Powers::None {
+            return;
+        }
         if let Some(target) = self.selection.matching(&process) {
             self.admit_or_warn(process, target, now_ns);
         }
@@ -275,20 +289,22 @@ impl<'tap> Roster<'tap> {
     /// its parent has: it is probed at once, and looked at later.
     fn enlist(&mut self, pid: u32, parent: u32, target: Option<TargetId>, now_ns: u64) {
         let Some(target) = target else { return };
-        if let Some(parent) = self.members.get(&parent) {
-            for image in parent.target.images.iter().filter(|image| has_tappable(image)) {
-                if self.powers == Powers::None && !self.links.are_shared(image) {
-                    continue;
-                }
-                if let Err(error) = self.links.tap(self.tap, image, pid, Arrival::New, now_ns) {
-                    tracing::debug!("pid {pid}: {error}");
-                }
+        let inherited = self.members.get(&parent).map(|parent| parent.target.images.clone());
+        let mut inherited = inherited.unwrap_or_default();
+        inherited.retain(has_tappable);
+        if self.powers == Powers::None {
+            inherited.retain(|image| self.links.are_shared(image));
+        }
+        for image in &inherited {
+            if let Err(error) = self.links.tap(self.tap, image, pid, Arrival::New, now_ns) {
+                tracing::debug!("pid {pid}: {error}");
             }
         }
-        match Process::read(pid) {
-            Ok(process) => self.admit_or_warn(process, target, now_ns),
-            // It has ended, which the kernel will say next.
-            Err(_) => self.links.forget(pid, now_ns),
+        // It may have ended, which the kernel will say next.
+        let Ok(process) = Process::read(pid) else { return self.links.forget(pid, now_ns) };
+        self.admit_or_warn(process, target, now_ns);
+        if let (Powers::None, Some(member)) = (self.powers, self.members.get_mut(&pid)) {
+            inherited.into_iter().for_each(|image| drop(member.take(image, Ok(true))));
         }
     }
 
@@ -307,13 +323,17 @@ impl<'tap> Roster<'tap> {
         named: bool,
     ) -> Result<(), Error> {
         let pid = process.pid;
-        let hold = self.selection.holds(pid);
-        self.tap.admit(pid, Admission { hold, ..self.admission(target) })?;
+        // Without powers only those are taken up that the kernel side has admitted itself.
+        if self.powers != Powers::None {
+            let hold = self.selection.holds(pid);
+            self.tap.admit(pid, Admission { hold, ..self.admission(target) })?;
+        }
         let technique = if self.tap.flavour().multi { "uprobe_multi" } else { "perf_uprobe" };
         let member = Member {
             target: Target { id: target, process, images: Vec::new() },
             up: false,
             technique,
+            container: cgroup::container_id(pid),
             seen: HashSet::new(),
             looks: 0,
             arrival: self.arrival,

@@ -152,6 +152,7 @@ fn process(member: &Member) -> status::Process {
         exe: process.exe.as_ref().map_or_else(String::new, |exe| exe.display().to_string()),
         tls_library: library.map_or_else(String::new, |l| l.stack.as_str().to_owned()),
         tls_version: library.and_then(|l| l.version.clone()).unwrap_or_default(),
+        container: member.container.clone().unwrap_or_default(),
         up: member.up,
     }
 }

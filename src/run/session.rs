@@ -113,7 +113,7 @@ pub(super) fn run(
         let decoder = RefCell::new(Decoder { tracker, sink, steering, heard: Vec::new() });
         let reader = tap.reader(|record| decoder.borrow_mut().record(record))?;
         let planner = Planner::new(config.probes);
-        let mut roster = Roster::new(tap, planner, selection, monotonic_ns())?;
+        let mut roster = Roster::new(tap, planner, selection, config.powers, monotonic_ns())?;
         if !config.wait {
             roster.require_tls()?;
         }

@@ -6,15 +6,15 @@ use std::process::Command;
 use crate::pair::{self, Pair};
 use crate::wstap::{Monitor, privileged, signal};
 
-const FOUR: [&str; 4] = ["bpf", "perfmon", "sys_ptrace", "dac_read_search"];
+pub(crate) const FOUR: [&str; 4] = ["bpf", "perfmon", "sys_ptrace", "dac_read_search"];
 
 /// A folder that everybody may enter, with wstap in it: the build's may be closed to others.
-struct Open {
+pub(crate) struct Open {
     folder: tempfile::TempDir,
 }
 
 impl Open {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::copy(env!("CARGO_BIN_EXE_wstap"), folder.path().join("wstap")).expect("a copy");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
@@ -22,7 +22,7 @@ impl Open {
     }
 
     /// wstap as a user without rights, but with these capabilities.
-    fn with(&self, capabilities: &[&str]) -> Command {
+    pub(crate) fn with(&self, capabilities: &[&str]) -> Command {
         let list: Vec<String> = capabilities.iter().map(|name| format!("+{name}")).collect();
         let list = list.join(",");
         let mut command = Command::new("setpriv");
@@ -44,7 +44,7 @@ impl Open {
 }
 
 /// Kernels before 6.6 ask for more.
-fn four_are_enough() -> bool {
+pub(crate) fn four_are_enough() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
     let numbers: Vec<u32> =
         release.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
@@ -132,7 +132,7 @@ fn root_after_the_drop_metrics_flow_and_an_overflow_is_counted() {
     assert!(tap.terminate().success());
 }
 
-/// Without any capability left, children that use the same library are still tapped.
+/// Attaching raises them, for as long as it takes.
 #[test]
 fn root_newcomers_are_attached_to_with_no_capability_in_effect_in_between() {
     let Some(program) = pair::program().filter(|_| privileged()) else { return };
@@ -145,4 +145,16 @@ fn root_newcomers_are_attached_to_with_no_capability_in_effect_in_between() {
         tap.metrics_when("another 20", |m| m.sum("turnaround_count", &[]) >= all);
         no_caps(&tap);
     }
+}
+
+/// Without any capability left nothing can be attached, but children find the probes in place.
+#[test]
+fn root_children_are_tapped_after_the_last_capability_is_gone() {
+    let Some(program) = pair::program().filter(|_| privileged()) else { return };
+    let mut target = Pair::start(&program, &["go", "workers=5", "requests=20", "linger"]);
+    let tap = Monitor::attach(target.pid(), &["--drop-caps"]);
+    no_caps(&tap);
+    target.go();
+    assert_eq!(target.answers(), 100);
+    tap.metrics_when("200", |m| m.sum("turnaround_count", &[]) == 200.0).assert_flawless();
 }
