@@ -101,12 +101,23 @@ fn start_ticks(stat: &str) -> Option<u64> {
 pub struct Mapping {
     /// Address range, the name of the entry in `/proc/PID/map_files`.
     pub range: (u64, u64),
+    /// Where in the file the range begins.
+    pub offset: u64,
     /// Which file it is, whatever its path means by now.
     pub file: FileId,
     /// Its path in the process's mount namespace, without ` (deleted)`.
     pub path: PathBuf,
     /// The path no longer leads to it.
     pub deleted: bool,
+}
+
+impl Mapping {
+    /// The place in the file that is mapped at `address`.
+    #[must_use]
+    pub fn file_offset(&self, address: u64) -> Option<u64> {
+        let (start, end) = self.range;
+        (start..end).contains(&address).then(|| address - start + self.offset)
+    }
 }
 
 /// Device and inode: one file, under whatever path.
@@ -155,7 +166,7 @@ fn parse_mapping(line: &str) -> Option<Mapping> {
     };
     let (start, end) = field()?.split_once('-')?;
     let permissions = field()?;
-    let _offset = field()?;
+    let offset = field()?;
     let (major, minor) = field()?.split_once(':')?;
     let inode: u64 = field()?.parse().ok()?;
     if permissions.as_bytes().get(2) != Some(&b'x') || inode == 0 || !rest.starts_with('/') {
@@ -169,6 +180,7 @@ fn parse_mapping(line: &str) -> Option<Mapping> {
     let hex32 = |text| u32::from_str_radix(text, 16).ok();
     Some(Mapping {
         range: (hex(start)?, hex(end)?),
+        offset: hex(offset)?,
         file: FileId { device: libc::makedev(hex32(major)?, hex32(minor)?), inode },
         // Newlines are written as \012 in maps.
         path: PathBuf::from(path.replace("\\012", "\n")),
@@ -197,6 +209,8 @@ mod tests {
         assert_eq!(paths, ["/usr/bin/my app", "/usr/lib/libssl.so.3"]);
         assert_eq!(files[1].range, (0x7f0c_1a00_0000, 0x7f0c_1a05_e000));
         assert_eq!(files[1].file, FileId { device: libc::makedev(0xfe, 0), inode: 1002 });
+        assert_eq!(files[1].file_offset(0x7f0c_1a00_0010), Some(0x1_f010));
+        assert_eq!(files[1].file_offset(0x7f0c_1a05_e000), None);
         assert_eq!([files[0].deleted, files[1].deleted], [false, true]);
     }
 

@@ -12,6 +12,7 @@ use super::Error;
 use super::cgroup;
 use super::command;
 use super::image::{Image, Planner};
+use super::kernel;
 use super::lifecycle::{Change, Lifecycle};
 use super::links::{Arrival, Links, Spread};
 use super::privilege::Powers;
@@ -80,6 +81,14 @@ impl<'tap> Roster<'tap> {
         powers: Powers,
         now_ns: u64,
     ) -> Result<Self, Error> {
+        if kernel::sees_all_processes() == Some(false) {
+            return Err(Error::Kernel(
+                "/proc shows the processes of a container only, and the kernel numbers them \
+                 otherwise; give wstap the host's pid namespace (docker run --pid=host, in \
+                 Kubernetes hostPID: true)"
+                    .into(),
+            ));
+        }
         // Where nothing can be attached later, children must find probes in place.
         let spread = if powers == Powers::None && selection.children() == Children::Follow {
             Spread::Everyone
@@ -304,7 +313,9 @@ impl<'tap> Roster<'tap> {
         let Ok(process) = Process::read(pid) else { return self.links.forget(pid, now_ns) };
         self.admit_or_warn(process, target, now_ns);
         if let (Powers::None, Some(member)) = (self.powers, self.members.get_mut(&pid)) {
-            inherited.into_iter().for_each(|image| drop(member.take(image, Ok(true))));
+            for image in inherited {
+                member.take(image, Ok(true));
+            }
         }
     }
 
