@@ -10,10 +10,16 @@ PEERS := target/peers
 BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib1g-dev
 TEST_PACKAGES := ca-certificates libgnutls30 libnspr4 libpcre2-8-0 openssl procps python3 python3-venv
 
-.PHONY: build demo test bench check test-unit test-root deps deps-test lint fmt doc clean
+.PHONY: build static kernel-matrix demo test bench check deps deps-test lint fmt doc clean
 
 build: deps
 	cargo build --release
+
+## One file without dynamic libraries, for containers and other machines.
+STATIC_TARGET := $(shell uname -m)-unknown-linux-gnu
+static: deps
+	LIBBPF_SYS_LIBRARY_PATH=/usr/lib/$$(gcc -print-multiarch) RUSTFLAGS="-C target-feature=+crt-static" \
+		cargo build --release --features static --bin wstap --target $(STATIC_TARGET)
 
 ## The main job on a real wss workload: server, client, tap, table.
 demo: deps
@@ -86,6 +92,17 @@ $(PEERS)/wss_pair: tests/peers/wss_pair.c $(PEERS)/packages.done
 
 $(PEERS)/wss_pair_static: tests/peers/wss_pair.c $(PEERS)/packages.done
 	cc -O2 -Wall -Wextra -static -o $@ $< -lssl -lcrypto -lpthread -ldl 2>/dev/null
+
+## Debian's kernels from 5.10 (which must be refused) to the newest, under software emulation.
+KERNELS := target/kernels
+KERNEL_PACKAGES := busybox-static cpio file qemu-system-x86
+kernel-matrix: static $(PEERS)/wss_pair_static
+	@missing=$$(for p in $(KERNEL_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends $$missing; \
+	fi
+	tests/kernels/fetch $(KERNELS) bullseye bookworm bookworm-backports trixie sid
+	tests/kernels/run $(KERNELS) target/$(STATIC_TARGET)/release/wstap $(PEERS)/wss_pair_static
 
 clean:
 	cargo clean

@@ -99,6 +99,17 @@ pub struct TapArgs {
     /// Tap the children of tapped processes, too (the default)
     #[arg(long, overrides_with = "no_children")]
     pub children: bool,
+    /// Keep the capabilities that attaching needs, so that libraries and processes that come later
+    /// are tapped (the default, unless there is only --pid with --no-children)
+    #[arg(long, conflicts_with = "drop_caps")]
+    pub keep_caps: bool,
+    /// Drop every capability once attached: of processes that come later, only children that use
+    /// the same libraries are tapped
+    #[arg(long)]
+    pub drop_caps: bool,
+    /// Do not enter a sandbox (seccomp, Landlock) once attached
+    #[arg(long)]
+    pub no_sandbox: bool,
     /// Read settings from a TOML file; flags win over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use wstap_symbols::{Options, SitePreference};
 
 use crate::capture::cgroup::CgroupPath;
+use crate::capture::privilege::Powers;
 use crate::capture::selector::{Children, Rule, Wanted};
 use crate::capture::tap::{Settings, Wakeup};
 use crate::cli::{MonitorArgs, ProbeSite, TapArgs};
@@ -36,6 +37,10 @@ pub struct TapConfig {
     pub children: Children,
     /// Wait for a TLS library to be loaded.
     pub wait: bool,
+    /// What is kept of capabilities once attached: [`Powers::Attaching`] or [`Powers::None`].
+    pub powers: Powers,
+    /// Enter a sandbox once attached.
+    pub sandbox: bool,
     /// How probe sites are chosen.
     pub probes: Options,
     /// Sizes of the kernel side.
@@ -72,6 +77,8 @@ struct File {
     command: Vec<String>,
     target: Vec<FileTarget>,
     children: Option<bool>,
+    keep_caps: Option<bool>,
+    sandbox: Option<bool>,
     listen: Option<SocketAddr>,
     protocol: Option<String>,
     rules: Vec<PathBuf>,
@@ -160,6 +167,8 @@ impl TapConfig {
         Ok(Self {
             wait: args.wait || file.wait,
             children: children(args, file),
+            powers: powers(args, file, &wanted),
+            sandbox: !args.no_sandbox && file.sandbox.unwrap_or(true),
             wanted,
             command,
             probes: Options { site: site(args, file) },
@@ -224,6 +233,18 @@ fn rules(
         rules.push(Rule::Cgroup(path));
     }
     Ok(rules)
+}
+
+/// Capabilities are kept where something may come that needs them.
+fn powers(args: &TapArgs, file: &File, wanted: &[Wanted]) -> Powers {
+    let typed = if args.drop_caps { Some(false) } else { args.keep_caps.then_some(true) };
+    let may_come = args.wait
+        || file.wait
+        || !args.command.is_empty()
+        || !file.command.is_empty()
+        || children(args, file) == Children::Follow
+        || wanted.iter().any(|wanted| wanted.rule.is_open());
+    if typed.or(file.keep_caps).unwrap_or(may_come) { Powers::Attaching } else { Powers::None }
 }
 
 fn children(args: &TapArgs, file: &File) -> Children {

@@ -48,6 +48,14 @@ mod root_steering;
 #[path = "suite/root_targets.rs"]
 mod root_targets;
 
+/// Other namespaces, overlays, control groups.
+#[path = "suite/root_containers.rs"]
+mod root_containers;
+
+/// What wstap needs, what it says when that is missing, and what it gives up.
+#[path = "suite/root_privileges.rs"]
+mod root_privileges;
+
 /// What becomes of targets and probes when either side ends.
 #[path = "suite/root_harm.rs"]
 mod root_harm;

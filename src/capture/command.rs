@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use super::Error;
+use super::privilege::Powers;
 
 /// A child that has not yet become the command.
 #[derive(Debug)]
@@ -94,6 +95,7 @@ fn fork(program: &OsString, arguments: &[OsString]) -> io::Result<Forked> {
         drop(command);
         match spawned {
             Ok(mut child) => {
+                let _ = Powers::None.settle();
                 let _ = sender.send(Ok(()));
                 let _ = child.wait();
             }

@@ -36,6 +36,15 @@ pub fn parse_release(release: &str) -> Option<Version> {
     Some(Version { major, minor })
 }
 
+/// Whether `/proc` numbers processes as the kernel side does: in the initial pid namespace. `None`
+/// where that may not be read.
+#[must_use]
+pub fn sees_all_processes() -> Option<bool> {
+    // PROC_PID_INIT_INO of include/linux/proc_ns.h.
+    let namespace = fs::read_link("/proc/1/ns/pid").ok()?;
+    Some(namespace.as_os_str() == "pid:[4026531836]")
+}
+
 /// `/sys/kernel/security/lockdown`: the mode in brackets, or `None` where there is no lockdown.
 #[must_use]
 pub fn lockdown() -> Option<String> {

@@ -15,6 +15,7 @@ use std::thread;
 
 use super::Error;
 use super::image::Image;
+use super::privilege::Powers;
 use super::process::FileId;
 use super::tap::{Attachment, Scope, Tap};
 use super::targets::has_tappable;
@@ -26,6 +27,16 @@ const CALM_NS: u64 = 60_000_000_000;
 /// Probes for everyone stay this long after the last process, so that a restart finds them in
 /// place. No longer: they hold the file, and so the mount, that it lies on.
 const IDLE_NS: u64 = 30_000_000_000;
+
+/// How far probes reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Spread {
+    /// To as few processes as can be.
+    #[default]
+    Fewest,
+    /// To everyone, from the beginning and for good.
+    Everyone,
+}
 
 /// Since when a process is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +51,7 @@ pub(super) enum Arrival {
 #[derive(Debug, Default)]
 pub(super) struct Links {
     images: HashMap<FileId, ImageLinks>,
+    spread: Spread,
     undertaker: Undertaker,
 }
 
@@ -55,6 +67,11 @@ struct ImageLinks {
 }
 
 impl Links {
+    /// No probes yet.
+    pub(super) fn new(spread: Spread) -> Self {
+        Self { spread, ..Self::default() }
+    }
+
     /// Probes the TLS library in `image` for process `pid`.
     pub(super) fn tap(
         &mut self,
@@ -69,7 +86,8 @@ impl Links {
             links.last_newcomer_ns = now_ns;
         }
         if links.everyone.is_none() && !links.own.contains_key(&pid) {
-            if arrival == Arrival::Found && links.own.len() < FEW {
+            let alone = arrival == Arrival::Found && links.own.len() < FEW;
+            if alone && self.spread == Spread::Fewest {
                 links.own.insert(pid, tap.attach(Scope::Process(pid), image)?);
             } else {
                 tracing::debug!("{}: probed for everyone from now on", image.path.display());
@@ -79,6 +97,11 @@ impl Links {
         }
         links.users.insert(pid, image.clone());
         Ok(())
+    }
+
+    /// Whether a newcomer that maps this image is tapped already.
+    pub(super) fn are_shared(&self, image: &Image) -> bool {
+        self.images.get(&image.file).is_some_and(|links| links.everyone.is_some())
     }
 
     /// Probes the dynamic loader in `image`: always for everyone, because a process passes it only
@@ -170,9 +193,10 @@ impl Undertaker {
     fn bury(&mut self, attachment: Attachment) {
         if self.thread.is_none() {
             let (sender, receiver) = channel::<Attachment>();
-            let spawned = thread::Builder::new()
-                .name("wstap-detach".into())
-                .spawn(move || receiver.into_iter().for_each(drop));
+            let spawned = thread::Builder::new().name("wstap-detach".into()).spawn(move || {
+                let _ = Powers::None.settle();
+                receiver.into_iter().for_each(drop);
+            });
             self.thread = spawned.ok().map(|thread| (sender, thread));
         }
         // Without a thread it is dropped here: slower, and as right.

@@ -16,6 +16,7 @@ mod links;
 pub mod privilege;
 pub mod process;
 pub mod roster;
+pub mod sandbox;
 pub mod selector;
 mod skeleton;
 pub mod steering;

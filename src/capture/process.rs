@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Who a process is, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Process {
     pub parent: u32,
     /// Name of the main thread, at most 15 bytes; other than UTF-8 is replaced.
     pub comm: String,
-    /// What `/proc/PID/exe` points to; `None` for kernel threads and where it may not be read.
+    /// What `/proc/PID/exe` points to, as the process sees it; `None` for kernel threads and where it may not be read.
     pub exe: Option<PathBuf>,
     /// Start time in clock ticks since boot: with the pid, an identity that is never reused.
     pub start_ticks: u64,
@@ -36,6 +36,7 @@ impl Process {
         let comm = fs::read(format!("/proc/{pid}/comm"))?;
         let comm = String::from_utf8_lossy(comm.trim_ascii_end()).into_owned();
         let exe = fs::read_link(format!("/proc/{pid}/exe")).ok();
+        let exe = exe.map(|exe| inside(&root_of(pid), exe));
         Ok(Self { pid, parent, comm, exe, start_ticks })
     }
 
@@ -46,6 +47,19 @@ impl Process {
             return false;
         };
         start_ticks(&stat) == Some(self.start_ticks) && !matches!(state(&stat), Some('Z' | 'X'))
+    }
+}
+
+/// The folder that a process has for its root, as wstap sees it; `/` where that may not be read.
+fn root_of(pid: u32) -> PathBuf {
+    fs::read_link(format!("/proc/{pid}/root")).unwrap_or_else(|_| "/".into())
+}
+
+/// `path` as a process with this root sees it. The kernel spells paths for who reads them.
+fn inside(root: &Path, path: PathBuf) -> PathBuf {
+    match path.strip_prefix(root) {
+        Ok(rest) if root != Path::new("/") => Path::new("/").join(rest),
+        _ => path,
     }
 }
 
@@ -87,12 +101,23 @@ fn start_ticks(stat: &str) -> Option<u64> {
 pub struct Mapping {
     /// Address range, the name of the entry in `/proc/PID/map_files`.
     pub range: (u64, u64),
+    /// Where in the file the range begins.
+    pub offset: u64,
     /// Which file it is, whatever its path means by now.
     pub file: FileId,
     /// Its path in the process's mount namespace, without ` (deleted)`.
     pub path: PathBuf,
     /// The path no longer leads to it.
     pub deleted: bool,
+}
+
+impl Mapping {
+    /// The place in the file that is mapped at `address`.
+    #[must_use]
+    pub fn file_offset(&self, address: u64) -> Option<u64> {
+        let (start, end) = self.range;
+        (start..end).contains(&address).then(|| address - start + self.offset)
+    }
 }
 
 /// Device and inode: one file, under whatever path.
@@ -112,7 +137,12 @@ pub struct FileId {
 pub fn executable_files(pid: u32) -> io::Result<Vec<Mapping>> {
     // A path may hold any byte but NUL; a lossy name still leads to the file through map_files.
     let maps = fs::read(format!("/proc/{pid}/maps"))?;
-    Ok(parse_maps(&String::from_utf8_lossy(&maps)))
+    let mut files = parse_maps(&String::from_utf8_lossy(&maps));
+    let root = root_of(pid);
+    for file in &mut files {
+        file.path = inside(&root, std::mem::take(&mut file.path));
+    }
+    Ok(files)
 }
 
 fn parse_maps(maps: &str) -> Vec<Mapping> {
@@ -136,7 +166,7 @@ fn parse_mapping(line: &str) -> Option<Mapping> {
     };
     let (start, end) = field()?.split_once('-')?;
     let permissions = field()?;
-    let _offset = field()?;
+    let offset = field()?;
     let (major, minor) = field()?.split_once(':')?;
     let inode: u64 = field()?.parse().ok()?;
     if permissions.as_bytes().get(2) != Some(&b'x') || inode == 0 || !rest.starts_with('/') {
@@ -150,6 +180,7 @@ fn parse_mapping(line: &str) -> Option<Mapping> {
     let hex32 = |text| u32::from_str_radix(text, 16).ok();
     Some(Mapping {
         range: (hex(start)?, hex(end)?),
+        offset: hex(offset)?,
         file: FileId { device: libc::makedev(hex32(major)?, hex32(minor)?), inode },
         // Newlines are written as \012 in maps.
         path: PathBuf::from(path.replace("\\012", "\n")),
@@ -178,7 +209,17 @@ mod tests {
         assert_eq!(paths, ["/usr/bin/my app", "/usr/lib/libssl.so.3"]);
         assert_eq!(files[1].range, (0x7f0c_1a00_0000, 0x7f0c_1a05_e000));
         assert_eq!(files[1].file, FileId { device: libc::makedev(0xfe, 0), inode: 1002 });
+        assert_eq!(files[1].file_offset(0x7f0c_1a00_0010), Some(0x1_f010));
+        assert_eq!(files[1].file_offset(0x7f0c_1a05_e000), None);
         assert_eq!([files[0].deleted, files[1].deleted], [false, true]);
+    }
+
+    #[test]
+    fn a_path_is_spelt_as_the_process_sees_it() {
+        let path = |root: &str, path: &str| inside(Path::new(root), path.into());
+        assert_eq!(path("/", "/usr/bin/node"), Path::new("/usr/bin/node"));
+        assert_eq!(path("/srv/jail", "/srv/jail/usr/bin/node"), Path::new("/usr/bin/node"));
+        assert_eq!(path("/srv/jail", "/srv/jail-2/node"), Path::new("/srv/jail-2/node"));
     }
 
     #[test]

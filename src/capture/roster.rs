@@ -9,10 +9,13 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 
 use super::Error;
+use super::cgroup;
 use super::command;
 use super::image::{Image, Planner};
+use super::kernel;
 use super::lifecycle::{Change, Lifecycle};
-use super::links::{Arrival, Links};
+use super::links::{Arrival, Links, Spread};
+use super::privilege::Powers;
 use super::process::{self, FileId, Mapping, Process};
 use super::selector::{Children, Selection};
 use super::tap::{Admission, Attachment, Tap};
@@ -34,6 +37,8 @@ pub struct Member {
     pub up: bool,
     /// How its probes are attached, for people.
     pub technique: &'static str,
+    /// Id of the container that it runs in.
+    pub container: Option<String>,
     /// Files that need not be opened again.
     seen: HashSet<FileId>,
     /// Looks of [`SETTLING_NS`] that are done.
@@ -58,10 +63,12 @@ pub struct Roster<'tap> {
     changed: bool,
     /// Of who is found now.
     arrival: Arrival,
+    powers: Powers,
 }
 
 impl<'tap> Roster<'tap> {
-    /// Finds and taps every process that is meant. From here on no newcomer is missed.
+    /// Finds and taps every process that is meant. From here on no newcomer is missed. `powers` is
+    /// what will be left for later, see [`Roster::settle_for`].
     ///
     /// # Errors
     ///
@@ -71,13 +78,28 @@ impl<'tap> Roster<'tap> {
         tap: &'tap Tap<'tap>,
         planner: Planner,
         selection: Selection,
+        powers: Powers,
         now_ns: u64,
     ) -> Result<Self, Error> {
+        if kernel::sees_all_processes() == Some(false) {
+            return Err(Error::Kernel(
+                "/proc shows the processes of a container only, and the kernel numbers them \
+                 otherwise; give wstap the host's pid namespace (docker run --pid=host, in \
+                 Kubernetes hostPID: true)"
+                    .into(),
+            ));
+        }
+        // Where nothing can be attached later, children must find probes in place.
+        let spread = if powers == Powers::None && selection.children() == Children::Follow {
+            Spread::Everyone
+        } else {
+            Spread::Fewest
+        };
         let mut roster = Self {
             tap,
             planner,
             selection,
-            links: Links::default(),
+            links: Links::new(spread),
             // Before anyone is looked for: who comes in between is then found twice, not never.
             _watch: tap.watch_processes()?,
             members: BTreeMap::new(),
@@ -86,6 +108,7 @@ impl<'tap> Roster<'tap> {
             unheard: 0,
             changed: true,
             arrival: Arrival::Found,
+            powers: Powers::All,
         };
         for (comm, target) in roster.selection.comms() {
             tap.admit_comm(comm, roster.admission(target))?;
@@ -144,8 +167,20 @@ impl<'tap> Roster<'tap> {
         std::mem::take(&mut self.changed)
     }
 
+    /// Lets go of the capabilities that are not needed from here on. Without any, only processes
+    /// that share a library with the others are still taken up.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn settle_for(&mut self, powers: Powers) -> Result<(), Error> {
+        self.powers = powers;
+        powers.settle().map_err(|error| Error::Other(format!("cannot drop privileges: {error}")))
+    }
+
     /// Takes up what the kernel tells.
     pub fn hear(&mut self, message: &Lifecycle, now_ns: u64) {
+        let _raised = self.powers.raise();
         let pid = message.pid;
         match message.change {
             Change::Forked { parent } => self.enlist(pid, parent, message.target, now_ns),
@@ -157,6 +192,12 @@ impl<'tap> Roster<'tap> {
 
     /// Does what is due. To be called often: it costs nothing when nothing is.
     pub fn tend(&mut self, now_ns: u64) {
+        let unheard = self.tap.unheard();
+        let net = now_ns >= self.next_net_ns || unheard != self.unheard;
+        if !net && self.due.first().is_none_or(|&(due_ns, _)| due_ns > now_ns) {
+            return;
+        }
+        let _raised = self.powers.raise();
         while let Some(&(due_ns, pid)) = self.due.first() {
             if due_ns > now_ns {
                 break;
@@ -165,8 +206,7 @@ impl<'tap> Roster<'tap> {
             self.look_at(pid, now_ns);
             self.settle(pid, now_ns);
         }
-        let unheard = self.tap.unheard();
-        if now_ns < self.next_net_ns && unheard == self.unheard {
+        if !net {
             return;
         }
         self.unheard = unheard;
@@ -221,7 +261,7 @@ impl<'tap> Roster<'tap> {
     /// Looks for processes that match and are not tapped yet, and for their descendants.
     fn search(&mut self, now_ns: u64) {
         let follow = self.selection.children() == Children::Follow;
-        if !self.selection.is_open() && !follow {
+        if !self.selection.is_open() && !follow || self.powers == Powers::None {
             return;
         }
         let Ok(processes) = process::all() else { return };
@@ -246,6 +286,9 @@ impl<'tap> Roster<'tap> {
     }
 
     fn consider(&mut self, process: Process, now_ns: u64) {
+        if self.powers == Powers::None {
+            return;
+        }
         if let Some(target) = self.selection.matching(&process) {
             self.admit_or_warn(process, target, now_ns);
         }
@@ -255,17 +298,24 @@ impl<'tap> Roster<'tap> {
     /// its parent has: it is probed at once, and looked at later.
     fn enlist(&mut self, pid: u32, parent: u32, target: Option<TargetId>, now_ns: u64) {
         let Some(target) = target else { return };
-        if let Some(parent) = self.members.get(&parent) {
-            for image in parent.target.images.iter().filter(|image| has_tappable(image)) {
-                if let Err(error) = self.links.tap(self.tap, image, pid, Arrival::New, now_ns) {
-                    tracing::debug!("pid {pid}: {error}");
-                }
+        let inherited = self.members.get(&parent).map(|parent| parent.target.images.clone());
+        let mut inherited = inherited.unwrap_or_default();
+        inherited.retain(has_tappable);
+        if self.powers == Powers::None {
+            inherited.retain(|image| self.links.are_shared(image));
+        }
+        for image in &inherited {
+            if let Err(error) = self.links.tap(self.tap, image, pid, Arrival::New, now_ns) {
+                tracing::debug!("pid {pid}: {error}");
             }
         }
-        match Process::read(pid) {
-            Ok(process) => self.admit_or_warn(process, target, now_ns),
-            // It has ended, which the kernel will say next.
-            Err(_) => self.links.forget(pid, now_ns),
+        // It may have ended, which the kernel will say next.
+        let Ok(process) = Process::read(pid) else { return self.links.forget(pid, now_ns) };
+        self.admit_or_warn(process, target, now_ns);
+        if let (Powers::None, Some(member)) = (self.powers, self.members.get_mut(&pid)) {
+            for image in inherited {
+                member.take(image, Ok(true));
+            }
         }
     }
 
@@ -284,13 +334,17 @@ impl<'tap> Roster<'tap> {
         named: bool,
     ) -> Result<(), Error> {
         let pid = process.pid;
-        let hold = self.selection.holds(pid);
-        self.tap.admit(pid, Admission { hold, ..self.admission(target) })?;
+        // Without powers only those are taken up that the kernel side has admitted itself.
+        if self.powers != Powers::None {
+            let hold = self.selection.holds(pid);
+            self.tap.admit(pid, Admission { hold, ..self.admission(target) })?;
+        }
         let technique = if self.tap.flavour().multi { "uprobe_multi" } else { "perf_uprobe" };
         let member = Member {
             target: Target { id: target, process, images: Vec::new() },
             up: false,
             technique,
+            container: cgroup::container_id(pid),
             seen: HashSet::new(),
             looks: 0,
             arrival: self.arrival,
@@ -330,6 +384,9 @@ impl<'tap> Roster<'tap> {
         let Some(member) = self.members.get_mut(&pid) else { return };
         // A process that has just ended: the kernel will say so.
         let Ok(mappings) = process::executable_files(pid) else { return };
+        if self.powers == Powers::None {
+            return;
+        }
         for mapping in mappings {
             if !member.seen.insert(mapping.file) {
                 continue;

@@ -18,6 +18,7 @@ use wstap_symbols::{Action, Probe};
 use super::image::Image;
 use super::kernel;
 use super::lifecycle::Lifecycle;
+use super::process;
 use super::skeleton::{TracerSkel, TracerSkelBuilder};
 use super::steering::Steering;
 use super::{Error, wire};
@@ -147,7 +148,6 @@ pub fn with_tap<R>(
     settings: &Settings,
     body: impl FnOnce(&Tap<'_>) -> Result<R, Error>,
 ) -> Result<R, Error> {
-    refuse_old_kernel()?;
     libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Debug, |_, text| {
         tracing::trace!("libbpf: {}", text.trim_end());
     })));
@@ -172,21 +172,20 @@ pub fn with_tap<R>(
             }
         }
     }
-    let reason = last.map_or_else(String::new, |error| format!("{error:#}"));
-    Err(Error::Kernel(format!(
-        "kernel {} refuses the BPF programs ({reason}); `wstap doctor` tells more",
-        kernel::release()
-    )))
+    Err(refused(&last.map_or_else(String::new, |error| format!("{error:#}"))))
 }
 
-fn refuse_old_kernel() -> Result<(), Error> {
+/// Old kernels are told by their number, but only after trying: distributions backport.
+fn refused(reason: &str) -> Error {
     let release = kernel::release();
     match kernel::parse_release(&release) {
-        Some(version) if version < kernel::OLDEST => Err(Error::Kernel(format!(
+        Some(version) if version < kernel::OLDEST => Error::Kernel(format!(
             "this is kernel {release}, and wstap needs {} or newer (uprobe attach cookies)",
             kernel::OLDEST
-        ))),
-        _ => Ok(()),
+        )),
+        _ => Error::Kernel(format!(
+            "kernel {release} refuses the BPF programs ({reason}); `wstap doctor` tells more"
+        )),
     }
 }
 
@@ -333,6 +332,25 @@ impl<'obj> Tap<'obj> {
         self.attach_sites(program, Scope::Everyone, &image.attach_path, &site, false, &mut links)
             .map_err(|error| Error::attach(&image.path, &error))?;
         Ok(Attachment { _links: links })
+    }
+
+    /// Probes an instruction of wstap itself that is never executed again, to learn whether
+    /// attaching is permitted.
+    ///
+    /// # Errors
+    ///
+    /// It is not.
+    pub fn try_attach(&self) -> Result<(), Error> {
+        let path = Path::new("/proc/self/exe");
+        let own = process::executable_files(std::process::id()).unwrap_or_default();
+        // SAFETY: the call reads no memory of ours.
+        let start = unsafe { libc::getauxval(libc::AT_ENTRY) };
+        let Some(offset) = own.iter().find_map(|mapping| mapping.file_offset(start)) else {
+            return Err(Error::Other("the entry point of wstap itself is not mapped".into()));
+        };
+        let (program, scope) = (&self.skel.progs.tap_release, Scope::Process(std::process::id()));
+        self.attach_sites(program, scope, path, &[(offset, 0)], false, &mut Vec::new())
+            .map_err(|error| Error::attach(path, &error))
     }
 
     /// Probes every function that `image` has.

@@ -195,7 +195,7 @@ impl Facts {
                 "Whether a process of the target is alive and tapped.", &["target"])?,
             target_info: gauge("wstap_target_info",
                 "Processes of the target; always 1.",
-                &["target", "pid", "comm", "exe", "tls_library", "tls_version"])?,
+                &["target", "pid", "comm", "exe", "tls_library", "tls_version", "container"])?,
             build_info: gauge("wstap_build_info",
                 "Version of wstap; always 1.", &["version", "revision", "arch"])?,
         })

@@ -83,8 +83,8 @@ impl FactCollector {
         }
         let info = |(&(target, pid), process): (&(&str, u32), &&Process)| {
             let pid = pid.to_string();
-            let Process { comm, exe, tls_library, tls_version, .. } = process;
-            let labels = [target, &pid, comm, exe, tls_library, tls_version];
+            let Process { comm, exe, tls_library, tls_version, container, .. } = process;
+            let labels = [target, &pid, comm, exe, tls_library, tls_version, container];
             self.facts.target_info.sample(&labels, 1.0)
         };
         processes.iter().map(info).collect()

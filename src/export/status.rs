@@ -74,6 +74,8 @@ pub struct Process {
     pub tls_library: String,
     /// Its version as far as it is known, else empty.
     pub tls_version: String,
+    /// Id of the container that it runs in, as far as engines print it; empty outside of one.
+    pub container: String,
     /// Alive and tapped.
     pub up: bool,
 }

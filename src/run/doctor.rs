@@ -2,11 +2,13 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::{fs, thread};
 
 use serde::Serialize;
 
 use super::Failure;
-use crate::capture::tap::{Flavour, Settings, Wakeup, with_tap};
+use crate::capture::sandbox::{self, Task};
+use crate::capture::tap::{Flavour, Settings, Tap, Wakeup, with_tap};
 use crate::capture::{Error, kernel, privilege};
 
 /// One thing that was looked at.
@@ -53,6 +55,7 @@ impl Check {
 pub(super) fn run(json: bool) -> Result<(), Failure> {
     let mut checks = vec![check_kernel(), check_btf(), check_lockdown(), check_capabilities()];
     checks.extend(check_programs());
+    checks.extend([check_processes(), check_files(), check_deleted_files(), check_sandbox()]);
     let mut out = io::stdout().lock();
     for check in &checks {
         if json {
@@ -80,14 +83,15 @@ fn print(out: &mut impl Write, check: &Check) -> io::Result<()> {
     writeln!(out, "{:8} {:14} -> {}", "", "", check.remedy)
 }
 
+/// What it can do is tried below; distributions backport.
 fn check_kernel() -> Check {
     let release = kernel::release();
     match kernel::parse_release(&release) {
         Some(version) if version >= kernel::OLDEST => Check::ok("kernel", release),
-        _ => Check::fails(
+        _ => Check::limited(
             "kernel",
-            format!("{release}, and {} is the oldest that works", kernel::OLDEST),
-            "boot a newer kernel",
+            format!("{release}: below {} only kernels with backports work", kernel::OLDEST),
+            "nothing to do if the programs below load; else boot a newer kernel",
         ),
     }
 }
@@ -145,16 +149,89 @@ fn check_programs() -> Vec<Check> {
         wakeup: Wakeup::Batched,
         watch_execs: false,
     };
-    match with_tap(&settings, |tap| Ok(tap.flavour())) {
-        Ok(flavour) => vec![
-            Check::ok("programs", "load"),
-            check_sleepable(flavour),
-            check_loop(flavour),
-            check_links(flavour),
-        ],
+    match with_tap(&settings, |tap| Ok((tap.flavour(), try_all(tap)))) {
+        Ok((flavour, tried)) => {
+            let mut checks = vec![
+                Check::ok("programs", "load"),
+                check_sleepable(flavour),
+                check_loop(flavour),
+                check_links(flavour),
+            ];
+            checks.extend(tried);
+            checks
+        }
         Err(error) => {
             vec![Check::fails("programs", error.to_string(), "see the checks above")]
         }
+    }
+}
+
+/// Attaches to wstap itself, and to the kernel's tracepoints for a moment.
+fn try_all(tap: &Tap<'_>) -> [Check; 2] {
+    let check = |name, outcome: Result<(), Error>, found| match outcome {
+        Ok(()) => Check::ok(name, found),
+        Err(error) => Check::fails(name, error.to_string(), "see the capabilities above"),
+    };
+    [
+        check("attaching", tap.try_attach(), "a probe in wstap itself was placed and removed"),
+        check(
+            "processes",
+            tap.watch_processes().map(drop),
+            "forks, execs and exits are heard of as they happen",
+        ),
+    ]
+}
+
+/// Process 1 is somebody else's, unless wstap is root.
+fn check_processes() -> Check {
+    let name = "others";
+    if kernel::sees_all_processes() == Some(false) {
+        return Check::fails(
+            name,
+            "/proc shows the processes of a container only",
+            "docker run --pid=host; in Kubernetes hostPID: true",
+        );
+    }
+    match fs::read("/proc/1/maps") {
+        Ok(_) => Check::ok(name, "processes of other users can be looked into"),
+        Err(error) => Check::limited(
+            name,
+            format!("only processes of this user can be looked into: {error}"),
+            "add CAP_SYS_PTRACE",
+        ),
+    }
+}
+
+fn check_files() -> Check {
+    // Mode 0500, whatever process 1 is.
+    match fs::read_dir("/proc/1/map_files") {
+        Ok(_) => Check::ok("files", "files that only their owner may read can be opened"),
+        Err(error) => Check::limited(
+            "files",
+            format!("libraries and programs must be readable for everyone: {error}"),
+            "add CAP_DAC_READ_SEARCH",
+        ),
+    }
+}
+
+fn check_deleted_files() -> Check {
+    match privilege::missing_welcome() {
+        None => Check::ok("deleted files", "found through /proc/PID/map_files"),
+        Some((capability, what_for)) => Check::limited(
+            "deleted files",
+            format!("cannot {what_for}"),
+            format!("add {capability}"),
+        ),
+    }
+}
+
+/// Enters it, in a thread: there is no way back.
+fn check_sandbox() -> Check {
+    let entered = thread::spawn(|| sandbox::enter(Task::Serve)).join();
+    match entered {
+        Ok(Ok(())) => Check::ok("sandbox", "seccomp, and what this kernel has of Landlock"),
+        Ok(Err(error)) => Check::limited("sandbox", error.to_string(), "run with --no-sandbox"),
+        Err(_) => Check::limited("sandbox", "entering it panicked", "run with --no-sandbox"),
     }
 }
 

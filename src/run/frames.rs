@@ -27,7 +27,7 @@ pub(super) fn run(config: TapConfig, args: &FramesArgs) -> Result<(), Failure> {
         payload: args.payload,
         wall_offset_ns: wall_offset_ns().into(),
     };
-    let stop = stop_on_signal()?;
+    let stop = stop_on_signal(config.sandbox)?;
     let mut sink = Lines {
         view,
         out: BufWriter::new(io::stdout().lock()),
@@ -45,12 +45,13 @@ pub(super) fn run(config: TapConfig, args: &FramesArgs) -> Result<(), Failure> {
 }
 
 /// Waits for the signals on a thread of its own: the session has this one.
-fn stop_on_signal() -> Result<Arc<AtomicBool>, Failure> {
+fn stop_on_signal(sandbox: bool) -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&stop);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (caught, ready) = oneshot::channel();
     thread::Builder::new().name("wstap-signals".into()).spawn(move || {
+        let _ = session::only_serve(sandbox);
         runtime.block_on(async {
             let signals = signals::ended();
             let failed = signals.as_ref().err().map(ToString::to_string);

@@ -6,6 +6,7 @@ use serde::Serialize;
 use wstap_symbols::{Library, Options, Probe};
 
 use super::Failure;
+use crate::capture::cgroup;
 use crate::capture::image::{Image, Planner};
 use crate::capture::process::{self, Process};
 use crate::capture::targets::{self, Survey};
@@ -22,6 +23,8 @@ struct PsRow {
     technique: Vec<&'static str>,
     verdict: String,
     file: String,
+    /// Id of the container that the process runs in.
+    container: Option<String>,
 }
 
 /// Prints the processes that have a TLS library.
@@ -60,6 +63,7 @@ fn ps_rows(process: &Process, survey: &Survey) -> Vec<PsRow> {
         .images
         .iter()
         .flat_map(|image| image.plan.libraries.iter().map(move |library| (image, library)));
+    let container = cgroup::container_id(process.pid);
     libraries
         .map(|(image, library)| PsRow {
             pid: process.pid,
@@ -71,6 +75,7 @@ fn ps_rows(process: &Process, survey: &Survey) -> Vec<PsRow> {
             technique: techniques(library),
             verdict: verdict(library),
             file: image.path.display().to_string(),
+            container: container.clone(),
         })
         .collect()
 }
@@ -99,13 +104,13 @@ fn print_table(out: &mut impl Write, rows: &[PsRow]) -> io::Result<()> {
     let (comm, version) = (width(rows, |r| &r.comm, 7), width(rows, version_of, 7));
     writeln!(
         out,
-        "{:>7}  {:comm$}  {:9}  {:version$}  {:7}  {:8}  {:24}  FILE",
-        "PID", "COMMAND", "STACK", "VERSION", "LINKAGE", "TECHNIQUE", "VERDICT"
+        "{:>7}  {:comm$}  {:9}  {:version$}  {:7}  {:9}  {:24}  {:12}  FILE",
+        "PID", "COMMAND", "STACK", "VERSION", "LINKAGE", "TECHNIQUE", "VERDICT", "CONTAINER"
     )?;
     for row in rows {
         writeln!(
             out,
-            "{:>7}  {:comm$}  {:9}  {:version$}  {:7}  {:9}  {:24}  {}",
+            "{:>7}  {:comm$}  {:9}  {:version$}  {:7}  {:9}  {:24}  {:12}  {}",
             row.pid,
             row.comm,
             row.stack,
@@ -113,6 +118,7 @@ fn print_table(out: &mut impl Write, rows: &[PsRow]) -> io::Result<()> {
             row.linkage,
             row.technique.join("+"),
             row.verdict,
+            row.container.as_deref().unwrap_or("-"),
             row.file
         )?;
     }

@@ -65,6 +65,7 @@ async fn serve(
     let mut signals = signals::ended()?;
     let stop = Arc::new(AtomicBool::new(false));
     let (ended, mut tap_ended) = oneshot::channel();
+    let sandbox = config.tap.sandbox;
     let tap_thread = {
         let stop = Arc::clone(&stop);
         let until_targets_end = config.exit_with_target;
@@ -76,6 +77,8 @@ async fn serve(
             let _ = ended.send(result);
         })?
     };
+    // The tap has a thread of its own; this one only serves.
+    session::only_serve(sandbox)?;
     let (stop_serving, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(export::serve(listener, router, async {
         let _ = stopped.await;
@@ -149,6 +152,7 @@ fn process(member: &Member) -> status::Process {
         exe: process.exe.as_ref().map_or_else(String::new, |exe| exe.display().to_string()),
         tls_library: library.map_or_else(String::new, |l| l.stack.as_str().to_owned()),
         tls_version: library.and_then(|l| l.version.clone()).unwrap_or_default(),
+        container: member.container.clone().unwrap_or_default(),
         up: member.up,
     }
 }

@@ -13,7 +13,9 @@ use crate::capture::clock::monotonic_ns;
 use crate::capture::command::Launch;
 use crate::capture::image::Planner;
 use crate::capture::lifecycle::{Change, Lifecycle};
+use crate::capture::privilege::Powers;
 use crate::capture::roster::{Member, Roster};
+use crate::capture::sandbox::{self, Task};
 use crate::capture::selector::Selection;
 use crate::capture::steering::{Steering, Word};
 use crate::capture::tap::{self, Loss, Record, Settings, Tap, with_tap};
@@ -80,6 +82,20 @@ fn protocols(mut protocols: Protocols, selection: &Selection) -> Result<Protocol
     Ok(protocols)
 }
 
+/// Gives up every capability of this thread, and all that it will not do: for threads that only
+/// serve.
+pub(super) fn only_serve(sandbox: bool) -> Result<(), Error> {
+    let dropped = Powers::None.settle();
+    dropped.map_err(|error| Error::Other(format!("cannot drop privileges: {error}")))?;
+    if sandbox { enter_sandbox(Task::Serve) } else { Ok(()) }
+}
+
+fn enter_sandbox(task: Task) -> Result<(), Error> {
+    sandbox::enter(task).map_err(|error| {
+        Error::Other(format!("cannot enter the sandbox: {error}; --no-sandbox does without"))
+    })
+}
+
 /// Attaches, then decodes until `until` says so. Returns when every probe is gone and every
 /// event that was in the ring buffer has been observed.
 pub(super) fn run(
@@ -97,12 +113,19 @@ pub(super) fn run(
         let decoder = RefCell::new(Decoder { tracker, sink, steering, heard: Vec::new() });
         let reader = tap.reader(|record| decoder.borrow_mut().record(record))?;
         let planner = Planner::new(config.probes);
-        let mut roster = Roster::new(tap, planner, selection, monotonic_ns())?;
+        let mut roster = Roster::new(tap, planner, selection, config.powers, monotonic_ns())?;
         if !config.wait {
             roster.require_tls()?;
         }
         tracing::debug!("attached to {} processes", roster.members().count());
         decoder.borrow_mut().tell(&mut roster);
+        roster.settle_for(config.powers)?;
+        if config.sandbox {
+            enter_sandbox(match config.powers {
+                Powers::None => Task::Serve,
+                _ => Task::Attach,
+            })?;
+        }
         launch.map_or(Ok(()), Launch::go)?;
         if !until.attached {
             decode(tap, &mut roster, &reader, &decoder, until);

@@ -133,7 +133,6 @@ fn root_a_static_executable_is_tapped_when_it_starts() {
 /// Python maps libssl with its first `import ssl`; the kernel tells when.
 #[test]
 fn root_a_library_that_is_loaded_late_is_tapped_before_its_first_use() {
-    let scene = Scene::new();
     if !privileged() {
         return;
     }

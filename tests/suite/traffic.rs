@@ -32,6 +32,7 @@ impl Fixture {
                     exe: "/usr/bin/node".into(),
                     tls_library: "openssl".into(),
                     tls_version: "3.0.17".into(),
+                    container: String::new(),
                     up: true,
                 }],
             }];

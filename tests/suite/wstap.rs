@@ -63,12 +63,13 @@ impl Monitor {
     /// Returns when it serves, attached or not yet.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut command = program();
-        command.args(arguments).args(["--listen", "127.0.0.1:0"]);
-        Self::spawn(command)
+        command.args(arguments);
+        Self::spawn_on_any_port(command)
     }
 
     /// Returns when it serves, attached or not yet.
-    pub(crate) fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn_on_any_port(mut command: Command) -> Self {
+        command.args(["--listen", "127.0.0.1:0"]);
         let mut process = command.stdout(Stdio::piped()).spawn().expect("wstap starts");
         let mut line = String::new();
         let mut output = BufReader::new(process.stdout.take().expect("piped"));

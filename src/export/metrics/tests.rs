@@ -351,6 +351,7 @@ fn facts_and_loss_counters_are_read_at_the_scrape() {
         exe: "/usr/bin/node".into(),
         tls_library: "openssl".into(),
         tls_version: "3.0.17".into(),
+        container: "0123456789ab".into(),
         up,
     };
     let target = |name: &str, processes| TargetStatus { name: name.to_owned(), processes };
@@ -371,7 +372,7 @@ fn facts_and_loss_counters_are_read_at_the_scrape() {
     });
     let process_labels = |pid| {
         format!(
-            "wstap_target_info{{comm=\"node\",exe=\"/usr/bin/node\",pid=\"{pid}\",target=\"feed\",\
+            "wstap_target_info{{comm=\"node\",container=\"0123456789ab\",exe=\"/usr/bin/node\",pid=\"{pid}\",target=\"feed\",\
              tls_library=\"openssl\",tls_version=\"3.0.17\"}}"
         )
     };
