@@ -239,6 +239,8 @@ pub enum Action {
     /// the same R14. RAX is the number of bytes, a signed 64-bit integer; what is positive passed,
     /// even if there is an error as well. The other registers no longer hold the arguments.
     GoReturn(Direction),
+    /// A Go method ends the life of its connection, which is in RAX.
+    GoRelease,
 }
 
 /// Where a call keeps what a tap must read.
