@@ -40,7 +40,13 @@ struct Transfer {
 
 /// crypto/tls, if it is in the image.
 pub(crate) fn search(image: &Image<'_>) -> Option<Library> {
-    let (address, table) = line_table(image)?;
+    let Some((address, table)) = line_table(image) else {
+        return is_old(image).then(|| library(image, Verdict::OldGo, Vec::new()));
+    };
+    if image.machine() != Machine::X86_64 {
+        let is_there = TRANSFERS.iter().any(|(_, name)| table.find(name).is_some());
+        return is_there.then(|| library(image, Verdict::UnsupportedMachine, Vec::new()));
+    }
     let text = text_address(image, address, &table)?;
     let method = |name| {
         let place = table.find(name)?;
@@ -58,7 +64,7 @@ pub(crate) fn search(image: &Image<'_>) -> Option<Library> {
     if transfers.is_empty() {
         return None;
     }
-    let verdict = verdict(image, &transfers);
+    let verdict = verdict(&transfers);
     let mut probes = Vec::new();
     if verdict == Verdict::Tappable {
         probes = transfers.iter().flat_map(|transfer| transfer_probes(image, transfer)).collect();
@@ -66,23 +72,26 @@ pub(crate) fn search(image: &Image<'_>) -> Option<Library> {
         probes.extend(close.and_then(|close| enter_probe(image, &close, Action::GoRelease)));
         probes.sort_by_key(|probe: &Probe| probe.offset);
     }
-    Some(Library {
+    Some(library(image, verdict, probes))
+}
+
+fn library(image: &Image<'_>, verdict: Verdict, probes: Vec<Probe>) -> Library {
+    Library {
         stack: Stack::Go,
         version: version(image),
         linkage: Linkage::Static,
         symbols: SymbolSource::GoTable,
         verdict,
         probes,
-    })
+    }
 }
 
-fn verdict(image: &Image<'_>, transfers: &[Transfer]) -> Verdict {
+fn verdict(transfers: &[Transfer]) -> Verdict {
     let has = |direction| transfers.iter().any(|transfer| transfer.direction == direction);
-    match (image.machine(), has(Direction::Received), has(Direction::Sent)) {
-        (Machine::X86_64, true, true) => Verdict::Tappable,
-        (Machine::X86_64, true, false) => Verdict::NoWrite,
-        (Machine::X86_64, false, _) => Verdict::NoRead,
-        _ => Verdict::UnsupportedMachine,
+    match (has(Direction::Received), has(Direction::Sent)) {
+        (true, true) => Verdict::Tappable,
+        (true, false) => Verdict::NoWrite,
+        (false, _) => Verdict::NoRead,
     }
 }
 
@@ -115,10 +124,18 @@ fn enter_probe(image: &Image<'_>, method: &Method, action: Action) -> Option<Pro
     })
 }
 
+/// The sections that are a table of functions, where the linker was Go's own.
+const TABLE_SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
+
+/// Whether crypto/tls is there in a layout that is not read.
+fn is_old(image: &Image<'_>) -> bool {
+    let mut tables = TABLE_SECTIONS.iter().filter_map(|name| image.section(name));
+    tables.any(|(_, data)| TRANSFERS.iter().any(|(_, name)| pclntab::is_old_with(data, name)))
+}
+
 /// The table of functions and its address.
 fn line_table<'data>(image: &Image<'data>) -> Option<(u64, LineTable<'data>)> {
-    let own = [".gopclntab", ".data.rel.ro.gopclntab"];
-    let found = own.iter().find_map(|name| {
+    let found = TABLE_SECTIONS.iter().find_map(|name| {
         let (address, data) = image.section(name)?;
         Some((address, LineTable::parse(data)?))
     });
