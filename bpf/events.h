@@ -45,7 +45,7 @@ enum wstap_start {
  */
 struct wstap_record {
 	__u64 at_ns;	  /* CLOCK_MONOTONIC: entry of the call if sent, return if received */
-	__u64 handle;	  /* SSL *, or the equal of another library */
+	__u64 handle;	  /* SSL *, *tls.Conn, or the equal of another library */
 	__u64 offset;	  /* bytes from the first one seen in this direction */
 	__u64 len;	  /* bytes this record stands for */
 	__u32 tgid;
@@ -118,6 +118,8 @@ _Static_assert(sizeof(struct wstap_losses) == 64, "wire.rs asserts the same size
  *   bits  4-7     argument that is the handle
  *   bits  8-11    argument that is the buffer
  *   bits 12-15    argument that points to the count (status only)
+ *
+ * Go's methods pass everything in registers that are known: of their cookie only bit 0 counts.
  */
 enum wstap_cookie {
 	WSTAP_COOKIE_DIRECTION = 0x1,

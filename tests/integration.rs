@@ -28,6 +28,10 @@ mod refusals;
 #[path = "suite/root_peers.rs"]
 mod root_peers;
 
+/// Stacks other than OpenSSL: Go's own.
+#[path = "suite/root_stacks.rs"]
+mod root_stacks;
+
 /// nginx terminating wss.
 #[path = "suite/root_nginx.rs"]
 mod root_nginx;

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use wstap_symbols::{Library, Stack, Verdict};
+use wstap_symbols::{Library, Verdict};
 
 use super::Error;
 use super::image::{Image, Planner};
@@ -42,7 +42,7 @@ impl Target {
 /// Whether a tap on this library would see plaintext.
 #[must_use]
 pub fn is_tappable(library: &Library) -> bool {
-    library.verdict == Verdict::Tappable && library.stack != Stack::Go
+    library.verdict == Verdict::Tappable
 }
 
 /// Whether a tap on any library in this image would see plaintext.

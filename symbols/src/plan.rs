@@ -178,6 +178,9 @@ pub enum Verdict {
     NoWrite,
     /// The functions are there, but the image is for a machine whose calling convention is unknown.
     UnsupportedMachine,
+    /// The functions are there, but they are Go's of before 1.18: their table is of another layout,
+    /// and before 1.17 arguments were on the stack.
+    OldGo,
 }
 
 impl Verdict {
@@ -189,6 +192,7 @@ impl Verdict {
             Self::NoRead => "no function that reads plaintext was found",
             Self::NoWrite => "no function that writes plaintext was found",
             Self::UnsupportedMachine => "the machine is not supported",
+            Self::OldGo => "it was built by a Go older than 1.18",
         }
     }
 }
@@ -239,6 +243,8 @@ pub enum Action {
     /// the same R14. RAX is the number of bytes, a signed 64-bit integer; what is positive passed,
     /// even if there is an error as well. The other registers no longer hold the arguments.
     GoReturn(Direction),
+    /// A Go method ends the life of its connection, which is in RAX.
+    GoRelease,
 }
 
 /// Where a call keeps what a tap must read.

@@ -83,19 +83,66 @@ pub(crate) enum Runtime {
     Python,
     /// `ws`, with OpenSSL linked into the executable.
     Node,
+    /// The same script run by Bun, with a BoringSSL in the executable that no symbol leads to.
+    /// Only a client.
+    Bun,
+    /// `websockets` over GnuTLS. Only a client.
+    GnuTls,
+    /// `gorilla/websocket`, with Go's own TLS. The garbage collector never rests.
+    Go(GoBuild),
+}
+
+/// How a Go program was built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GoBuild {
+    /// By Debian's Go.
+    Debian,
+    /// The same without symbols.
+    Stripped,
+    /// The same, position independent.
+    Pie,
+    /// By a current Go, whose table of functions does not say where the text is.
+    Current,
+    /// The same, position independent and without symbols.
+    CurrentPie,
+}
+
+impl GoBuild {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Debian, Self::Stripped, Self::Pie, Self::Current, Self::CurrentPie];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Debian => "debian",
+            Self::Stripped => "stripped",
+            Self::Pie => "pie",
+            Self::Current => "current",
+            Self::CurrentPie => "current-pie",
+        }
+    }
 }
 
 impl Runtime {
     fn command(self, script: &str) -> Option<Command> {
         let (program, ending) = match self {
-            Self::Python => (installed("venv/bin/python")?, "py"),
-            Self::Node => (installed("node")?, "js"),
+            Self::Python => (installed("venv/bin/python")?, ".py"),
+            Self::Node => (installed("node")?, ".js"),
+            Self::Bun => (installed("node_modules/@oven/bun-linux-x64/bin/bun")?, ".js"),
+            Self::GnuTls => (installed("venv/bin/python")?, "_gnutls.py"),
+            Self::Go(build) => {
+                let mut command =
+                    Command::new(installed(&format!("go/{script}-{}", build.name()))?);
+                command.env("GOGC", "1");
+                return Some(command);
+            }
         };
         // Node looks for its modules beside the script.
-        let script = format!("{script}.{ending}");
+        let script = format!("{script}{ending}");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(&script);
         let mut command = Command::new(program);
         command.env("NODE_PATH", peers().join("node_modules")).arg(source);
+        // Bun does not know the option of `ws` that says so.
+        command.env("NODE_TLS_REJECT_UNAUTHORIZED", "0").env("NODE_NO_WARNINGS", "1");
         Some(command)
     }
 }

@@ -14,91 +14,128 @@ use crate::plan::{
     Action, Direction, Library, Linkage, Probe, Stack, SymbolSource, Technique, Verdict,
 };
 
-/// The functions that move plaintext.
-const FUNCTIONS: [(Direction, &str); 2] = [
+/// The methods that move plaintext.
+const TRANSFERS: [(Direction, &str); 2] = [
     (Direction::Received, "crypto/tls.(*Conn).Read"),
     (Direction::Sent, "crypto/tls.(*Conn).Write"),
 ];
 
-/// A Go function with its addresses.
-struct GoFunction {
-    direction: Direction,
+/// The method that ends a connection. Its memory is used again after a garbage collection.
+const CLOSE: &str = "crypto/tls.(*Conn).Close";
+
+/// A Go method with its addresses.
+struct Method {
     name: &'static str,
     start: u64,
     end: u64,
+}
+
+/// A method that moves plaintext.
+struct Transfer {
+    direction: Direction,
+    method: Method,
     /// Addresses of the instructions that return; at least one.
     returns: Vec<u64>,
 }
 
 /// crypto/tls, if it is in the image.
 pub(crate) fn search(image: &Image<'_>) -> Option<Library> {
-    let (address, table) = line_table(image)?;
+    let Some((address, table)) = line_table(image) else {
+        return is_old(image).then(|| library(image, Verdict::OldGo, Vec::new()));
+    };
+    if image.machine() != Machine::X86_64 {
+        let is_there = TRANSFERS.iter().any(|(_, name)| table.find(name).is_some());
+        return is_there.then(|| library(image, Verdict::UnsupportedMachine, Vec::new()));
+    }
     let text = text_address(image, address, &table)?;
-    let functions: Vec<GoFunction> = FUNCTIONS
+    let method = |name| {
+        let place = table.find(name)?;
+        let (start, end) = (text.checked_add(place.start)?, text.checked_add(place.end)?);
+        Some(Method { name, start, end })
+    };
+    let transfers: Vec<Transfer> = TRANSFERS
         .iter()
         .filter_map(|&(direction, name)| {
-            let place = table.find(name)?;
-            let (start, end) = (text.checked_add(place.start)?, text.checked_add(place.end)?);
-            let returns = site::returns(image, start, end);
-            (!returns.is_empty()).then_some(GoFunction { direction, name, start, end, returns })
+            let method = method(name)?;
+            let returns = site::returns(image, method.start, method.end);
+            (!returns.is_empty()).then_some(Transfer { direction, method, returns })
         })
         .collect();
-    if functions.is_empty() {
+    if transfers.is_empty() {
         return None;
     }
-    let verdict = verdict(image, &functions);
+    let verdict = verdict(&transfers);
     let mut probes = Vec::new();
     if verdict == Verdict::Tappable {
-        probes = functions.iter().flat_map(|function| probes_of(image, function)).collect();
+        probes = transfers.iter().flat_map(|transfer| transfer_probes(image, transfer)).collect();
+        let close = method(CLOSE);
+        probes.extend(close.and_then(|close| enter_probe(image, &close, Action::GoRelease)));
         probes.sort_by_key(|probe: &Probe| probe.offset);
     }
-    Some(Library {
+    Some(library(image, verdict, probes))
+}
+
+fn library(image: &Image<'_>, verdict: Verdict, probes: Vec<Probe>) -> Library {
+    Library {
         stack: Stack::Go,
         version: version(image),
         linkage: Linkage::Static,
         symbols: SymbolSource::GoTable,
         verdict,
         probes,
-    })
+    }
 }
 
-fn verdict(image: &Image<'_>, functions: &[GoFunction]) -> Verdict {
-    let has = |direction| functions.iter().any(|function| function.direction == direction);
-    match (image.machine(), has(Direction::Received), has(Direction::Sent)) {
-        (Machine::X86_64, true, true) => Verdict::Tappable,
-        (Machine::X86_64, true, false) => Verdict::NoWrite,
-        (Machine::X86_64, false, _) => Verdict::NoRead,
-        _ => Verdict::UnsupportedMachine,
+fn verdict(transfers: &[Transfer]) -> Verdict {
+    let has = |direction| transfers.iter().any(|transfer| transfer.direction == direction);
+    match (has(Direction::Received), has(Direction::Sent)) {
+        (true, true) => Verdict::Tappable,
+        (true, false) => Verdict::NoWrite,
+        (false, _) => Verdict::NoRead,
     }
 }
 
 /// One probe where the arguments are, and one at every instruction that returns.
-fn probes_of(image: &Image<'_>, function: &GoFunction) -> Vec<Probe> {
-    let enter = site::enter(image, function.start, function.end);
-    let technique =
-        if enter.address == function.start { Technique::Symbol } else { Technique::Prologue };
-    let probe = |address, action, technique, reason: &str| {
+fn transfer_probes(image: &Image<'_>, transfer: &Transfer) -> Vec<Probe> {
+    let entered = enter_probe(image, &transfer.method, Action::GoEnter(transfer.direction));
+    let returned = transfer.returns.iter().filter_map(|&address| {
         Some(Probe {
-            covers: vec![function.name],
+            covers: vec![transfer.method.name],
             offset: image.code_offset(address)?,
-            action,
-            technique,
-            reason: reason.to_owned(),
+            action: Action::GoReturn(transfer.direction),
+            technique: Technique::Return,
+            reason: "a Go function is left here; a return probe would break its stack".to_owned(),
         })
-    };
-    let entered =
-        probe(enter.address, Action::GoEnter(function.direction), technique, enter.reason);
-    let returned = function.returns.iter().filter_map(|&address| {
-        let reason = "a Go function is left here; a return probe would break its stack";
-        probe(address, Action::GoReturn(function.direction), Technique::Return, reason)
     });
     entered.into_iter().chain(returned).collect()
 }
 
+/// The probe where the arguments are.
+fn enter_probe(image: &Image<'_>, method: &Method, action: Action) -> Option<Probe> {
+    let enter = site::enter(image, method.start, method.end);
+    let technique =
+        if enter.address == method.start { Technique::Symbol } else { Technique::Prologue };
+    Some(Probe {
+        covers: vec![method.name],
+        offset: image.code_offset(enter.address)?,
+        action,
+        technique,
+        reason: enter.reason.to_owned(),
+    })
+}
+
+/// The sections that are a table of functions, where the linker was Go's own.
+const TABLE_SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
+
+/// Whether crypto/tls is there in a layout that is not read.
+fn is_old(image: &Image<'_>) -> bool {
+    let mut tables = TABLE_SECTIONS.iter().filter_map(|name| image.section(name));
+    tables.any(|(_, data)| TRANSFERS.iter().any(|(_, name)| pclntab::is_old_with(data, name)))
+}
+
 /// The table of functions and its address.
 fn line_table<'data>(image: &Image<'data>) -> Option<(u64, LineTable<'data>)> {
-    let own = [".gopclntab", ".data.rel.ro.gopclntab"];
-    let found = own.iter().find_map(|name| {
+    let found = TABLE_SECTIONS.iter().find_map(|name| {
         let (address, data) = image.section(name)?;
         Some((address, LineTable::parse(data)?))
     });

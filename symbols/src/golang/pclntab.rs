@@ -13,8 +13,16 @@ use memchr::memmem;
 /// and the size of a pointer.
 const MAGICS: [[u8; 8]; 2] =
     [[0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8], [0xf0, 0xff, 0xff, 0xff, 0, 0, 1, 8]];
+/// First bytes of Go 1.16 and 1.17, and of 1.2 to 1.15.
+const OLD_MAGICS: [[u8; 6]; 2] = [[0xfa, 0xff, 0xff, 0xff, 0, 0], [0xfb, 0xff, 0xff, 0xff, 0, 0]];
 /// Bytes of an entry of the table of functions: start, and place of the description.
 const ENTRY_LEN: usize = 8;
+
+/// Whether `data` is a table of before Go 1.18 that names the function.
+pub(super) fn is_old_with(data: &[u8], name: &str) -> bool {
+    OLD_MAGICS.iter().any(|magic| data.starts_with(magic))
+        && memmem::find(data, &[name.as_bytes(), b"\0"].concat()).is_some()
+}
 
 /// A parsed table.
 pub(super) struct LineTable<'data> {
@@ -115,9 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn another_layout_is_not_guessed_at() {
+    fn another_layout_is_recognized_and_not_guessed_at() {
         let mut data = table();
-        data[0] = 0xfb;
-        assert!(LineTable::parse(&data).is_none());
+        assert!(!is_old_with(&data, "a.A"));
+        for magic in [0xfa, 0xfb] {
+            data[0] = magic;
+            assert!(LineTable::parse(&data).is_none());
+            assert!(is_old_with(&data, "a.A"));
+            assert!(!is_old_with(&data, "c.C"));
+        }
     }
 }

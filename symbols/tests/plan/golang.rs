@@ -1,6 +1,6 @@
 //! Go programs, made by `fixtures/make-small.sh` from `golang.s`.
 
-use wstap_symbols::{Action, Direction, Library, Options, Stack, SymbolSource, Technique};
+use wstap_symbols::{Action, Direction, Library, Options, Stack, SymbolSource, Technique, Verdict};
 
 use super::only_library;
 
@@ -49,6 +49,36 @@ fn a_go_method_is_entered_behind_its_stack_check() {
                 .into_iter()
                 .all(|technique| { matches!(technique, Technique::Prologue | Technique::Return) })
         );
+    }
+}
+
+#[test]
+fn a_go_connection_ends_where_it_is_closed() {
+    for (name, image) in IMAGES {
+        let library = only_library(image, &Options::default());
+        let [offset] = offsets(&library, Action::GoRelease)[..] else {
+            panic!("{name}: one probe where a connection is closed");
+        };
+        // push rbp
+        assert_eq!(image[usize::try_from(offset).expect("an offset")], 0x55, "{name}");
+    }
+}
+
+/// Go 1.17 has the same section with another magic number, and Go for arm64 other instructions.
+#[test]
+fn a_go_program_that_cannot_be_tapped_is_named_with_the_reason() {
+    let (_, image) = IMAGES[0];
+    let magic = [0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8];
+    let table = memchr::memmem::find(image, &magic).expect("a table");
+    let mut old = image.to_vec();
+    old[table] = 0xfa;
+    let mut foreign = image.to_vec();
+    // e_machine: EM_AARCH64
+    foreign[18] = 183;
+    for (image, verdict) in [(old, Verdict::OldGo), (foreign, Verdict::UnsupportedMachine)] {
+        let library = only_library(&image, &Options::default());
+        assert_eq!((library.stack, library.verdict), (Stack::Go, verdict));
+        assert!(library.probes.is_empty());
     }
 }
 
