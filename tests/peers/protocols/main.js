@@ -1,0 +1,123 @@
+// Real implementations of the built-in protocols, and their own account of what they did.
+//
+//   main.js server --certificate FILE --key FILE
+//     serves every protocol, each under a path of its own; its first line is the port
+//   main.js client --port N --protocols NAME,NAME --requests N --connections N
+//     says ready, begins at a line of input, and ends with one line of JSON
+//
+// A protocol is a file here that exports
+//   protocol     the name that wstap has for it
+//   client       the npm package that asks
+//   server       the npm package that answers, or null where the answers are written by hand
+//   echo, other  the two kinds of request: [method as wstap names it, expected outcome]; the
+//                first is answered after DELAY_MS, the second at once, so answers overtake
+//   serve()      a listener for 'upgrade'
+//   connect(url, tally)
+//                resolves to { echo(n), other(n), close() }; what it asks besides is told to tally
+'use strict';
+
+const fs = require('fs');
+const https = require('https');
+const path = require('path');
+const { parseArgs } = require('util');
+const Tally = require('./tally');
+
+const { values: options, positionals: [role] } = parseArgs({
+  allowPositionals: true,
+  options: {
+    certificate: { type: 'string' },
+    key: { type: 'string' },
+    log: { type: 'string' },
+    port: { type: 'string' },
+    protocols: { type: 'string' },
+    requests: { type: 'string', default: '200' },
+    connections: { type: 'string', default: '2' },
+  },
+});
+
+// Requests under way on one connection.
+const CONCURRENCY = 4;
+// Every tenth request is of the other kind.
+const OTHER_EVERY = 10;
+
+function names() {
+  const none = ['main', 'tally', 'socket'];
+  const files = fs.readdirSync(__dirname).map((file) => path.basename(file, '.js'));
+  return files.filter((name) => !none.includes(name)).sort();
+}
+
+async function serve() {
+  const listeners = new Map();
+  for (const name of names()) listeners.set(name, await require(`./${name}`).serve());
+  const server = https.createServer({
+    cert: fs.readFileSync(options.certificate),
+    key: fs.readFileSync(options.key),
+  });
+  server.on('upgrade', (request, socket, head) => {
+    const listener = listeners.get(request.url.split(/[/?]/)[1]);
+    if (listener) listener(request, socket, head);
+    else socket.destroy();
+  });
+  server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+  process.stdin.resume();
+  process.stdin.on('end', () => process.exit(0));
+}
+
+async function talk(protocol, url, count, tally) {
+  const connection = await protocol.connect(url, tally);
+  let asked = 0;
+  const worker = async () => {
+    while (asked < count) {
+      const n = asked++;
+      const kind = n % OTHER_EVERY === OTHER_EVERY - 1 ? 'other' : 'echo';
+      await tally.ask(protocol[kind][0], () => connection[kind](n));
+    }
+  };
+  await Promise.all(Array.from({ length: CONCURRENCY }, worker));
+  await connection.close();
+}
+
+function version(name) {
+  if (name === null) return null;
+  const root = require.resolve.paths(name).find((folder) => fs.existsSync(path.join(folder, name)));
+  return `${name} ${JSON.parse(fs.readFileSync(path.join(root, name, 'package.json'))).version}`;
+}
+
+async function run(name) {
+  const protocol = require(`./${name}`);
+  const tally = new Tally();
+  const connections = Number(options.connections);
+  const count = Math.floor(Number(options.requests) / connections);
+  const url = `wss://127.0.0.1:${options.port}/${name}`;
+  const talks = Array.from({ length: connections }, () => talk(protocol, url, count, tally));
+  await Promise.all(talks);
+  const { echo, other } = protocol;
+  return {
+    name,
+    protocol: protocol.protocol,
+    client: version(protocol.client),
+    server: version(protocol.server),
+    expected: { [echo[0]]: echo[1], [other[0]]: other[1] },
+    ...tally.summary(echo[0]),
+  };
+}
+
+async function ask() {
+  try {
+    const rows = await Promise.all(options.protocols.split(',').map(run));
+    console.log(JSON.stringify(rows));
+  } catch (error) {
+    console.error(error);
+    process.exit(1);
+  }
+}
+
+process.removeAllListeners('warning');
+process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
+if (role === 'server') {
+  serve();
+} else {
+  console.log('ready');
+  process.stdin.once('data', ask);
+  process.stdin.on('end', () => process.exit(0));
+}
