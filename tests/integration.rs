@@ -26,6 +26,10 @@ mod refusals;
 #[path = "suite/root_peers.rs"]
 mod root_peers;
 
+/// Real implementations of the built-in protocols, and a protocol of one's own.
+#[path = "suite/root_protocols.rs"]
+mod root_protocols;
+
 /// nginx terminating wss.
 #[path = "suite/root_nginx.rs"]
 mod root_nginx;

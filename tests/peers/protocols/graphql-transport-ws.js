@@ -1,32 +1,9 @@
 'use strict';
 
-const { GraphQLError, GraphQLNonNull, GraphQLInt, GraphQLObjectType, GraphQLSchema } = require('graphql');
-const { createClient } = require('graphql-ws');
-const { makeServer } = require('graphql-ws');
+const { createClient, makeServer } = require('graphql-ws');
 const WebSocket = require('ws');
-const { delay, listener } = require('./socket');
-
-const schema = new GraphQLSchema({
-  query: new GraphQLObjectType({
-    name: 'Query',
-    fields: {
-      echo: {
-        type: GraphQLInt,
-        args: { n: { type: new GraphQLNonNull(GraphQLInt) } },
-        resolve: async (_, { n }) => {
-          await delay();
-          return n;
-        },
-      },
-      fail: {
-        type: GraphQLInt,
-        resolve: () => {
-          throw new GraphQLError('as asked');
-        },
-      },
-    },
-  }),
-});
+const { echo, fail, schema } = require('./support/graphql');
+const { listener } = require('./support/socket');
 
 module.exports = {
   protocol: 'graphql-transport-ws',
@@ -73,12 +50,8 @@ module.exports = {
         });
       });
     return {
-      echo: (n) => query({
-        operationName: 'Echo',
-        query: 'query Echo($n: Int!) { echo(n: $n) }',
-        variables: { n },
-      }),
-      other: () => query({ operationName: 'Fail', query: 'query Fail { fail }' }),
+      echo: (n) => query(echo(n)),
+      other: () => query(fail),
       close: () => client.dispose(),
     };
   },

@@ -2,8 +2,9 @@
 //
 //   main.js server --certificate FILE --key FILE
 //     serves every protocol, each under a path of its own; its first line is the port
-//   main.js client --port N --protocols NAME,NAME --requests N --connections N
-//     says ready, begins at a line of input, and ends with one line of JSON
+//   main.js client --port N --requests N --connections N [--at-once] [--only NAME]
+//     says ready, asks over every protocol in turn at a line of input, and ends with one line of
+//     JSON
 //
 // A protocol is a file here that exports
 //   protocol     the name that wstap has for it
@@ -20,7 +21,7 @@ const fs = require('fs');
 const https = require('https');
 const path = require('path');
 const { parseArgs } = require('util');
-const Tally = require('./tally');
+const Tally = require('./support/tally');
 
 const { values: options, positionals: [role] } = parseArgs({
   allowPositionals: true,
@@ -29,7 +30,8 @@ const { values: options, positionals: [role] } = parseArgs({
     key: { type: 'string' },
     log: { type: 'string' },
     port: { type: 'string' },
-    protocols: { type: 'string' },
+    'at-once': { type: 'boolean', default: false },
+    only: { type: 'string' },
     requests: { type: 'string', default: '200' },
     connections: { type: 'string', default: '2' },
   },
@@ -41,9 +43,9 @@ const CONCURRENCY = 4;
 const OTHER_EVERY = 10;
 
 function names() {
-  const none = ['main', 'tally', 'socket'];
-  const files = fs.readdirSync(__dirname).map((file) => path.basename(file, '.js'));
-  return files.filter((name) => !none.includes(name)).sort();
+  const files = fs.readdirSync(__dirname).filter((file) => file.endsWith('.js'));
+  const all = files.map((file) => path.basename(file, '.js')).filter((name) => name !== 'main');
+  return all.filter((name) => options.only === undefined || options.only === name).sort();
 }
 
 async function serve() {
@@ -70,7 +72,7 @@ async function talk(protocol, url, count, tally) {
     while (asked < count) {
       const n = asked++;
       const kind = n % OTHER_EVERY === OTHER_EVERY - 1 ? 'other' : 'echo';
-      await tally.ask(protocol[kind][0], () => connection[kind](n));
+      await tally.ask(...protocol[kind], () => connection[kind](n));
     }
   };
   await Promise.all(Array.from({ length: CONCURRENCY }, worker));
@@ -91,28 +93,34 @@ async function run(name) {
   const url = `wss://127.0.0.1:${options.port}/${name}`;
   const talks = Array.from({ length: connections }, () => talk(protocol, url, count, tally));
   await Promise.all(talks);
-  const { echo, other } = protocol;
   return {
     name,
     protocol: protocol.protocol,
     client: version(protocol.client),
     server: version(protocol.server),
-    expected: { [echo[0]]: echo[1], [other[0]]: other[1] },
-    ...tally.summary(echo[0]),
+    method: protocol.echo[0],
+    ...tally.summary(protocol.echo[0]),
   };
+}
+
+async function inTurn() {
+  const rows = [];
+  for (const name of names()) rows.push(await run(name));
+  return rows;
 }
 
 async function ask() {
   try {
-    const rows = await Promise.all(options.protocols.split(',').map(run));
-    console.log(JSON.stringify(rows));
+    console.log(JSON.stringify(options['at-once'] ? await Promise.all(names().map(run)) : await inTurn()));
   } catch (error) {
     console.error(error);
     process.exit(1);
   }
 }
 
+// Node and some packages warn of what is meant here.
 process.removeAllListeners('warning');
+console.warn = () => {};
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
 if (role === 'server') {
   serve();

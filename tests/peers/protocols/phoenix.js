@@ -2,7 +2,7 @@
 
 const { Serializer, Socket } = require('phoenix');
 const WebSocket = require('ws');
-const { delay, listener } = require('./socket');
+const { delay, listener } = require('./support/socket');
 
 async function reply({ join_ref, ref, topic, event }) {
   if (event === 'echo') await delay();
@@ -39,7 +39,7 @@ module.exports = {
     const socket = new Socket(url, { transport: WebSocket });
     socket.connect();
     const channel = socket.channel('room:lobby', {});
-    await tally.ask('phx_join', () => replied(channel.join()));
+    await tally.ask('phx_join', 'matched', () => replied(channel.join()));
     return {
       echo: (n) => replied(channel.push('echo', { n })),
       other: (n) => replied(channel.push('fail', { n })),

@@ -5,17 +5,15 @@ module.exports = class Tally {
   #methods = new Map();
 
   // Counts one request of `method`: `call` resolves when it was answered, and rejects when the
-  // answer was an error.
-  async ask(method, call) {
+  // answer was an error. It is itself an error if the outcome is not `expected`.
+  async ask(method, expected, call) {
     const began = process.hrtime.bigint();
-    let outcome = 'matched';
-    try {
-      await call();
-    } catch (error) {
-      if (process.env.WSTAP_PEERS_DEBUG) console.error(method, error);
-      outcome = 'error';
-    }
-    this.count(method, outcome, Number(process.hrtime.bigint() - began));
+    let failure;
+    await call().catch((error) => { failure = error; });
+    const ns = Number(process.hrtime.bigint() - began);
+    const outcome = failure === undefined ? 'matched' : 'error';
+    if (outcome !== expected) throw new Error(`${method}: ${outcome}`, { cause: failure });
+    this.count(method, outcome, ns);
   }
 
   // Counts one request of `method` that ended so.
