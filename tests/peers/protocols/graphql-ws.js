@@ -18,7 +18,7 @@ module.exports = {
   },
 
   async connect(url, tally) {
-    const client = new SubscriptionClient(url, { reconnect: false }, WebSocket);
+    const client = new SubscriptionClient(url, { minTimeout: 30_000 }, WebSocket);
     await new Promise((resolve) => client.onConnected(resolve));
     tally.count('connection_init', 'matched');
     const query = (payload) =>

