@@ -11,7 +11,7 @@
 //   client       the npm package that asks
 //   server       the npm package that answers, or null where the answers are written by hand
 //   echo, other  the two kinds of request: [method as wstap names it, expected outcome]; the
-//                first is answered after DELAY_MS, the second at once, so answers overtake
+//                first is answered after a delay, the second at once, so answers overtake
 //   serve()      a listener for 'upgrade'
 //   connect(url, tally)
 //                resolves to { echo(n), other(n), close() }; what it asks besides is told to tally

@@ -6,9 +6,15 @@ const { pathToFileURL } = require('url');
 const { WebSocketServer } = require('ws');
 
 // What a server takes for an answer that is not given at once.
-const DELAY_MS = 5;
+const DELAY_NS = 5_000_000n;
 
-exports.delay = () => new Promise((resolve) => setTimeout(resolve, DELAY_MS));
+// Timers count from the beginning of the loop's turn, and may be early by its length.
+exports.delay = async () => {
+  const due = process.hrtime.bigint() + DELAY_NS;
+  for (let left = DELAY_NS; left > 0n; left = due - process.hrtime.bigint()) {
+    await new Promise((resolve) => setTimeout(resolve, Math.ceil(Number(left) / 1e6)));
+  }
+};
 
 // A listener for 'upgrade' that tells `accept` of each WebSocket. Of the subprotocols offered it
 // takes `subprotocol`, if that is given and among them.

@@ -21,10 +21,10 @@ module.exports = class Tally {
     if (!this.#methods.has(method)) this.#methods.set(method, { matched: 0, error: 0, times: [] });
     const row = this.#methods.get(method);
     row[outcome] += 1;
-    if (ns !== undefined) row.times.push(ns);
+    if (ns !== undefined && outcome === 'matched') row.times.push(ns);
   }
 
-  // Everything counted, and the median time of `method` in nanoseconds.
+  // Everything counted, and the median time of `method` in nanoseconds, errors left out.
   summary(method) {
     const methods = {};
     for (const [name, { matched, error }] of this.#methods) methods[name] = { matched, error };
