@@ -261,8 +261,7 @@ pub fn with_rules(files: &[PathBuf]) -> Result<Protocols, UsageError> {
 
 /// Built-in protocols, the user's rules, then whatever is forced: a name, or patterns for ids.
 fn protocols(args: &TapArgs, file: &File) -> Result<Protocols, UsageError> {
-    let mut protocols =
-        with_rules(if args.rules.is_empty() { &file.rules } else { &args.rules })?;
+    let mut protocols = with_rules(if args.rules.is_empty() { &file.rules } else { &args.rules })?;
     if let Some(request) = args.id_pattern.as_ref().or(file.id_pattern.as_ref()) {
         let response = args.response_pattern.as_ref().or(file.response_pattern.as_ref());
         let patterns = IdPatterns {

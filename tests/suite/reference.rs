@@ -3,8 +3,8 @@ use std::path::Path;
 
 use prometheus::proto::MetricFamily;
 use wstap::decode::event::{ConnId, Direction, TargetId};
-use wstap::decode::observation::*;
 use wstap::decode::matching::Protocols;
+use wstap::decode::observation::*;
 use wstap::export::FrameView;
 use wstap::export::frames::{Format, Process};
 

@@ -75,6 +75,7 @@ impl Account {
 fn builtin_accounts(client: &mut Peer) -> Vec<Account> {
     let mut accounts = accounts(client);
     accounts.retain(|account| !FOREIGN.contains(&&*account.protocol));
+    accounts.sort_by_key(|account| (account.protocol.clone(), account.name.clone()));
     accounts
 }
 
