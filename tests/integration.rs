@@ -32,6 +32,10 @@ mod root_peers;
 #[path = "suite/root_stacks.rs"]
 mod root_stacks;
 
+/// Real implementations of the built-in protocols, and a protocol of one's own.
+#[path = "suite/root_protocols.rs"]
+mod root_protocols;
+
 /// nginx terminating wss.
 #[path = "suite/root_nginx.rs"]
 mod root_nginx;

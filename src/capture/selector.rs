@@ -1,6 +1,6 @@
 //! Which processes are meant: the selectors of the command line and the configuration file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use regex::bytes::Regex;

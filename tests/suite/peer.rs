@@ -52,6 +52,19 @@ impl Scene {
         self.pair("https", &[])
     }
 
+    /// Every protocol of `peers/protocols` in two processes; the client waits for [`Peer::go`].
+    pub(crate) fn protocols(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
+        let mut command = Runtime::Node.command("protocols/main")?;
+        command.arg("server").arg("--certificate").arg(self.path("cert.pem"));
+        command.arg("--key").arg(self.path("key.pem"));
+        let mut server = Peer::start(command, self.path("server.log"));
+        let mut command = Runtime::Node.command("protocols/main")?;
+        command.args(["client", "--port", &server.line()]).args(arguments);
+        let mut client = Peer::start(command, self.path("client.log"));
+        assert_eq!(client.line(), "ready");
+        Some((server, client))
+    }
+
     /// The two roles of one Python script; the client waits for [`Peer::go`].
     fn pair(&self, script: &str, arguments: &[&str]) -> Option<(Peer, Peer)> {
         let mut command = Runtime::Python.command(script)?;

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use prometheus::proto::MetricFamily;
 use wstap::decode::event::{ConnId, Direction, TargetId};
+use wstap::decode::matching::Protocols;
 use wstap::decode::observation::*;
 use wstap::export::FrameView;
 use wstap::export::frames::{Format, Process};
@@ -44,6 +45,20 @@ fn row(family: &MetricFamily) -> String {
     let kind = format!("{:?}", family.get_field_type()).to_lowercase();
     let help = family.help().replace('_', "\\_");
     format!("| `{}` | {kind} | {} | {help} |", family.name(), labels.join(", "))
+}
+
+#[test]
+fn the_protocols_reference_lists_what_is_recognised() {
+    let mut table = "| name | subprotocols | paths | messages |\n|---|---|---|---|\n".to_owned();
+    for protocol in Protocols::builtin().descriptions() {
+        let code = |texts: &[Box<str>]| {
+            texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(", ")
+        };
+        let (subprotocols, paths) = (code(protocol.subprotocols), code(protocol.paths));
+        writeln!(table, "| `{}` | {subprotocols} | {paths} | {} |", protocol.name, protocol.about)
+            .expect("a String takes everything");
+    }
+    assert_block("protocols.md", "builtin", &table);
 }
 
 #[test]

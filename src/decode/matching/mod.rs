@@ -24,7 +24,7 @@ mod table;
 mod tests;
 
 pub use limits::MatchLimits;
-pub use protocols::{ID_PATTERN_NAME, IdPatterns, Protocols, UnknownProtocol};
+pub use protocols::{Description, ID_PATTERN_NAME, IdPatterns, Protocols, UnknownProtocol};
 pub use rules::RuleError;
 pub use rules::pattern::PatternError;
 

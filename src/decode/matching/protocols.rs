@@ -52,6 +52,19 @@ pub struct Protocols {
     forced_for: BTreeMap<TargetId, Box<str>>,
 }
 
+/// How connections of a protocol are recognised.
+#[derive(Clone, Copy, Debug)]
+pub struct Description<'a> {
+    /// The value of the label `protocol`.
+    pub name: &'a str,
+    /// Subprotocol tokens in the 101 that stand for it.
+    pub subprotocols: &'a [Box<str>],
+    /// Pieces of the request target that make it likely.
+    pub paths: &'a [Box<str>],
+    /// What its messages look like; empty where the rules do not say.
+    pub about: &'a str,
+}
+
 /// Regular expressions for the ids of a protocol that has no rules.
 ///
 /// The dialect is that of the `regex` crate without Unicode classes; `.` matches every byte, and
@@ -163,6 +176,7 @@ impl Protocols {
         };
         self.add(Protocol {
             name: patterns.name.into(),
+            about: Box::default(),
             subprotocols: Vec::new(),
             paths: Vec::new(),
             syntax: Syntax::Rules(rules),
@@ -174,6 +188,16 @@ impl Protocols {
     /// The names, which are all values that the label `protocol` can have besides `unknown`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.protocols.iter().map(|protocol| &*protocol.name)
+    }
+
+    /// How each protocol is recognised, in order of precedence.
+    pub fn descriptions(&self) -> impl Iterator<Item = Description<'_>> {
+        self.protocols.iter().map(|protocol| Description {
+            name: &protocol.name,
+            subprotocols: &protocol.subprotocols,
+            paths: &protocol.paths,
+            about: &protocol.about,
+        })
     }
 
     /// The protocol that connections of `target` speak by decree.
@@ -232,6 +256,13 @@ mod tests {
         let files: Vec<_> =
             BUILTIN.iter().map(|(file, _)| file.trim_end_matches(".toml")).collect();
         assert_eq!(Protocols::builtin().names().collect::<Vec<_>>(), files);
+    }
+
+    #[test]
+    fn every_builtin_protocol_says_what_its_messages_look_like() {
+        for protocol in Protocols::builtin().descriptions() {
+            assert!(!protocol.about.is_empty(), "{}", protocol.name);
+        }
     }
 
     #[test]

@@ -117,6 +117,7 @@ fn compile(source: ProtocolSource) -> Result<Compiled, Mistake> {
     Ok(Compiled {
         protocol: Protocol {
             name: source.name.into(),
+            about: source.about.into(),
             subprotocols: source.subprotocols.into_iter().map(Into::into).collect(),
             paths: source.paths.into_iter().map(Into::into).collect(),
             syntax,

@@ -16,6 +16,7 @@
 //! | key | meaning |
 //! |---|---|
 //! | `name` | the value of the label `protocol`: `a-z`, `0-9`, `-`, `_` |
+//! | `about` | what its messages look like, for `wstap protocols` |
 //! | `subprotocols` | tokens in the 101 that stand for it |
 //! | `paths` | pieces of the request target that make it likely; one fitting message then decides |
 //! | `unwrap` | `sockjs`, `jupyter-v1`, `phoenix-v2`: a form that is not JSON around or instead of JSON |
@@ -154,6 +155,8 @@ impl From {
 pub(super) struct Protocol {
     /// The value of the label `protocol`.
     pub(super) name: Box<str>,
+    /// What its messages look like, in a line for people; may be empty.
+    pub(super) about: Box<str>,
     /// Subprotocol tokens that stand for it in `Sec-WebSocket-Protocol`.
     pub(super) subprotocols: Vec<Box<str>>,
     /// Pieces of the request target that make it likely.

@@ -19,6 +19,9 @@ pub(super) struct ManySource {
 pub(super) struct ProtocolSource {
     /// The label value: `a-z`, `0-9`, `-` and `_`.
     pub(super) name: String,
+    /// What its messages look like, in a line for people.
+    #[serde(default)]
+    pub(super) about: String,
     /// Subprotocol tokens that stand for it.
     #[serde(default)]
     pub(super) subprotocols: Vec<String>,
