@@ -187,6 +187,8 @@ static __always_inline void take_steering(const struct report *report, struct st
 	s->head_have = 0;
 	s->next_header = offset;
 	s->copy_until = offset;
+	/* The frame there may continue a message. */
+	s->window_left = s->whole ? ~0ULL : window_bytes;
 	if (!s->whole && offset - report->pos > window_bytes)
 		s->copy_until = report->pos + window_bytes;
 }

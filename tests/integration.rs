@@ -7,6 +7,8 @@
 
 #[path = "suite/installed.rs"]
 mod installed;
+#[path = "suite/mixed.rs"]
+mod mixed;
 #[path = "suite/pair.rs"]
 mod pair;
 #[path = "suite/peer.rs"]
@@ -43,6 +45,14 @@ mod root_nginx;
 /// Large and compressed messages.
 #[path = "suite/root_large.rs"]
 mod root_large;
+
+/// Compression as every peer negotiates it, and connections older than wstap.
+#[path = "suite/root_decoding.rs"]
+mod root_decoding;
+
+/// What another decoder makes of the same bytes, taken from the network.
+#[path = "suite/root_oracle.rs"]
+mod root_oracle;
 
 /// Every byte is decoded, skipped on purpose or lost, and counted as such.
 #[path = "suite/root_loss.rs"]

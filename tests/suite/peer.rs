@@ -44,12 +44,14 @@ impl Scene {
 
     /// A server and a client that count the plaintext bytes of each connection themselves.
     pub(crate) fn flood(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
-        self.pair("flood", arguments)
+        let (server, client, _) = self.pair("flood", [Runtime::Python; 2], arguments)?;
+        Some((server, client))
     }
 
     /// An HTTPS server, and a client that keeps its connection and upgrades it at last.
     pub(crate) fn https(&self) -> Option<(Peer, Peer)> {
-        self.pair("https", &[])
+        let (server, client, _) = self.pair("https", [Runtime::Python; 2], &[])?;
+        Some((server, client))
     }
 
     /// Every protocol of `peers/protocols` in two processes; the client waits for [`Peer::go`].
@@ -65,18 +67,36 @@ impl Scene {
         Some((server, client))
     }
 
-    /// The two roles of one Python script; the client waits for [`Peer::go`].
-    fn pair(&self, script: &str, arguments: &[&str]) -> Option<(Peer, Peer)> {
-        let mut command = Runtime::Python.command(script)?;
+    /// A server, a client and the port between them: all that messages can be made of. Where the client is
+    /// Python it writes the keys of its connections to `keys.log`.
+    pub(crate) fn mixed(
+        &self,
+        server: Runtime,
+        client: Runtime,
+        arguments: &[&str],
+    ) -> Option<(Peer, Peer, u16)> {
+        self.pair("mixed", [server, client], arguments)
+    }
+
+    /// The two roles of one script, and the port; the client waits for [`Peer::go`].
+    fn pair(
+        &self,
+        script: &str,
+        [server, client]: [Runtime; 2],
+        arguments: &[&str],
+    ) -> Option<(Peer, Peer, u16)> {
+        let mut command = server.command(script)?;
         command.arg("server").args(arguments);
         command.arg("--certificate").arg(self.path("cert.pem"));
         command.arg("--key").arg(self.path("key.pem"));
         let mut server = Peer::start(command, self.path("server.log"));
-        let mut command = Runtime::Python.command(script)?;
-        command.args(["client", "--port", &server.line()]).args(arguments);
+        let mut command = client.command(script)?;
+        command.env("SSLKEYLOGFILE", self.path("keys.log"));
+        let port = server.line();
+        command.args(["client", "--port", &port]).args(arguments);
         let mut client = Peer::start(command, self.path("client.log"));
         assert_eq!(client.line(), "ready");
-        Some((server, client))
+        Some((server, client, port.parse().expect("a port")))
     }
 
     /// A client that waits for [`Peer::go`].
@@ -240,9 +260,20 @@ impl Peer {
         }
     }
 
+    /// Tells it to end.
+    pub(crate) fn end(&mut self) {
+        self.input = None;
+    }
+
+    /// Ends it and waits until it is gone.
+    pub(crate) fn wait(&mut self) {
+        self.end();
+        self.process.wait().expect("the peer ends");
+    }
+
     /// Ends a server and takes its summary.
     pub(crate) fn finish(&mut self) -> Summary {
-        self.input = None;
+        self.end();
         self.summary()
     }
 
