@@ -23,8 +23,11 @@ use input::{Input, Piece};
 use tap::{Ended, Tap};
 pub use trace::Trace;
 
+/// Takes any bytes.
+pub type Target = fn(&[u8]) -> Trace;
+
 /// A target by its name: the name of its folder in `corpus/`, too.
-pub const TARGETS: [(&str, fn(&[u8]) -> Trace); 6] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("stream", stream),
     ("upgrade", upgrade),
     ("inflate", inflate),
@@ -141,10 +144,11 @@ pub fn records(data: &[u8]) -> Trace {
                 0..=4 => whole.offset(conn, direction),
                 5 => whole.offset(conn, direction).saturating_add(input.word().into()),
                 6 => whole.offset(conn, direction).saturating_sub(input.word().into()),
-                _ => u64::from(input.word()) << (what >> 6 & 3) * 16,
+                _ => u64::from(input.word()) << ((what >> 6) * 16),
             };
             let bytes = input.piece().bytes;
-            let absent = if how & 1 == 0 { 0 } else { u64::from(input.word()) << (how >> 6) * 16 };
+            let absent =
+                if how & 1 == 0 { 0 } else { u64::from(input.word()) << ((how >> 6) * 16) };
             let segment = Segment {
                 direction,
                 offset,

@@ -18,7 +18,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use fastrand::Rng;
-use wstap_fuzz::{TARGETS, Trace};
+use wstap_fuzz::{TARGETS, Target};
 
 /// Inputs that are kept to be mutated, at most.
 const POPULATION: usize = 4096;
@@ -33,8 +33,6 @@ struct Options {
     corpus: PathBuf,
     targets: Vec<String>,
 }
-
-type Target = fn(&[u8]) -> Trace;
 
 fn main() -> Result<ExitCode> {
     let options = options()?;
