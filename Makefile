@@ -6,11 +6,13 @@ SHELL := /bin/bash
 # Installing packages and tapping processes need root; everything else does not.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PEERS := target/peers
+# How long `make fuzz` takes.
+SECONDS := 60
 
 BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib1g-dev
-TEST_PACKAGES := ca-certificates libgnutls30 libnspr4 libpcre2-8-0 openssl procps python3 python3-venv
+TEST_PACKAGES := ca-certificates libgnutls30 libnspr4 libpcre2-8-0 openssl procps python3 python3-venv tshark
 
-.PHONY: build static kernel-matrix demo test bench check deps deps-test lint fmt doc clean
+.PHONY: build static kernel-matrix demo test bench fuzz check deps deps-test lint fmt doc clean
 
 build: deps
 	cargo build --release
@@ -29,6 +31,11 @@ demo: deps
 ## Everything that must hold: format, lints, documentation, all tests.
 test: deps deps-test check
 	cargo test --workspace
+	$(MAKE) fuzz SECONDS=10
+
+## Hostile input for the decoder, the protocol rules and the ELF planner.
+fuzz: deps
+	cargo run --release --manifest-path fuzz/Cargo.toml --target-dir target --bin mutate -- --seconds $(SECONDS)
 
 ## The figures: cost to the target, rates, memory, start, decoding, scraping. Needs a quiet machine.
 bench: deps deps-test

@@ -1,0 +1,134 @@
+"""Writes the corpus of valid traffic that mutation starts from. The ELF images are the fixtures of
+`symbols/`. The layout of an input is told in src/lib.rs."""
+
+import json
+import pathlib
+import struct
+import tomllib
+import zlib
+
+HERE = pathlib.Path(__file__).parent
+PROTOCOLS = HERE / "../src/decode/matching/protocols"
+KEY = bytes.fromhex("37fa213d")
+SENT, RECEIVED = 0, 0x8000
+
+REQUEST = (
+    b"GET /rpc HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n"
+)
+ANSWER = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n%s\r\n"
+)
+DEFLATE = b"Sec-WebSocket-Extensions: permessage-deflate\r\n"
+PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+
+
+def write(target, name, flags, *pieces):
+    folder = HERE / "corpus" / target
+    folder.mkdir(parents=True, exist_ok=True)
+    body = b"".join(struct.pack(">H", way | len(data)) + data for way, data in pieces)
+    (folder / name).write_bytes(bytes(flags) + body)
+
+
+def frame(first, payload, masked=False):
+    mask = 0x80 if masked else 0
+    size = len(payload)
+    if size < 126:
+        head = struct.pack("BB", first, mask | size)
+    elif size < 65536:
+        head = struct.pack(">BBH", first, mask | 126, size)
+    else:
+        head = struct.pack(">BBQ", first, mask | 127, size)
+    if not masked:
+        return head + payload
+    return head + KEY + bytes(b ^ KEY[i % 4] for i, b in enumerate(payload))
+
+
+def deflated(messages, bits=15):
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -bits)
+    for message in messages:
+        data = deflater.compress(message) + deflater.flush(zlib.Z_SYNC_FLUSH)
+        yield data.removesuffix(b"\0\0\xff\xff")
+
+
+def call(number, method="echo"):
+    return json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": []}).encode()
+
+
+def reply(number):
+    return json.dumps({"jsonrpc": "2.0", "id": number, "result": "größer"}).encode()
+
+
+for chunk in range(8):
+    asks = [(SENT, frame(0x81, call(n), True)) for n in range(3)]
+    answers = [(RECEIVED, frame(0x81, reply(n))) for n in range(3)]
+    write("stream", f"rpc-{chunk}", [chunk << 3], *asks, *answers)
+whole = call(7)
+fragments = (
+    frame(0x01, whole[:9], True),
+    frame(0x89, b"beat", True),
+    frame(0x00, whole[9:20], True),
+    frame(0x80, whole[20:], True),
+)
+ends = [(SENT, frame(0x88, struct.pack(">H", 1000) + b"bye", True)), (RECEIVED, frame(0x88, b""))]
+write("stream", "fragments", [8], *((SENT, it) for it in fragments))
+write("stream", "pong-and-close", [16], (SENT, fragments[1]), (RECEIVED, frame(0x8A, b"beat")), *ends)
+write("stream", "as-server", [17], (RECEIVED, frame(0x81, call(1), True)), (SENT, frame(0x81, reply(1))))
+write("stream", "long", [56], (SENT, frame(0x82, bytes(200), True)), (RECEIVED, frame(0x82, bytes(9000))))
+compressed = list(deflated([call(n) for n in range(5)]))
+for flags in (2, 4, 6):
+    write("stream", f"deflate-{flags}", [flags | 24], *((SENT, frame(0xC1, it, True)) for it in compressed))
+
+for name, extensions in (("plain", b""), ("deflate", DEFLATE)):
+    hello = [(SENT, REQUEST % extensions), (RECEIVED, ANSWER % extensions + frame(0x81, reply(1)))]
+    write("upgrade", f"client-{name}", [8], *hello)
+    write("upgrade", f"server-{name}", [16], *((way ^ RECEIVED, data) for way, data in hello))
+get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+write("upgrade", "late", [24], (SENT, get), (RECEIVED, PAGE), (SENT, get), (RECEIVED, CHUNKED), *hello)
+write("upgrade", "refused", [32], hello[0], (RECEIVED, b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"), *hello)
+write("upgrade", "mid-stream", [40], *((SENT, frame(0x81, call(n), True)) for n in range(6)))
+
+END = 0x4000
+for bits in (9, 15):
+    texts = deflated([call(n) * 40 for n in range(4)], bits)
+    write("inflate", f"bits-{bits}", [2], *((SENT | END, it) for it in texts))
+write("inflate", "fragments", [2], (SENT, compressed[0][:5]), (SENT | END, compressed[0][5:]))
+vectors = ["f248cdc9c90700", "f200110000", "000500faff48656c6c6f00", "f348cdc9c9070000",
+           "f248050000 00ffff cac9c90700", "00"]
+write("inflate", "rfc-7692", [2], *((RECEIVED | END, bytes.fromhex(it)) for it in vectors))
+bomb = next(deflated([bytes(1 << 20)]))
+write("inflate", "bomb", [4], *[(SENT | END, bomb)] * 3)
+
+
+def record(conn, received, how, data):
+    return bytes([conn | received << 2, how]) + struct.pack(">H", len(data)) + data
+
+
+folder = HERE / "corpus" / "records"
+folder.mkdir(parents=True, exist_ok=True)
+opened = [record(c, 0, 0, REQUEST % b"") + record(c, 1, 0, ANSWER % b"") for c in range(2)]
+said = [record(0, 0, 0, frame(0x81, call(n), True)) + record(0, 1, 0, frame(0x81, reply(n))) for n in range(4)]
+(folder / "whole").write_bytes(b"".join(opened + said) + b"\xfc\0" + struct.pack(">HH", 900, 900))
+(folder / "from-the-middle").write_bytes(b"".join(said * 2))
+lost = bytes([0, 3]) + struct.pack(">H", 2) + b"\x81\xa0" + struct.pack(">H", 34)
+(folder / "hole").write_bytes(b"".join(opened) + said[0] + lost + b"".join(said))
+
+for number, file in enumerate(sorted(PROTOCOLS.glob("*.toml"))):
+    texts = []
+
+    def collect(value):
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                if isinstance(inner, str) and key in ("text", "message", "input", "sample"):
+                    texts.append(inner.encode())
+                collect(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                collect(inner)
+
+    collect(tomllib.loads(file.read_text()))
+    pieces = [(SENT if n % 2 else RECEIVED, text[:2000]) for n, text in enumerate(texts)]
+    for forced in (0, number + 1):
+        write("rules", f"{file.stem}-{forced}", [0, forced], *pieces[:12])

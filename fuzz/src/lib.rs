@@ -1,0 +1,198 @@
+//! What hostile input is let loose on, one function for each kind of it.
+//!
+//! Each takes any bytes, panics if a promise is broken, and returns a [`Trace`] of what came out.
+//! Who makes the bytes is left to others: libFuzzer through `fuzz_targets/`, or `mutate`, which
+//! needs nothing but a stable compiler.
+//!
+//! Inputs are parsed leniently, so that every mutation of one means something. Most are a byte of
+//! flags and then pieces: a big-endian 16-bit word, of which bit 15 is the direction and bits 0 to
+//! 13 are the length, and as many bytes.
+#![forbid(unsafe_code)]
+
+mod input;
+mod tap;
+mod trace;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use wstap::decode::event::{Absent, Direction, EventKind, Segment, SegmentStart};
+use wstap_symbols::{Options, SitePreference, plan};
+
+use input::{Input, Piece};
+use tap::{Ended, Tap};
+pub use trace::Trace;
+
+/// Takes any bytes.
+pub type Target = fn(&[u8]) -> Trace;
+
+/// A target by its name: the name of its folder in `corpus/`, too.
+pub const TARGETS: [(&str, Target); 6] = [
+    ("stream", stream),
+    ("upgrade", upgrade),
+    ("inflate", inflate),
+    ("records", records),
+    ("rules", rules),
+    ("elf", elf),
+];
+
+const REQUEST: &str = "GET /rpc HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+const DEFLATE: [&str; 4] = [
+    "",
+    "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+    "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+     client_no_context_takeover\r\n",
+    "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9; \
+     client_max_window_bits=9\r\n",
+];
+
+/// The same taps for every input: a decoder is made for many connections, and to make one is slow.
+struct Taps {
+    whole: Tap,
+    cut: Tap,
+    forced: BTreeMap<u8, Tap>,
+}
+
+thread_local! {
+    static TAPS: RefCell<Taps> = RefCell::new(Taps {
+        whole: Tap::new(None),
+        cut: Tap::new(None),
+        forced: BTreeMap::new(),
+    });
+}
+
+/// Frames behind a handshake. However they are cut into calls, the same comes out of them up to
+/// the first broken rule.
+pub fn stream(data: &[u8]) -> Trace {
+    let [whole, cut] = both(data, upgraded);
+    assert_eq!(cut.until_error, whole.until_error, "whole and cut");
+    whole.trace
+}
+
+/// The bytes of both directions from the first on, most of them of HTTP. What comes out may depend
+/// on the calls: a connection that was given up as not WebSocket is only looked at where they
+/// begin.
+pub fn upgrade(data: &[u8]) -> Trace {
+    let [whole, cut] = both(data, |_, _| {});
+    whole.trace.and(cut.trace)
+}
+
+/// Plays the pieces as one call each, and as many.
+fn both(data: &[u8], begin: impl Fn(&mut Tap, u8)) -> [Ended; 2] {
+    let mut input = Input::new(data);
+    let flags = input.byte();
+    let pieces: Vec<Piece<'_>> = input.pieces().collect();
+    let play = |tap: &mut Tap, call_bytes: usize| {
+        begin(tap, flags);
+        for piece in &pieces {
+            piece.bytes.chunks(call_bytes).for_each(|call| tap.call(piece.direction, call));
+        }
+        tap.end()
+    };
+    TAPS.with_borrow_mut(|Taps { whole, cut, .. }| {
+        [play(whole, usize::MAX), play(cut, input::call_bytes(flags))]
+    })
+}
+
+fn upgraded(tap: &mut Tap, flags: u8) {
+    let asking = if flags & 1 == 0 { Direction::Sent } else { Direction::Received };
+    tap.call(asking, REQUEST.as_bytes());
+    let deflate = DEFLATE[usize::from(flags >> 1 & 3)];
+    tap.call(asking.opposite(), format!("{ANSWER}{deflate}\r\n").as_bytes());
+}
+
+/// Valid frames with any DEFLATE data in them; bit 14 of a piece says that it ends its message.
+pub fn inflate(data: &[u8]) -> Trace {
+    let mut input = Input::new(data);
+    let flags = input.byte();
+    // Compression is always on here.
+    let flags = if flags & 6 == 0 { flags | 2 } else { flags };
+    let mut open = [false; 2];
+    TAPS.with_borrow_mut(|Taps { whole, .. }| {
+        upgraded(whole, flags);
+        for piece in input.pieces() {
+            let within = &mut open[piece.direction.index()];
+            let opcode = if *within { 0 } else { 0x41 + (flags >> 7) };
+            *within = !piece.flag;
+            let sent_by_client = (piece.direction == Direction::Sent) == (flags & 1 == 0);
+            let first = opcode | if piece.flag { 0x80 } else { 0 };
+            whole.call(piece.direction, &input::frame(first, sent_by_client, piece.bytes));
+        }
+        whole.end().trace
+    })
+}
+
+/// Any segments of four connections: holes, repetitions, what is not from the beginning, ends.
+pub fn records(data: &[u8]) -> Trace {
+    let mut input = Input::new(data);
+    TAPS.with_borrow_mut(|Taps { whole, .. }| {
+        while !input.is_empty() {
+            let (what, how) = (input.byte(), input.byte());
+            let conn = u32::from(what & 3);
+            if what & 0xFC == 0xFC {
+                let [sent, received] = [input.word(), input.word()].map(u64::from);
+                whole.event(conn, EventKind::Closed { sent, received });
+                continue;
+            }
+            let direction = Direction::BOTH[usize::from(what >> 2 & 1)];
+            // Mostly where the last one ended; else near it, or anywhere.
+            let offset = match what >> 3 & 7 {
+                0..=4 => whole.offset(conn, direction),
+                5 => whole.offset(conn, direction).saturating_add(input.word().into()),
+                6 => whole.offset(conn, direction).saturating_sub(input.word().into()),
+                _ => u64::from(input.word()) << ((what >> 6) * 16),
+            };
+            let bytes = input.piece().bytes;
+            let absent =
+                if how & 1 == 0 { 0 } else { u64::from(input.word()) << ((how >> 6) * 16) };
+            let segment = Segment {
+                direction,
+                offset,
+                len: (bytes.len() as u64).saturating_add(absent),
+                bytes,
+                absent: [Absent::Skipped, Absent::CopyFailed, Absent::CallTooLarge]
+                    [usize::from(how >> 1 & 3).min(2)],
+                start: [SegmentStart::Call, SegmentStart::Middle, SegmentStart::FrameHeader]
+                    [usize::from(how >> 3 & 3).min(2)],
+            };
+            whole.event(conn, EventKind::Data(segment));
+        }
+        whole.end().trace
+    })
+}
+
+/// Messages of one protocol's own rules, or of the detection; bit 14 of a piece says binary.
+pub fn rules(data: &[u8]) -> Trace {
+    let mut input = Input::new(data);
+    let flags = input.byte();
+    let protocol = input.byte();
+    TAPS.with_borrow_mut(|Taps { forced, .. }| {
+        let tap = forced.entry(protocol % 32).or_insert_with_key(|it| Tap::new(Some(*it)));
+        upgraded(tap, flags & 1);
+        for piece in input.pieces() {
+            let sent_by_client = (piece.direction == Direction::Sent) == (flags & 1 == 0);
+            let first = if piece.flag { 0x82 } else { 0x81 };
+            tap.call(piece.direction, &input::frame(first, sent_by_client, piece.bytes));
+        }
+        tap.end().trace
+    })
+}
+
+/// Any file as an executable or a library: a probe, if any, is inside it.
+pub fn elf(data: &[u8]) -> Trace {
+    let mut trace = Trace::default();
+    for site in [SitePreference::default(), SitePreference::Symbol] {
+        let Ok(plan) = plan(data, &Options { site }) else { continue };
+        for library in &plan.libraries {
+            trace.add(&(&library.stack, &library.verdict, &library.symbols, library.linkage));
+            for probe in &library.probes {
+                assert!(probe.offset < data.len() as u64, "{probe:?} in {} bytes", data.len());
+            }
+        }
+    }
+    trace
+}

@@ -1,0 +1,172 @@
+//! A decoder with its promises checked.
+
+use std::collections::BTreeMap;
+
+use wstap::decode::event::{ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
+use wstap::decode::matching::{MatchLimits, Matching, Protocols};
+use wstap::decode::observation::{Fidelity, Observation, Role, What};
+use wstap::decode::tracker::{Limits, Tracker};
+
+use crate::trace::{Trace, digest};
+
+/// Between two inputs: nothing of one is waiting when the next begins.
+const PAUSE_NS: u64 = 120_000_000_000;
+const CONNECTIONS: u32 = 4;
+
+/// Plays one input after the other, each on connections of its own.
+pub(crate) struct Tap {
+    tracker: Tracker,
+    at_ns: u64,
+    /// Generation of the input's first connection.
+    first: u32,
+    offsets: BTreeMap<(u32, Direction), u64>,
+    ledger: Ledger,
+}
+
+/// What came of an input.
+pub(crate) struct Ended {
+    pub(crate) trace: Trace,
+    /// Digests of all that was observed up to the first broken rule, but for bytes on the wire.
+    pub(crate) until_error: Vec<u64>,
+}
+
+#[derive(Default)]
+struct Ledger {
+    trace: Trace,
+    until_error: Vec<u64>,
+    broken: bool,
+    started: u64,
+    ended: u64,
+    states: BTreeMap<ConnId, (Role, Fidelity)>,
+    window: usize,
+}
+
+impl Tap {
+    /// With the protocol of this number forced on all connections; 0 and `None` force none.
+    pub(crate) fn new(forced: Option<u8>) -> Self {
+        let mut protocols = Protocols::builtin();
+        let names: Vec<_> = protocols.names().map(str::to_owned).collect();
+        let name = forced.and_then(|number| names.get(usize::from(number).checked_sub(1)?));
+        if let Some(name) = name {
+            protocols.force(name).expect("it is one of the names");
+        }
+        let limits = Limits::default();
+        let ledger = Ledger { window: limits.window_bytes, ..Ledger::default() };
+        let matching = Matching::new(protocols, MatchLimits::default());
+        Self {
+            tracker: Tracker::new(limits, matching),
+            at_ns: 0,
+            first: 0,
+            offsets: BTreeMap::new(),
+            ledger,
+        }
+    }
+
+    /// Bytes that one call passed on the first connection.
+    pub(crate) fn call(&mut self, direction: Direction, bytes: &[u8]) {
+        let segment = Segment {
+            direction,
+            offset: self.offset(0, direction),
+            len: bytes.len() as u64,
+            bytes,
+            absent: Default::default(),
+            start: SegmentStart::Call,
+        };
+        self.event(0, EventKind::Data(segment));
+    }
+
+    /// Where the last segment ended.
+    pub(crate) fn offset(&self, conn: u32, direction: Direction) -> u64 {
+        self.offsets.get(&(conn, direction)).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn event(&mut self, conn: u32, kind: EventKind<'_>) {
+        if let EventKind::Data(segment) = kind {
+            let end = segment.offset.saturating_add(segment.len);
+            self.offsets.insert((conn, segment.direction), end);
+        }
+        let event = Event {
+            conn: ConnId { tgid: 1, generation: self.first + conn, handle: 0 },
+            target: TargetId(0),
+            tid: 1,
+            at_ns: self.at_ns,
+            kind,
+        };
+        let Self { tracker, ledger, .. } = self;
+        tracker.event(&event, &mut |observation| ledger.enter(observation));
+    }
+
+    /// Closes the input's connections and checks that nothing of it is left.
+    pub(crate) fn end(&mut self) -> Ended {
+        for conn in 0..CONNECTIONS {
+            if Direction::BOTH.iter().any(|it| self.offsets.contains_key(&(conn, *it))) {
+                let [sent, received] = Direction::BOTH.map(|it| self.offset(conn, it));
+                self.event(conn, EventKind::Closed { sent, received });
+            }
+        }
+        self.at_ns += PAUSE_NS;
+        let Self { tracker, ledger, .. } = self;
+        tracker.tick(self.at_ns, &mut |observation| ledger.enter(observation));
+        tracker.steering().for_each(drop);
+        assert_eq!(tracker.connections(), 0, "closed connections are let go");
+        assert_eq!(ledger.started, ledger.ended, "a request ends in exactly one outcome");
+        assert!(
+            ledger.states.is_empty(),
+            "closed connections leave the gauge: {:?}",
+            ledger.states
+        );
+        self.first = self.first.wrapping_add(CONNECTIONS);
+        self.offsets.clear();
+        let next = Ledger { window: ledger.window, ..Ledger::default() };
+        let Ledger { trace, until_error, .. } = std::mem::replace(ledger, next);
+        Ended { trace, until_error }
+    }
+}
+
+impl Ledger {
+    fn enter(&mut self, observation: &Observation<'_>) {
+        match &observation.what {
+            What::Wire { .. } => return,
+            What::Skipped { .. } => return,
+            What::State { from, to } => self.change(observation.conn, *from, *to),
+            What::Started { .. } => self.started += 1,
+            What::Exchange(exchange) => {
+                self.ended += 1;
+                self.trace.add(&exchange.outcome);
+            }
+            What::Message(message) => {
+                assert!(message.payload.len() <= self.window, "a message beyond the window");
+                let kind = (message.protocol, message.kind, message.id.is_some());
+                self.trace.add(&(kind, message.truncated, message.compressed));
+            }
+            What::Frame(frame) => self.trace.add(&(frame.opcode, frame.fin)),
+            What::ProtocolError { reason, .. } => {
+                self.trace.add(reason);
+                self.broken = true;
+            }
+            What::Gap { reason, .. } => {
+                self.trace.add(reason);
+                self.broken = true;
+            }
+            other => self.trace.add(&std::mem::discriminant(other)),
+        }
+        if !self.broken {
+            let Observation { role, what, .. } = observation;
+            self.until_error.push(digest(&(role, what)));
+        }
+    }
+
+    fn change(
+        &mut self,
+        conn: ConnId,
+        from: Option<(Role, Fidelity)>,
+        to: Option<(Role, Fidelity)>,
+    ) {
+        let before = match to {
+            Some(state) => self.states.insert(conn, state),
+            None => self.states.remove(&conn),
+        };
+        assert_eq!(before, from, "a change of state begins where the last one ended");
+        self.trace.add(&to);
+    }
+}
