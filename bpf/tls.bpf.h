@@ -165,8 +165,9 @@ int tap_return(struct pt_regs *ctx)
 		return 0;
 	args->sp = 0;
 	count = bytes_passed(ctx, cookie, args->count_at);
-	if (count)
-		report_call(args, cookie & WSTAP_COOKIE_DIRECTION, count);
+	if (!count)
+		return 0;
+	report_call(args, cookie & WSTAP_COOKIE_DIRECTION, count);
 	return 0;
 }
 

@@ -19,7 +19,7 @@ enum {
 	/* Enough to copy the largest call (2 GiB) afterwards. */
 	COPY_STEPS = 131072,
 	/* Without bpf_loop() the verifier follows every turn. */
-	UNROLLED_STEPS = 48,
+	UNROLLED_STEPS = 24,
 };
 
 static __always_inline __u64 min_u64(__u64 a, __u64 b)

@@ -56,7 +56,7 @@ pub struct Flavour {
     pub multi: bool,
     /// Sleepable, so that paged-out buffers and `lockdown=confidentiality` do no harm (6.1).
     pub sleepable: bool,
-    /// `bpf_loop` bounds the work for one call (5.17); otherwise calls beyond about 700 KiB are
+    /// `bpf_loop` bounds the work for one call (5.17); otherwise calls beyond about 350 KiB are
     /// cut.
     pub bounded_loop: bool,
 }

@@ -252,7 +252,7 @@ fn check_loop(flavour: Flavour) -> Check {
     }
     Check::limited(
         "large calls",
-        "no bpf_loop(): of calls beyond 768 KiB the rest is lost (and counted)",
+        "no bpf_loop(): of calls beyond 384 KiB the rest is lost (and counted)",
         "kernel 5.17 or newer",
     )
 }
