@@ -8,9 +8,9 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PEERS := target/peers
 
 BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib1g-dev
-TEST_PACKAGES := ca-certificates libpcre2-8-0 openssl procps python3 python3-venv
+TEST_PACKAGES := ca-certificates libgnutls30 libnspr4 libpcre2-8-0 openssl procps python3 python3-venv
 
-.PHONY: build demo test check test-unit test-root deps deps-test lint fmt doc clean
+.PHONY: build demo test bench check test-unit test-root deps deps-test lint fmt doc clean
 
 build: deps
 	cargo build --release
@@ -23,6 +23,13 @@ demo: deps
 ## Everything that must hold: format, lints, documentation, all tests.
 test: deps deps-test check
 	cargo test --workspace
+
+## The figures: cost to the target, rates, memory, start, decoding, scraping. Needs a quiet machine.
+bench: deps deps-test
+	cargo build --release --benches
+	$(SUDO) env PATH="$$PATH" cargo bench --bench tap
+	cargo bench --bench decode
+	cargo bench --bench export
 
 check: fmt lint doc
 
@@ -45,7 +52,7 @@ deps:
 
 ## Real peers for the tests: Python and Node.js with their WebSocket libraries, nginx, Prometheus.
 ## Daemons are unpacked, not installed, so that nothing starts on this machine.
-deps-test: $(PEERS)/python.done $(PEERS)/node.done $(PEERS)/debian.done
+deps-test: $(PEERS)/python.done $(PEERS)/node.done $(PEERS)/debian.done $(PEERS)/wss_pair $(PEERS)/wss_pair_static
 
 $(PEERS)/packages.done:
 	@missing=$$(for p in $(TEST_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
@@ -73,6 +80,12 @@ $(PEERS)/debian.done: $(PEERS)/packages.done
 	cd $(PEERS)/debian && apt-get download -q nginx prometheus && \
 		for package in *.deb; do dpkg -x $$package .; done && rm *.deb
 	@touch $@
+
+$(PEERS)/wss_pair: tests/peers/wss_pair.c $(PEERS)/packages.done
+	cc -O2 -Wall -Wextra -o $@ $< -lssl -lcrypto -lpthread
+
+$(PEERS)/wss_pair_static: tests/peers/wss_pair.c $(PEERS)/packages.done
+	cc -O2 -Wall -Wextra -static -o $@ $< -lssl -lcrypto -lpthread -ldl 2>/dev/null
 
 clean:
 	cargo clean

@@ -14,7 +14,7 @@ enum wstap_record_kind {
 	WSTAP_CLOSED = 1,
 	/* struct wstap_process */
 	WSTAP_FORKED = 2,   /* tgid is a new child of parent */
-	WSTAP_EXECUTED = 3, /* runs another program now, called comm */
+	WSTAP_EXECUTED = 3, /* runs another program now */
 	WSTAP_LOADED = 4,   /* the dynamic loader has changed what is mapped */
 	WSTAP_EXITED = 5,   /* the last thread has ended; no record of it follows */
 };
@@ -64,14 +64,14 @@ _Static_assert(sizeof(struct wstap_record) == 56, "wire.rs asserts the same size
 /* What has become of a process. Its kind stands where a wstap_record has it. */
 struct wstap_process {
 	__u64 at_ns;
-	__u8 comm[16]; /* WSTAP_EXECUTED */
-	__u64 reserved;
+	__u64 reserved[3];
 	__u32 tgid;
 	__u32 parent; /* WSTAP_FORKED */
 	__u64 reserved_too;
-	__u16 target; /* meaningless for a process that is not tapped */
+	__u16 target; /* of a tapped process */
 	__u8 kind;    /* enum wstap_record_kind */
-	__u8 reserved_last[5];
+	__u8 is_tapped;
+	__u8 reserved_last[4];
 };
 _Static_assert(sizeof(struct wstap_process) == 56, "wire.rs asserts the same size");
 _Static_assert(__builtin_offsetof(struct wstap_process, kind) ==

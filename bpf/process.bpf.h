@@ -21,6 +21,18 @@ struct {
 	__type(value, struct wstap_tapped);
 } tapped SEC(".maps");
 
+/* Programs of these names are tapped before they run their first instruction. */
+struct comm {
+	char name[16];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, struct comm);
+	__type(value, struct wstap_tapped);
+} comms SEC(".maps");
+
 enum {
 	SIGNAL_STOP = 19,
 };
@@ -33,7 +45,8 @@ static __always_inline struct wstap_tapped *tapped_process(void)
 }
 
 /* Process records wake the reader: there are few, and what userspace does about them is urgent. */
-static __always_inline void report_process(__u8 kind, __u32 tgid, __u32 parent, __u16 target)
+static __always_inline void report_process(__u8 kind, __u32 tgid, __u32 parent,
+					   const struct wstap_tapped *known)
 {
 	struct wstap_process *r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
 
@@ -45,11 +58,25 @@ static __always_inline void report_process(__u8 kind, __u32 tgid, __u32 parent, 
 	r->at_ns = bpf_ktime_get_ns();
 	r->tgid = tgid;
 	r->parent = parent;
-	r->target = target;
 	r->kind = kind;
-	if (kind == WSTAP_EXECUTED)
-		bpf_get_current_comm(r->comm, sizeof(r->comm));
+	if (known) {
+		r->target = known->target;
+		r->is_tapped = 1;
+		/* Before userspace can hear of it and let the process go on. */
+		if ((known->flags & WSTAP_HOLD) && (kind == WSTAP_EXECUTED || kind == WSTAP_LOADED))
+			bpf_send_signal(SIGNAL_STOP);
+	}
 	bpf_ringbuf_submit(r, BPF_RB_FORCE_WAKEUP);
+}
+
+static __always_inline void admit(__u32 tgid, const struct wstap_tapped *like, __u8 flags)
+{
+	struct wstap_tapped entry = *like;
+
+	entry.born = generations;
+	entry.flags = flags;
+	if (bpf_map_update_elem(&tapped, &tgid, &entry, BPF_ANY))
+		__sync_fetch_and_add(&losses.process_records, 1);
 }
 
 SEC("tp_btf/sched_process_fork")
@@ -60,7 +87,6 @@ int process_fork(__u64 *args)
 	__u32 from = parent->tgid;
 	__u32 to = child->tgid;
 	struct wstap_tapped *known;
-	struct wstap_tapped entry;
 
 	/* A thread is not a process. */
 	if (from == to)
@@ -68,14 +94,24 @@ int process_fork(__u64 *args)
 	known = bpf_map_lookup_elem(&tapped, &from);
 	if (!known || !(known->flags & WSTAP_FOLLOW))
 		return 0;
-	entry = *known;
-	entry.born = generations;
 	/* Only a process that wstap itself has started is ever stopped. */
-	entry.flags &= ~WSTAP_HOLD;
-	if (bpf_map_update_elem(&tapped, &to, &entry, BPF_ANY))
-		__sync_fetch_and_add(&losses.process_records, 1);
-	report_process(WSTAP_FORKED, to, from, entry.target);
+	admit(to, known, known->flags & ~WSTAP_HOLD);
+	report_process(WSTAP_FORKED, to, from, known);
 	return 0;
+}
+
+/* A program that was not tapped has begun. */
+static __always_inline void newcomer(__u32 tgid)
+{
+	struct wstap_tapped *wanted;
+	struct comm comm = {};
+
+	bpf_get_current_comm(comm.name, sizeof(comm.name));
+	wanted = bpf_map_lookup_elem(&comms, &comm);
+	if (wanted)
+		admit(tgid, wanted, wanted->flags);
+	if (wanted || watch_execs)
+		report_process(WSTAP_EXECUTED, tgid, 0, wanted);
 }
 
 SEC("tp_btf/sched_process_exec")
@@ -85,17 +121,14 @@ int process_exec(__u64 *args __attribute__((unused)))
 	struct wstap_tapped *known = bpf_map_lookup_elem(&tapped, &tgid);
 
 	if (!known) {
-		if (watch_execs)
-			report_process(WSTAP_EXECUTED, tgid, 0, 0);
+		newcomer(tgid);
 		return 0;
 	}
 	/* The handles of the old program are gone; the new one may use their addresses. Calls in
 	 * flight, too, have no return any more. */
 	known->born = generations;
 	bpf_task_storage_delete(&calls, bpf_get_current_task_btf());
-	report_process(WSTAP_EXECUTED, tgid, 0, known->target);
-	if (known->flags & WSTAP_HOLD)
-		bpf_send_signal(SIGNAL_STOP);
+	report_process(WSTAP_EXECUTED, tgid, 0, known);
 	return 0;
 }
 
@@ -105,17 +138,17 @@ int process_exit(__u64 *args)
 	struct task_struct *task = (struct task_struct *)args[0];
 	__u32 tgid = task->tgid;
 	struct wstap_tapped *known;
-	__u16 target;
+	struct wstap_tapped last;
 
 	if (task->signal->live.counter > 0)
 		return 0;
 	known = bpf_map_lookup_elem(&tapped, &tgid);
 	if (!known)
 		return 0;
-	target = known->target;
+	last = *known;
 	/* The last threads may come here together: one of them deletes. */
 	if (bpf_map_delete_elem(&tapped, &tgid) == 0)
-		report_process(WSTAP_EXITED, tgid, 0, target);
+		report_process(WSTAP_EXITED, tgid, 0, &last);
 	return 0;
 }
 
@@ -127,9 +160,7 @@ int loader_changed(void *ctx __attribute__((unused)))
 
 	if (!known)
 		return 0;
-	report_process(WSTAP_LOADED, bpf_get_current_pid_tgid() >> 32, 0, known->target);
-	if (known->flags & WSTAP_HOLD)
-		bpf_send_signal(SIGNAL_STOP);
+	report_process(WSTAP_LOADED, bpf_get_current_pid_tgid() >> 32, 0, known);
 	return 0;
 }
 

@@ -191,17 +191,13 @@ static __always_inline void take_steering(const struct report *report, struct st
 		s->copy_until = report->pos + window_bytes;
 }
 
-static long walk_step(__u32 turn, void *ctx)
+/* The next piece of a call: a header, a copy or a hop. */
+static __always_inline void walk_on(struct report *report, struct stream *s, __u32 turn)
 {
-	struct report *report = ctx;
-	struct stream *s = &report->conn->streams[report->direction & 1];
-
-	if (report->pos >= report->end)
-		return 1;
 	if (s->mode == STREAM_IGNORE) {
 		s->next_header = ~0ULL;
 		skip_to(report, s, report->end);
-		return 1;
+		return;
 	}
 	if (turn >= WALK_STEPS)
 		s->mode = STREAM_COPY;
@@ -210,17 +206,24 @@ static long walk_step(__u32 turn, void *ctx)
 		/* The reader may have found the borders in what this very call has told it. */
 		if (report->pos < report->end && turn < WALK_STEPS)
 			take_steering(report, s);
-		return 0;
+		return;
 	}
-	if (report->pos >= s->next_header) {
+	if (report->pos >= s->next_header)
 		walk_header(report, s);
-		return 0;
-	}
-	if (report->pos < s->copy_until)
+	else if (report->pos < s->copy_until)
 		copy_to(report, min_u64(report->end, s->copy_until), start_of(report));
 	else
 		skip_to(report, s, min_u64(report->end, s->next_header));
-	return 0;
+}
+
+/* Returns 1 at the end of the call, as bpf_loop() wants it. */
+static __noinline long walk_step(__u32 turn, void *ctx)
+{
+	struct report *report = ctx;
+	struct conn *conn = report->conn;
+
+	walk_on(report, &conn->streams[report->direction & 1], turn);
+	return report->pos >= report->end;
 }
 
 /* An ignored connection may still be upgraded later: the answer to that begins its own call. What
@@ -261,6 +264,9 @@ static __always_inline void walk(struct report *report)
 		notice_upgrade(report, conn);
 	if (s->mode == STREAM_COPY && s->skipping)
 		report_skipped(report, s);
+	/* Most calls are one piece: they are spared the loop. */
+	if (walk_step(0, report))
+		return;
 	if (has_loop) {
 		bpf_loop(WALK_STEPS + COPY_STEPS, walk_step, report, 0);
 	} else {

@@ -1,5 +1,6 @@
 //! What was typed. What it means is `config`'s business.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -39,7 +40,7 @@ pub enum Command {
     /// Show what would be probed in a process, and why there; attaches nothing
     Probes(ProbesArgs),
     /// Print a line for each message, as it passes
-    Frames(FramesArgs),
+    Frames(Box<FramesArgs>),
     /// List the message protocols that are recognised, and by what
     Protocols(ProtocolsArgs),
     /// Check what this machine lets wstap do, and say how to mend what it does not
@@ -91,6 +92,9 @@ pub struct TapArgs {
     /// systemd unit or container scope (may be given several times)
     #[arg(long = "cgroup", value_name = "PATH")]
     pub cgroups: Vec<String>,
+    /// Run this command and tap it from its first byte
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
     /// Do not tap the children of tapped processes
     #[arg(long, overrides_with = "children")]
     pub no_children: bool,

@@ -4,6 +4,7 @@
 //! attached or opened for business before all of it has been found valid.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,9 +13,8 @@ use regex::bytes::RegexBuilder;
 use serde::Deserialize;
 use wstap_symbols::{Options, SitePreference};
 
-use crate::capture;
 use crate::capture::cgroup::CgroupPath;
-use crate::capture::selector::{Children, Rule, Selection, Wanted};
+use crate::capture::selector::{Children, Rule, Wanted};
 use crate::capture::tap::{Settings, Wakeup};
 use crate::cli::{MonitorArgs, ProbeSite, TapArgs};
 use crate::decode::matching::{ID_PATTERN_NAME, IdPatterns, MatchLimits, Protocols};
@@ -28,8 +28,10 @@ pub struct UsageError(pub String);
 /// Settings of a tap, checked.
 #[derive(Debug)]
 pub struct TapConfig {
-    /// Which processes to tap; at least one rule.
+    /// Which processes to tap; empty only where there is a command.
     pub wanted: Vec<Wanted>,
+    /// A command to run and tap, with its arguments; empty where there is none.
+    pub command: Vec<OsString>,
     /// Whether they bring their children along.
     pub children: Children,
     /// Wait for a TLS library to be loaded.
@@ -67,6 +69,8 @@ struct File {
     comm: Vec<String>,
     exe: Vec<String>,
     cgroup: Vec<String>,
+    command: Vec<String>,
+    target: Vec<FileTarget>,
     children: Option<bool>,
     listen: Option<SocketAddr>,
     protocol: Option<String>,
@@ -79,6 +83,22 @@ struct File {
     window: Option<u64>,
     probe_site: Option<FileProbeSite>,
     exit_with_target: bool,
+}
+
+/// `[[target]]`: processes under a name of the user's choice.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FileTarget {
+    name: String,
+    #[serde(default)]
+    pid: Vec<u32>,
+    #[serde(default)]
+    comm: Vec<String>,
+    #[serde(default)]
+    exe: Vec<String>,
+    #[serde(default)]
+    cgroup: Vec<String>,
+    protocol: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -123,9 +143,14 @@ impl TapConfig {
 
     fn merge(args: &TapArgs, file: &File, wakeup: Wakeup) -> Result<Self, UsageError> {
         let wanted = wanted(args, file)?;
-        if wanted.is_empty() {
+        let command = if args.command.is_empty() {
+            file.command.iter().map(OsString::from).collect()
+        } else {
+            args.command.clone()
+        };
+        if wanted.is_empty() && command.is_empty() {
             return Err(UsageError(
-                "nothing to tap: give a --pid, --comm, --exe or --cgroup".into(),
+                "nothing to tap: give a --pid, --comm, --exe or --cgroup, or `-- COMMAND`".into(),
             ));
         }
         let window = args.window.or(file.window).unwrap_or(DEFAULT_WINDOW_BYTES);
@@ -136,6 +161,7 @@ impl TapConfig {
             wait: args.wait || file.wait,
             children: children(args, file),
             wanted,
+            command,
             probes: Options { site: site(args, file) },
             kernel: Settings {
                 ring_bytes: ring_bytes(args.ring_size.or(file.ring_size))?,
@@ -155,24 +181,27 @@ impl TapConfig {
     }
 }
 
-impl TapConfig {
-    /// Gives every rule its target; to be called once.
-    ///
-    /// # Errors
-    ///
-    /// As [`Selection::resolve`].
-    pub fn selection(&self) -> Result<Selection, capture::Error> {
-        Selection::resolve(self.wanted.clone(), self.children)
-    }
-}
-
 /// The selectors of the command line; where there are none, those of the file.
 fn wanted(args: &TapArgs, file: &File) -> Result<Vec<Wanted>, UsageError> {
-    let mut rules = rules(&args.pids, &args.comms, &args.exes, &args.cgroups)?;
-    if rules.is_empty() {
-        rules = self::rules(&file.pid, &file.comm, &file.exe, &file.cgroup)?;
+    let typed = rules(&args.pids, &args.comms, &args.exes, &args.cgroups)?;
+    if !typed.is_empty() || !args.command.is_empty() {
+        return Ok(typed.into_iter().map(Wanted::rule).collect());
     }
-    Ok(rules.into_iter().map(|rule| Wanted { name: None, rule }).collect())
+    let plain = rules(&file.pid, &file.comm, &file.exe, &file.cgroup)?;
+    let mut wanted: Vec<Wanted> = plain.into_iter().map(Wanted::rule).collect();
+    for target in &file.target {
+        let rules = rules(&target.pid, &target.comm, &target.exe, &target.cgroup)?;
+        if rules.is_empty() {
+            let name = &target.name;
+            return Err(UsageError(format!("target `{name}`: give it a pid, comm, exe or cgroup")));
+        }
+        wanted.extend(rules.into_iter().map(|rule| Wanted {
+            name: Some(target.name.clone()),
+            rule,
+            protocol: target.protocol.clone(),
+        }));
+    }
+    Ok(wanted)
 }
 
 fn rules(

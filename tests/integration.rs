@@ -7,6 +7,8 @@
 
 #[path = "suite/installed.rs"]
 mod installed;
+#[path = "suite/pair.rs"]
+mod pair;
 #[path = "suite/peer.rs"]
 mod peer;
 #[path = "suite/traffic.rs"]
@@ -45,6 +47,10 @@ mod root_loss;
 /// What is not needed is not copied.
 #[path = "suite/root_steering.rs"]
 mod root_steering;
+
+/// Selectors, and what becomes of processes: fork, exec, exit, late libraries.
+#[path = "suite/root_targets.rs"]
+mod root_targets;
 
 /// What becomes of targets and probes when either side ends.
 #[path = "suite/root_harm.rs"]

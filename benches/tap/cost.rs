@@ -140,9 +140,15 @@ fn program_stats(pid: u32) -> Vec<(String, u64, u64)> {
         else {
             continue;
         };
-        if runs > 0 {
-            stats.insert(id, (format!("program {id}"), runs, ns));
-        }
+        stats.insert(id, (runs, ns));
     }
-    stats.into_values().collect()
+    // Entry and return run with every call, all others rarely; entry was loaded first.
+    let busiest = stats.values().map(|(runs, _)| *runs).max().unwrap_or(0);
+    let busy = stats.into_values().filter(|(runs, _)| *runs * 2 > busiest);
+    ["entry", "return"]
+        .map(String::from)
+        .into_iter()
+        .zip(busy)
+        .map(|(n, (r, t))| (n, r, t))
+        .collect()
 }

@@ -7,6 +7,7 @@
 
 mod cost;
 mod empty;
+mod follow;
 mod pingpong;
 mod program;
 mod workload;
@@ -18,7 +19,7 @@ fn main() {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["pingpong"] => pingpong::run(),
         ["server"] => workload::serve(),
-        ["client", port, rate, seconds] => workload::connect(port, rate, seconds),
+        ["client", port, connections] => workload::connect(port, connections),
         _ => measure(),
     }
 }
@@ -26,6 +27,7 @@ fn main() {
 fn measure() {
     println!("machine: {}", machine());
     cost::measure();
+    follow::measure();
 }
 
 fn machine() -> String {

@@ -13,7 +13,7 @@ use openssl::ssl::{
 };
 
 #[path = "../../examples/demo/certificate.rs"]
-mod certificate;
+pub(crate) mod certificate;
 
 /// Calls in a row, so that reading the clock does not count.
 const BATCH: usize = 100;

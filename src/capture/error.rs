@@ -13,6 +13,9 @@ pub enum Error {
     /// The process has no TLS library that wstap can tap.
     #[error("{0}")]
     NoTls(String),
+    /// There is no such program or control group to tap.
+    #[error("{0}")]
+    NoTarget(String),
     /// A capability is missing.
     #[error("{0}")]
     Privilege(String),

@@ -8,8 +8,8 @@ use crate::decode::event::TargetId;
 pub struct Lifecycle {
     /// Thread group id in the initial pid namespace.
     pub pid: u32,
-    /// The target that it is tapped for; meaningless for [`Change::Executed`] by a stranger.
-    pub target: TargetId,
+    /// The target that it is tapped for; `None` for a stranger.
+    pub target: Option<TargetId>,
     /// `CLOCK_MONOTONIC` nanoseconds.
     pub at_ns: u64,
     /// What happened.
@@ -26,36 +26,9 @@ pub enum Change {
         parent: u32,
     },
     /// It runs another program now.
-    Executed {
-        /// What it is called now.
-        comm: Comm,
-    },
+    Executed,
     /// Its dynamic loader has mapped or unmapped a library.
     Loaded,
     /// Its last thread has ended. No event of it follows.
     Exited,
-}
-
-/// A process's name as the kernel keeps it: at most 15 bytes, then NUL.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Comm(pub [u8; 16]);
-
-impl Comm {
-    /// The name without what follows it.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.split(|&byte| byte == 0).next().unwrap_or_default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_comm_ends_at_its_first_nul_or_is_full() {
-        assert_eq!(Comm(*b"nginx\0garbage\0\0\0").as_bytes(), b"nginx");
-        assert_eq!(Comm(*b"0123456789abcdef").as_bytes(), b"0123456789abcdef");
-        assert_eq!(Comm::default().as_bytes(), b"");
-    }
 }

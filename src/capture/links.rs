@@ -1,13 +1,15 @@
 //! Probes, image by image: who has them, and when they go.
 //!
-//! A probe with a pid filter costs other processes nothing, but a process of its own each: three
-//! links, and waiting for the kernel when they are removed. A probe without one costs every process
-//! that maps the file a trap for each call, and wstap nothing more however many processes come and
-//! go. So an image is probed process by process until there are [`FEW`] of them, and then once for
-//! everyone. While both are in place a call is still reported once: the second entry finds the
-//! first one's slot, the second return finds it empty.
+//! A probe with a pid filter costs other processes nothing, but wstap a set of links for each
+//! process and a wait for the kernel whenever one ends, and it is in place only after the process
+//! has begun. A probe without one costs every process that maps the file a trap for each call, but
+//! wstap nothing however many processes come and go, and a newcomer is tapped from its first byte.
+//!
+//! So an image is probed process by process as long as there are few and they stay, and for
+//! everyone while newcomers come. While both are in place a call is still reported once: the second
+//! entry finds the first one's slot, and the second return finds it empty.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
@@ -15,14 +17,24 @@ use super::Error;
 use super::image::Image;
 use super::process::FileId;
 use super::tap::{Attachment, Scope, Tap};
+use super::targets::has_tappable;
 
-/// Processes that have probes of their own in one image: those now, and those of the last
-/// [`WHILE_NS`].
+/// Processes that have probes of their own in one image.
 const FEW: usize = 8;
-const WHILE_NS: u64 = 10_000_000_000;
+/// So long after the last newcomer the processes that are there get probes of their own again.
+const CALM_NS: u64 = 60_000_000_000;
 /// Probes for everyone stay this long after the last process, so that a restart finds them in
 /// place. No longer: they hold the file, and so the mount, that it lies on.
 const IDLE_NS: u64 = 30_000_000_000;
+
+/// Since when a process is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It was there before wstap.
+    Found,
+    /// It has come since: others may follow.
+    New,
+}
 
 /// All probes in TLS libraries and dynamic loaders.
 #[derive(Debug, Default)]
@@ -34,11 +46,11 @@ pub(super) struct Links {
 /// The probes of one file.
 #[derive(Debug, Default)]
 struct ImageLinks {
-    users: BTreeSet<u32>,
+    /// The processes that map it, and how each leads to it.
+    users: BTreeMap<u32, Image>,
     own: BTreeMap<u32, Attachment>,
     everyone: Option<Attachment>,
-    /// When probes of its own were last given to a process; the newest last.
-    given_ns: Vec<u64>,
+    last_newcomer_ns: u64,
     idle_since_ns: u64,
 }
 
@@ -47,25 +59,25 @@ impl Links {
     pub(super) fn tap(
         &mut self,
         tap: &Tap<'_>,
-        pid: u32,
         image: &Image,
+        pid: u32,
+        arrival: Arrival,
         now_ns: u64,
     ) -> Result<(), Error> {
         let links = self.images.entry(image.file).or_default();
+        if arrival == Arrival::New {
+            links.last_newcomer_ns = now_ns;
+        }
         if links.everyone.is_none() && !links.own.contains_key(&pid) {
-            links.given_ns.retain(|given| now_ns.saturating_sub(*given) < WHILE_NS);
-            if links.own.len().max(links.given_ns.len()) < FEW {
+            if arrival == Arrival::Found && links.own.len() < FEW {
                 links.own.insert(pid, tap.attach(Scope::Process(pid), image)?);
-                links.given_ns.push(now_ns);
             } else {
                 tracing::debug!("{}: probed for everyone from now on", image.path.display());
                 links.everyone = Some(tap.attach(Scope::Everyone, image)?);
-                std::mem::take(&mut links.own)
-                    .into_values()
-                    .for_each(|own| self.undertaker.bury(own));
+                self.undertaker.bury_all(&mut links.own);
             }
         }
-        links.users.insert(pid);
+        links.users.insert(pid, image.clone());
         Ok(())
     }
 
@@ -81,14 +93,14 @@ impl Links {
         if links.everyone.is_none() {
             links.everyone = Some(tap.attach_loader(image)?);
         }
-        links.users.insert(pid);
+        links.users.insert(pid, image.clone());
         Ok(())
     }
 
     /// Process `pid` has ended.
     pub(super) fn forget(&mut self, pid: u32, now_ns: u64) {
         for links in self.images.values_mut() {
-            if links.users.remove(&pid) && links.users.is_empty() {
+            if links.users.remove(&pid).is_some() && links.users.is_empty() {
                 links.idle_since_ns = now_ns;
             }
             if let Some(own) = links.own.remove(&pid) {
@@ -98,13 +110,22 @@ impl Links {
         self.images.retain(|_, links| !links.users.is_empty() || links.everyone.is_some());
     }
 
-    /// Removes the probes that have had no process for a while.
-    pub(super) fn sweep(&mut self, now_ns: u64) {
+    /// Removes the probes that have had no process for a while, and goes back from probes for
+    /// everyone where no newcomer comes any more.
+    pub(super) fn sweep(&mut self, tap: &Tap<'_>, now_ns: u64) {
         let is_idle = |links: &ImageLinks| {
             links.users.is_empty() && now_ns.saturating_sub(links.idle_since_ns) >= IDLE_NS
         };
         for (_, links) in self.images.extract_if(|_, links| is_idle(links)) {
             links.everyone.into_iter().for_each(|everyone| self.undertaker.bury(everyone));
+        }
+        for links in self.images.values_mut().filter(|links| links.is_calm(now_ns)) {
+            if let Err(error) = links.part(tap) {
+                tracing::debug!("still probed for everyone: {error}");
+                self.undertaker.bury_all(&mut links.own);
+            } else if let Some(everyone) = links.everyone.take() {
+                self.undertaker.bury(everyone);
+            }
         }
     }
 
@@ -112,6 +133,25 @@ impl Links {
     pub(super) fn clear(&mut self) {
         self.images.clear();
         self.undertaker = Undertaker::default();
+    }
+}
+
+impl ImageLinks {
+    /// Whether probes for everyone serve a few processes that stay.
+    fn is_calm(&self, now_ns: u64) -> bool {
+        let tls = self.users.values().next().is_some_and(has_tappable);
+        self.everyone.is_some()
+            && tls
+            && self.users.len() <= FEW
+            && now_ns.saturating_sub(self.last_newcomer_ns) >= CALM_NS
+    }
+
+    /// Gives each process probes of its own.
+    fn part(&mut self, tap: &Tap<'_>) -> Result<(), Error> {
+        for (&pid, image) in &self.users {
+            self.own.insert(pid, tap.attach(Scope::Process(pid), image)?);
+        }
+        Ok(())
     }
 }
 
@@ -123,6 +163,10 @@ struct Undertaker {
 }
 
 impl Undertaker {
+    fn bury_all(&mut self, attachments: &mut BTreeMap<u32, Attachment>) {
+        std::mem::take(attachments).into_values().for_each(|it| self.bury(it));
+    }
+
     fn bury(&mut self, attachment: Attachment) {
         if self.thread.is_none() {
             let (sender, receiver) = channel::<Attachment>();

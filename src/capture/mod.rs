@@ -7,6 +7,7 @@
 
 pub mod cgroup;
 pub mod clock;
+pub mod command;
 mod error;
 pub mod image;
 pub mod kernel;

@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 
 use super::Error;
+use super::command;
 use super::image::{Image, Planner};
 use super::lifecycle::{Change, Lifecycle};
-use super::links::Links;
+use super::links::{Arrival, Links};
 use super::process::{self, FileId, Mapping, Process};
 use super::selector::{Children, Selection};
 use super::tap::{Admission, Attachment, Tap};
@@ -37,6 +38,7 @@ pub struct Member {
     seen: HashSet<FileId>,
     /// Looks of [`SETTLING_NS`] that are done.
     looks: usize,
+    arrival: Arrival,
     /// It was given by its pid: it is remembered when it has ended.
     named: bool,
 }
@@ -54,6 +56,8 @@ pub struct Roster<'tap> {
     next_net_ns: u64,
     unheard: u64,
     changed: bool,
+    /// Of who is found now.
+    arrival: Arrival,
 }
 
 impl<'tap> Roster<'tap> {
@@ -81,13 +85,18 @@ impl<'tap> Roster<'tap> {
             next_net_ns: now_ns + NET_NS,
             unheard: 0,
             changed: true,
+            arrival: Arrival::Found,
         };
+        for (comm, target) in roster.selection.comms() {
+            tap.admit_comm(comm, roster.admission(target))?;
+        }
         let named: Vec<_> = roster.selection.pids().collect();
         for (pid, target) in named {
             let process = Process::read(pid).map_err(|_| Error::NoSuchProcess(pid))?;
             roster.admit(process, target, now_ns, true)?;
         }
         roster.search(now_ns);
+        roster.arrival = Arrival::New;
         Ok(roster)
     }
 
@@ -98,6 +107,9 @@ impl<'tap> Roster<'tap> {
     /// That is the case.
     pub fn require_tls(&mut self) -> Result<(), Error> {
         for (pid, target) in self.selection.pids() {
+            if self.selection.holds(pid) {
+                continue;
+            }
             if self.members.values().any(|member| member.up && member.target.id == target) {
                 continue;
             }
@@ -136,9 +148,9 @@ impl<'tap> Roster<'tap> {
     pub fn hear(&mut self, message: &Lifecycle, now_ns: u64) {
         let pid = message.pid;
         match message.change {
-            Change::Forked { .. } => self.enlist(pid, message.target, now_ns),
-            Change::Executed { .. } => self.executed(pid, now_ns),
-            Change::Loaded => self.look_at(pid, now_ns),
+            Change::Forked { parent } => self.enlist(pid, parent, message.target, now_ns),
+            Change::Executed => self.executed(pid, message.target, now_ns),
+            Change::Loaded => self.look_at_held(pid, now_ns),
             Change::Exited => self.ended(pid, now_ns),
         }
     }
@@ -161,7 +173,7 @@ impl<'tap> Roster<'tap> {
         self.next_net_ns = now_ns + NET_NS;
         self.look_at_all(now_ns);
         self.search(now_ns);
-        self.links.sweep(now_ns);
+        self.links.sweep(self.tap, now_ns);
     }
 
     /// Removes every probe. Returns when no program runs any more.
@@ -169,10 +181,26 @@ impl<'tap> Roster<'tap> {
         self.links.clear();
     }
 
-    fn executed(&mut self, pid: u32, now_ns: u64) {
+    fn admission(&self, target: TargetId) -> Admission {
+        let follow = self.selection.children() == Children::Follow;
+        Admission { target, follow, hold: false }
+    }
+
+    /// Looks at a process that the kernel side has stopped for that, and lets it go on.
+    fn look_at_held(&mut self, pid: u32, now_ns: u64) {
+        self.look_at(pid, now_ns);
+        if self.selection.holds(pid) {
+            command::resume(pid);
+        }
+    }
+
+    fn executed(&mut self, pid: u32, target: Option<TargetId>, now_ns: u64) {
         let Ok(process) = Process::read(pid) else { return };
         let Some(member) = self.members.get_mut(&pid) else {
-            return self.consider(process, now_ns);
+            return match target {
+                Some(target) => self.admit_or_warn(process, target, now_ns),
+                None => self.consider(process, now_ns),
+            };
         };
         let stays = self.selection.children() == Children::Follow
             || self.selection.matching(&process).is_some();
@@ -186,7 +214,7 @@ impl<'tap> Roster<'tap> {
         member.up = false;
         member.looks = 0;
         self.changed = true;
-        self.look_at(pid, now_ns);
+        self.look_at_held(pid, now_ns);
         self.settle(pid, now_ns);
     }
 
@@ -223,10 +251,21 @@ impl<'tap> Roster<'tap> {
         }
     }
 
-    /// A child of a tapped process: the kernel side has admitted it already.
-    fn enlist(&mut self, pid: u32, target: TargetId, now_ns: u64) {
-        if let Ok(process) = Process::read(pid) {
-            self.admit_or_warn(process, target, now_ns);
+    /// A child of a tapped process. The kernel side has admitted it already, and it has mapped what
+    /// its parent has: it is probed at once, and looked at later.
+    fn enlist(&mut self, pid: u32, parent: u32, target: Option<TargetId>, now_ns: u64) {
+        let Some(target) = target else { return };
+        if let Some(parent) = self.members.get(&parent) {
+            for image in parent.target.images.iter().filter(|image| has_tappable(image)) {
+                if let Err(error) = self.links.tap(self.tap, image, pid, Arrival::New, now_ns) {
+                    tracing::debug!("pid {pid}: {error}");
+                }
+            }
+        }
+        match Process::read(pid) {
+            Ok(process) => self.admit_or_warn(process, target, now_ns),
+            // It has ended, which the kernel will say next.
+            Err(_) => self.links.forget(pid, now_ns),
         }
     }
 
@@ -245,8 +284,8 @@ impl<'tap> Roster<'tap> {
         named: bool,
     ) -> Result<(), Error> {
         let pid = process.pid;
-        let follow = self.selection.children() == Children::Follow;
-        self.tap.admit(pid, Admission { target, follow, hold: false })?;
+        let hold = self.selection.holds(pid);
+        self.tap.admit(pid, Admission { hold, ..self.admission(target) })?;
         let technique = if self.tap.flavour().multi { "uprobe_multi" } else { "perf_uprobe" };
         let member = Member {
             target: Target { id: target, process, images: Vec::new() },
@@ -254,6 +293,7 @@ impl<'tap> Roster<'tap> {
             technique,
             seen: HashSet::new(),
             looks: 0,
+            arrival: self.arrival,
             named,
         };
         self.members.insert(pid, member);
@@ -296,7 +336,8 @@ impl<'tap> Roster<'tap> {
             }
             match self.planner.image(pid, &mapping) {
                 Ok(image) => {
-                    let probed = probe(self.tap, &mut self.links, pid, &image, now_ns);
+                    let probed =
+                        probe(self.tap, &mut self.links, &image, pid, member.arrival, now_ns);
                     self.changed |= member.take(image, probed);
                 }
                 Err(error) => unopened(pid, &mapping, &error),
@@ -354,8 +395,9 @@ impl Member {
 fn probe(
     tap: &Tap<'_>,
     links: &mut Links,
-    pid: u32,
     image: &Image,
+    pid: u32,
+    arrival: Arrival,
     now_ns: u64,
 ) -> Result<bool, Error> {
     if image.plan.loader_notifier.is_some() {
@@ -363,7 +405,7 @@ fn probe(
     }
     let tappable = has_tappable(image);
     if tappable {
-        links.tap(tap, pid, image, now_ns)?;
+        links.tap(tap, image, pid, arrival, now_ns)?;
     }
     Ok(tappable)
 }

@@ -1,6 +1,6 @@
 //! Which processes are meant: the selectors of the command line and the configuration file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use regex::bytes::Regex;
@@ -46,7 +46,7 @@ fn kept_by_kernel(comm: &str) -> &[u8] {
     &bytes[..bytes.len().min(15)]
 }
 
-fn bytes(path: &PathBuf) -> &[u8] {
+fn bytes(path: &Path) -> &[u8] {
     std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())
 }
 
@@ -67,6 +67,16 @@ pub struct Wanted {
     pub name: Option<String>,
     /// Which processes.
     pub rule: Rule,
+    /// Their connections speak this protocol, whatever they look like.
+    pub protocol: Option<String>,
+}
+
+impl Wanted {
+    /// A rule alone.
+    #[must_use]
+    pub fn rule(rule: Rule) -> Self {
+        Self { name: None, rule, protocol: None }
+    }
 }
 
 /// A rule that knows its target.
@@ -81,7 +91,9 @@ struct Selector {
 pub struct Selection {
     names: Vec<Arc<str>>,
     selectors: Vec<Selector>,
+    protocols: Vec<(TargetId, String)>,
     children: Children,
+    held: Option<u32>,
 }
 
 impl Selection {
@@ -93,15 +105,39 @@ impl Selection {
     /// There is no process of a given pid, or there are more than 65,535 targets.
     pub fn resolve(wanted: Vec<Wanted>, children: Children) -> Result<Self, Error> {
         let mut selection = Self { children, ..Self::default() };
-        for Wanted { name, rule } in wanted {
+        for Wanted { name, rule, protocol } in wanted {
             let name = match name {
                 Some(name) => name,
                 None => default_name(&rule)?,
             };
             let target = selection.target(&name)?;
             selection.selectors.push(Selector { target, rule });
+            selection.protocols.extend(protocol.map(|protocol| (target, protocol)));
         }
         Ok(selection)
+    }
+
+    /// Adds a process that wstap itself is about to start, and may stop to probe it.
+    ///
+    /// # Errors
+    ///
+    /// There are more than 65,535 targets.
+    pub fn launch(&mut self, pid: u32, name: &str) -> Result<(), Error> {
+        let target = self.target(name)?;
+        self.selectors.push(Selector { target, rule: Rule::Pid(pid) });
+        self.held = Some(pid);
+        Ok(())
+    }
+
+    /// Whether process `pid` was started by wstap.
+    #[must_use]
+    pub fn holds(&self, pid: u32) -> bool {
+        self.held == Some(pid)
+    }
+
+    /// The protocols that targets were given, by name.
+    pub fn protocols(&self) -> impl Iterator<Item = (TargetId, &str)> {
+        self.protocols.iter().map(|(target, protocol)| (*target, protocol.as_str()))
     }
 
     fn target(&mut self, name: &str) -> Result<TargetId, Error> {
@@ -140,6 +176,23 @@ impl Selection {
         })
     }
 
+    /// The names that select a process whatever else is to be known of it, as the kernel keeps
+    /// them.
+    pub fn comms(&self) -> impl Iterator<Item = (&[u8], TargetId)> {
+        let decided = |selector: &&Selector| matches!(selector.rule, Rule::Pid(_) | Rule::Comm(_));
+        self.selectors.iter().take_while(decided).filter_map(|selector| match &selector.rule {
+            Rule::Comm(comm) => Some((kept_by_kernel(comm), selector.target)),
+            _ => None,
+        })
+    }
+
+    /// Whether every newcomer must be looked at: a name alone does not tell.
+    #[must_use]
+    pub fn is_undecided_by_comm(&self) -> bool {
+        let open = self.selectors.iter().filter(|selector| selector.rule.is_open()).count();
+        open > self.comms().count()
+    }
+
     /// The target that `process` belongs to by itself; the first selector that matches wins.
     #[must_use]
     pub fn matching(&self, process: &Process) -> Option<TargetId> {
@@ -166,7 +219,7 @@ mod tests {
     }
 
     fn selection(rules: Vec<Rule>) -> Selection {
-        let wanted = rules.into_iter().map(|rule| Wanted { name: None, rule }).collect();
+        let wanted = rules.into_iter().map(Wanted::rule).collect();
         Selection::resolve(wanted, Children::Follow).expect("no pid to look up")
     }
 
@@ -190,7 +243,7 @@ mod tests {
 
     #[test]
     fn rules_of_one_name_are_one_target() {
-        let wanted = |rule| Wanted { name: Some("feed".into()), rule };
+        let wanted = |rule| Wanted { name: Some("feed".into()), ..Wanted::rule(rule) };
         let rules = vec![wanted(Rule::Comm("a".into())), wanted(Rule::Comm("b".into()))];
         let selection = Selection::resolve(rules, Children::Leave).unwrap();
         assert_eq!(selection.names().len(), 1);

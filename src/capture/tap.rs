@@ -281,6 +281,23 @@ impl<'obj> Tap<'obj> {
         }
     }
 
+    /// Taps every program of this name from its first instruction on: as `/proc/PID/comm` has it,
+    /// at most 15 bytes.
+    ///
+    /// # Errors
+    ///
+    /// There are more than 256 names.
+    pub fn admit_comm(&self, comm: &[u8], admission: Admission) -> Result<(), Error> {
+        let mut key = [0; 16];
+        let length = comm.len().min(key.len() - 1);
+        key[..length].copy_from_slice(&comm[..length]);
+        self.skel
+            .maps
+            .comms
+            .update(&key, &wire::tapped(admission, 0), MapFlags::ANY)
+            .map_err(|error| Error::Other(format!("failed to select by name: {error:#}")))
+    }
+
     /// Taps a process no more.
     pub fn dismiss(&self, pid: u32) {
         // It is gone already where the kernel side has seen the process end.

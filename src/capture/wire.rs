@@ -5,7 +5,7 @@
 
 use wstap_symbols::{CallResult, Direction as ProbeDirection, Transfer};
 
-use super::lifecycle::{Change, Comm, Lifecycle};
+use super::lifecycle::{Change, Lifecycle};
 use super::skeleton::types::{
     wstap_absent, wstap_cookie, wstap_direction, wstap_losses, wstap_process, wstap_record,
     wstap_record_kind, wstap_start, wstap_tapped, wstap_tapped_flags,
@@ -70,12 +70,12 @@ fn lifecycle(record: &[u8]) -> Option<Lifecycle> {
     let process = unsafe { record.as_ptr().cast::<wstap_process>().read_unaligned() };
     let change = match wstap_record_kind(process.kind.into()) {
         wstap_record_kind::WSTAP_FORKED => Change::Forked { parent: process.parent },
-        wstap_record_kind::WSTAP_EXECUTED => Change::Executed { comm: Comm(process.comm) },
+        wstap_record_kind::WSTAP_EXECUTED => Change::Executed,
         wstap_record_kind::WSTAP_LOADED => Change::Loaded,
         wstap_record_kind::WSTAP_EXITED => Change::Exited,
         _ => return None,
     };
-    let target = TargetId(process.target);
+    let target = (process.is_tapped != 0).then_some(TargetId(process.target));
     Some(Lifecycle { pid: process.tgid, target, at_ns: process.at_ns, change })
 }
 

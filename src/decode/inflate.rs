@@ -117,6 +117,8 @@ impl Tail {
         let bytes = &bytes[bytes.len().saturating_sub(WINDOW)..];
         if self.ring.len() < WINDOW {
             let grow = bytes.len().min(WINDOW - self.ring.len());
+            let wanted = (self.ring.len() + grow).next_power_of_two();
+            self.ring.reserve_exact(wanted - self.ring.len());
             self.ring.extend_from_slice(&bytes[..grow]);
             self.next = self.ring.len() % WINDOW;
             self.len = self.ring.len();

@@ -2,7 +2,7 @@
 
 /// How much the decoder may keep. Every figure is a hard bound, and what can grow with the number
 /// of connections has one over all of them: with the defaults the decoder (without matching) stays
-/// below 100 MiB whatever its input is. What it takes in practice depends on the traffic: an idle
+/// below 128 MiB whatever its input is. What it takes in practice depends on the traffic: an idle
 /// uncompressed connection takes less than 3 KB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -20,7 +20,7 @@ use crate::export::frames::{Format, Process};
 
 /// Prints until a signal comes, the targets have ended or nobody reads any more.
 pub(super) fn run(config: TapConfig, args: &FramesArgs) -> Result<(), Failure> {
-    let selection = config.selection()?;
+    let prepared = session::prepare(&config)?;
     let view = FrameView {
         format: if args.json { Format::Json } else { Format::Text },
         frames: args.frames,
@@ -36,7 +36,7 @@ pub(super) fn run(config: TapConfig, args: &FramesArgs) -> Result<(), Failure> {
         lost: 0,
     };
     let until = Until { stop: &stop, targets_end: true, attached: false };
-    session::run(config, selection, until, &mut sink)?;
+    session::run(config, prepared, until, &mut sink)?;
     match sink.error {
         // `wstap frames | head` is no failure.
         Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),

@@ -38,7 +38,7 @@ impl Failure {
         ExitCode::from(match self {
             Self::Usage(_) => 2,
             Self::Capture(Error::Privilege(_) | Error::Kernel(_)) => 3,
-            Self::Capture(Error::NoSuchProcess(_) | Error::NoTls(_)) => 4,
+            Self::Capture(Error::NoSuchProcess(_) | Error::NoTls(_) | Error::NoTarget(_)) => 4,
             Self::Capture(Error::Other(_)) | Self::Runtime(_) => 1,
         })
     }

@@ -7,10 +7,9 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use super::session::{self, Sink, Until};
+use super::session::{self, Prepared, Sink, Until};
 use super::{Failure, signals};
 use crate::capture::roster::Member;
-use crate::capture::selector::Selection;
 use crate::capture::tap::Loss;
 use crate::config::MonitorConfig;
 use crate::decode::observation::Observation;
@@ -18,8 +17,8 @@ use crate::export::{self, Exporter, Metrics, Status, status};
 
 /// Runs until a signal comes, or until the targets have ended where that was asked for.
 pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
-    let selection = config.tap.selection()?;
-    let names = selection.names();
+    let prepared = session::prepare(&config.tap)?;
+    let names = prepared.selection.names();
     let listener = bind(&config)?;
     let status = Arc::new(Status::default());
     status.update(|now| {
@@ -39,7 +38,7 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
     let address = listener.local_addr()?;
     let sink =
         MetricsSink { metrics, status, losses, check: config.check, announced: false, address };
-    serve(config, selection, listener, router, sink)
+    serve(config, prepared, listener, router, sink)
 }
 
 /// Listens before anything is attached: a port in use must not cost the target a probe.
@@ -57,7 +56,7 @@ fn bind(config: &MonitorConfig) -> Result<TcpListener, Failure> {
 #[tokio::main(flavor = "current_thread")]
 async fn serve(
     config: MonitorConfig,
-    selection: Selection,
+    prepared: Prepared,
     listener: TcpListener,
     router: axum::Router,
     mut sink: MetricsSink,
@@ -72,7 +71,7 @@ async fn serve(
         let check = config.check;
         thread::Builder::new().name("wstap-tap".into()).spawn(move || {
             let until = Until { stop: &stop, targets_end: until_targets_end, attached: check };
-            let result = session::run(config.tap, selection, until, &mut sink);
+            let result = session::run(config.tap, prepared, until, &mut sink);
             // Nobody listens any more if the process is ending for another reason.
             let _ = ended.send(result);
         })?

@@ -8,16 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Failure;
+use crate::capture::Error;
 use crate::capture::clock::monotonic_ns;
+use crate::capture::command::Launch;
 use crate::capture::image::Planner;
 use crate::capture::lifecycle::{Change, Lifecycle};
 use crate::capture::roster::{Member, Roster};
 use crate::capture::selector::Selection;
 use crate::capture::steering::{Steering, Word};
 use crate::capture::tap::{self, Loss, Record, Settings, Tap, with_tap};
-use crate::config::TapConfig;
+use crate::config::{TapConfig, UsageError};
 use crate::decode::event::{Direction, Event};
-use crate::decode::matching::Matching;
+use crate::decode::matching::{Matching, Protocols};
 use crate::decode::observation::Observation;
 use crate::decode::tracker::{self, Tracker};
 
@@ -51,17 +53,45 @@ pub(super) struct Until<'a> {
     pub(super) attached: bool,
 }
 
+/// What is to be tapped, before anything is.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) selection: Selection,
+    launch: Option<Launch>,
+}
+
+/// Looks up the names of targets, and makes the child that will become the command, if there is
+/// one. To be called before there are threads.
+pub(super) fn prepare(config: &TapConfig) -> Result<Prepared, Error> {
+    let mut selection = Selection::resolve(config.wanted.clone(), config.children)?;
+    if config.command.is_empty() {
+        return Ok(Prepared { selection, launch: None });
+    }
+    let launch = Launch::prepare(&config.command)?;
+    selection.launch(launch.pid(), launch.name())?;
+    Ok(Prepared { selection, launch: Some(launch) })
+}
+
+fn protocols(mut protocols: Protocols, selection: &Selection) -> Result<Protocols, UsageError> {
+    for (target, name) in selection.protocols() {
+        let forced = protocols.force_for(target, name);
+        forced.map_err(|error| UsageError(format!("protocol: {error}")))?;
+    }
+    Ok(protocols)
+}
+
 /// Attaches, then decodes until `until` says so. Returns when every probe is gone and every
 /// event that was in the ring buffer has been observed.
 pub(super) fn run(
     config: TapConfig,
-    selection: Selection,
+    prepared: Prepared,
     until: Until<'_>,
     sink: &mut dyn Sink,
 ) -> Result<(), Failure> {
-    let matching = Matching::new(config.protocols, config.match_limits);
+    let Prepared { selection, launch } = prepared;
+    let matching = Matching::new(protocols(config.protocols, &selection)?, config.match_limits);
     let tracker = Tracker::new(config.limits, matching);
-    let kernel = Settings { watch_execs: selection.is_open(), ..config.kernel };
+    let kernel = Settings { watch_execs: selection.is_undecided_by_comm(), ..config.kernel };
     with_tap(&kernel, |tap| {
         let steering = tap.steering()?;
         let decoder = RefCell::new(Decoder { tracker, sink, steering, heard: Vec::new() });
@@ -73,6 +103,7 @@ pub(super) fn run(
         }
         tracing::debug!("attached to {} processes", roster.members().count());
         decoder.borrow_mut().tell(&mut roster);
+        launch.map_or(Ok(()), Launch::go)?;
         if !until.attached {
             decode(tap, &mut roster, &reader, &decoder, until);
         }

@@ -6,13 +6,13 @@ use crate::peer::{Runtime, Scene, installed};
 use crate::wstap::{Monitor, privileged, wait_for};
 
 /// nginx takes the TLS off in front of a node server.
-struct Nginx {
+pub(crate) struct Nginx {
     master: Child,
     port: u16,
 }
 
 impl Nginx {
-    fn start(scene: &Scene, upstream: u16) -> Option<Self> {
+    pub(crate) fn start(scene: &Scene, upstream: u16) -> Option<Self> {
         let program = installed("debian/usr/sbin/nginx")?;
         let port = free_port();
         let config = format!(
@@ -45,8 +45,16 @@ impl Nginx {
         Some(Self { master: command.spawn().expect("nginx starts"), port })
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.master.id()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The process that does the work, once there is one.
-    fn worker(&self) -> u32 {
+    pub(crate) fn worker(&self) -> u32 {
         let master = self.master.id();
         let children = format!("/proc/{master}/task/{master}/children");
         wait_for("a worker", || {

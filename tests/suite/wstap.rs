@@ -57,8 +57,18 @@ pub(crate) struct Monitor {
 impl Monitor {
     /// Returns when the probes are attached.
     pub(crate) fn attach(pid: u32, arguments: &[&str]) -> Self {
+        Self::start(&[&["--pid", &pid.to_string()], arguments].concat())
+    }
+
+    /// Returns when it serves, attached or not yet.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut command = program();
-        command.args(["--pid", &pid.to_string(), "--listen", "127.0.0.1:0"]).args(arguments);
+        command.args(arguments).args(["--listen", "127.0.0.1:0"]);
+        Self::spawn(command)
+    }
+
+    /// Returns when it serves, attached or not yet.
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).spawn().expect("wstap starts");
         let mut line = String::new();
         let mut output = BufReader::new(process.stdout.take().expect("piped"));

@@ -99,8 +99,10 @@ impl Matching {
         if self.correlator.index_of(conn).is_some() {
             return;
         }
-        let known =
-            self.protocols.forced().or_else(|| self.protocols.by_subprotocol(hint.subprotocol?));
+        let known = self
+            .protocols
+            .forced(target)
+            .or_else(|| self.protocols.by_subprotocol(hint.subprotocol?));
         let speaks = known.map_or_else(
             || Speaks::Unknown(Sniff::hinted(hint.path.and_then(|p| self.protocols.by_path(p)))),
             Speaks::Known,

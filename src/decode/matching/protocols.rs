@@ -3,6 +3,8 @@
 //! A built-in protocol is a file in `protocols/`, in the same language as the user's and with its
 //! own examples. Adding one is adding a file and its line in [`BUILTIN`].
 
+use std::collections::BTreeMap;
+
 use thiserror::Error;
 
 use super::connection::ProtocolIndex;
@@ -10,6 +12,7 @@ use super::rules::pattern::{PatternError, PatternRule};
 use super::rules::{
     Framing, JsonRules, Kind, Protocol, RuleError, RuleSet, Syntax, check_examples, compile_file,
 };
+use crate::decode::event::TargetId;
 
 /// File name and text of each built-in protocol. Where one message fits several, the first wins,
 /// so the special stand before the general.
@@ -46,6 +49,7 @@ pub const ID_PATTERN_NAME: &str = "custom";
 pub struct Protocols {
     protocols: Vec<Protocol>,
     forced: Option<ProtocolIndex>,
+    forced_for: BTreeMap<TargetId, Box<str>>,
 }
 
 /// How connections of a protocol are recognised.
@@ -98,7 +102,11 @@ impl Protocols {
             compile_file(file, text).expect("built-in protocols are tested")
         };
         let compiled = BUILTIN.iter().flat_map(compile);
-        Self { protocols: compiled.map(|compiled| compiled.protocol).collect(), forced: None }
+        Self {
+            protocols: compiled.map(|compiled| compiled.protocol).collect(),
+            forced: None,
+            forced_for: BTreeMap::new(),
+        }
     }
 
     /// Adds the protocols of a TOML file, before all others. One with the name of another takes
@@ -123,12 +131,25 @@ impl Protocols {
     /// # Errors
     /// [`UnknownProtocol`] if there is none.
     pub fn force(&mut self, name: &str) -> Result<(), UnknownProtocol> {
-        let index = self.by(|protocol| *protocol.name == *name).ok_or_else(|| {
+        self.forced = Some(self.named(name)?);
+        Ok(())
+    }
+
+    /// Makes every connection of one target speak the protocol of this name.
+    ///
+    /// # Errors
+    /// [`UnknownProtocol`] if there is none.
+    pub fn force_for(&mut self, target: TargetId, name: &str) -> Result<(), UnknownProtocol> {
+        self.named(name)?;
+        self.forced_for.insert(target, name.into());
+        Ok(())
+    }
+
+    fn named(&self, name: &str) -> Result<ProtocolIndex, UnknownProtocol> {
+        self.by(|protocol| *protocol.name == *name).ok_or_else(|| {
             let known: Vec<&str> = self.names().collect();
             UnknownProtocol { name: name.to_owned(), known: known.join(", ") }
-        })?;
-        self.forced = Some(index);
-        Ok(())
+        })
     }
 
     /// Makes every connection speak a protocol whose ids are found by the user's patterns.
@@ -179,8 +200,10 @@ impl Protocols {
         })
     }
 
-    pub(super) fn forced(&self) -> Option<ProtocolIndex> {
-        self.forced
+    /// The protocol that connections of `target` speak by decree.
+    pub(super) fn forced(&self, target: TargetId) -> Option<ProtocolIndex> {
+        let own = self.forced_for.get(&target).and_then(|name| self.named(name).ok());
+        own.or(self.forced)
     }
 
     /// The protocol that an accepted subprotocol stands for.
@@ -252,8 +275,12 @@ mod tests {
         protocols.add_toml("mine", &format!("name = \"jsonrpc\"\n{rule}")).unwrap();
         assert_eq!(protocols.names().take(2).collect::<Vec<_>>(), ["jsonrpc", "mine"]);
         assert_eq!(protocols.names().count(), count + 1);
-        let forced = protocols.forced().unwrap();
+        let forced = protocols.forced(TargetId(3)).unwrap();
         assert_eq!(protocols.names().nth(forced.into()), Some("ocpp"));
+        protocols.force_for(TargetId(3), "mine").unwrap();
+        let forced = [3, 4].map(|target| protocols.forced(TargetId(target)).unwrap());
+        let names = forced.map(|index| protocols.names().nth(index.into()));
+        assert_eq!(names, [Some("mine"), Some("ocpp")]);
     }
 
     #[test]

@@ -131,6 +131,26 @@ fn a_wrong_accept_is_counted_and_no_websocket() {
 }
 
 #[test]
+fn a_101_or_a_request_without_its_key_is_invalid() {
+    let without = |head: &[u8], name: &str| -> Vec<u8> {
+        let head = String::from_utf8(head.to_vec()).unwrap();
+        let lines = head.split_inclusive("\r\n").filter(|line| !line.starts_with(name));
+        lines.collect::<String>().into_bytes()
+    };
+    for (request, answer) in [
+        (get(""), without(&switching(""), "Sec-WebSocket-Accept")),
+        (without(&get(""), "Sec-WebSocket-Key"), switching("")),
+        (get(""), b"HTTP/1.1 101\x01\r\n\r\n".to_vec()),
+    ] {
+        let mut tape = Tape::new();
+        tape.pass(Sent, &request);
+        tape.pass(Received, &answer);
+        tape.pass(Received, &plain(FIN | TEXT, b"hi"));
+        tape.says(&["< error handshake_invalid"]);
+    }
+}
+
+#[test]
 fn what_was_not_offered_is_counted() {
     let mut tape = Tape::new();
     tape.pass(Sent, &get("Sec-WebSocket-Protocol: mqtt\r\n"));

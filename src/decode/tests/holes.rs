@@ -85,6 +85,21 @@ fn a_header_walked_to_by_the_kernel_ends_a_gap_at_once() {
 }
 
 #[test]
+fn a_header_walked_to_inside_of_a_frame_ends_that_frame() {
+    let mut tape = Tape::client();
+    tape.pass(Received, &plain(FIN | TEXT, b"0123456789")[..5]);
+    tape.start = SegmentStart::FrameHeader;
+    tape.pass(Received, &text(2));
+    tape.says(&[
+        "< error resync",
+        "state client/full -> client/unsynced",
+        "state client/unsynced -> client/full",
+        "< text plain 8",
+        "< text message of 1 frames, 8 wire, 8 bytes: {\\\"id\\\":2}",
+    ]);
+}
+
+#[test]
 fn continuations_of_a_message_whose_start_was_lost_are_no_error() {
     let mut tape = Tape::client();
     tape.lose(Received, &plain(TEXT, b"one"));

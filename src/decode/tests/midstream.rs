@@ -24,6 +24,17 @@ fn the_second_call_proves_the_first_and_neither_is_lost() {
 }
 
 #[test]
+fn a_header_walked_to_by_the_kernel_proves_a_connection_at_once() {
+    let mut tape = Tape::new();
+    tape.start = SegmentStart::FrameHeader;
+    tape.pass(Sent, &masked(FIN | TEXT, b"one"));
+    let said = tape.said();
+    assert_eq!(said[0], "open unknown - - - [] mid-stream");
+    assert_states_chain(&said);
+    assert_eq!(said.last().unwrap(), "> text message of 1 frames, 3 wire, 3 bytes: one");
+}
+
+#[test]
 fn the_mask_tells_the_role() {
     for (direction, mask, role) in [
         (Sent, KEY, "client"),

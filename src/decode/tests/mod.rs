@@ -18,6 +18,8 @@ mod midstream;
 mod oracles;
 mod properties;
 
+use std::cell::RefCell;
+
 use super::event::{Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
 use super::matching::{MatchLimits, Matching, Protocols};
 use super::observation::{Observation, What};
@@ -84,9 +86,16 @@ fn plain(first: u8, payload: &[u8]) -> Vec<u8> {
     frame(first, None, payload)
 }
 
+thread_local! {
+    /// See [`Tape::retire`].
+    static RETIRED: RefCell<Vec<Tape>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A tracker with one connection, and what it said.
 struct Tape {
+    limits: Limits,
     tracker: Tracker,
+    target: TargetId,
     offsets: [u64; 2],
     now_ns: u64,
     /// What the clock moves by with each call.
@@ -102,11 +111,33 @@ impl Tape {
     }
 
     fn with(limits: Limits) -> Self {
+        let retired = RETIRED.with_borrow_mut(|retired| {
+            let index = retired.iter().position(|tape| tape.limits == limits)?;
+            Some(retired.swap_remove(index))
+        });
+        retired.unwrap_or_else(|| {
+            let matching = Matching::new(Protocols::builtin(), MatchLimits::default());
+            Self::of(limits, Tracker::new(limits, matching))
+        })
+    }
+
+    /// Leaves the tracker to the next tape with the same limits: a new one has all protocols
+    /// compiled for it, which takes longer than most tapes. The next has a target of its own, so
+    /// that nothing of this one shows.
+    fn retire(mut self) {
+        self.assert_nothing_is_kept();
+        self.hints();
+        let Self { limits, tracker, target: TargetId(target), now_ns, .. } = self;
+        let target = TargetId(target.wrapping_add(1));
+        let tape = Self { target, now_ns, ..Self::of(limits, tracker) };
+        RETIRED.with_borrow_mut(|retired| retired.push(tape));
+    }
+
+    fn of(limits: Limits, tracker: Tracker) -> Self {
         Self {
-            tracker: Tracker::new(
-                limits,
-                Matching::new(Protocols::builtin(), MatchLimits::default()),
-            ),
+            limits,
+            tracker,
+            target: TargetId(0),
             offsets: [0; 2],
             now_ns: 1000,
             tick_ns: 10,
@@ -171,7 +202,7 @@ impl Tape {
     }
 
     fn feed(&mut self, kind: EventKind<'_>) {
-        let event = Event { conn: CONN, target: TargetId(3), tid: 7, at_ns: self.now_ns, kind };
+        let event = Event { conn: CONN, target: self.target, tid: 7, at_ns: self.now_ns, kind };
         let (lines, wire) = (&mut self.lines, &mut self.wire);
         self.tracker.event(&event, &mut |observation| note(lines, wire, observation));
     }

@@ -70,6 +70,8 @@ proptest! {
         let mut tape = Tape::client();
         tape.pass_in(Sent, &stream, size);
         prop_assert_eq!(tape.said(), expected);
+        tape.close();
+        tape.retire();
     }
 
     #[test]
@@ -92,5 +94,7 @@ proptest! {
             .filter(|line| !line.contains("message") && !line.contains("error"))
             .collect();
         prop_assert_eq!(frames, frames_of(&stream));
+        tape.close();
+        tape.retire();
     }
 }
