@@ -8,9 +8,9 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PEERS := target/peers
 
 BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib1g-dev
-TEST_PACKAGES := ca-certificates libpcre2-8-0 openssl procps python3 python3-venv
+TEST_PACKAGES := ca-certificates libgnutls30 libnspr4 libpcre2-8-0 openssl procps python3 python3-venv
 
-.PHONY: build static kernel-matrix demo test check test-unit test-root deps deps-test lint fmt doc clean
+.PHONY: build static kernel-matrix demo test bench check deps deps-test lint fmt doc clean
 
 build: deps
 	cargo build --release
@@ -29,6 +29,13 @@ demo: deps
 ## Everything that must hold: format, lints, documentation, all tests.
 test: deps deps-test check
 	cargo test --workspace
+
+## The figures: cost to the target, rates, memory, start, decoding, scraping. Needs a quiet machine.
+bench: deps deps-test
+	cargo build --release --benches
+	$(SUDO) env PATH="$$PATH" cargo bench --bench tap
+	cargo bench --bench decode
+	cargo bench --bench export
 
 check: fmt lint doc
 
@@ -49,9 +56,9 @@ deps:
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
 	fi
 
-## Real peers for the tests: Python and Node.js with their WebSocket libraries, nginx, Prometheus.
+## Real peers for the tests: Python, Node.js and Go with their WebSocket libraries, nginx, Prometheus.
 ## Daemons are unpacked, not installed, so that nothing starts on this machine.
-deps-test: $(PEERS)/python.done $(PEERS)/node.done $(PEERS)/debian.done $(PEERS)/wss_pair $(PEERS)/wss_pair_static
+deps-test: $(PEERS)/python.done $(PEERS)/node.done $(PEERS)/debian.done $(PEERS)/go.done $(PEERS)/wss_pair $(PEERS)/wss_pair_static
 
 $(PEERS)/packages.done:
 	@missing=$$(for p in $(TEST_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
@@ -96,6 +103,32 @@ kernel-matrix: static $(PEERS)/wss_pair_static
 	fi
 	tests/kernels/fetch $(KERNELS) bullseye bookworm bookworm-backports trixie sid
 	tests/kernels/run $(KERNELS) target/$(STATIC_TARGET)/release/wstap $(PEERS)/wss_pair_static
+
+# Debian's Go for gorilla/websocket's sources and as an old compiler; the current one is in the venv.
+$(PEERS)/go-debian.done: $(PEERS)/packages.done
+	rm -rf $(PEERS)/go-debian && mkdir -p $(PEERS)/go-debian
+	cd $(PEERS)/go-debian && \
+		go=$$(apt-cache depends golang-go | sed -n 's/.*Depends: \(golang-[0-9.]*\)-go$$/\1/p') && \
+		apt-get download -q $$go-go $$go-src golang-github-gorilla-websocket-dev && \
+		for package in *.deb; do dpkg -x $$package .; done && rm *.deb && \
+		ln -s usr/lib/go-* go
+	@touch $@
+
+# The layouts of Go executables that differ in where functions are found.
+$(PEERS)/go.done: tests/peers/ws_server.go tests/peers/ws_client.go $(PEERS)/go-debian.done $(PEERS)/python.done
+	mkdir -p $(PEERS)/go
+	export GO111MODULE=off GOTOOLCHAIN=local CGO_ENABLED=0 GOFLAGS= \
+		GOPATH=$$PWD/$(PEERS)/go-debian/usr/share/gocode GOCACHE=$$PWD/$(PEERS)/go-cache; \
+	old=$$PWD/$(PEERS)/go-debian/go; new=$$(echo $$PWD/$(PEERS)/venv/lib/python3*/site-packages/go); \
+	for script in ws_server ws_client; do \
+		build() { GOROOT=$$1 $$1/bin/go build -o $(PEERS)/go/$$script-$$2 "$${@:3}" tests/peers/$$script.go; }; \
+		build $$old debian && \
+		build $$old stripped -ldflags '-s -w' && \
+		build $$old pie -buildmode=pie && \
+		build $$new current && \
+		build $$new current-pie -buildmode=pie -ldflags '-s -w' || exit 1; \
+	done
+	@touch $@
 
 clean:
 	cargo clean

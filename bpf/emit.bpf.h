@@ -39,12 +39,13 @@ static __always_inline long read_user(void *to, __u32 size, __u64 from)
 }
 
 /* No wake-up per record: the reader polls on a timer, and is woken when the fill crosses the
- * threshold upwards (once, not for every record above it). */
-static __always_inline __u64 wakeup_flag(__u32 size)
+ * threshold upwards (once, not for every record above it). The first bytes of a connection are
+ * urgent: once the reader knows the handshake, payload need not be copied any more. */
+static __always_inline __u64 wakeup_flag(__u32 size, __u64 offset)
 {
 	__u64 held;
 
-	if (!wake_bytes)
+	if (!wake_bytes || offset < URGENT_BYTES)
 		return BPF_RB_FORCE_WAKEUP;
 	held = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
 	if (held < wake_bytes || held >= wake_bytes + size)
@@ -107,7 +108,7 @@ static __always_inline void count_copy_failed(__u64 bytes)
 			r->header.absent = WSTAP_COPY_FAILED;                                      \
 			count_copy_failed(piece->len);                                             \
 		}                                                                                  \
-		bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r)));                                    \
+		bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r), piece->offset));                                    \
 		return 0;                                                                          \
 	} while (0)
 
@@ -124,7 +125,7 @@ static __noinline int emit(const struct report *report, const struct piece *piec
 			return 0;
 		}
 		fill_header(r, report, piece);
-		bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r)));
+		bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r), piece->offset));
 		return 0;
 	}
 	if (want <= 64)

@@ -45,7 +45,7 @@ enum wstap_start {
  */
 struct wstap_record {
 	__u64 at_ns;	  /* CLOCK_MONOTONIC: entry of the call if sent, return if received */
-	__u64 handle;	  /* SSL *, or the equal of another library */
+	__u64 handle;	  /* SSL *, *tls.Conn, or the equal of another library */
 	__u64 offset;	  /* bytes from the first one seen in this direction */
 	__u64 len;	  /* bytes this record stands for */
 	__u32 tgid;
@@ -113,14 +113,18 @@ _Static_assert(sizeof(struct wstap_losses) == 64, "wire.rs asserts the same size
  * serve every C-ABI TLS function. Argument numbers count from 0.
  *
  *   bit   0       direction
- *   bit   1       result: 0 = the count itself (int), 1 = status 1 and a size_t through an argument
+ *   bit   1       result: a status, and a size_t through an argument; else the count itself
+ *   bit   2       the count itself is 64 bits wide; else an int
  *   bits  4-7     argument that is the handle
  *   bits  8-11    argument that is the buffer
- *   bits 12-15    argument that points to the count (result 1 only)
+ *   bits 12-15    argument that points to the count (status only)
+ *
+ * Go's methods pass everything in registers that are known: of their cookie only bit 0 counts.
  */
 enum wstap_cookie {
 	WSTAP_COOKIE_DIRECTION = 0x1,
 	WSTAP_COOKIE_STATUS = 0x2,
+	WSTAP_COOKIE_LONG = 0x4,
 	WSTAP_COOKIE_HANDLE_SHIFT = 4,
 	WSTAP_COOKIE_BUFFER_SHIFT = 8,
 	WSTAP_COOKIE_COUNT_SHIFT = 12,

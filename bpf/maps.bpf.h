@@ -28,8 +28,11 @@ enum {
 	CALL_DEPTH = 4,
 	/* Largest piece copied into one record. */
 	PIECE_BYTES = 16 << 10,
-	/* Skipped bytes are reported at the latest after this many. */
+	/* A stream that is shorter is in its handshake. */
+	URGENT_BYTES = 512,
+	/* Skipped bytes are reported with the first call after this many, or after this long. */
 	SKIP_REPORT_BYTES = 4 << 20,
+	SKIP_REPORT_NS = 250000000,
 	/* RFC 6455, section 5.2: 2 + 8 bytes of length + 4 of mask. */
 	HEADER_BYTES = 14,
 };
@@ -60,6 +63,7 @@ struct stream {
 	__u64 next_header; /* in WALK: copy and hop up to here, then decode a header */
 	__u64 copy_until;  /* in WALK: payload below is copied, the rest skipped */
 	__u64 skip_from;   /* in skipping: start of the stretch not yet reported */
+	__u64 skip_since;  /* in skipping: when it began, CLOCK_MONOTONIC ns */
 	__u64 window_left; /* of the message whose frames are passing */
 	__u8 mode;	   /* enum stream_mode */
 	__u8 skipping;

@@ -86,8 +86,9 @@ int tap_entry(struct pt_regs *ctx)
 /* Bytes that the call passed; 0 if it failed. */
 static __always_inline __u64 bytes_passed(struct pt_regs *ctx, __u64 cookie, __u64 count_at)
 {
-	/* The functions return int: the upper half of the register is not theirs. */
-	__s32 result = (__s32)PT_REGS_RC(ctx);
+	/* Of a function that returns int the upper half of the register is not its own. */
+	__s64 result = cookie & WSTAP_COOKIE_LONG ? (__s64)PT_REGS_RC(ctx)
+						  : (__s32)PT_REGS_RC(ctx);
 	__u64 count = 0;
 
 	if (result <= 0)
@@ -122,15 +123,37 @@ static __always_inline struct conn *conn_of(__u64 handle, __u32 born)
 	return bpf_map_lookup_elem(&conns, &key);
 }
 
+/* Reports the `count` bytes that a call passed which was entered with `args`. */
+static __always_inline void report_call(const struct call_args *args, __u8 direction, __u64 count)
+{
+	struct report report = {};
+	struct stream *s;
+
+	report.handle = args->handle;
+	report.buffer = args->buffer;
+	report.direction = direction;
+	report.target = args->process.target;
+	report.at_ns = report.direction == WSTAP_SENT ? args->at_ns : bpf_ktime_get_ns();
+	report.conn = conn_of(report.handle, args->process.born);
+	if (!report.conn) {
+		__sync_fetch_and_add(&losses.untracked_calls, 1);
+		return;
+	}
+	s = &report.conn->streams[report.direction & 1];
+	report.base = s->offset;
+	report.pos = report.base;
+	report.end = report.base + count;
+	walk(&report);
+	s->offset = report.end;
+}
+
 SEC("uprobe")
 int tap_return(struct pt_regs *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	struct thread_calls *thread = thread_calls(0);
-	struct report report = {};
 	struct call_args *args = NULL;
 	__u64 sp = SP_AT_ENTRY(ctx);
-	struct stream *s;
 	__u64 count;
 
 	if (!thread)
@@ -142,25 +165,8 @@ int tap_return(struct pt_regs *ctx)
 		return 0;
 	args->sp = 0;
 	count = bytes_passed(ctx, cookie, args->count_at);
-	if (!count)
-		return 0;
-
-	report.handle = args->handle;
-	report.buffer = args->buffer;
-	report.direction = cookie & WSTAP_COOKIE_DIRECTION;
-	report.target = args->process.target;
-	report.at_ns = report.direction == WSTAP_SENT ? args->at_ns : bpf_ktime_get_ns();
-	report.conn = conn_of(report.handle, args->process.born);
-	if (!report.conn) {
-		__sync_fetch_and_add(&losses.untracked_calls, 1);
-		return 0;
-	}
-	s = &report.conn->streams[report.direction & 1];
-	report.base = s->offset;
-	report.pos = report.base;
-	report.end = report.base + count;
-	walk(&report);
-	s->offset = report.end;
+	if (count)
+		report_call(args, cookie & WSTAP_COOKIE_DIRECTION, count);
 	return 0;
 }
 
@@ -196,17 +202,15 @@ static __always_inline void report_closed(const struct report *report)
 	r->generation = report->conn->generation;
 	r->target = report->target;
 	r->kind = WSTAP_CLOSED;
-	bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r)));
+	bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r), URGENT_BYTES));
 }
 
-/* SSL_free, SSL_clear and their like: the handle's next use is another connection. */
-SEC("uprobe")
-int tap_release(struct pt_regs *ctx)
+/* The handle's next use is another connection. */
+static __always_inline void end_connection(__u64 handle)
 {
-	__u64 cookie = bpf_get_attach_cookie(ctx);
 	struct wstap_tapped *process = tapped_process();
 	struct conn_key key = {
-		.handle = argument(ctx, cookie >> WSTAP_COOKIE_HANDLE_SHIFT),
+		.handle = handle,
 		.tgid = bpf_get_current_pid_tgid() >> 32,
 	};
 	struct report report = {
@@ -216,12 +220,21 @@ int tap_release(struct pt_regs *ctx)
 	};
 
 	if (!process || !report.conn || is_stale(report.conn, process->born))
-		return 0;
+		return;
 	report.target = process->target;
 	report_last_skip(&report, WSTAP_SENT);
 	report_last_skip(&report, WSTAP_RECEIVED);
 	report_closed(&report);
 	bpf_map_delete_elem(&conns, &key);
+}
+
+/* SSL_free, SSL_clear and their like. */
+SEC("uprobe")
+int tap_release(struct pt_regs *ctx)
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+
+	end_connection(argument(ctx, cookie >> WSTAP_COOKIE_HANDLE_SHIFT));
 	return 0;
 }
 

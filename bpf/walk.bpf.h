@@ -40,16 +40,18 @@ static __always_inline void report_skipped(const struct report *report, struct s
 		emit(report, &piece);
 }
 
-/* Hops to `stop`. Hops add up until the frame ends or there is much to tell, so that a frame in
- * thousands of calls does not become thousands of records. */
+/* Hops to `stop`. Hops add up until the frame ends or there is something to tell, so that a frame
+ * in thousands of calls does not become thousands of records. */
 static __always_inline void skip_to(struct report *report, struct stream *s, __u64 stop)
 {
 	if (!s->skipping) {
 		s->skipping = 1;
 		s->skip_from = report->pos;
+		s->skip_since = report->at_ns;
 	}
 	report->pos = stop;
-	if (stop == s->next_header || stop - s->skip_from >= SKIP_REPORT_BYTES)
+	if (stop == s->next_header || stop - s->skip_from >= SKIP_REPORT_BYTES ||
+	    report->at_ns - s->skip_since >= SKIP_REPORT_NS)
 		report_skipped(report, s);
 }
 
@@ -154,38 +156,11 @@ static __always_inline void walk_header(struct report *report, struct stream *s)
 	copy_to(report, min_u64(report->end, s->copy_until), start);
 }
 
-static long walk_step(__u32 turn, void *ctx)
+/* Takes up what userspace has written, unless the stream is past it already. What lies before the
+ * named header is payload of a message whose start was copied: another window of it will do. */
+static __always_inline void take_steering(const struct report *report, struct stream *s)
 {
-	struct report *report = ctx;
-	struct stream *s = &report->conn->streams[report->direction & 1];
-
-	if (report->pos >= report->end)
-		return 1;
-	if (s->mode == STREAM_IGNORE) {
-		s->next_header = ~0ULL;
-		skip_to(report, s, report->end);
-		return 1;
-	}
-	if (turn >= WALK_STEPS)
-		s->mode = STREAM_COPY;
-	if (s->mode == STREAM_COPY) {
-		copy_to(report, report->end, start_of(report));
-		return 0;
-	}
-	if (report->pos >= s->next_header) {
-		walk_header(report, s);
-		return 0;
-	}
-	if (report->pos < s->copy_until)
-		copy_to(report, min_u64(report->end, s->copy_until), start_of(report));
-	else
-		skip_to(report, s, min_u64(report->end, s->next_header));
-	return 0;
-}
-
-/* Takes up what userspace has written, unless the stream is past it already. */
-static __always_inline void take_steering(struct conn *conn, struct stream *s, __u8 direction)
-{
+	const struct conn *conn = report->conn;
 	__u32 slot = conn->generation % WSTAP_STEER_SLOTS;
 	__u64 tag = (conn->generation >> WSTAP_STEER_SLOT_BITS & WSTAP_STEER_TAG_MASK) + 1;
 	struct wstap_steer *steer;
@@ -194,7 +169,7 @@ static __always_inline void take_steering(struct conn *conn, struct stream *s, _
 	steer = bpf_map_lookup_elem(&steering, &slot);
 	if (!steer)
 		return;
-	word = *(volatile __u64 *)&steer->word[direction & 1];
+	word = *(volatile __u64 *)&steer->word[report->direction & 1];
 	if (word >> WSTAP_STEER_TAG_SHIFT != tag)
 		return;
 	s->whole = !!(word & WSTAP_STEER_WHOLE);
@@ -206,18 +181,59 @@ static __always_inline void take_steering(struct conn *conn, struct stream *s, _
 			s->mode = STREAM_IGNORE;
 		return;
 	}
-	if (s->mode != STREAM_COPY || offset < s->offset)
+	if (s->mode != STREAM_COPY || offset < report->pos)
 		return;
 	s->mode = STREAM_WALK;
 	s->head_have = 0;
 	s->next_header = offset;
 	s->copy_until = offset;
+	/* The frame there may continue a message. */
+	s->window_left = s->whole ? ~0ULL : window_bytes;
+	if (!s->whole && offset - report->pos > window_bytes)
+		s->copy_until = report->pos + window_bytes;
 }
 
-/* An ignored connection may still be upgraded later: the answer to that begins its own call. */
+/* The next piece of a call: a header, a copy or a hop. */
+static __always_inline void walk_on(struct report *report, struct stream *s, __u32 turn)
+{
+	if (s->mode == STREAM_IGNORE) {
+		s->next_header = ~0ULL;
+		skip_to(report, s, report->end);
+		return;
+	}
+	if (turn >= WALK_STEPS)
+		s->mode = STREAM_COPY;
+	if (s->mode == STREAM_COPY) {
+		copy_to(report, report->end, start_of(report));
+		/* The reader may have found the borders in what this very call has told it. */
+		if (report->pos < report->end && turn < WALK_STEPS)
+			take_steering(report, s);
+		return;
+	}
+	if (report->pos >= s->next_header)
+		walk_header(report, s);
+	else if (report->pos < s->copy_until)
+		copy_to(report, min_u64(report->end, s->copy_until), start_of(report));
+	else
+		skip_to(report, s, min_u64(report->end, s->next_header));
+}
+
+/* Returns 1 at the end of the call, as bpf_loop() wants it. */
+static __noinline long walk_step(__u32 turn, void *ctx)
+{
+	struct report *report = ctx;
+	struct conn *conn = report->conn;
+
+	walk_on(report, &conn->streams[report->direction & 1], turn);
+	return report->pos >= report->end;
+}
+
+/* An ignored connection may still be upgraded later: the answer to that begins its own call. What
+ * was hopped over is reported first, so that the reader knows where frames begin both ways. */
 static __always_inline void notice_upgrade(const struct report *report, struct conn *conn)
 {
 	static const char switching[12] = "HTTP/1.1 101";
+	struct report skipped = *report;
 	char line[12];
 
 	if (report->end - report->base < sizeof(line))
@@ -228,8 +244,14 @@ static __always_inline void notice_upgrade(const struct report *report, struct c
 		if (line[i] != switching[i])
 			return;
 	for (int i = 0; i < 2; i++) {
-		conn->streams[i].mode = STREAM_COPY;
-		conn->streams[i].upgraded = 1;
+		struct stream *s = &conn->streams[i];
+
+		s->mode = STREAM_COPY;
+		s->upgraded = 1;
+		skipped.direction = i;
+		skipped.pos = s->offset;
+		if (s->skipping)
+			report_skipped(&skipped, s);
 	}
 }
 
@@ -239,11 +261,14 @@ static __always_inline void walk(struct report *report)
 	struct conn *conn = report->conn;
 	struct stream *s = &conn->streams[report->direction & 1];
 
-	take_steering(conn, s, report->direction);
+	take_steering(report, s);
 	if (s->mode == STREAM_IGNORE)
 		notice_upgrade(report, conn);
 	if (s->mode == STREAM_COPY && s->skipping)
 		report_skipped(report, s);
+	/* Most calls are one piece: they are spared the loop. */
+	if (walk_step(0, report))
+		return;
 	if (has_loop) {
 		bpf_loop(WALK_STEPS + COPY_STEPS, walk_step, report, 0);
 	} else {

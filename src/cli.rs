@@ -40,7 +40,9 @@ pub enum Command {
     /// Show what would be probed in a process, and why there; attaches nothing
     Probes(ProbesArgs),
     /// Print a line for each message, as it passes
-    Frames(FramesArgs),
+    Frames(Box<FramesArgs>),
+    /// List the message protocols that are recognised, and by what
+    Protocols(ProtocolsArgs),
     /// Check what this machine lets wstap do, and say how to mend what it does not
     Doctor(ListArgs),
 }
@@ -173,6 +175,18 @@ pub struct ProbesArgs {
     /// Where probes go [default: cheapest]
     #[arg(long, value_name = "SITE")]
     pub probe_site: Option<ProbeSite>,
+}
+
+/// `wstap protocols`.
+#[derive(Debug, Args)]
+pub struct ProtocolsArgs {
+    /// Read rules for message protocols of your own from a TOML file, check them and list them
+    /// too (may be given several times)
+    #[arg(long, value_name = "FILE")]
+    pub rules: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `wstap frames`.

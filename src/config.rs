@@ -293,15 +293,25 @@ fn bounded(key: &str, value: u64, least: u32, most: u32) -> Result<u32, UsageErr
     }
 }
 
-/// Built-in protocols, the user's rules, then whatever is forced: a name, or patterns for ids.
-fn protocols(args: &TapArgs, file: &File) -> Result<Protocols, UsageError> {
+/// The built-in protocols, and before them those of the user's files.
+///
+/// # Errors
+///
+/// A file cannot be read, or a rule in it makes no sense.
+pub fn with_rules(files: &[PathBuf]) -> Result<Protocols, UsageError> {
     let mut protocols = Protocols::builtin();
-    for path in if args.rules.is_empty() { &file.rules } else { &args.rules } {
+    for path in files {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|error| UsageError(format!("rules: {name}: {error}")))?;
         protocols.add_toml(&name, &text).map_err(|error| UsageError(error.to_string()))?;
     }
+    Ok(protocols)
+}
+
+/// Built-in protocols, the user's rules, then whatever is forced: a name, or patterns for ids.
+fn protocols(args: &TapArgs, file: &File) -> Result<Protocols, UsageError> {
+    let mut protocols = with_rules(if args.rules.is_empty() { &file.rules } else { &args.rules })?;
     if let Some(request) = args.id_pattern.as_ref().or(file.id_pattern.as_ref()) {
         let response = args.response_pattern.as_ref().or(file.response_pattern.as_ref());
         let patterns = IdPatterns {

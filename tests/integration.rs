@@ -7,6 +7,8 @@
 
 #[path = "suite/installed.rs"]
 mod installed;
+#[path = "suite/mixed.rs"]
+mod mixed;
 #[path = "suite/pair.rs"]
 mod pair;
 #[path = "suite/peer.rs"]
@@ -28,6 +30,14 @@ mod refusals;
 #[path = "suite/root_peers.rs"]
 mod root_peers;
 
+/// Stacks other than OpenSSL: Go's own.
+#[path = "suite/root_stacks.rs"]
+mod root_stacks;
+
+/// Real implementations of the built-in protocols, and a protocol of one's own.
+#[path = "suite/root_protocols.rs"]
+mod root_protocols;
+
 /// nginx terminating wss.
 #[path = "suite/root_nginx.rs"]
 mod root_nginx;
@@ -35,6 +45,22 @@ mod root_nginx;
 /// Large and compressed messages.
 #[path = "suite/root_large.rs"]
 mod root_large;
+
+/// Compression as every peer negotiates it, and connections older than wstap.
+#[path = "suite/root_decoding.rs"]
+mod root_decoding;
+
+/// What another decoder makes of the same bytes, taken from the network.
+#[path = "suite/root_oracle.rs"]
+mod root_oracle;
+
+/// Every byte is decoded, skipped on purpose or lost, and counted as such.
+#[path = "suite/root_loss.rs"]
+mod root_loss;
+
+/// What is not needed is not copied.
+#[path = "suite/root_steering.rs"]
+mod root_steering;
 
 /// Selectors, and what becomes of processes: fork, exec, exit, late libraries.
 #[path = "suite/root_targets.rs"]
@@ -55,6 +81,10 @@ mod root_harm;
 /// The exposition in the eyes of Prometheus's own linter.
 #[path = "suite/promtool.rs"]
 mod promtool;
+
+/// The references in `docs/` say what the program says.
+#[path = "suite/reference.rs"]
+mod reference;
 
 /// A real Prometheus server scrapes the exporter and answers queries.
 #[path = "suite/prometheus.rs"]

@@ -1,6 +1,6 @@
 //! Which processes are meant: the selectors of the command line and the configuration file.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use regex::bytes::Regex;
@@ -46,7 +46,7 @@ fn kept_by_kernel(comm: &str) -> &[u8] {
     &bytes[..bytes.len().min(15)]
 }
 
-fn bytes(path: &PathBuf) -> &[u8] {
+fn bytes(path: &Path) -> &[u8] {
     std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())
 }
 

@@ -198,6 +198,7 @@ impl<'obj> Tap<'obj> {
         let mut open = TracerSkelBuilder::default().open(object)?;
         open.maps.events.set_max_entries(settings.ring_bytes)?;
         open.maps.conns.set_max_entries(settings.connections)?;
+        open.maps.go_calls.set_max_entries(settings.connections)?;
         let Some(rodata) = open.maps.rodata_data.as_deref_mut() else {
             return Err(libbpf_rs::Error::from(io::Error::other("the object has no settings")));
         };
@@ -211,7 +212,14 @@ impl<'obj> Tap<'obj> {
         rodata.has_loop = flavour.bounded_loop;
         rodata.watch_execs = settings.watch_execs;
         let progs = &mut open.progs;
-        for program in [&mut progs.tap_entry, &mut progs.tap_return, &mut progs.tap_release] {
+        for program in [
+            &mut progs.tap_entry,
+            &mut progs.tap_return,
+            &mut progs.tap_release,
+            &mut progs.go_enter,
+            &mut progs.go_return,
+            &mut progs.go_release,
+        ] {
             if flavour.multi {
                 program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
             }
@@ -372,6 +380,9 @@ impl<'obj> Tap<'obj> {
             (&progs.tap_return, &sites.transfers, true),
             (&progs.tap_entry, &sites.transfers, false),
             (&progs.tap_release, &sites.releases, false),
+            (&progs.go_return, &sites.go_returns, false),
+            (&progs.go_enter, &sites.go_enters, false),
+            (&progs.go_release, &sites.go_releases, false),
         ] {
             self.attach_sites(program, scope, &image.attach_path, sites, retprobe, &mut links)
                 .map_err(|error| Error::attach(&image.path, &error))?;
@@ -457,18 +468,23 @@ impl<'obj> Tap<'obj> {
 struct Sites {
     transfers: Vec<(u64, u64)>,
     releases: Vec<(u64, u64)>,
+    go_enters: Vec<(u64, u64)>,
+    go_returns: Vec<(u64, u64)>,
+    go_releases: Vec<(u64, u64)>,
 }
 
 impl Sites {
     fn add(&mut self, probe: &Probe) {
-        match &probe.action {
-            Action::Transfer(transfer) => {
-                self.transfers.push((probe.offset, wire::transfer_cookie(transfer)));
+        let (sites, cookie) = match &probe.action {
+            Action::Transfer(transfer) => (&mut self.transfers, wire::transfer_cookie(transfer)),
+            Action::Release => (&mut self.releases, wire::RELEASE_COOKIE),
+            Action::GoEnter(direction) => (&mut self.go_enters, wire::direction_cookie(*direction)),
+            Action::GoReturn(direction) => {
+                (&mut self.go_returns, wire::direction_cookie(*direction))
             }
-            Action::Release => {
-                self.releases.push((probe.offset, wire::RELEASE_COOKIE));
-            }
-        }
+            Action::GoRelease => (&mut self.go_releases, wire::RELEASE_COOKIE),
+        };
+        sites.push((probe.offset, cookie));
     }
 }
 

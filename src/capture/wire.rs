@@ -121,16 +121,26 @@ fn start(value: u8) -> SegmentStart {
 
 /// The attach cookie of a function that passes plaintext.
 pub(super) fn transfer_cookie(transfer: &Transfer) -> u64 {
-    let mut cookie = u64::from(transfer.handle.get()) << wstap_cookie::WSTAP_COOKIE_HANDLE_SHIFT.0
+    let mut cookie = direction_cookie(transfer.direction)
+        | u64::from(transfer.handle.get()) << wstap_cookie::WSTAP_COOKIE_HANDLE_SHIFT.0
         | u64::from(transfer.buffer.get()) << wstap_cookie::WSTAP_COOKIE_BUFFER_SHIFT.0;
-    if transfer.direction == ProbeDirection::Received {
-        cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_DIRECTION.0);
-    }
-    if let CallResult::Status { count } = transfer.result {
-        cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_STATUS.0)
-            | u64::from(count.get()) << wstap_cookie::WSTAP_COOKIE_COUNT_SHIFT.0;
+    match transfer.result {
+        CallResult::Count => {}
+        CallResult::LongCount => cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_LONG.0),
+        CallResult::Status { count } => {
+            cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_STATUS.0)
+                | u64::from(count.get()) << wstap_cookie::WSTAP_COOKIE_COUNT_SHIFT.0;
+        }
     }
     cookie
+}
+
+/// The attach cookie of a function of which only the direction is to be told.
+pub(super) fn direction_cookie(direction: ProbeDirection) -> u64 {
+    match direction {
+        ProbeDirection::Sent => 0,
+        ProbeDirection::Received => u64::from(wstap_cookie::WSTAP_COOKIE_DIRECTION.0),
+    }
 }
 
 /// The attach cookie of a function that ends the life of the handle in its first argument.

@@ -72,6 +72,11 @@ impl Backlog {
         }
     }
 
+    /// Bytes that it takes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.len() + self.pieces.len() * size_of::<(usize, Stamp)>()
+    }
+
     /// All bytes, oldest first.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes

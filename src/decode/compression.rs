@@ -67,6 +67,11 @@ impl Compression {
         matches!(self, Self::Foreign | Self::Poisoned | Self::Unknown { unreadable: true })
     }
 
+    /// Later messages can only be read if every byte of the compressed ones before was.
+    pub(super) fn has_context(&self) -> bool {
+        matches!(self, Self::Takeover(_))
+    }
+
     /// The message that begins with this header cannot be read.
     pub(super) fn hides(&self, header: &Header) -> bool {
         match self {

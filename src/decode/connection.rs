@@ -14,7 +14,7 @@ use super::event::{Direction, Segment, SegmentStart, TargetId};
 use super::flow::Hole;
 use super::handshake::Agreement;
 use super::http::{Opening, opening};
-use super::observation::{GapReason, What};
+use super::observation::{GapReason, ProtocolError, Role, What};
 use super::session::Session;
 use super::steering::Steering;
 use super::step::Step;
@@ -31,6 +31,15 @@ pub(super) struct Connection {
     phase: Phase,
     /// The kernel side was told that it may leave bytes out.
     ignored: bool,
+    /// What it takes of [`Resources::held_bytes`](super::step::Resources::held_bytes).
+    held_bytes: usize,
+}
+
+/// How far a connection was seen, so that what passed before is not taken for a loss.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Trace {
+    places: [Place; 2],
+    ignored: bool,
 }
 
 #[derive(Debug)]
@@ -41,15 +50,11 @@ enum Phase {
 }
 
 impl Connection {
-    /// A connection of which nothing before `places` will be seen.
-    pub(super) fn new(target: TargetId, places: [u64; 2]) -> Self {
-        Self {
-            target,
-            used: 0,
-            places: places.map(Place::at),
-            phase: Phase::Http(Box::default()),
-            ignored: false,
-        }
+    /// A connection that is new, or comes back after it was let go.
+    pub(super) fn new(target: TargetId, trace: Trace) -> Self {
+        let phase = Phase::Http(Box::default());
+        let Trace { places, ignored } = trace;
+        Self { target, used: 0, places, phase, ignored, held_bytes: 0 }
     }
 
     /// One direction goes on.
@@ -71,6 +76,7 @@ impl Connection {
         if absent > 0 {
             self.unseen(direction, absent, why.loss(), end + absent, step);
         }
+        self.account(direction, step);
     }
 
     /// The connection ended, after so many bytes.
@@ -83,9 +89,20 @@ impl Connection {
                 self.unseen(direction, missing, Some(GapReason::RingFull), end, step);
             }
         }
+        if let Phase::Http(upgrade) = &mut self.phase {
+            let verdict = upgrade.end(step);
+            self.settle(verdict, step);
+        }
         if let Phase::Frames(session) = &mut self.phase {
             session.close(step);
         }
+        self.give_back(step);
+    }
+
+    /// The connection ended with its process, after what was seen of it.
+    pub(super) fn cut_off(&mut self, step: &mut Step<'_>) {
+        let [sent, received] = self.places.map(Place::next);
+        self.closed(sent, received, step);
     }
 
     /// The connection is let go because of a limit, as if it had ended without a word.
@@ -96,6 +113,7 @@ impl Connection {
             }
             session.leave(step);
         }
+        self.give_back(step);
     }
 
     /// Nobody watches the connection any more.
@@ -103,14 +121,15 @@ impl Connection {
         if let Phase::Frames(session) = &mut self.phase {
             session.leave(step);
         }
+        self.give_back(step);
     }
 
     /// Deadlines of the handshake.
     pub(super) fn tick(&mut self, now_ns: u64, step: &mut Step<'_>) {
         let Phase::Http(upgrade) = &mut self.phase else { return };
         let verdict = upgrade.tick(now_ns, step);
-        let direction = Direction::Sent;
-        self.turn(verdict, direction, &[], SegmentStart::Middle, self.next(direction), step);
+        self.settle(verdict, step);
+        self.account(Direction::Sent, step);
     }
 
     /// [`Connection::tick`] should be called.
@@ -125,9 +144,27 @@ impl Connection {
         }
     }
 
-    /// How far both directions were seen.
-    pub(super) fn places(&self) -> [u64; 2] {
-        self.places.map(Place::next)
+    /// The role of the tapped process, as far as it is known.
+    pub(super) fn role(&self) -> Role {
+        match &self.phase {
+            Phase::Frames(session) => session.role(),
+            Phase::Http(_) | Phase::Other => Role::Unknown,
+        }
+    }
+
+    /// What must be remembered of it when it is let go.
+    pub(super) fn trace(&self) -> Trace {
+        Trace { places: self.places, ignored: self.ignored }
+    }
+
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Http(upgrade) => size_of_val(&**upgrade),
+            Phase::Frames(session) => size_of_val(&**session) + session.heap_bytes(),
+            Phase::Other => 0,
+        }
     }
 
     fn next(&self, direction: Direction) -> u64 {
@@ -209,6 +246,12 @@ impl Connection {
         }
     }
 
+    /// Acts on what became of the handshake with time.
+    fn settle(&mut self, verdict: Verdict, step: &mut Step<'_>) {
+        let direction = Direction::Sent;
+        self.turn(verdict, direction, &[], SegmentStart::Middle, self.next(direction), step);
+    }
+
     /// Acts on what became of the handshake. `rest` is not used up, and ends at `end`.
     fn turn(
         &mut self,
@@ -229,7 +272,7 @@ impl Connection {
             }
             Verdict::Unknown(buffer) => {
                 let (held_direction, held) = upgrade.take_held();
-                let mut starts = self.places();
+                let mut starts = self.places.map(Place::next);
                 starts[direction.index()] = end - (rest.len() + buffer.len()) as u64;
                 let held = held.unwrap_or_default();
                 rewind(&mut starts, held_direction, &held);
@@ -251,7 +294,7 @@ impl Connection {
         end: u64,
         step: &mut Step<'_>,
     ) {
-        let mut starts = self.places();
+        let mut starts = self.places.map(Place::next);
         starts[direction.index()] = end - rest.len() as u64;
         let torn = held.is_none();
         let held = held.unwrap_or_default();
@@ -264,6 +307,34 @@ impl Connection {
         session.bytes(direction, rest, SegmentStart::Middle, step);
         self.ignored = false;
         self.phase = Phase::Frames(Box::new(session));
+    }
+
+    /// Counts what is held now, and lets go of it if all connections together hold too much.
+    fn account(&mut self, direction: Direction, step: &mut Step<'_>) {
+        let held = match &self.phase {
+            Phase::Http(upgrade) => upgrade.held_bytes(),
+            Phase::Frames(session) => session.held_bytes(),
+            Phase::Other => 0,
+        };
+        let others = step.resources.held_bytes - self.held_bytes;
+        step.resources.held_bytes = others + held;
+        self.held_bytes = held;
+        if held == 0 || others + held <= step.resources.limits.held_bytes_in_all {
+            return;
+        }
+        match &mut self.phase {
+            Phase::Http(_) => {
+                step.error(direction, ProtocolError::HandshakeTooLong);
+                self.give_up(step);
+            }
+            Phase::Frames(session) => session.let_go(),
+            Phase::Other => {}
+        }
+        self.give_back(step);
+    }
+
+    fn give_back(&mut self, step: &mut Step<'_>) {
+        step.resources.held_bytes -= std::mem::take(&mut self.held_bytes);
     }
 
     fn give_up(&mut self, step: &mut Step<'_>) {

@@ -122,6 +122,11 @@ impl Flow {
         }
     }
 
+    /// Later messages can only be read if every byte of the compressed ones before was.
+    pub(super) fn needs_whole(&self) -> bool {
+        self.assembly.compression.has_context()
+    }
+
     /// The offset of the next frame header, if the kernel side should be told: until it walks, the
     /// stream may have passed each offset that it was told, so it is told the next.
     pub(super) fn take_announcement(&mut self) -> Option<u64> {
@@ -150,6 +155,24 @@ impl Flow {
     pub(super) fn is_exhausted(&self, link: &Link, step: &Step<'_>) -> bool {
         let rules = self.rules(link, step);
         self.search.as_ref().is_some_and(|search| search.is_exhausted(&rules))
+    }
+
+    /// Bytes that a search takes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.search.as_ref().map_or(0, |search| search.held_bytes())
+    }
+
+    /// Lets go of what a search has found so far.
+    pub(super) fn let_go(&mut self) {
+        if let Some(search) = &mut self.search {
+            search.interrupt();
+        }
+    }
+
+    /// Bytes on the heap, besides those of a search or a message under way.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.control.capacity()
     }
 
     /// How well this direction can be read.
@@ -222,7 +245,7 @@ impl Flow {
     fn rules(&self, link: &Link, step: &Step<'_>) -> Rules {
         let limits = &step.resources.limits;
         Rules {
-            masked: link.masked(self.direction),
+            masked: link.masked_for_certain(self.direction),
             rsv1: self.assembly.compression.allows_rsv1(),
             search_bytes: limits.search_bytes,
             // What was held back once is not held back again.
@@ -318,7 +341,10 @@ impl Flow {
             (expected == Some(true) && !masked, ProtocolError::MaskMissing),
             (expected == Some(false) && masked, ProtocolError::MaskUnexpected),
             (header.rsv1 && !rsv1, ProtocolError::RsvUnexpected),
-            (link.is_closing(self.direction), ProtocolError::DataAfterClose),
+            (
+                link.is_closing(self.direction) && !header.opcode.is_control(),
+                ProtocolError::DataAfterClose,
+            ),
         ]
         .into_iter()
         .filter_map(|(broken, reason)| broken.then_some(reason))

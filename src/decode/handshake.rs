@@ -5,8 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
 use super::event::Direction;
-use super::http::{Offer, ResponseHead};
-use super::observation::{ProtocolError, Role};
+use super::http::{Offer, ResponseHead, path_of};
+use super::matching::Hint;
+use super::observation::{Open, ProtocolError, Role};
 use super::subprotocol;
 
 /// RFC 6455, section 1.3.
@@ -16,13 +17,13 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 #[derive(Debug)]
 pub(super) struct Agreement {
     pub(super) role: Role,
-    pub(super) host: Option<String>,
-    /// The request target without its query.
-    pub(super) path: Option<String>,
-    /// Its label.
-    pub(super) subprotocol: Option<&'static str>,
+    host: Option<String>,
+    /// The request target. Its query may hold secrets.
+    target: Option<String>,
+    /// The accepted subprotocol. It may be a secret.
+    subprotocol: Option<String>,
     /// As the server wrote them.
-    pub(super) extensions: Option<String>,
+    extensions: Option<String>,
     pub(super) extension: Extension,
     /// The client leaves masks out by agreement.
     pub(super) unmasked: bool,
@@ -62,31 +63,33 @@ impl Agreement {
             }
         }
         let mut violations = Vec::new();
-        let subprotocol = response.subprotocol.as_deref().map(|accepted| {
-            // "if [...] the value was not present in the client's handshake [...] the client MUST
-            // fail the connection" (section 4.1).
-            let offered = |offer: &Offer| offer.subprotocols.iter().any(|it| it == accepted);
+        if let Some(accepted) = &response.subprotocol {
+            // "if [...] the response includes a |Sec-WebSocket-Protocol| header field and this
+            // header field indicates the use of a subprotocol that was not present in the
+            // client's handshake [...] the client MUST _Fail the WebSocket Connection_"
+            // (section 4.1).
+            let offered = |offer: &Offer| offer.subprotocols.contains(accepted);
             if !offer.as_ref().is_none_or(offered) {
                 violations.push(ProtocolError::SubprotocolNotOffered);
             }
-            subprotocol::label(accepted)
-        });
+        }
         let accepted = response.extensions.as_deref().unwrap_or_default();
         for name in accepted.split(',').map(name_of).filter(|name| !name.is_empty()) {
             let is = |it: &String| it.eq_ignore_ascii_case(name);
             if !offer.as_ref().is_none_or(|offer| offer.extensions.iter().any(is)) {
                 violations.push(ProtocolError::ExtensionNotOffered);
+                break;
             }
         }
-        let (host, path) = offer.map_or((None, None), |offer| (offer.host, offer.path));
+        let (host, target) = offer.map_or((None, None), |offer| (offer.host, offer.target));
         Ok(Self {
             role: match request_direction {
                 Direction::Sent => Role::Client,
                 Direction::Received => Role::Server,
             },
             host,
-            path,
-            subprotocol,
+            target,
+            subprotocol: response.subprotocol.clone(),
             extensions: response.extensions.clone(),
             extension: Extension::parse(accepted),
             unmasked: response.unmasked,
@@ -96,6 +99,27 @@ impl Agreement {
 }
 
 impl Agreement {
+    /// What may be told of it.
+    pub(super) fn open(&self) -> Open<'_> {
+        Open {
+            host: self.host.as_deref(),
+            path: self.target.as_deref().map(path_of),
+            subprotocol: self.subprotocol.as_deref().map(subprotocol::label),
+            extensions: self.extensions.as_deref(),
+            mid_stream: false,
+        }
+    }
+
+    /// What tells the application protocol.
+    pub(super) fn hint(&self) -> Hint<'_> {
+        Hint {
+            role: self.role,
+            subprotocol: self.subprotocol.as_deref(),
+            path: self.target.as_deref(),
+            mid_stream: false,
+        }
+    }
+
     /// The direction of the server's answer.
     pub(super) fn answered(&self) -> Direction {
         match self.role {

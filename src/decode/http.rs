@@ -125,8 +125,8 @@ pub(super) enum Method {
 pub(super) struct Offer {
     pub(super) key: Option<String>,
     pub(super) host: Option<String>,
-    /// The request target without its query.
-    pub(super) path: Option<String>,
+    /// The request target. Its query may hold secrets and never leaves the decoder.
+    pub(super) target: Option<String>,
     /// Raw tokens. They may be secrets and never leave the decoder.
     pub(super) subprotocols: Vec<String>,
     /// Names only.
@@ -174,15 +174,33 @@ impl RequestHead {
     }
 }
 
+/// Tokens of a list that are looked at.
+const TOKENS_MAX: usize = 64;
+
 impl Offer {
+    /// Bytes that it takes.
+    pub(super) fn held_bytes(&self) -> usize {
+        let texts = [&self.key, &self.host, &self.target].into_iter().flatten();
+        let lists = self.subprotocols.iter().chain(&self.extensions);
+        texts.chain(lists).map(|text| size_of::<String>() + text.len()).sum()
+    }
+
     fn of(target: Option<&str>, headers: &Headers<'_, '_>) -> Self {
         let names = |list: &str| list.split(';').next().unwrap_or_default().trim().to_owned();
         Self {
             key: headers.text("sec-websocket-key").map(str::to_owned),
             host: headers.text("host").map(str::to_owned),
-            path: target.map(|target| path_of(target).to_owned()),
-            subprotocols: headers.tokens("sec-websocket-protocol").map(str::to_owned).collect(),
-            extensions: headers.tokens("sec-websocket-extensions").map(names).collect(),
+            target: target.map(str::to_owned),
+            subprotocols: headers
+                .tokens("sec-websocket-protocol")
+                .take(TOKENS_MAX)
+                .map(str::to_owned)
+                .collect(),
+            extensions: headers
+                .tokens("sec-websocket-extensions")
+                .take(TOKENS_MAX)
+                .map(names)
+                .collect(),
         }
     }
 }
@@ -221,7 +239,7 @@ fn is_true(value: &str) -> bool {
 
 /// The request target without query and fragment, and without scheme and authority if it is in
 /// absolute form.
-fn path_of(target: &str) -> &str {
+pub(super) fn path_of(target: &str) -> &str {
     let path = match target.find("://") {
         Some(scheme) if !target.starts_with('/') => {
             let authority = &target[scheme + 3..];
@@ -393,7 +411,7 @@ mod tests {
             Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Protocol: wamp, x\r\n\
             Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, foo\r\n\r\n";
         let offer = RequestHead::parse(head).unwrap().offer.unwrap();
-        assert_eq!(offer.path.as_deref(), Some("/feed"));
+        assert_eq!(offer.target.as_deref(), Some("/feed?token=secret"));
         assert_eq!(offer.host.as_deref(), Some("example.com"));
         assert_eq!(offer.subprotocols, ["mqtt", "wamp", "x"]);
         assert_eq!(offer.extensions, ["permessage-deflate", "foo"]);

@@ -72,6 +72,12 @@ impl Identical {
         *self = Self::default();
     }
 
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>() + self.heads.capacity() * size_of::<u32>()
+    }
+
     fn find(&self, key: u64, at_ns: u64) -> bool {
         let mut number = self.heads[self.bucket(key)];
         while number > 0 && self.next - number <= self.entries.len() as u32 {
@@ -86,7 +92,11 @@ impl Identical {
 
     fn insert(&mut self, key: u64, at_ns: u64) {
         let (bucket, slot) = (self.bucket(key), self.slot(self.next));
-        self.entries[slot] = Entry { key, at_ns, older: self.heads[bucket] };
+        // A repetition takes the place of what it repeats, so that chains stay short.
+        let head = self.heads[bucket];
+        let newest = self.entries[self.slot(head)];
+        let older = if newest.key == key { newest.older } else { head };
+        self.entries[slot] = Entry { key, at_ns, older };
         self.heads[bucket] = self.next;
         self.next += 1;
         self.newest_ns = self.newest_ns.max(at_ns);
@@ -154,6 +164,7 @@ fn key(payload: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use Direction::{Received, Sent};
+    use proptest::prelude::*;
 
     const S: u64 = 1_000_000_000;
 
@@ -181,6 +192,30 @@ mod tests {
                 identical.see(Sent, &number(n), 0, &mut budget);
             }
             assert_eq!(identical.see(Received, b"x", at_ns, &mut budget), found, "{between}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn it_finds_what_a_search_through_all_messages_finds(
+            messages in proptest::collection::vec((any::<bool>(), 0_u32..400, 0_u64..S), 1..3000),
+        ) {
+            let (mut identical, mut budget) = (Identical::default(), 1 << 20);
+            let mut seen = Vec::new();
+            let mut at_ns = 0;
+            for (sent, n, pause_ns) in messages {
+                at_ns += pause_ns;
+                let direction = if sent { Sent } else { Received };
+                let equal = |&(way, m, then): &(Direction, u32, u64)| {
+                    way != direction && m == n && at_ns - then <= LOOK_BACK_NS
+                };
+                let expected = seen.iter().rev().take(LOOK_BACK as usize).any(equal);
+                let found = identical.see(direction, &number(n), at_ns, &mut budget);
+                prop_assert_eq!(found, expected);
+                seen.push((direction, n, at_ns));
+            }
         }
     }
 

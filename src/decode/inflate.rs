@@ -117,6 +117,8 @@ impl Tail {
         let bytes = &bytes[bytes.len().saturating_sub(WINDOW)..];
         if self.ring.len() < WINDOW {
             let grow = bytes.len().min(WINDOW - self.ring.len());
+            let wanted = (self.ring.len() + grow).next_power_of_two();
+            self.ring.reserve_exact(wanted - self.ring.len());
             self.ring.extend_from_slice(&bytes[..grow]);
             self.next = self.ring.len() % WINDOW;
             self.len = self.ring.len();
@@ -162,17 +164,19 @@ pub(super) struct Lease {
 #[derive(Debug)]
 pub(super) struct Inflaters {
     slots: Vec<Slot>,
+    /// Slots that nobody holds; those at the end have an inflater ready.
+    free: Vec<usize>,
     limit: usize,
     serial: u64,
     clock: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Slot {
     /// Of the lease that holds it; `None` while it is free.
     holder: Option<u64>,
     used: u64,
-    inflater: Inflater,
+    inflater: Option<Box<Inflater>>,
 }
 
 /// Free inflaters that are kept for the next message.
@@ -180,25 +184,27 @@ const SPARE_MAX: usize = 4;
 
 impl Inflaters {
     pub(super) fn new(limit: usize) -> Self {
-        Self { slots: Vec::new(), limit: limit.max(1), serial: 0, clock: 0 }
+        Self { slots: Vec::new(), free: Vec::new(), limit: limit.max(1), serial: 0, clock: 0 }
     }
 
     /// Lends an inflater without history; true if another holder lost its own for it.
     pub(super) fn lend(&mut self) -> (Lease, bool) {
         self.serial += 1;
+        self.clock += 1;
         let serial = self.serial;
-        let free = self.slots.iter().position(|slot| slot.holder.is_none());
-        let (slot, evicted) = match free {
+        let (slot, evicted) = match self.free.pop() {
             Some(slot) => (slot, false),
             None if self.slots.len() < self.limit => {
-                self.slots.push(Slot { holder: None, used: 0, inflater: Inflater::new() });
+                self.slots.push(Slot::default());
                 (self.slots.len() - 1, false)
             }
             None => (self.longest_unused(), true),
         };
-        self.clock += 1;
         if let Some(entry) = self.slots.get_mut(slot) {
-            entry.inflater.reset();
+            match &mut entry.inflater {
+                Some(inflater) => inflater.reset(),
+                none => *none = Some(Box::new(Inflater::new())),
+            }
             entry.holder = Some(serial);
             entry.used = self.clock;
         }
@@ -218,7 +224,7 @@ impl Inflaters {
             return None;
         }
         slot.used = self.clock;
-        Some(&mut slot.inflater)
+        slot.inflater.as_deref_mut()
     }
 
     /// Takes an inflater back.
@@ -228,17 +234,17 @@ impl Inflaters {
             return;
         }
         slot.holder = None;
-        let spare = self.slots.iter().filter(|slot| slot.holder.is_none()).count();
-        if spare > SPARE_MAX {
-            self.shrink();
+        self.free.push(lease.slot);
+        if self.free.len() > SPARE_MAX {
+            let surplus = self.free[self.free.len() - SPARE_MAX - 1];
+            self.slots[surplus].inflater = None;
         }
     }
 
-    /// Frees what is unused at the end of the table; slots in its midst keep their place.
-    fn shrink(&mut self) {
-        while self.slots.last().is_some_and(|slot| slot.holder.is_none()) {
-            self.slots.pop();
-        }
+    /// How many are in use.
+    #[cfg(test)]
+    pub(super) fn lent(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.holder.is_some()).count()
     }
 }
 
@@ -345,6 +351,17 @@ mod tests {
         assert!(inflaters.get(&second).is_none());
         inflaters.release(second);
         assert!(inflaters.get(&first).is_some() && inflaters.get(&third).is_some());
+    }
+
+    #[test]
+    fn few_inflaters_are_kept_for_later() {
+        let mut inflaters = Inflaters::new(100);
+        for _ in 0..2 {
+            let leases: Vec<_> = (0..20).map(|_| inflaters.lend().0).collect();
+            leases.into_iter().for_each(|lease| inflaters.release(lease));
+            let ready = inflaters.slots.iter().filter(|slot| slot.inflater.is_some()).count();
+            assert_eq!((inflaters.slots.len(), ready), (20, SPARE_MAX));
+        }
     }
 
     #[test]

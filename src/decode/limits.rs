@@ -1,9 +1,9 @@
 //! The bounds of the decoder, in one place.
 
-/// How much the decoder may keep. Every figure is a hard bound.
-///
-/// With the defaults the decoder stays below some 60 MiB whatever its input is; what it takes in
-/// practice depends on the traffic: an idle uncompressed connection takes less than 3 KB.
+/// How much the decoder may keep. Every figure is a hard bound, and what can grow with the number
+/// of connections has one over all of them: with the defaults the decoder (without matching) stays
+/// below 128 MiB whatever its input is. What it takes in practice depends on the traffic: an idle
+/// uncompressed connection takes less than 3 KB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a message that are kept; longer ones are counted exactly but truncated.
@@ -23,6 +23,10 @@ pub struct Limits {
     /// Bytes held back per connection and direction, until a handshake is complete or until it is
     /// proven where frames begin.
     pub held_bytes: usize,
+    /// Bytes of heads and of what is held back, over all connections. A connection that would
+    /// need more lets go of what it holds: before the handshake is complete it is no longer
+    /// decoded, after that it goes on with its search for a frame border.
+    pub held_bytes_in_all: usize,
     /// Payload bytes that a frame header may announce and be believed.
     pub frame_bytes: u64,
     /// Bytes searched for frame borders before only the starts of calls are tried.
@@ -44,6 +48,7 @@ impl Default for Limits {
             inflated_bytes: 64 << 20,
             head_bytes: 64 << 10,
             held_bytes: 16 << 10,
+            held_bytes_in_all: 16 << 20,
             frame_bytes: 1 << 32,
             search_bytes: 256 << 10,
             identical_bytes: 16 << 20,

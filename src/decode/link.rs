@@ -104,6 +104,12 @@ impl Link {
         self.show(step);
     }
 
+    /// Whether frames of `direction` are masked by all that is certain; `None` where either may
+    /// be. A role that was only learned from masks is not certain.
+    pub(super) fn masked_for_certain(&self, direction: Direction) -> Option<bool> {
+        self.masked(direction).filter(|_| self.role_agreed)
+    }
+
     /// Whether frames of `direction` are masked; `None` where either may be.
     pub(super) fn masked(&self, direction: Direction) -> Option<bool> {
         match (self.role, direction) {
@@ -158,6 +164,12 @@ impl Link {
     /// Something passed in this direction.
     pub(super) fn has_passed(&self, direction: Direction) -> bool {
         self.fidelity[direction.index()].is_some()
+    }
+
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.pings.heap_bytes() + self.identical.heap_bytes()
     }
 
     /// Reports role and fidelity if they changed.

@@ -20,10 +20,12 @@ mod stream;
 
 mod handshake;
 mod http;
+mod lane;
 mod subprotocol;
 mod upgrade;
 
 mod backlog;
+mod candidate;
 mod close;
 mod flow;
 mod frame;

@@ -62,6 +62,17 @@ impl Pings {
         let ping = outstanding.drain(..=latest).next_back()?;
         Some((Origin::of_request(asked), at_ns.checked_sub(ping.at_ns)?))
     }
+
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        let queue = |queue: &VecDeque<Beat>| {
+            let payloads: usize = queue.iter().map(|beat| beat.payload.capacity()).sum();
+            queue.capacity() * size_of::<Beat>() + payloads
+        };
+        let early = self.early.iter().flatten().map(|beat| beat.payload.capacity());
+        self.outstanding.iter().map(queue).chain(early).sum()
+    }
 }
 
 #[cfg(test)]

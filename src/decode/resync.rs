@@ -4,32 +4,22 @@
 //! Any two bytes may look like a frame header. What proves a border is a chain: the frame's length
 //! leads to another valid header, and that one's to the next. Starts of calls count for more,
 //! because applications begin to write, and mostly to read, with a frame. A chain is accepted when
-//! its evidence reaches [`PROOF`]: two frames that both begin at the start of a call, a start of a
-//! call with two more frames behind it, or a chain of five anywhere.
+//! its evidence reaches `candidate::PROOF`: two frames that both begin a call, a start of a call
+//! with three more frames behind it, or a chain of six anywhere.
+//!
+//! What is proven is the border at the end of the chain, and decoding goes on from there: a chain
+//! that began with a few accidental headers may run into a true border and be right ever after.
+//! Only where each of its frames begins a call is the whole chain taken for true.
 //!
 //! The stream is searched byte by byte and the chain that is proven first wins, so that the result
 //! does not depend on how the stream was cut.
 
 use super::backlog::{Backlog, Stamp};
-use super::frame::{self, HEADER_MAX, Header, Parsed};
-use super::mask;
-use super::observation::Opcode;
-use super::utf8::Utf8;
-
-/// Evidence that makes a chain of frames a certainty.
-const PROOF: u32 = 5;
-
-/// What a header at the start of a call counts for, besides the header itself.
-const CALL_EVIDENCE: u32 = 2;
+use super::candidate::{Candidate, PREFIX, Verdict};
+use super::frame::HEADER_MAX;
 
 /// Chains that are followed at a time.
 const CANDIDATES_MAX: usize = 64;
-
-/// Payload bytes that are looked at to refute a candidate.
-const PREFIX: u64 = 64;
-
-/// Nobody sends larger frames than this, so a header that announces one is not believed.
-const LENGTH_MAX: u64 = 64 << 20;
 
 /// Bytes are searched in pieces of this size.
 const PIECE: usize = 4096;
@@ -75,7 +65,7 @@ impl Search {
     pub(super) fn call_starts(&mut self, offset: u64) {
         let mut known = false;
         for candidate in self.candidates.iter_mut().filter(|it| it.at == offset) {
-            candidate.evidence += CALL_EVIDENCE;
+            candidate.call_starts();
             known |= candidate.start == offset;
         }
         if known {
@@ -84,7 +74,9 @@ impl Search {
         if self.candidates.len() == CANDIDATES_MAX {
             self.candidates.pop();
         }
-        self.add(Candidate { evidence: CALL_EVIDENCE, ..Candidate::new(offset) });
+        let mut candidate = Candidate::new(offset);
+        candidate.call_starts();
+        self.add(candidate);
     }
 
     /// Bytes are missing from here to `offset`: no chain reaches over them.
@@ -92,6 +84,11 @@ impl Search {
         self.candidates.clear();
         self.backlog = Backlog::default();
         self.due = u64::MAX;
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.backlog.held_bytes() + self.candidates.len() * size_of::<Candidate>()
     }
 
     /// So many bytes were searched in vain that only the starts of calls are still tried.
@@ -135,18 +132,13 @@ impl Search {
         None
     }
 
-    /// Looks at the bytes up to `stop` one by one.
+    /// Looks at the bytes from `from` to `stop` one by one.
     fn piece(&mut self, from: u64, stop: u64, rules: &Rules) -> Option<(Proven, u64)> {
         let base = stop - self.backlog.bytes().len() as u64;
         let mut end = from;
         while end < stop {
-            if self.is_exhausted(rules) {
-                end = self.due.clamp(end + 1, stop);
-            } else {
-                end += 1;
-                self.scanned += 1;
-                self.begin_at(end - 1, base, rules);
-            }
+            let quiet = self.due.clamp(end + 1, stop);
+            end = if self.is_exhausted(rules) { quiet } else { self.scan(end, quiet, base, rules) };
             if end >= self.due
                 && let Some(proven) = self.advance(end, base, rules)
             {
@@ -156,15 +148,22 @@ impl Search {
         None
     }
 
-    /// Begins a chain at `offset` if a frame may begin with the byte there.
-    fn begin_at(&mut self, offset: u64, base: u64, rules: &Rules) {
-        let Some(&first) = self.backlog.bytes().get((offset - base) as usize) else { return };
-        if self.candidates.len() < CANDIDATES_MAX
-            && may_begin(first, rules)
-            && self.candidates.iter().all(|it| it.start != offset)
+    /// Begins a chain at the first byte between `from` and `to` that a frame may begin with;
+    /// returns the offset behind it, or `to`.
+    fn scan(&mut self, from: u64, to: u64, base: u64, rules: &Rules) -> u64 {
+        let to = to.min(from + (rules.search_bytes - self.scanned));
+        let bytes = &self.backlog.bytes()[(from - base) as usize..(to - base) as usize];
+        let starts = &STARTS[usize::from(rules.rsv1)];
+        let found = bytes.iter().position(|&byte| starts[usize::from(byte)]);
+        let end = found.map_or(to, |index| from + index as u64 + 1);
+        self.scanned += end - from;
+        if found.is_some()
+            && self.candidates.len() < CANDIDATES_MAX
+            && self.candidates.iter().all(|it| it.start != end - 1)
         {
-            self.add(Candidate::new(offset));
+            self.add(Candidate::new(end - 1));
         }
+        end
     }
 
     fn add(&mut self, candidate: Candidate) {
@@ -184,7 +183,8 @@ impl Search {
             let verdict = candidate.look(bytes, base, end, rules);
             if verdict == Verdict::Proven && proven.is_none() {
                 let near = end - candidate.start <= rules.held_bytes as u64;
-                let start = if near { candidate.start } else { candidate.at };
+                let whole = candidate.only_calls && near;
+                let start = if whole { candidate.start } else { candidate.at };
                 proven = Some(Proven { start, at: candidate.at, masked: candidate.masked });
             }
             verdict != Verdict::Refuted
@@ -220,151 +220,23 @@ struct Proven {
     masked: Option<bool>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Refuted,
-    Possible,
-    Proven,
-}
+/// Bytes that a frame may begin with, without and with compression.
+const STARTS: [[bool; 256]; 2] = [starts(false), starts(true)];
 
-/// Where in a fragmented message a chain stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fragments {
-    Unknown,
-    Between,
-    Inside,
-}
-
-/// A chain of frames that has not been refuted yet.
-#[derive(Debug)]
-struct Candidate {
-    /// Offset of its first header.
-    start: u64,
-    /// Offset of the header it stands at.
-    at: u64,
-    /// That header and its length, once it is complete.
-    header: Option<(Header, usize)>,
-    /// Offset that must be reached before there is more to say.
-    need: u64,
-    evidence: u32,
-    masked: Option<bool>,
-    fragments: Fragments,
-}
-
-impl Candidate {
-    fn new(start: u64) -> Self {
-        Self {
-            start,
-            at: start,
-            header: None,
-            need: start.saturating_add(2),
-            evidence: 0,
-            masked: None,
-            fragments: Fragments::Unknown,
-        }
-    }
-
-    /// Looks at `bytes`, the stream from `base` to `end`.
-    fn look(&mut self, bytes: &[u8], base: u64, end: u64, rules: &Rules) -> Verdict {
-        while self.need <= end {
-            let from = self.at.saturating_sub(base) as usize;
-            let Some(frame) = bytes.get(from..).filter(|_| self.at >= base) else {
-                return Verdict::Refuted;
-            };
-            let Some((header, used)) = self.header else {
-                match frame::parse(frame) {
-                    Ok(Parsed::NeedMore(n)) => self.need = end + n as u64,
-                    Ok(Parsed::Done { value, used }) if self.allows(&value, rules) => {
-                        self.need = self.at + used as u64 + value.length.min(PREFIX);
-                        self.header = Some((value, used));
-                    }
-                    Ok(Parsed::Done { .. }) | Err(_) => return Verdict::Refuted,
-                }
-                continue;
-            };
-            let prefix = &frame[used.min(frame.len())..];
-            let prefix = &prefix[..prefix.len().min(header.length.min(PREFIX) as usize)];
-            if refutes(&header, prefix) {
-                return Verdict::Refuted;
-            }
-            self.evidence += u32::from(header.length > 0);
-            if self.evidence >= PROOF {
-                return Verdict::Proven;
-            }
-            self.at += used as u64 + header.length;
-            self.need = self.at + 2;
-            self.header = None;
-        }
-        Verdict::Possible
-    }
-
-    /// Checks a header against the rules and against those before it.
-    fn allows(&mut self, header: &Header, rules: &Rules) -> bool {
-        let masked = header.mask.is_some();
-        if self.masked.or(rules.masked).is_some_and(|expected| expected != masked) {
-            return false;
-        }
-        self.masked = Some(masked);
-        let data = matches!(header.opcode, Opcode::Text | Opcode::Binary);
-        let sound = !header.rsv23
-            && header.minimal
-            && header.length <= LENGTH_MAX
-            && (!header.rsv1 || (rules.rsv1 && data))
-            && (header.fin || (!header.opcode.is_control() && header.length > 0))
-            && (header.opcode != Opcode::Close || header.length != 1);
-        sound && self.in_order(header)
-    }
-
-    fn in_order(&mut self, header: &Header) -> bool {
-        if header.opcode.is_control() {
-            return true;
-        }
-        let continues = header.opcode == Opcode::Continuation;
-        let expected = match self.fragments {
-            Fragments::Unknown => true,
-            Fragments::Between => !continues,
-            Fragments::Inside => continues,
-        };
-        self.fragments = if header.fin { Fragments::Between } else { Fragments::Inside };
-        expected
-    }
-}
-
-/// Whether a frame may begin with this byte.
-fn may_begin(first: u8, rules: &Rules) -> bool {
-    let Some(opcode) = Opcode::from_bits(first & 0x0f) else { return false };
-    let (fin, rsv) = (first & 0x80 != 0, first & 0x70);
-    match rsv {
-        0 => fin || !opcode.is_control(),
-        0x40 => rules.rsv1 && matches!(opcode, Opcode::Text | Opcode::Binary),
-        _ => false,
-    }
-}
-
-/// Whether the first bytes of a payload contradict its header.
-fn refutes(header: &Header, prefix: &[u8]) -> bool {
-    let mut plain = [0; PREFIX as usize];
-    let plain = &mut plain[..prefix.len()];
-    plain.copy_from_slice(prefix);
-    if let Some(key) = header.mask {
-        mask::apply(plain, key, 0);
-    }
-    match header.opcode {
-        // Block type 3 is reserved (RFC 1951, section 3.2.3).
-        Opcode::Text | Opcode::Binary if header.rsv1 => {
-            plain.first().is_some_and(|byte| byte & 0b110 == 0b110)
-        }
-        Opcode::Text => {
-            let mut utf8 = Utf8::default();
-            utf8.push(plain);
-            utf8.is_broken()
-        }
-        Opcode::Close => match *plain {
-            [high, low, ..] => !super::close::is_valid(u16::from_be_bytes([high, low])),
+const fn starts(rsv1: bool) -> [bool; 256] {
+    let mut starts = [false; 256];
+    let mut first = 0;
+    while first < starts.len() {
+        let (fin, rsv, opcode) = (first & 0x80 != 0, first & 0x70, first & 0x0f);
+        starts[first] = match opcode {
+            0x0 => rsv == 0,
+            0x1 | 0x2 => rsv == 0 || (rsv1 && rsv == 0x40),
+            0x8..=0xa => rsv == 0 && fin,
             _ => false,
-        },
-        _ => false,
+        };
+        first += 1;
     }
+    starts
 }
 
 #[cfg(test)]
@@ -391,14 +263,13 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_of_five_frames_is_proven_at_the_same_place_in_any_cutting() {
+    fn a_chain_of_six_frames_is_proven_at_the_same_place_in_any_cutting() {
         let mut stream = b"lo world, this is the end of a message".to_vec();
         let border = stream.len() as u64;
-        for n in 0..6 {
-            stream.extend(text(&format!("message number {n}")));
-        }
+        let message = text("message");
+        stream.extend(message.repeat(7));
         let whole = found(&stream, stream.len()).unwrap();
-        assert_eq!(whole.0, border);
+        assert_eq!(whole, (border + 5 * message.len() as u64, message.len()));
         for chunk in 1..40 {
             assert_eq!(found(&stream, chunk), Some(whole), "chunks of {chunk}");
         }

@@ -5,8 +5,7 @@ use super::event::{Direction, SegmentStart};
 use super::flow::{Flow, Hole};
 use super::handshake::Agreement;
 use super::link::Link;
-use super::matching::Hint;
-use super::observation::{Fidelity, Open};
+use super::observation::{Fidelity, Role};
 use super::steering::Steering;
 use super::step::Step;
 
@@ -33,20 +32,7 @@ impl Session {
             session.refresh(direction, step);
             session.announce(direction, step);
         }
-        let hint = Hint {
-            role: agreement.role,
-            subprotocol: agreement.subprotocol,
-            path: agreement.path.as_deref(),
-            mid_stream: false,
-        };
-        let open = Open {
-            host: agreement.host.as_deref(),
-            path: agreement.path.as_deref(),
-            subprotocol: agreement.subprotocol,
-            extensions: agreement.extensions.as_deref(),
-            mid_stream: false,
-        };
-        session.link.open(open, hint, step);
+        session.link.open(agreement.open(), agreement.hint(), step);
         session
     }
 
@@ -70,7 +56,6 @@ impl Session {
         if bytes.is_empty() {
             return;
         }
-        step.role = self.link.role;
         self.begin(direction, start, step);
         self.flows[direction.index()].bytes(bytes, &mut self.link, step);
         self.announce(direction, step);
@@ -78,7 +63,6 @@ impl Session {
 
     /// One direction goes on with `n` bytes that are not here.
     pub(super) fn absent(&mut self, direction: Direction, n: u64, hole: Hole, step: &mut Step<'_>) {
-        step.role = self.link.role;
         if hole == Hole::Lost && self.link.is_proven() {
             step.matching_gap(direction);
         }
@@ -93,7 +77,6 @@ impl Session {
 
     /// The TLS connection ended.
     pub(super) fn close(&mut self, step: &mut Step<'_>) {
-        step.role = self.link.role;
         if self.link.is_proven() {
             self.flows.iter_mut().for_each(|flow| flow.end(step));
         }
@@ -103,7 +86,6 @@ impl Session {
 
     /// Nobody watches the connection any more.
     pub(super) fn leave(&mut self, step: &mut Step<'_>) {
-        step.role = self.link.role;
         self.link.leave(step);
         self.release(step);
     }
@@ -111,6 +93,21 @@ impl Session {
     /// Frees what a connection that has gone quiet need not keep.
     pub(super) fn expire(&mut self, now_ns: u64, identical_bytes: &mut usize) {
         self.link.identical.expire(now_ns, identical_bytes);
+    }
+
+    /// Bytes that searches for frame borders take.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.flows.iter().map(Flow::held_bytes).sum()
+    }
+
+    /// Lets go of what searches have found so far.
+    pub(super) fn let_go(&mut self) {
+        self.flows.iter_mut().for_each(Flow::let_go);
+    }
+
+    /// The role of the tapped process, as far as it is known.
+    pub(super) fn role(&self) -> Role {
+        self.link.role
     }
 
     /// There is no more doubt that this is WebSocket.
@@ -125,6 +122,12 @@ impl Session {
                 .into_iter()
                 .filter(|&it| self.link.has_passed(it))
                 .all(|it| self.flows[it.index()].is_exhausted(&self.link, step))
+    }
+
+    /// Bytes on the heap, besides what is only there while a search or a message is under way.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.flows.iter().map(Flow::heap_bytes).sum::<usize>() + self.link.heap_bytes()
     }
 
     fn begin(&mut self, direction: Direction, start: SegmentStart, step: &mut Step<'_>) {
@@ -145,9 +148,10 @@ impl Session {
     }
 
     fn announce(&mut self, direction: Direction, step: &mut Step<'_>) {
-        if let Some(offset) = self.flows[direction.index()].take_announcement() {
-            step.resources.hints.push(Steering::FrameAt { conn: step.conn, direction, offset });
-        }
+        let flow = &mut self.flows[direction.index()];
+        let Some(offset) = flow.take_announcement() else { return };
+        let (conn, whole) = (step.conn, flow.needs_whole());
+        step.resources.hints.push(Steering::FrameAt { conn, direction, offset, whole });
     }
 
     fn release(&mut self, step: &mut Step<'_>) {

@@ -20,8 +20,11 @@ pub enum Steering {
         conn: ConnId,
         /// Which way.
         direction: Direction,
-        /// Stream offset of the header's first byte. It may have passed already.
+        /// Stream offset of the header's first byte. It may have passed already. What lies
+        /// between the last byte seen and this offset is payload of one message.
         offset: u64,
+        /// Compressed messages must be copied whole: their context goes on.
+        whole: bool,
     },
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Resources {
     pub(super) buffers: Buffers,
     pub(super) inflaters: Inflaters,
     pub(super) hints: Hints,
+    /// Bytes of heads and of what is held back.
+    pub(super) held_bytes: usize,
     /// Bytes left for the tables behind `identical`.
     pub(super) identical_bytes: usize,
     /// Unmasked payload; empty between steps.
@@ -31,11 +33,25 @@ impl Resources {
             buffers: Buffers::new(limits.unfinished_bytes),
             inflaters: Inflaters::new(limits.inflaters),
             hints: Hints::default(),
+            held_bytes: 0,
             identical_bytes: limits.identical_bytes,
             unmasked: Vec::new(),
             inflated: Vec::new(),
             limits,
         }
+    }
+}
+
+#[cfg(test)]
+impl Resources {
+    /// Nothing is lent.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.buffers.used == 0
+            && self.held_bytes == 0
+            && self.inflaters.lent() == 0
+            && self.identical_bytes == self.limits.identical_bytes
+            && self.unmasked.is_empty()
+            && self.inflated.is_empty()
     }
 }
 

@@ -25,10 +25,6 @@ pub(super) struct Arrival<'a> {
 }
 
 impl Place {
-    pub(super) fn at(next: u64) -> Self {
-        Self { next }
-    }
-
     /// Offset of the next byte that was not seen.
     pub(super) fn next(self) -> u64 {
         self.next
@@ -95,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_hole_is_exact() {
-        let mut place = Place::at(10);
+        let mut place = Place { next: 10 };
         let arrival = place.arrive(&segment(15, 8, b"abc")).unwrap();
         assert_eq!((arrival.hole, arrival.bytes, arrival.absent), (5, &b"abc"[..], 5));
         assert_eq!(place.next(), 23);
@@ -105,7 +101,7 @@ mod tests {
 
     #[test]
     fn bytes_seen_twice_count_once() {
-        let mut place = Place::at(12);
+        let mut place = Place { next: 12 };
         let arrival = place.arrive(&segment(10, 6, b"abc")).unwrap();
         assert_eq!((arrival.hole, arrival.bytes, arrival.absent), (0, &b"c"[..], 3));
         assert_eq!(arrival.start, SegmentStart::Middle);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use super::backlog::Stamp;
-use super::connection::Connection;
+use super::connection::{Connection, Trace};
 use super::event::{ConnId, Event, EventKind, TargetId};
 pub use super::limits::Limits;
 use super::matching::Matching;
@@ -57,7 +57,8 @@ impl Tracker {
                 let Some(connection) = self.connections.get_mut(&event.conn) else { return };
                 connection.used = self.clock;
                 let waited = connection.has_deadline();
-                connection.data(segment, &mut step(event, &mut self.resources, out));
+                let role = connection.role();
+                connection.data(segment, &mut step(event, role, &mut self.resources, out));
                 if !waited && connection.has_deadline() {
                     self.deadlines.push(event.conn);
                 }
@@ -66,7 +67,8 @@ impl Tracker {
                 let connection = self.connections.remove(&event.conn);
                 let mut connection =
                     connection.unwrap_or_else(|| self.recency.recall(event.conn, event.target));
-                connection.closed(sent, received, &mut step(event, &mut self.resources, out));
+                let mut step = step(event, connection.role(), &mut self.resources, out);
+                connection.closed(sent, received, &mut step);
             }
         }
     }
@@ -75,7 +77,7 @@ impl Tracker {
     pub fn tick(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
         for conn in std::mem::take(&mut self.deadlines) {
             let Some(connection) = self.connections.get_mut(&conn) else { continue };
-            let mut step = timeout(conn, connection.target, now_ns, &mut self.resources, out);
+            let mut step = timeout(conn, connection, now_ns, &mut self.resources, out);
             connection.tick(now_ns, &mut step);
             if connection.has_deadline() {
                 self.deadlines.push(conn);
@@ -96,10 +98,8 @@ impl Tracker {
         conns.sort_unstable();
         for conn in conns {
             let Some(mut connection) = self.connections.remove(&conn) else { continue };
-            let target = connection.target;
-            let [sent, received] = connection.places();
-            let mut step = timeout(conn, target, at_ns, &mut self.resources, out);
-            connection.closed(sent, received, &mut step);
+            let mut step = timeout(conn, &connection, at_ns, &mut self.resources, out);
+            connection.cut_off(&mut step);
         }
     }
 
@@ -109,8 +109,8 @@ impl Tracker {
         let mut connections: Vec<_> = self.connections.drain().collect();
         connections.sort_unstable_by_key(|(conn, _)| *conn);
         for (conn, mut connection) in connections {
-            let target = connection.target;
-            connection.leave(&mut timeout(conn, target, now_ns, &mut self.resources, out));
+            let mut step = timeout(conn, &connection, now_ns, &mut self.resources, out);
+            connection.leave(&mut step);
         }
         self.recency = Recency::default();
         self.deadlines.clear();
@@ -128,12 +128,31 @@ impl Tracker {
         self.connections.len()
     }
 
+    /// Bytes of unfinished messages that are kept now.
+    #[cfg(test)]
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.resources.buffers.used()
+    }
+
+    /// Bytes that the connections take, besides what they share and what matching takes.
+    #[cfg(test)]
+    pub(super) fn connection_bytes(&self) -> usize {
+        let entry = size_of::<(ConnId, Connection)>() + size_of::<(ConnId, u64)>();
+        self.connections.values().map(|connection| entry + connection.heap_bytes()).sum()
+    }
+
+    /// Nothing that connections share is in use.
+    #[cfg(test)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.connections.is_empty() && self.resources.is_at_rest()
+    }
+
     /// Takes up a connection, and lets another go if there are too many.
     fn meet(&mut self, event: &Event<'_>, out: &mut dyn FnMut(&Observation<'_>)) {
+        let connection = self.recency.recall(event.conn, event.target);
         if self.connections.len() >= self.resources.limits.connections.max(1) {
             self.evict(event, out);
         }
-        let connection = self.recency.recall(event.conn, event.target);
         self.connections.insert(event.conn, connection);
         self.recency.insert(event.conn, self.clock, &self.connections);
     }
@@ -141,25 +160,25 @@ impl Tracker {
     fn evict(&mut self, event: &Event<'_>, out: &mut dyn FnMut(&Observation<'_>)) {
         let Some(conn) = self.recency.pop_oldest(&self.connections) else { return };
         let Some(mut connection) = self.connections.remove(&conn) else { return };
-        let target = connection.target;
-        let mut step = timeout(conn, target, event.at_ns, &mut self.resources, out);
+        let mut step = timeout(conn, &connection, event.at_ns, &mut self.resources, out);
         connection.evict(&mut step);
         step.emit(What::Evicted(Table::Connections));
         let limit = self.resources.limits.connections;
-        self.recency.forget(conn, connection.places(), limit);
+        self.recency.forget(conn, connection.trace(), limit);
     }
 }
 
 /// The step of an event.
 fn step<'a>(
     event: &Event<'_>,
+    role: Role,
     resources: &'a mut Resources,
     out: &'a mut dyn FnMut(&Observation<'_>),
 ) -> Step<'a> {
     Step {
         conn: event.conn,
         target: event.target,
-        role: Role::Unknown,
+        role,
         stamp: Stamp { at_ns: event.at_ns, tid: event.tid },
         resources,
         out,
@@ -169,12 +188,19 @@ fn step<'a>(
 /// A step that no call brought about.
 fn timeout<'a>(
     conn: ConnId,
-    target: TargetId,
+    connection: &Connection,
     at_ns: u64,
     resources: &'a mut Resources,
     out: &'a mut dyn FnMut(&Observation<'_>),
 ) -> Step<'a> {
-    Step { conn, target, role: Role::Unknown, stamp: Stamp { at_ns, tid: 0 }, resources, out }
+    Step {
+        conn,
+        target: connection.target,
+        role: connection.role(),
+        stamp: Stamp { at_ns, tid: 0 },
+        resources,
+        out,
+    }
 }
 
 /// Which connection was silent for longest.
@@ -184,8 +210,8 @@ fn timeout<'a>(
 #[derive(Debug, Default)]
 struct Recency {
     queue: VecDeque<(ConnId, u64)>,
-    /// How far connections had been seen when they were let go.
-    forgotten: FxHashMap<ConnId, [u64; 2]>,
+    /// What is left of connections that were let go.
+    forgotten: FxHashMap<ConnId, Trace>,
 }
 
 impl Recency {
@@ -212,11 +238,11 @@ impl Recency {
 
     /// Remembers a connection that is let go, so that what it carried is not taken for a loss
     /// should it come back.
-    fn forget(&mut self, conn: ConnId, places: [u64; 2], limit: usize) {
+    fn forget(&mut self, conn: ConnId, trace: Trace, limit: usize) {
         if self.forgotten.len() >= limit {
             self.forgotten.clear();
         }
-        self.forgotten.insert(conn, places);
+        self.forgotten.insert(conn, trace);
     }
 
     /// A connection as it was left, or as new.

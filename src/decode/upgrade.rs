@@ -10,19 +10,14 @@ use std::collections::VecDeque;
 use super::backlog::{Backlog, Stamp};
 use super::event::Direction;
 use super::handshake::Agreement;
-use super::http::{
-    BlankLine, Chunks, Framing, HeadInvalid, Method, Offer, Opening, RequestHead, ResponseHead,
-    opening,
-};
+use super::http::{HeadInvalid, Method, Offer, Opening, RequestHead, ResponseHead};
+use super::lane::{Lane, Read};
 use super::observation::{ProtocolError, What};
 use super::steering::Steering;
 use super::step::Step;
 
 /// Requests that wait for their answers; beyond it the oldest is forgotten.
 const WAITING_MAX: usize = 64;
-
-/// Longest opening that [`opening`] may ask for.
-const OPENING_MAX: usize = 16;
 
 /// What became of a connection.
 #[derive(Debug)]
@@ -69,32 +64,6 @@ struct Held {
     torn: bool,
 }
 
-/// One direction.
-#[derive(Debug, Default)]
-struct Lane {
-    stage: Stage,
-}
-
-#[derive(Debug)]
-enum Stage {
-    Head {
-        buffer: Vec<u8>,
-        line: BlankLine,
-    },
-    /// In a body; so many bytes are left, at least 1.
-    Body(u64),
-    Chunked(Chunks),
-    UntilClose,
-    /// Lost: the next head is found at the start of a call.
-    Adrift,
-}
-
-impl Default for Stage {
-    fn default() -> Self {
-        Self::Head { buffer: Vec::new(), line: BlankLine::default() }
-    }
-}
-
 impl Upgrade {
     /// Takes what it understands off the front of `bytes`.
     pub(super) fn bytes(
@@ -113,28 +82,14 @@ impl Upgrade {
                 }
                 break;
             }
-            let verdict = match &mut self.lanes[direction.index()].stage {
-                Stage::Head { .. } => self.head(direction, bytes, step),
-                Stage::Body(left) => {
-                    let take = usize::try_from(*left).map_or(bytes.len(), |n| n.min(bytes.len()));
-                    *left -= take as u64;
-                    *bytes = &bytes[take..];
-                    if *left == 0 {
-                        self.expect_head(direction);
-                    }
-                    Verdict::Http
-                }
-                Stage::Chunked(chunks) => {
-                    match chunks.pass(bytes) {
-                        Ok(true) => self.expect_head(direction),
-                        Ok(false) => {}
-                        Err(HeadInvalid) => self.lanes[direction.index()].stage = Stage::Adrift,
-                    }
-                    Verdict::Http
-                }
-                Stage::UntilClose | Stage::Adrift => {
-                    *bytes = &[];
-                    Verdict::Http
+            let limit = step.resources.limits.head_bytes;
+            let verdict = match self.lane(direction).read(bytes, limit) {
+                Read::Passed => Verdict::Http,
+                Read::Head(kind, head) => self.head(direction, kind, &head, step),
+                Read::NotAHead(kept) => self.not_a_head(kept, step),
+                Read::TooLong => {
+                    step.error(direction, ProtocolError::HandshakeTooLong);
+                    Verdict::Other
                 }
             };
             if !matches!(verdict, Verdict::Http) {
@@ -150,27 +105,17 @@ impl Upgrade {
             self.held.tear(direction);
             return if self.early.is_some() { self.settle_early(step) } else { Verdict::Http };
         }
-        match self.lanes[direction.index()].pass(n) {
-            Ok(true) => self.expect_head(direction),
-            Ok(false) => {}
-            Err(HeadInvalid) => {
-                self.lanes[direction.index()].stage = Stage::Adrift;
-                // The answer to an upgrade may have been in it: only frames can tell.
-                if self.is_upgrading() && self.asking == Some(direction.opposite()) {
-                    return Verdict::Unknown(Vec::new());
-                }
-            }
+        let lost = self.lane(direction).pass(n).is_err();
+        // The answer to an upgrade may have been in it: only frames can tell.
+        if lost && self.is_upgrading() && self.asking == Some(direction.opposite()) {
+            return Verdict::Unknown(Vec::new());
         }
         Verdict::Http
     }
 
     /// A call begins with `bytes`: a direction that is lost may go on with a head.
     pub(super) fn call_starts(&mut self, direction: Direction, bytes: &[u8]) {
-        let lane = &mut self.lanes[direction.index()];
-        let head = matches!(opening(bytes), Opening::Request | Opening::Response);
-        if head && matches!(lane.stage, Stage::Adrift) {
-            lane.stage = Stage::default();
-        }
+        self.lane(direction).call_starts(bytes);
     }
 
     /// The direction whose bytes were held and must be decoded now, and those bytes; `None` if
@@ -189,6 +134,11 @@ impl Upgrade {
         }
     }
 
+    /// The connection ended.
+    pub(super) fn end(&mut self, step: &mut Step<'_>) -> Verdict {
+        self.settle_early(step)
+    }
+
     /// A 101 waits for its request.
     pub(super) fn has_deadline(&self) -> bool {
         self.early.is_some()
@@ -197,71 +147,39 @@ impl Upgrade {
 
 /// Heads.
 impl Upgrade {
-    fn head(&mut self, direction: Direction, bytes: &mut &[u8], step: &mut Step<'_>) -> Verdict {
-        let known = self.asking;
-        let Stage::Head { buffer, line } = &mut self.lanes[direction.index()].stage else {
-            return Verdict::Http;
-        };
-        // "a server [...] SHOULD ignore at least one empty line" (RFC 9112, section 2.2).
-        if buffer.is_empty() && matches!(bytes[0], b'\r' | b'\n') && known.is_some() {
-            *bytes = &bytes[1..];
-            return Verdict::Http;
-        }
-        let kind = opening(&prefix(buffer, bytes));
+    fn head(
+        &mut self,
+        direction: Direction,
+        kind: Opening,
+        head: &[u8],
+        step: &mut Step<'_>,
+    ) -> Verdict {
         let asking = match kind {
-            Opening::Request => Some(direction),
-            Opening::Response => Some(direction.opposite()),
-            Opening::NeedMore => known,
-            Opening::Http2 => return Verdict::Other,
-            Opening::Neither => return self.not_a_head(direction, step),
+            Opening::Request => direction,
+            Opening::Response => direction.opposite(),
+            Opening::Http2 | Opening::Neither | Opening::NeedMore => return Verdict::Other,
         };
-        if known.is_some() && asking != known {
-            return self.not_a_head(direction, step);
-        }
-        let end = line.find(bytes);
-        let head_len = buffer.len() + end.unwrap_or(bytes.len());
-        if head_len > step.resources.limits.head_bytes {
-            step.error(direction, ProtocolError::HandshakeTooLong);
-            return Verdict::Other;
-        }
-        let Some(end) = end else {
-            buffer.extend_from_slice(bytes);
-            *bytes = &[];
+        if *self.asking.get_or_insert(asking) != asking {
+            self.lane(direction).lose();
             return Verdict::Http;
-        };
-        let (last, rest) = bytes.split_at(end);
-        *bytes = rest;
-        let mut head = std::mem::take(buffer);
-        let head = if head.is_empty() {
-            last
-        } else {
-            head.extend_from_slice(last);
-            &head
-        };
-        self.asking = asking;
-        if asking == Some(direction) {
-            match RequestHead::parse(head) {
-                Ok(request) => self.request(direction, request, step),
-                Err(HeadInvalid) => self.invalid_head(direction, step),
-            }
-        } else {
-            match ResponseHead::parse(head) {
-                Ok(response) => self.response(direction, response, step),
-                Err(HeadInvalid) => self.invalid_head(direction, step),
-            }
         }
+        let verdict = if asking == direction {
+            RequestHead::parse(head).map(|request| self.request(direction, request, step))
+        } else {
+            ResponseHead::parse(head).map(|response| self.response(direction, response, step))
+        };
+        verdict.unwrap_or_else(|HeadInvalid| self.invalid_head(direction, step))
     }
 
     /// What begins here is not HTTP.
-    fn not_a_head(&mut self, direction: Direction, step: &mut Step<'_>) -> Verdict {
-        // Frames of a client whose request passed before wstap attached.
+    fn not_a_head(&mut self, kept: Vec<u8>, step: &mut Step<'_>) -> Verdict {
         if self.early.is_some() {
-            return self.settle_early(step);
-        }
-        let lane = &mut self.lanes[direction.index()];
-        match std::mem::replace(&mut lane.stage, Stage::Adrift) {
-            Stage::Head { buffer, .. } if self.asking.is_none() => Verdict::Unknown(buffer),
-            _ => Verdict::Http,
+            // Frames of a client whose request passed before wstap attached.
+            self.settle_early(step)
+        } else if self.asking.is_none() {
+            Verdict::Unknown(kept)
+        } else {
+            Verdict::Http
         }
     }
 
@@ -273,7 +191,7 @@ impl Upgrade {
     }
 
     fn request(&mut self, direction: Direction, head: RequestHead, step: &mut Step<'_>) -> Verdict {
-        self.expect_body(direction, head.framing);
+        self.lane(direction).expect_body(head.framing);
         if let Some((early, _)) = self.early.take_if(|_| head.offer.is_some()) {
             return self.conclude(head.offer, &early, direction, step);
         }
@@ -302,16 +220,16 @@ impl Upgrade {
             // "A client MUST be able to parse one or more 1xx responses received prior to a
             // final response" (RFC 9110, section 15.2).
             100..=199 => {
-                self.expect_head(direction);
+                self.lane(direction).expect_head();
                 return Verdict::Http;
             }
             _ => {}
         }
         let asked = self.waiting.pop_front();
         match asked.as_ref().map(|asked| asked.method) {
-            Some(Method::Head) => self.expect_head(direction),
+            Some(Method::Head) => self.lane(direction).expect_head(),
             Some(Method::Connect) if head.status < 300 => return Verdict::Other,
-            _ => self.expect_body(direction, head.framing),
+            _ => self.lane(direction).expect_body(head.framing),
         }
         match asked {
             None => self.answered = Some((step.stamp.at_ns, head.status)),
@@ -327,13 +245,15 @@ impl Upgrade {
         head: ResponseHead,
         step: &mut Step<'_>,
     ) -> Verdict {
-        self.expect_head(direction);
+        self.lane(direction).expect_head();
         if !head.websocket {
             return Verdict::Other;
         }
         let upgrade = self.waiting.iter().position(|asked| asked.offer.is_some());
         match upgrade.and_then(|index| self.waiting.remove(index)) {
             Some(asked) => self.conclude(asked.offer, &head, direction.opposite(), step),
+            // The kernel side notices the answer only; what was asked is not to be had.
+            None if self.ignored => self.conclude(None, &head, direction.opposite(), step),
             None => {
                 self.early = Some((head, step.stamp.at_ns));
                 Verdict::Http
@@ -348,7 +268,7 @@ impl Upgrade {
             return Verdict::Http;
         }
         let (_, Some(held)) = self.take_held() else {
-            self.lanes[asking.index()].stage = Stage::Adrift;
+            self.lane(asking).lose();
             return Verdict::Http;
         };
         let now = step.stamp;
@@ -393,8 +313,7 @@ impl Upgrade {
 impl Upgrade {
     /// What passes in `direction` cannot be told from frames now.
     fn holds(&self, direction: Direction) -> bool {
-        if !matches!(&self.lanes[direction.index()].stage, Stage::Head { buffer, .. } if buffer.is_empty())
-        {
+        if !self.lanes[direction.index()].is_between_messages() {
             return false;
         }
         match self.asking {
@@ -408,17 +327,8 @@ impl Upgrade {
         self.waiting.iter().any(|asked| asked.offer.is_some())
     }
 
-    fn expect_head(&mut self, direction: Direction) {
-        self.lanes[direction.index()].stage = Stage::default();
-    }
-
-    fn expect_body(&mut self, direction: Direction, framing: Framing) {
-        self.lanes[direction.index()].stage = match framing {
-            Framing::Length(0) => Stage::default(),
-            Framing::Length(length) => Stage::Body(length),
-            Framing::Chunked => Stage::Chunked(Chunks::default()),
-            Framing::UntilClose => Stage::UntilClose,
-        };
+    fn lane(&mut self, direction: Direction) -> &mut Lane {
+        &mut self.lanes[direction.index()]
     }
 
     /// An ordinary request was answered: nothing here needs to be copied.
@@ -427,6 +337,15 @@ impl Upgrade {
             self.ignored = true;
             step.resources.hints.push(Steering::Ignore { conn: step.conn });
         }
+    }
+
+    /// Bytes of heads and of what is held.
+    pub(super) fn held_bytes(&self) -> usize {
+        let heads: usize = self.lanes.iter().map(Lane::held_bytes).sum();
+        let offers = self.waiting.iter().flat_map(|asked| &asked.offer);
+        heads
+            + offers.map(|offer| offer.held_bytes()).sum::<usize>()
+            + self.held.backlog.held_bytes()
     }
 
     /// The kernel side may have left bytes out on purpose.
@@ -438,22 +357,6 @@ impl Upgrade {
 impl Default for Held {
     fn default() -> Self {
         Self { direction: Direction::Sent, backlog: Backlog::default(), torn: false }
-    }
-}
-
-impl Lane {
-    /// Steps over `n` bytes that are not here; true if a head begins behind them. Fails where
-    /// that cannot be known.
-    fn pass(&mut self, n: u64) -> Result<bool, HeadInvalid> {
-        match &mut self.stage {
-            Stage::Body(left) if *left >= n => {
-                *left -= n;
-                Ok(*left == 0)
-            }
-            Stage::Chunked(chunks) => chunks.pass_absent(n).map(|()| false),
-            Stage::UntilClose => Ok(false),
-            Stage::Head { .. } | Stage::Body(_) | Stage::Adrift => Err(HeadInvalid),
-        }
     }
 }
 
@@ -474,11 +377,4 @@ impl Held {
         self.torn = true;
         self.backlog = Backlog::default();
     }
-}
-
-/// The first bytes of what is kept and what follows it.
-fn prefix(kept: &[u8], bytes: &[u8]) -> Vec<u8> {
-    let kept = &kept[..kept.len().min(OPENING_MAX)];
-    let more = &bytes[..bytes.len().min(OPENING_MAX - kept.len())];
-    [kept, more].concat()
 }

@@ -189,7 +189,7 @@ impl Facts {
             lost_bytes: counter("wstap_lost_bytes_total",
                 "Plaintext bytes that were lost before they reached the decoder.", &["reason"])?,
             probe_attached: gauge("wstap_probe_attached",
-                "Attached sites of a function that wstap probes; 0 where attaching failed.",
+                "Attached sites of a function that wstap wants to probe.",
                 &["library", "function", "technique"])?,
             target_up: gauge("wstap_target_up",
                 "Whether a process of the target is alive and tapped.", &["target"])?,

@@ -69,22 +69,6 @@ impl Histogram {
         }
     }
 
-    /// Adds everything that another histogram counted.
-    pub fn merge(&mut self, other: &Self) {
-        self.count += other.count;
-        self.sum_ns += other.sum_ns;
-        self.zero += other.zero;
-        for (mine, theirs) in self.classic.iter_mut().zip(other.classic) {
-            *mine += theirs;
-        }
-        for &(key, count) in &other.native {
-            match self.native.binary_search_by_key(&key, |&(key, _)| key) {
-                Ok(at) => self.native[at].1 += count,
-                Err(at) => self.native.insert(at, (key, count)),
-            }
-        }
-    }
-
     /// Number of observations.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -256,19 +240,6 @@ mod tests {
             let exact = durations[rank - 1] as f64 / 1e9;
             let ratio = estimate.as_secs_f64() / exact;
             prop_assert!((0.90..=1.10).contains(&ratio), "{estimate:?} for {exact} s");
-        }
-
-        #[test]
-        fn merging_equals_observing_together(
-            a in prop::collection::vec(any::<u64>(), 0..50),
-            b in prop::collection::vec(any::<u64>(), 0..50),
-        ) {
-            let mut merged = of(a.iter().copied());
-            merged.merge(&of(b.iter().copied()));
-            let together = of(a.into_iter().chain(b));
-            prop_assert_eq!(merged.native(), together.native());
-            prop_assert_eq!(merged.sum_ns, together.sum_ns);
-            prop_assert_eq!(merged.classic, together.classic);
         }
     }
 }

@@ -89,7 +89,7 @@ pub struct Probe {
     pub function: String,
     /// How it is attached, for example `uprobe_multi`.
     pub technique: String,
-    /// Attached sites; 0 says that attaching failed.
+    /// Attached sites; 0 where attaching failed, or where the target has ended.
     pub attached: u32,
 }
 

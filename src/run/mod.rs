@@ -5,6 +5,7 @@ mod doctor;
 mod frames;
 mod list;
 mod monitor;
+mod protocols;
 mod session;
 mod signals;
 
@@ -66,6 +67,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Ps(args)) => list::ps(args.json),
         Some(Command::Probes(args)) => list::probes(args.pid, options(args.probe_site), args.json),
         Some(Command::Frames(args)) => frames::run(TapConfig::interactive(&args.tap)?, args),
+        Some(Command::Protocols(args)) => protocols::list(&args.rules, args.json),
         Some(Command::Doctor(args)) => doctor::run(args.json),
     }
 }

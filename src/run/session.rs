@@ -229,8 +229,8 @@ impl Decoder<'_> {
     fn steer(&mut self) {
         for hint in self.tracker.steering() {
             match hint {
-                tracker::Steering::FrameAt { conn, direction, offset } => {
-                    self.steering.set(conn, direction, Word::FrameAt { offset, whole: true });
+                tracker::Steering::FrameAt { conn, direction, offset, whole } => {
+                    self.steering.set(conn, direction, Word::FrameAt { offset, whole });
                 }
                 tracker::Steering::Ignore { conn } => {
                     for direction in Direction::BOTH {

@@ -5,15 +5,19 @@
 //! read and write functions is seen once.
 //!
 //! ```text
-//!   bytes -> Image -> definitions of known functions -> sites             -> Plan
-//!            (elf)    (search, by the table in stacks)   (placement, site)    (planner)
+//!   bytes -> Image -> functions ------------------------> sites ------------> Plan
+//!            (elf)    (search: by symbols, after stacks   (placement, site)   (planner)
+//!                      anchors: by error messages
+//!                      golang: by Go's own table)
 //! ```
 //!
 //! The caller maps the file. This crate opens nothing, knows no process and no BPF, and treats the
 //! bytes as hostile: whatever they are, [`plan()`] returns.
 #![forbid(unsafe_code)]
 
+mod anchors;
 mod elf;
+mod golang;
 mod placement;
 mod plan;
 mod planner;

@@ -6,7 +6,7 @@ use crate::elf::{Image, Machine};
 use crate::plan::{Action, CallResult, Direction, Probe, SitePreference, Technique, Transfer};
 use crate::search::Definition;
 use crate::site::{self, Callee, Form, Reach, Roles, Text, TransferSite};
-use crate::stacks::Role;
+use crate::stacks::{Role, Scope};
 
 impl Text for Image<'_> {
     fn bytes(&self, address: u64) -> Option<&[u8]> {
@@ -15,6 +15,10 @@ impl Text for Image<'_> {
 
     fn function_end(&self, address: u64) -> Option<u64> {
         self.next_function(address)
+    }
+
+    fn callee(&self, target: u64) -> u64 {
+        Image::callee(self, target)
     }
 }
 
@@ -129,14 +133,10 @@ fn movers(image: &Image<'_>, definitions: &[Definition], direction: Direction) -
 /// move plaintext as well: early data, `SSL_write_ex2`, and the filter BIO.
 fn at_internal(image: &Image<'_>, definitions: &[Definition], movers: &[Mover]) -> Option<Probe> {
     let (first, others) = movers.split_first()?;
-    // What a callee's status means is proven by a caller that returns it. One that turns it into a
-    // count agrees, but is no proof by itself.
-    if !movers.iter().any(|mover| form(mover.transfer.result) == Form::Status) {
-        return None;
-    }
     let other_callees: Vec<_> = others.iter().map(|mover| mover.callees(image)).collect();
     let callee = first.callees(image).into_iter().find(|callee| {
         other_callees.iter().all(|callees| callees.contains(callee))
+            && is_confirmed(image, movers, callee)
             && !may_peek(image, definitions, callee)
     })?;
     let site = site::transfer_site(image, callee.address, None, callee.roles)?;
@@ -148,7 +148,15 @@ fn at_internal(image: &Image<'_>, definitions: &[Definition], movers: &[Mover]) 
         callee.address,
         site.emulation.name()
     );
-    transfer_probe(image, covers, first.transfer.direction, &site, Technique::Internal, reason)
+    transfer_probe(image, covers, first.transfer, &site, Technique::Internal, reason)
+}
+
+/// Whether there are two proofs of what the callee's arguments mean. The wrapper that returns a
+/// count is one; the other is a wrapper that returns the status, or what the callee itself does
+/// with the pointer to the count.
+fn is_confirmed(image: &Image<'_>, movers: &[Mover], callee: &Callee) -> bool {
+    movers.iter().any(|mover| form(mover.transfer.result) == Form::Status)
+        || site::count_argument(image, callee.address) == callee.roles.count
 }
 
 /// Whether a peek may lead to `callee`: what it shows comes again with the next read.
@@ -173,8 +181,8 @@ fn at_function(image: &Image<'_>, mover: &Mover, preference: SitePreference) -> 
     }
     let site = site::transfer_site(image, mover.entry(), mover.end(), roles(*transfer));
     let Some(site) = site else { return symbol(NOTHING_PROVEN) };
-    let (technique, reason) = chosen(mover.entry(), site.address, site.emulation.name());
-    transfer_probe(image, covers.clone(), transfer.direction, &site, technique, reason)
+    let (technique, reason) = chosen(definition, site.address, site.emulation.name());
+    transfer_probe(image, covers.clone(), *transfer, &site, technique, reason)
 }
 
 fn at_release(
@@ -190,7 +198,7 @@ fn at_release(
     let Some(site) = site::release_site(image, function.address, function.end()) else {
         return at_symbol(image, definition, covers, Action::Release, NOTHING_PROVEN);
     };
-    let (technique, reason) = chosen(function.address, site.address, site.emulation.name());
+    let (technique, reason) = chosen(definition, site.address, site.emulation.name());
     let offset = image.code_offset(site.address)?;
     Some(Probe { covers, offset, action: Action::Release, technique, reason })
 }
@@ -208,30 +216,39 @@ fn at_symbol(
         covers,
         offset: image.code_offset(definition.function.address)?,
         action,
-        technique: Technique::Symbol,
+        technique: technique(definition, definition.function.address),
         reason: reason.to_owned(),
     })
 }
 
-fn chosen(entry: u64, site: u64, instruction: &str) -> (Technique, String) {
-    if site == entry {
-        (Technique::Symbol, format!("its first instruction is a {instruction}: emulated"))
-    } else {
-        let into = site.saturating_sub(entry);
-        (Technique::Prologue, format!("the kernel emulates the {instruction} at +{into}"))
+/// What to say of an emulated instruction at `site` in a function.
+fn chosen(definition: &Definition, site: u64, instruction: &str) -> (Technique, String) {
+    let reason = match site.saturating_sub(definition.function.address) {
+        0 => format!("its first instruction is a {instruction}: emulated"),
+        into => format!("the kernel emulates the {instruction} at +{into}"),
+    };
+    (technique(definition, site), reason)
+}
+
+fn technique(definition: &Definition, site: u64) -> Technique {
+    match definition.row.scope {
+        Scope::Internal => Technique::Internal,
+        Scope::Exported if site == definition.function.address => Technique::Symbol,
+        Scope::Exported => Technique::Prologue,
     }
 }
 
 fn transfer_probe(
     image: &Image<'_>,
     covers: Vec<&'static str>,
-    direction: Direction,
+    transfer: Transfer,
     site: &TransferSite,
     technique: Technique,
     reason: String,
 ) -> Option<Probe> {
     let Roles { handle, buffer, length, count } = site.roles;
-    let result = count.map_or(CallResult::Count, |count| CallResult::Status { count });
+    let result = count.map_or(transfer.result, |count| CallResult::Status { count });
+    let direction = transfer.direction;
     Some(Probe {
         covers,
         offset: image.code_offset(site.address)?,
@@ -247,7 +264,7 @@ fn roles(transfer: Transfer) -> Roles {
         buffer: transfer.buffer,
         length: transfer.length,
         count: match transfer.result {
-            CallResult::Count => None,
+            CallResult::Count | CallResult::LongCount => None,
             CallResult::Status { count } => Some(count),
         },
     }
@@ -255,7 +272,7 @@ fn roles(transfer: Transfer) -> Roles {
 
 fn form(result: CallResult) -> Form {
     match result {
-        CallResult::Count => Form::Count,
+        CallResult::Count | CallResult::LongCount => Form::Count,
         CallResult::Status { .. } => Form::Status,
     }
 }

@@ -87,6 +87,19 @@ pub struct Library {
 pub enum Stack {
     /// OpenSSL, and the libraries that offer the same functions under the same names.
     OpenSsl,
+    /// BoringSSL without symbols. With symbols it is [`Stack::OpenSsl`]: the names are the same.
+    BoringSsl,
+    /// GnuTLS.
+    GnuTls,
+    /// NSS, through the functions of NSPR, which serve other files as well: a handle is a TLS
+    /// connection only when its plaintext says so.
+    Nspr,
+    /// Mbed TLS.
+    MbedTls,
+    /// wolfSSL.
+    WolfSsl,
+    /// Go's crypto/tls.
+    Go,
 }
 
 impl Stack {
@@ -95,6 +108,12 @@ impl Stack {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenSsl => "openssl",
+            Self::BoringSsl => "boringssl",
+            Self::GnuTls => "gnutls",
+            Self::Nspr => "nspr",
+            Self::MbedTls => "mbedtls",
+            Self::WolfSsl => "wolfssl",
+            Self::Go => "go",
         }
     }
 }
@@ -119,7 +138,7 @@ impl Linkage {
     }
 }
 
-/// Which table of an image named the functions.
+/// What in an image led to the functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SymbolSource {
     /// The section `.dynsym`.
@@ -128,16 +147,22 @@ pub enum SymbolSource {
     Symtab,
     /// The loader's own tables behind `PT_DYNAMIC`: there are no section headers.
     Dynamic,
+    /// No table: the texts of the library's error messages led to them.
+    Messages,
+    /// Go's own table of functions, which `strip` cannot remove.
+    GoTable,
 }
 
 impl SymbolSource {
-    /// The label: `dynsym`, `symtab` or `dynamic`.
+    /// The label: `dynsym`, `symtab`, `dynamic`, `messages` or `pclntab`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dynsym => "dynsym",
             Self::Symtab => "symtab",
             Self::Dynamic => "dynamic",
+            Self::Messages => "messages",
+            Self::GoTable => "pclntab",
         }
     }
 }
@@ -153,6 +178,9 @@ pub enum Verdict {
     NoWrite,
     /// The functions are there, but the image is for a machine whose calling convention is unknown.
     UnsupportedMachine,
+    /// The functions are there, but they are Go's of before 1.18: their table is of another layout,
+    /// and before 1.17 arguments were on the stack.
+    OldGo,
 }
 
 impl Verdict {
@@ -164,14 +192,15 @@ impl Verdict {
             Self::NoRead => "no function that reads plaintext was found",
             Self::NoWrite => "no function that writes plaintext was found",
             Self::UnsupportedMachine => "the machine is not supported",
+            Self::OldGo => "it was built by a Go older than 1.18",
         }
     }
 }
 
 /// One instruction to probe.
 ///
-/// A [`Action::Transfer`] wants an entry probe and a return probe, both at `offset`; a
-/// [`Action::Release`] wants an entry probe only.
+/// A [`Action::Transfer`] wants an entry probe and a return probe, both at `offset`; every other
+/// action wants an entry probe only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// The exported functions whose calls pass this instruction: one, or several where they share
@@ -204,6 +233,18 @@ pub enum Action {
     /// The handle's life ends: freed, or cleared for another connection. The handle is the first
     /// argument.
     Release,
+    /// A Go method that moves plaintext was called. Never to be return-probed.
+    ///
+    /// In Go's register-based calling convention on x86-64 (Go's src/cmd/compile/abi-internal.md)
+    /// the connection (`*tls.Conn`) is in RAX, the address of the buffer in RBX, its length in
+    /// RCX. R14 is the goroutine, which is the key to the call's return: the thread is not.
+    GoEnter(Direction),
+    /// The method returns: a call that passed the [`Action::GoEnter`] of the same direction with
+    /// the same R14. RAX is the number of bytes, a signed 64-bit integer; what is positive passed,
+    /// even if there is an error as well. The other registers no longer hold the arguments.
+    GoReturn(Direction),
+    /// A Go method ends the life of its connection, which is in RAX.
+    GoRelease,
 }
 
 /// Where a call keeps what a tap must read.
@@ -261,6 +302,8 @@ pub enum CallResult {
     /// The return value, a signed 32-bit integer, is the number of bytes when it is positive;
     /// otherwise nothing passed.
     Count,
+    /// The same with a signed 64-bit return value (`ssize_t`).
+    LongCount,
     /// The return value, a signed 32-bit integer, is positive on success; then the `size_t` behind
     /// this argument is the number of bytes. Otherwise nothing passed.
     Status {
@@ -278,16 +321,19 @@ pub enum Technique {
     Prologue,
     /// An internal function that the exported ones share.
     Internal,
+    /// An instruction that returns from a Go function.
+    Return,
 }
 
 impl Technique {
-    /// The label: `symbol`, `prologue` or `internal`.
+    /// The label: `symbol`, `prologue`, `internal` or `return`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Symbol => "symbol",
             Self::Prologue => "prologue",
             Self::Internal => "internal",
+            Self::Return => "return",
         }
     }
 }

@@ -1,6 +1,8 @@
 //! From an image to a plan: the order of the steps, and nothing else.
 
+use crate::anchors;
 use crate::elf::{Error, Image, Machine};
+use crate::golang;
 use crate::placement;
 use crate::plan::{Direction, Library, Linkage, Options, Plan, Verdict};
 use crate::rtld;
@@ -18,25 +20,22 @@ use crate::version;
 /// [`Error`] when the bytes are not an ELF image that a 64-bit process could have mapped.
 pub fn plan(image: &[u8], options: &Options) -> Result<Plan, Error> {
     let image = Image::parse(image)?;
-    let libraries =
-        search::by_symbols(&image).into_iter().filter_map(|found| library(&image, &found, options));
-    Ok(Plan {
-        libraries: libraries.collect(),
-        build_id: image.build_id(),
-        loader_notifier: rtld::notifier(&image),
-    })
+    let mut found = search::by_symbols(&image);
+    found.retain(Found::moves_plaintext);
+    if found.is_empty() && image.machine() == Machine::X86_64 {
+        found = anchors::by_messages(&image);
+    }
+    let libraries = found.iter().map(|found| library(&image, found, options));
+    let libraries = libraries.chain(golang::search(&image)).collect();
+    Ok(Plan { libraries, build_id: image.build_id(), loader_notifier: rtld::notifier(&image) })
 }
 
-/// `None` when only functions that move no plaintext are there.
-fn library(image: &Image<'_>, found: &Found, options: &Options) -> Option<Library> {
-    if !found.definitions.iter().any(|d| matches!(d.row.role, Role::Transfer(_))) {
-        return None;
-    }
+fn library(image: &Image<'_>, found: &Found, options: &Options) -> Library {
     let linkage = linkage(image, found.stack);
     let verdict = verdict(image, &found.definitions);
-    Some(Library {
+    Library {
         stack: found.stack.stack,
-        version: version::detect(image, found.stack.stack, linkage),
+        version: version::detect(image, found.stack, linkage),
         linkage,
         symbols: found.source,
         verdict,
@@ -44,7 +43,7 @@ fn library(image: &Image<'_>, found: &Found, options: &Options) -> Option<Librar
             Verdict::Tappable => placement::probes(image, &found.definitions, options.site),
             _ => Vec::new(),
         },
-    })
+    }
 }
 
 fn linkage(image: &Image<'_>, stack: &StackRow) -> Linkage {

@@ -1,7 +1,6 @@
 //! Where the dynamic loader says that it has changed its list of libraries.
 
-use crate::elf::Image;
-use crate::plan::SymbolSource;
+use crate::elf::{Image, SymbolTable};
 
 /// Both glibc and musl export it, for debuggers: it does nothing, and is called whenever a library
 /// was mapped or unmapped (`elf/dl-debug.c`, `ldso/dynlink.c`).
@@ -15,7 +14,7 @@ pub(crate) fn notifier(image: &Image<'_>) -> Option<u64> {
         return None;
     }
     let mut address = None;
-    image.functions(SymbolSource::Dynsym, |name, function| {
+    image.functions(SymbolTable::Dynsym, |name, function| {
         if name == NOTIFIER {
             address = Some(function.address);
         }

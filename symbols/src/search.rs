@@ -4,13 +4,20 @@
 //! answers for every shared library and for executables that export what they contain, and the
 //! larger `.symtab` is then never touched.
 
-use crate::elf::{Function, Image};
+use crate::elf::{Function, Image, SymbolTable};
 use crate::plan::SymbolSource;
-use crate::stacks::{FunctionRow, STACKS, StackRow};
+use crate::stacks::{FunctionRow, Role, STACKS, StackRow};
 
 /// Most definitions of one library that are looked at. An honest image has each function once, or a
 /// few times where several copies of a library were linked.
 const MAX_DEFINITIONS: usize = 64;
+
+/// The tables, in the order of the search.
+const TABLES: [(SymbolTable, SymbolSource); 3] = [
+    (SymbolTable::Dynsym, SymbolSource::Dynsym),
+    (SymbolTable::Dynamic, SymbolSource::Dynamic),
+    (SymbolTable::Symtab, SymbolSource::Symtab),
+];
 
 /// One definition of a known function.
 #[derive(Clone, Copy)]
@@ -30,11 +37,11 @@ pub(crate) struct Found {
 /// Searches the symbol tables for every library of the table.
 pub(crate) fn by_symbols(image: &Image<'_>) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
-    for source in [SymbolSource::Dynsym, SymbolSource::Dynamic, SymbolSource::Symtab] {
+    for (table, source) in TABLES {
         if !found.is_empty() && found.iter().all(Found::is_complete) {
             break;
         }
-        image.functions(source, |name, function| {
+        image.functions(table, |name, function| {
             if let Some((stack, row)) = lookup(name) {
                 add(&mut found, source, stack, Definition { row, function });
             }
@@ -49,6 +56,11 @@ pub(crate) fn by_symbols(image: &Image<'_>) -> Vec<Found> {
 }
 
 impl Found {
+    /// There is something to tap.
+    pub(crate) fn moves_plaintext(&self) -> bool {
+        self.definitions.iter().any(|d| matches!(d.row.role, Role::Transfer(_)))
+    }
+
     /// Every function of the library has been seen.
     fn is_complete(&self) -> bool {
         let seen = |row: &FunctionRow| self.definitions.iter().any(|d| d.row.name == row.name);
@@ -83,7 +95,6 @@ fn lookup(name: &[u8]) -> Option<(&'static StackRow, &'static FunctionRow)> {
     }
     let name = name.split(|&byte| byte == b'@').next()?;
     STACKS.iter().find_map(|stack| {
-        let row = stack.functions.iter().find(|row| row.name.as_bytes() == name)?;
-        Some((stack, row))
+        Some((stack, stack.functions.iter().find(|row| row.name.as_bytes() == name)?))
     })
 }

@@ -7,19 +7,24 @@ use memchr::memmem;
 
 use crate::elf::Image;
 use crate::plan::{Linkage, Stack};
+use crate::stacks::StackRow;
 
 /// The version of `stack` in `image`.
-pub(crate) fn detect(image: &Image<'_>, stack: Stack, linkage: Linkage) -> Option<String> {
-    match (stack, linkage) {
-        (Stack::OpenSsl, Linkage::Shared) => from_soname(image.soname()?),
-        (Stack::OpenSsl, Linkage::Static) => image.constants().find_map(openssl_banner),
+pub(crate) fn detect(image: &Image<'_>, stack: &StackRow, linkage: Linkage) -> Option<String> {
+    match (stack.stack, linkage) {
+        (_, Linkage::Shared) => from_soname(image.soname()?, stack.soname),
+        (Stack::OpenSsl, Linkage::Static) => {
+            image.constants().find_map(|(_, bytes)| openssl_banner(bytes))
+        }
+        (_, Linkage::Static) => None,
     }
 }
 
-/// `libssl.so.3` is version 3.
-fn from_soname(soname: &[u8]) -> Option<String> {
-    let version = soname.strip_prefix(b"libssl.so.")?;
+/// `libssl.so.3` is version 3. Only OpenSSL counts its library's versions as it counts its own.
+fn from_soname(soname: &[u8], library: &str) -> Option<String> {
+    let version = soname.strip_prefix(library.as_bytes())?.strip_prefix(b".")?;
     let plausible = !version.is_empty()
+        && library == "libssl.so"
         && version.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'.');
     plausible.then(|| String::from_utf8_lossy(version).into_owned())
 }
@@ -74,9 +79,11 @@ mod tests {
 
     #[test]
     fn a_shared_library_proves_the_version_in_its_name() {
-        assert_eq!(from_soname(b"libssl.so.3"), Some("3".to_owned()));
-        assert_eq!(from_soname(b"libssl.so.1.1"), Some("1.1".to_owned()));
-        assert_eq!(from_soname(b"libssl.so"), None);
-        assert_eq!(from_soname(b"libssl.so.../x"), None);
+        let version = |name: &[u8]| from_soname(name, "libssl.so");
+        assert_eq!(version(b"libssl.so.3"), Some("3".to_owned()));
+        assert_eq!(version(b"libssl.so.1.1"), Some("1.1".to_owned()));
+        assert_eq!(version(b"libssl.so"), None);
+        assert_eq!(version(b"libssl.so.../x"), None);
+        assert_eq!(from_soname(b"libgnutls.so.30", "libgnutls.so"), None);
     }
 }

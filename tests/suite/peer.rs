@@ -42,6 +42,63 @@ impl Scene {
         Some((peer, port))
     }
 
+    /// A server and a client that count the plaintext bytes of each connection themselves.
+    pub(crate) fn flood(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
+        let (server, client, _) = self.pair("flood", [Runtime::Python; 2], arguments)?;
+        Some((server, client))
+    }
+
+    /// An HTTPS server, and a client that keeps its connection and upgrades it at last.
+    pub(crate) fn https(&self) -> Option<(Peer, Peer)> {
+        let (server, client, _) = self.pair("https", [Runtime::Python; 2], &[])?;
+        Some((server, client))
+    }
+
+    /// Every protocol of `peers/protocols` in two processes; the client waits for [`Peer::go`].
+    pub(crate) fn protocols(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
+        let mut command = Runtime::Node.command("protocols/main")?;
+        command.arg("server").arg("--certificate").arg(self.path("cert.pem"));
+        command.arg("--key").arg(self.path("key.pem"));
+        let mut server = Peer::start(command, self.path("server.log"));
+        let mut command = Runtime::Node.command("protocols/main")?;
+        command.args(["client", "--port", &server.line()]).args(arguments);
+        let mut client = Peer::start(command, self.path("client.log"));
+        assert_eq!(client.line(), "ready");
+        Some((server, client))
+    }
+
+    /// A server, a client and the port between them: all that messages can be made of. Where the client is
+    /// Python it writes the keys of its connections to `keys.log`.
+    pub(crate) fn mixed(
+        &self,
+        server: Runtime,
+        client: Runtime,
+        arguments: &[&str],
+    ) -> Option<(Peer, Peer, u16)> {
+        self.pair("mixed", [server, client], arguments)
+    }
+
+    /// The two roles of one script, and the port; the client waits for [`Peer::go`].
+    fn pair(
+        &self,
+        script: &str,
+        [server, client]: [Runtime; 2],
+        arguments: &[&str],
+    ) -> Option<(Peer, Peer, u16)> {
+        let mut command = server.command(script)?;
+        command.arg("server").args(arguments);
+        command.arg("--certificate").arg(self.path("cert.pem"));
+        command.arg("--key").arg(self.path("key.pem"));
+        let mut server = Peer::start(command, self.path("server.log"));
+        let mut command = client.command(script)?;
+        command.env("SSLKEYLOGFILE", self.path("keys.log"));
+        let port = server.line();
+        command.args(["client", "--port", &port]).args(arguments);
+        let mut client = Peer::start(command, self.path("client.log"));
+        assert_eq!(client.line(), "ready");
+        Some((server, client, port.parse().expect("a port")))
+    }
+
     /// A client that waits for [`Peer::go`].
     pub(crate) fn client(&self, runtime: Runtime, port: u16, arguments: &[&str]) -> Option<Peer> {
         let mut command = runtime.command("ws_client")?;
@@ -59,19 +116,66 @@ pub(crate) enum Runtime {
     Python,
     /// `ws`, with OpenSSL linked into the executable.
     Node,
+    /// The same script run by Bun, with a BoringSSL in the executable that no symbol leads to.
+    /// Only a client.
+    Bun,
+    /// `websockets` over GnuTLS. Only a client.
+    GnuTls,
+    /// `gorilla/websocket`, with Go's own TLS. The garbage collector never rests.
+    Go(GoBuild),
+}
+
+/// How a Go program was built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GoBuild {
+    /// By Debian's Go.
+    Debian,
+    /// The same without symbols.
+    Stripped,
+    /// The same, position independent.
+    Pie,
+    /// By a current Go, whose table of functions does not say where the text is.
+    Current,
+    /// The same, position independent and without symbols.
+    CurrentPie,
+}
+
+impl GoBuild {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Debian, Self::Stripped, Self::Pie, Self::Current, Self::CurrentPie];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Debian => "debian",
+            Self::Stripped => "stripped",
+            Self::Pie => "pie",
+            Self::Current => "current",
+            Self::CurrentPie => "current-pie",
+        }
+    }
 }
 
 impl Runtime {
     fn command(self, script: &str) -> Option<Command> {
         let (program, ending) = match self {
-            Self::Python => (installed("venv/bin/python")?, "py"),
-            Self::Node => (installed("node")?, "js"),
+            Self::Python => (installed("venv/bin/python")?, ".py"),
+            Self::Node => (installed("node")?, ".js"),
+            Self::Bun => (installed("node_modules/@oven/bun-linux-x64/bin/bun")?, ".js"),
+            Self::GnuTls => (installed("venv/bin/python")?, "_gnutls.py"),
+            Self::Go(build) => {
+                let mut command =
+                    Command::new(installed(&format!("go/{script}-{}", build.name()))?);
+                command.env("GOGC", "1");
+                return Some(command);
+            }
         };
         // Node looks for its modules beside the script.
-        let script = format!("{script}.{ending}");
+        let script = format!("{script}{ending}");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(&script);
         let mut command = Command::new(program);
         command.env("NODE_PATH", peers().join("node_modules")).arg(source);
+        // Bun does not know the option of `ws` that says so.
+        command.env("NODE_TLS_REJECT_UNAUTHORIZED", "0").env("NODE_NO_WARNINGS", "1");
         Some(command)
     }
 }
@@ -156,9 +260,20 @@ impl Peer {
         }
     }
 
+    /// Tells it to end.
+    pub(crate) fn end(&mut self) {
+        self.input = None;
+    }
+
+    /// Ends it and waits until it is gone.
+    pub(crate) fn wait(&mut self) {
+        self.end();
+        self.process.wait().expect("the peer ends");
+    }
+
     /// Ends a server and takes its summary.
     pub(crate) fn finish(&mut self) -> Summary {
-        self.input = None;
+        self.end();
         self.summary()
     }
 

@@ -59,12 +59,10 @@ fn root_compressed_messages_are_counted_exactly() {
     if !privileged() {
         return;
     }
-    for runtime in [Runtime::Python, Runtime::Node] {
+    let python: (Runtime, &[&str]) = (Runtime::Python, &["--compression", "deflate"]);
+    let node: (Runtime, &[&str]) = (Runtime::Node, &["--compression"]);
+    for (runtime, deflate) in [python, node] {
         let scene = Scene::new();
-        let deflate: &[&str] = match runtime {
-            Runtime::Python => &["--compression", "deflate"],
-            Runtime::Node => &["--compression"],
-        };
         let Some((server, port)) = scene.server(runtime, deflate) else { return };
         let mut load = vec!["--requests", "400", "--connections", "4", "--size", "3000"];
         load.extend(deflate);

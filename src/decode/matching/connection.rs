@@ -8,7 +8,7 @@ use crate::decode::observation::{OrphanReason, Role};
 use super::detect::Sniff;
 use super::key::KeptName;
 use super::mqtt;
-use super::rules::reading::{More, RequestName};
+use super::rules::reading::Gist;
 use super::table::List;
 
 /// Index into the list of protocols.
@@ -29,6 +29,7 @@ pub(super) struct Connection {
     pub(super) late: List,
     /// Answers whose request was not seen yet, in order of arrival.
     pub(super) early: VecDeque<Early>,
+    pub(super) early_watch: EarlyWatch,
     pub(super) queues: Vec<Queue>,
     /// Times of the oldest heartbeat without an answer, by its direction.
     pub(super) heartbeats_ns: [Option<u64>; 2],
@@ -59,15 +60,14 @@ pub(super) struct Early {
     /// Which way the request would have gone.
     pub(super) asked: Direction,
     pub(super) name: KeptName,
-    pub(super) verdict: Verdict,
-    pub(super) more: More,
+    pub(super) gist: Gist,
 }
 
-/// What an answer says.
+/// Whether somebody will look after the early answers when their time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Success,
-    Error,
+pub(super) enum EarlyWatch {
+    Off,
+    On,
 }
 
 /// Requests without an id, that are answered in order. They are numbered as they come.
@@ -76,9 +76,32 @@ pub(super) struct Queue {
     pub(super) queue: u8,
     pub(super) asked: Direction,
     /// Number of the request that is answered next.
-    pub(super) first: u32,
+    first: u32,
     /// Number of the next request.
-    pub(super) next: u32,
+    next: u32,
+}
+
+impl Queue {
+    /// Numbers from the first that waits to the last; some between them may have ended.
+    pub(super) fn len(&self) -> usize {
+        self.next.wrapping_sub(self.first) as usize
+    }
+
+    pub(super) fn first(&self) -> Option<u32> {
+        (self.first != self.next).then_some(self.first)
+    }
+
+    /// Drops the first number.
+    pub(super) fn pop(&mut self) {
+        self.first = self.first.wrapping_add(1);
+    }
+
+    /// Adds a request and returns its number.
+    pub(super) fn push(&mut self) -> u32 {
+        let number = self.next;
+        self.next = number.wrapping_add(1);
+        number
+    }
 }
 
 impl Connection {
@@ -90,23 +113,6 @@ impl Connection {
             self.queues.len() - 1
         });
         &mut self.queues[index]
-    }
-
-    /// Takes out the first answer that came before the request it answers.
-    pub(super) fn take_early(
-        &mut self,
-        asked: Direction,
-        name: RequestName<'_>,
-        asked_ns: u64,
-    ) -> Option<Early> {
-        if self.early.is_empty() {
-            return None;
-        }
-        let answers = |early: &Early| {
-            early.asked == asked && early.at_ns >= asked_ns && early.name.as_ref() == name
-        };
-        let index = self.early.iter().position(answers)?;
-        self.early.remove(index)
     }
 
     /// Why an answer of `at_ns` may have no request here.

@@ -6,24 +6,30 @@
 //! are no longer waited for are remembered in `late`, so that their answers are not taken for
 //! answers that nobody asked for.
 
+mod answering;
+mod asking;
+mod early;
 mod ending;
+mod late;
+mod streaming;
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 use slab::Slab;
 
 use crate::decode::event::{ConnId, Direction, TargetId};
 use crate::decode::observation::{
-    Exchange, Observation, Origin, OrphanReason, Outcome, Role, Table as TableName, What,
+    Exchange, Observation, Origin, Outcome, Role, Table as TableName, What,
 };
 
-use super::connection::{Connection, Early, ProtocolIndex, Since, Speaks, Verdict};
+use super::connection::{Connection, EarlyWatch, ProtocolIndex, Since, Speaks};
 use super::key::{ConnectionIndex, Key, KeyRef};
 use super::label::{Admission, MethodId, Methods, Use};
 use super::limits::MatchLimits;
 use super::rules::Kind;
-use super::rules::reading::{More, RequestName};
+use super::rules::reading::{Gist, RequestName};
 use super::table::{EntryIndex, Table};
 use super::{Out, mqtt};
 
@@ -62,8 +68,7 @@ pub(super) struct Said<'a> {
     pub(super) tid: u32,
     pub(super) direction: Direction,
     pub(super) protocol: ProtocolIndex,
-    pub(super) kind: Kind,
-    pub(super) more: More,
+    pub(super) gist: Gist,
     pub(super) name: Option<RequestName<'a>>,
     pub(super) method: MethodId,
 }
@@ -80,8 +85,11 @@ pub(super) struct Correlator {
     pending: Table<Request>,
     streams: Table<Stream>,
     late: Table<()>,
-    /// When to look for early answers that waited long enough, and where.
-    early_deadlines: VecDeque<(u64, ConnId)>,
+    /// When to look for early answers that waited long enough, and where: at most one entry for
+    /// each connection, and those that lately closed.
+    early_deadlines: BinaryHeap<Reverse<(u64, ConnId)>>,
+    /// Early answers of all connections.
+    early_count: usize,
     pending_by_target: Vec<usize>,
 }
 
@@ -107,7 +115,8 @@ impl Correlator {
             pending: Table::default(),
             streams: Table::default(),
             late: Table::default(),
-            early_deadlines: VecDeque::new(),
+            early_deadlines: BinaryHeap::new(),
+            early_count: 0,
             pending_by_target: Vec::new(),
         }
     }
@@ -128,6 +137,7 @@ impl Correlator {
             streams: Default::default(),
             late: Default::default(),
             early: VecDeque::new(),
+            early_watch: EarlyWatch::Off,
             queues: Vec::new(),
             heartbeats_ns: [None; 2],
             mqtt: mqtt::Stream::default(),
@@ -138,51 +148,15 @@ impl Correlator {
 
     /// What a message says becomes what it means.
     pub(super) fn apply(&mut self, connection: ConnectionIndex, said: Said<'_>, out: Out<'_>) {
-        match (said.kind, said.name) {
+        match (said.gist.kind, said.name) {
             (Kind::Request, Some(name)) => self.request(connection, said, name, out),
-            (Kind::Response, Some(name)) => {
-                self.answer(connection, said, name, Verdict::Success, out);
+            (Kind::Response | Kind::Error | Kind::End, Some(name)) => {
+                self.answer(connection, said, name, out);
             }
-            (Kind::Error, Some(name)) => self.answer(connection, said, name, Verdict::Error, out),
             (Kind::Cancel, Some(name)) => self.cancel(connection, said, name, out),
-            (Kind::Ping, _) => {
-                let heartbeats = &mut self.connections[connection as usize].heartbeats_ns;
-                // TCP loses none, so an answer is to the oldest.
-                heartbeats[said.direction.index()].get_or_insert(said.at_ns);
-            }
-            (Kind::Pong, _) => self.pong(connection, said, out),
+            (Kind::Ping, _) => self.heartbeat(connection, said),
+            (Kind::Pong, _) => self.heartbeat_answer(connection, said, out),
             _ => {}
-        }
-    }
-
-    fn request(
-        &mut self,
-        connection: ConnectionIndex,
-        said: Said<'_>,
-        name: RequestName<'_>,
-        out: Out<'_>,
-    ) {
-        let asked = said.direction;
-        let early = self.connections[connection as usize].take_early(asked, name, said.at_ns);
-        match name {
-            RequestName::Id { id, scope } => {
-                let key = KeyRef { connection, asked, id, scope };
-                self.replace_duplicate(key, said, out);
-                self.start(key, said, IdForm::Token, out);
-            }
-            RequestName::Queue(queue) => {
-                let number = self.enqueue(connection, queue, said, out).to_le_bytes();
-                let key = queued(connection, asked, &number, &queue);
-                self.start(key, said, IdForm::Numbered, out);
-            }
-        }
-        if let Some(Early { at_ns, tid, verdict, more, .. }) = early {
-            let kind = match verdict {
-                Verdict::Success => Kind::Response,
-                Verdict::Error => Kind::Error,
-            };
-            let direction = asked.opposite();
-            self.apply(connection, Said { at_ns, tid, direction, kind, more, ..said }, out);
         }
     }
 
@@ -206,8 +180,7 @@ impl Correlator {
         out(&connection.observation(said.at_ns, said.tid, what));
     }
 
-    /// The only place where a request ends. `answer_ns` is there for the outcomes that have a
-    /// turnaround.
+    /// The only place where a request ends.
     fn end(&mut self, at: EntryIndex, end: RequestEnd, out: Out<'_>) -> (Key, Request) {
         let connection = self.pending.key(at).connection;
         let connection = &mut self.connections[connection as usize];
@@ -226,19 +199,13 @@ impl Correlator {
         (key, request)
     }
 
-    /// The newest request has an id; whatever had it before has lost it.
-    fn replace_duplicate(&mut self, key: KeyRef<'_>, said: Said<'_>, out: Out<'_>) {
-        if let Some(at) = self.pending.find(key) {
-            self.end(at, RequestEnd::by(said, Outcome::Duplicate), out);
-            return;
-        }
+    /// Lets the oldest of several that are too many go.
+    fn evict(&mut self, at: Option<EntryIndex>, said: Said<'_>, out: Out<'_>) {
+        let Some(at) = at else { return };
+        let (key, request) = self.end(at, RequestEnd::by(said, Outcome::Evicted), out);
+        self.remember_late(&key, request);
         let connection = &self.connections[key.connection as usize];
-        if connection.streams.len() > 0
-            && let Some(at) = self.streams.find(key)
-        {
-            self.end_stream(at, said.at_ns, said.tid, out);
-        }
-        self.forget_late(key);
+        out(&connection.observation(said.at_ns, said.tid, What::Evicted(TableName::Pending)));
     }
 
     fn make_room(&mut self, connection: ConnectionIndex, said: Said<'_>, out: Out<'_>) {
@@ -249,298 +216,6 @@ impl Correlator {
         if self.pending.len() >= self.limits.pending_total {
             self.evict(self.pending.oldest(), said, out);
         }
-    }
-
-    fn evict(&mut self, at: Option<EntryIndex>, said: Said<'_>, out: Out<'_>) {
-        let Some(at) = at else { return };
-        let (key, request) = self.end(at, RequestEnd::by(said, Outcome::Evicted), out);
-        self.remember_late(&key, request);
-        let connection = &self.connections[key.connection as usize];
-        out(&connection.observation(said.at_ns, said.tid, What::Evicted(TableName::Pending)));
-    }
-
-    /// Gives a queued request its number.
-    fn enqueue(
-        &mut self,
-        connection: ConnectionIndex,
-        queue: u8,
-        said: Said<'_>,
-        out: Out<'_>,
-    ) -> u32 {
-        let asked = said.direction;
-        let waiting = self.connections[connection as usize].queue(queue, asked);
-        if waiting.next.wrapping_sub(waiting.first) as usize >= self.limits.queue_length {
-            let oldest = self.dequeue(connection, queue, asked);
-            self.evict(oldest, said, out);
-        }
-        let waiting = self.connections[connection as usize].queue(queue, asked);
-        let number = waiting.next;
-        waiting.next = number.wrapping_add(1);
-        number
-    }
-
-    /// Takes the first number that is still waited for off a queue.
-    fn dequeue(
-        &mut self,
-        connection: ConnectionIndex,
-        queue: u8,
-        asked: Direction,
-    ) -> Option<EntryIndex> {
-        loop {
-            let waiting = self.connections[connection as usize].queue(queue, asked);
-            if waiting.first == waiting.next {
-                return None;
-            }
-            let number = waiting.first.to_le_bytes();
-            waiting.first = waiting.first.wrapping_add(1);
-            let found = self.pending.find(queued(connection, asked, &number, &queue));
-            if found.is_some() {
-                return found;
-            }
-        }
-    }
-
-    fn answer(
-        &mut self,
-        connection: ConnectionIndex,
-        said: Said<'_>,
-        name: RequestName<'_>,
-        verdict: Verdict,
-        out: Out<'_>,
-    ) {
-        let asked = said.direction.opposite();
-        let (id, scope) = match name {
-            RequestName::Id { id, scope } => (id, scope),
-            RequestName::Queue(queue) => {
-                match self.dequeue(connection, queue, asked) {
-                    Some(at) => drop(self.end(at, RequestEnd::answered(said, verdict), out)),
-                    None => self.wait_for_request(connection, said, name, verdict, out),
-                }
-                return;
-            }
-        };
-        let key = KeyRef { connection, asked, id, scope };
-        if let Some(at) = self.pending.find(key) {
-            if self.pending.value(at).at_ns <= said.at_ns {
-                let (_, request) = self.end(at, RequestEnd::answered(said, verdict), out);
-                if said.more == More::Follows {
-                    self.open_stream(key, said, request.method, out);
-                }
-                return;
-            }
-        } else if self.continue_stream(key, said, out) {
-            return;
-        } else if self.is_late(key) {
-            self.orphan(connection, said.at_ns, said.tid, said.protocol, OrphanReason::Late, out);
-            return;
-        }
-        self.wait_for_request(connection, said, name, verdict, out);
-    }
-
-    /// The answer may have overtaken its request on the way to us.
-    fn wait_for_request(
-        &mut self,
-        connection: ConnectionIndex,
-        said: Said<'_>,
-        name: RequestName<'_>,
-        verdict: Verdict,
-        out: Out<'_>,
-    ) {
-        let state = &mut self.connections[connection as usize];
-        let surplus = (state.early.len() >= self.limits.early_per_connection)
-            .then(|| state.early.pop_front())
-            .flatten();
-        state.early.push_back(Early {
-            at_ns: said.at_ns,
-            tid: said.tid,
-            protocol: said.protocol,
-            asked: said.direction.opposite(),
-            name: name.into(),
-            verdict,
-            more: said.more,
-        });
-        let deadline_ns = said.at_ns.saturating_add(self.limits.reorder_window_ns);
-        self.early_deadlines.push_back((deadline_ns, state.id));
-        if let Some(early) = surplus {
-            self.give_up(connection, &early, out);
-        }
-    }
-
-    /// No request turned up for an answer. If more answers are to follow, they belong to a stream
-    /// whose beginning was not seen, and are not orphans each.
-    fn give_up(&mut self, connection: ConnectionIndex, early: &Early, out: Out<'_>) {
-        let said = Said {
-            at_ns: early.at_ns,
-            tid: early.tid,
-            direction: early.asked.opposite(),
-            protocol: early.protocol,
-            kind: Kind::Response,
-            more: early.more,
-            name: Some(early.name.as_ref()),
-            method: MethodId::NONE,
-        };
-        if let RequestName::Id { id, scope } = early.name.as_ref() {
-            let key = KeyRef { connection, asked: early.asked, id, scope };
-            if self.continue_stream(key, said, out) {
-                return;
-            }
-            if early.more == More::Follows {
-                self.open_stream(key, said, MethodId::NONE, out);
-            }
-        }
-        let state = &self.connections[connection as usize];
-        let reason = state.orphan_reason(early.at_ns, self.limits.timeout_ns);
-        self.orphan(connection, early.at_ns, early.tid, early.protocol, reason, out);
-    }
-
-    fn orphan(
-        &self,
-        connection: ConnectionIndex,
-        at_ns: u64,
-        tid: u32,
-        protocol: ProtocolIndex,
-        reason: OrphanReason,
-        out: Out<'_>,
-    ) {
-        let what = What::Orphan { protocol: name_of(&self.names, protocol), reason };
-        out(&self.connections[connection as usize].observation(at_ns, tid, what));
-    }
-
-    fn open_stream(&mut self, key: KeyRef<'_>, said: Said<'_>, method: MethodId, out: Out<'_>) {
-        let own = self.connections[key.connection as usize].streams;
-        let full = (own.len() >= self.limits.streams_per_connection).then(|| own.oldest());
-        let full = full.or_else(|| {
-            (self.streams.len() >= self.limits.streams_total).then(|| self.streams.oldest())
-        });
-        if let Some(at) = full.flatten() {
-            let loser = self.streams.key(at).connection as usize;
-            self.streams.remove(at, &mut self.connections[loser].streams);
-            let what = What::Evicted(TableName::Streams);
-            out(&self.connections[loser].observation(said.at_ns, said.tid, what));
-        }
-        let stream = Stream {
-            first_ns: said.at_ns,
-            last_ns: said.at_ns,
-            answers: 1,
-            method,
-            protocol: said.protocol,
-        };
-        let connection = &mut self.connections[key.connection as usize];
-        self.streams.insert(key, stream, &mut connection.streams);
-    }
-
-    /// Counts a further answer to a request that had its first; returns whether it was one.
-    fn continue_stream(&mut self, key: KeyRef<'_>, said: Said<'_>, out: Out<'_>) -> bool {
-        let connection = &self.connections[key.connection as usize];
-        if connection.streams.len() == 0 {
-            return false;
-        }
-        let Some(at) = self.streams.find(key) else { return false };
-        let stream = self.streams.value_mut(at);
-        stream.answers += 1;
-        stream.last_ns = stream.last_ns.max(said.at_ns);
-        let what = What::StreamItem {
-            origin: Origin::of_request(key.asked),
-            protocol: name_of(&self.names, stream.protocol),
-            method: self.methods.text(stream.method),
-        };
-        out(&connection.observation(said.at_ns, said.tid, what));
-        if said.more == More::Last {
-            self.end_stream(at, said.at_ns, said.tid, out);
-        }
-        true
-    }
-
-    fn end_stream(&mut self, at: EntryIndex, at_ns: u64, tid: u32, out: Out<'_>) {
-        let connection = self.streams.key(at).connection as usize;
-        let connection = &mut self.connections[connection];
-        let (key, stream) = self.streams.remove(at, &mut connection.streams);
-        let what = What::StreamEnd {
-            origin: Origin::of_request(key.asked),
-            protocol: name_of(&self.names, stream.protocol),
-            method: self.methods.text(stream.method),
-            answers: stream.answers,
-            duration_ns: stream.last_ns.saturating_sub(stream.first_ns),
-        };
-        out(&connection.observation(at_ns, tid, what));
-    }
-
-    fn cancel(
-        &mut self,
-        connection: ConnectionIndex,
-        said: Said<'_>,
-        name: RequestName<'_>,
-        out: Out<'_>,
-    ) {
-        let RequestName::Id { id, scope } = name else { return };
-        let key = KeyRef { connection, asked: said.direction, id, scope };
-        if let Some(at) = self.pending.find(key) {
-            let (key, request) = self.end(at, RequestEnd::by(said, Outcome::Cancelled), out);
-            self.remember_late(&key, request);
-        } else if let Some(at) = self.streams.find(key) {
-            let kept = self.streams.key(at).clone();
-            self.end_stream(at, said.at_ns, said.tid, out);
-            self.remember_late_key(&kept);
-        }
-    }
-
-    fn pong(&mut self, connection: ConnectionIndex, said: Said<'_>, out: Out<'_>) {
-        let asked = said.direction.opposite();
-        let state = &mut self.connections[connection as usize];
-        let Some(asked_ns) = state.heartbeats_ns[asked.index()].take() else { return };
-        let what = What::HeartbeatRtt {
-            origin: Origin::of_request(asked),
-            protocol: name_of(&self.names, said.protocol),
-            rtt_ns: said.at_ns.saturating_sub(asked_ns),
-        };
-        out(&state.observation(said.at_ns, said.tid, what));
-    }
-
-    fn is_late(&self, key: KeyRef<'_>) -> bool {
-        let connection = &self.connections[key.connection as usize];
-        connection.late.len() > 0 && self.late.find(key).is_some()
-    }
-
-    fn forget_late(&mut self, key: KeyRef<'_>) {
-        let connection = &mut self.connections[key.connection as usize];
-        if connection.late.len() == 0 {
-            return;
-        }
-        if let Some(at) = self.late.find(key) {
-            self.late.remove(at, &mut connection.late);
-        }
-    }
-
-    fn remember_late(&mut self, key: &Key, request: Request) {
-        if request.id == IdForm::Token {
-            self.remember_late_key(key);
-        }
-    }
-
-    fn remember_late_key(&mut self, key: &Key) {
-        self.forget_late(key.as_ref());
-        let own = self.connections[key.connection as usize].late;
-        let full = (own.len() >= self.limits.late_per_connection).then(|| own.oldest());
-        let full = full
-            .or_else(|| (self.late.len() >= self.limits.late_total).then(|| self.late.oldest()));
-        if let Some(at) = full.flatten() {
-            let loser = self.late.key(at).connection as usize;
-            self.late.remove(at, &mut self.connections[loser].late);
-        }
-        let connection = &mut self.connections[key.connection as usize];
-        self.late.insert(key.as_ref(), (), &mut connection.late);
-    }
-
-    /// Whether an answer of this name would find its request.
-    pub(super) fn is_awaited(
-        &self,
-        connection: ConnectionIndex,
-        direction: Direction,
-        name: RequestName<'_>,
-    ) -> bool {
-        let RequestName::Id { id, scope } = name else { return false };
-        let key = KeyRef { connection, asked: direction.opposite(), id, scope };
-        self.pending.find(key).is_some()
     }
 
     pub(super) fn admit(&mut self, target: TargetId, usage: Use, method: &[u8]) -> Admission {
@@ -567,6 +242,13 @@ impl Correlator {
         &mut self.connections[index as usize]
     }
 
+    /// Nothing waits and nothing is remembered.
+    #[cfg(test)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        let tables = self.pending.len() + self.streams.len() + self.late.len();
+        tables + self.early_count + self.pending_by_target.iter().sum::<usize>() == 0
+    }
+
     pub(super) fn pending(&self, target: TargetId) -> usize {
         self.pending_by_target.get(usize::from(target.0)).copied().unwrap_or(0)
     }
@@ -585,14 +267,9 @@ impl RequestEnd {
         Self { outcome, at_ns: said.at_ns, tid: said.tid }
     }
 
-    fn answered(said: Said<'_>, verdict: Verdict) -> Self {
-        Self::by(
-            said,
-            match verdict {
-                Verdict::Success => Outcome::Matched,
-                Verdict::Error => Outcome::Error,
-            },
-        )
+    fn answered(said: Said<'_>) -> Self {
+        let is_error = said.gist.kind == Kind::Error;
+        Self::by(said, if is_error { Outcome::Error } else { Outcome::Matched })
     }
 }
 

@@ -18,7 +18,7 @@ use crate::decode::event::Direction;
 use super::connection::ProtocolIndex;
 use super::key::KeptName;
 use super::mqtt;
-use super::rules::reading::{More, Proof, Reading};
+use super::rules::reading::{Gist, Proof, Reading, RequestName};
 use super::rules::{Kind, Protocol, Text};
 
 /// Messages of each direction that are all looked at, before looking becomes rare.
@@ -27,11 +27,15 @@ const CLOSE_LOOKS: u32 = 64;
 /// After that, one message in this many is looked at.
 const LOOK_INTERVAL: u32 = 32;
 
-/// Looks that a possible request gives the other direction, so that its answer is not missed.
-const LOOKS_FOR_ANSWER: u32 = 64;
+/// For this long after a possible request, every message of the other direction is looked at, by
+/// the protocols only that it would be a request of.
+const ANSWER_NS: u64 = 60_000_000_000;
 
-/// Most readings that are kept while the protocol is not known; the oldest go first.
+/// Most readings that are kept while the protocol is not known. The oldest go first, requests last.
 const MAX_KEPT: usize = 32;
+
+/// Most bytes of ids and methods that are kept with them.
+const MAX_KEPT_BYTES: usize = 2 << 10;
 
 /// The search for a connection's protocol.
 #[derive(Debug, Default)]
@@ -60,8 +64,7 @@ impl Default for Looks {
 pub(super) struct Kept {
     pub(super) protocol: ProtocolIndex,
     pub(super) passed: Passed,
-    pub(super) kind: Kind,
-    pub(super) more: More,
+    pub(super) gist: Gist,
     pub(super) name: KeptName,
     pub(super) method: Option<Box<[u8]>>,
 }
@@ -87,25 +90,30 @@ impl Sniff {
         text: Text<'_>,
         scratch: &mut Vec<u8>,
     ) -> Option<ProtocolIndex> {
-        if text.payload.is_empty() || !self.looks[passed.direction.index()].take() {
+        let Passed { direction, at_ns, .. } = passed;
+        let look = self.looks[direction.index()].take();
+        if text.payload.is_empty() || (look == Look::ForAnswers && self.kept.is_empty()) {
             return None;
         }
         let mut new = Vec::new();
         for (index, protocol) in (0..).zip(protocols) {
+            if look == Look::ForAnswers && !self.awaits_answer(index, direction, at_ns) {
+                continue;
+            }
             let mut decided = false;
             // A decoder with a memory starts afresh: what it would remember may not be its own.
             let mut mqtt = mqtt::Stream::default();
             protocol.read(text, scratch, &mut mqtt, &mut |reading| {
-                decided |= reading.proof == Proof::Certain
+                decided |= reading.gist.proof == Proof::Certain
                     || self.hinted == Some(index)
-                    || self.is_answered_by(index, passed.direction, &reading);
+                    || self.is_answered_by(index, direction, &reading);
                 new.extend(Kept::of(index, passed, reading));
             });
             if decided {
                 return Some(index);
             }
         }
-        self.keep(passed.direction, new);
+        self.keep(new);
         None
     }
 
@@ -126,38 +134,56 @@ impl Sniff {
         direction: Direction,
         reading: &Reading<'_>,
     ) -> bool {
-        let (Kind::Response | Kind::Error | Kind::Either, Some(name)) =
-            (reading.kind, reading.name)
-        else {
+        // An order in which something is asked and answered proves nothing.
+        let Some(name @ RequestName::Id { .. }) = reading.name else { return false };
+        if !matches!(reading.gist.kind, Kind::Response | Kind::Error) {
             return false;
-        };
+        }
         self.kept.iter().any(|kept| {
             kept.protocol == protocol
-                && matches!(kept.kind, Kind::Request | Kind::Either)
+                && kept.gist.kind == Kind::Request
                 && kept.passed.direction != direction
                 && kept.name.as_ref() == name
         })
     }
 
-    fn keep(&mut self, direction: Direction, new: Vec<Kept>) {
-        if new.iter().any(|kept| kept.kind == Kind::Request) {
-            let answers = &mut self.looks[direction.opposite().index()];
-            answers.left = answers.left.max(LOOKS_FOR_ANSWER);
-        }
+    /// Whether a message of `direction` may answer a request that `protocol` saw lately.
+    fn awaits_answer(&self, protocol: ProtocolIndex, direction: Direction, at_ns: u64) -> bool {
+        self.kept.iter().any(|kept| {
+            kept.protocol == protocol
+                && kept.gist.kind == Kind::Request
+                && kept.passed.direction != direction
+                && at_ns < kept.passed.at_ns.saturating_add(ANSWER_NS)
+        })
+    }
+
+    fn keep(&mut self, new: Vec<Kept>) {
         self.kept.extend(new);
-        let surplus = self.kept.len().saturating_sub(MAX_KEPT);
-        self.kept.drain(..surplus);
+        let bytes = |kept: &[Kept]| kept.iter().map(Kept::heap_bytes).sum::<usize>();
+        while self.kept.len() > MAX_KEPT || bytes(&self.kept) > MAX_KEPT_BYTES {
+            let answer = self.kept.iter().position(|kept| kept.gist.kind != Kind::Request);
+            self.kept.remove(answer.unwrap_or(0));
+        }
     }
 }
 
+/// How a message is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// By every protocol.
+    Full,
+    /// By those that wait for an answer.
+    ForAnswers,
+}
+
 impl Looks {
-    fn take(&mut self) -> bool {
+    fn take(&mut self) -> Look {
         if self.left > 0 {
             self.left -= 1;
-            return true;
+            return Look::Full;
         }
         self.skipped = (self.skipped + 1) % LOOK_INTERVAL;
-        self.skipped == 0
+        if self.skipped == 0 { Look::Full } else { Look::ForAnswers }
     }
 }
 
@@ -166,10 +192,13 @@ impl Kept {
         Some(Self {
             protocol,
             passed,
-            kind: reading.kind,
-            more: reading.more,
+            gist: reading.gist,
             name: reading.name?.into(),
             method: reading.method.map(|method| method.into_owned().into()),
         })
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.name.heap_bytes() + self.method.as_ref().map_or(0, |method| method.len())
     }
 }

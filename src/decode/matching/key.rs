@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use crate::decode::event::Direction;
 
+use super::rules::equal;
 use super::rules::reading::RequestName;
 
 /// Bytes of an id (and its scope) that are kept without an allocation: a quoted UUID just fits.
@@ -69,8 +70,9 @@ impl Key {
     pub(super) fn equals(&self, other: &KeyRef<'_>) -> bool {
         self.connection == other.connection
             && self.asked == other.asked
-            && self.id() == other.id
-            && self.scope() == other.scope
+            && usize::from(self.id_len) == other.id.len()
+            && equal(self.id(), other.id)
+            && equal(self.scope(), other.scope)
     }
 
     pub(super) fn as_ref(&self) -> KeyRef<'_> {
@@ -136,6 +138,13 @@ impl KeptName {
         match self {
             Self::Id { id, scope } => RequestName::Id { id, scope },
             Self::Queue(queue) => RequestName::Queue(*queue),
+        }
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Id { id, scope } => id.len() + scope.len(),
+            Self::Queue(_) => 0,
         }
     }
 }

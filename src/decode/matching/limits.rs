@@ -14,6 +14,8 @@ pub struct MatchLimits {
     pub reorder_window_ns: u64,
     /// Answers that wait so on one connection; the oldest becomes an orphan.
     pub early_per_connection: usize,
+    /// The same in all; beyond it, an answer without a request does not wait.
+    pub early_total: usize,
     /// Ids of one connection that are remembered after their request expired, was evicted or was
     /// cancelled, to tell a late answer from one that nobody asked for.
     pub late_per_connection: usize,
@@ -39,6 +41,7 @@ impl Default for MatchLimits {
             timeout_ns: 60_000_000_000,
             reorder_window_ns: 1_000_000_000,
             early_per_connection: 64,
+            early_total: 65_536,
             late_per_connection: 1_024,
             late_total: 65_536,
             streams_per_connection: 1_024,
@@ -57,6 +60,7 @@ impl MatchLimits {
             pending_per_connection: bound(self.pending_per_connection),
             pending_total: bound(self.pending_total),
             early_per_connection: bound(self.early_per_connection),
+            early_total: bound(self.early_total),
             late_per_connection: bound(self.late_per_connection),
             late_total: bound(self.late_total),
             streams_per_connection: bound(self.streams_per_connection),

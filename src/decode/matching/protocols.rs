@@ -16,7 +16,27 @@ use crate::decode::event::TargetId;
 
 /// File name and text of each built-in protocol. Where one message fits several, the first wins,
 /// so the special stand before the general.
-const BUILTIN: &[(&str, &str)] = &[
+pub(super) const BUILTIN: &[(&str, &str)] = &[
+    ("graphql-transport-ws.toml", include_str!("protocols/graphql-transport-ws.toml")),
+    ("graphql-ws.toml", include_str!("protocols/graphql-ws.toml")),
+    ("socketio.toml", include_str!("protocols/socketio.toml")),
+    ("signalr.toml", include_str!("protocols/signalr.toml")),
+    ("phoenix.toml", include_str!("protocols/phoenix.toml")),
+    ("stomp.toml", include_str!("protocols/stomp.toml")),
+    ("mqtt.toml", include_str!("protocols/mqtt.toml")),
+    ("wamp2.toml", include_str!("protocols/wamp2.toml")),
+    ("slack.toml", include_str!("protocols/slack.toml")),
+    ("homeassistant.toml", include_str!("protocols/homeassistant.toml")),
+    ("obs.toml", include_str!("protocols/obs.toml")),
+    ("jupyter.toml", include_str!("protocols/jupyter.toml")),
+    ("janus.toml", include_str!("protocols/janus.toml")),
+    ("ddp.toml", include_str!("protocols/ddp.toml")),
+    ("actioncable.toml", include_str!("protocols/actioncable.toml")),
+    ("kraken.toml", include_str!("protocols/kraken.toml")),
+    ("bybit.toml", include_str!("protocols/bybit.toml")),
+    ("okx.toml", include_str!("protocols/okx.toml")),
+    ("binance.toml", include_str!("protocols/binance.toml")),
+    ("discord.toml", include_str!("protocols/discord.toml")),
     ("ocpp.toml", include_str!("protocols/ocpp.toml")),
     ("jsonrpc.toml", include_str!("protocols/jsonrpc.toml")),
 ];
@@ -30,6 +50,19 @@ pub struct Protocols {
     protocols: Vec<Protocol>,
     forced: Option<ProtocolIndex>,
     forced_for: BTreeMap<TargetId, Box<str>>,
+}
+
+/// How connections of a protocol are recognised.
+#[derive(Clone, Copy, Debug)]
+pub struct Description<'a> {
+    /// The value of the label `protocol`.
+    pub name: &'a str,
+    /// Subprotocol tokens in the 101 that stand for it.
+    pub subprotocols: &'a [Box<str>],
+    /// Pieces of the request target that make it likely.
+    pub paths: &'a [Box<str>],
+    /// What its messages look like; empty where the rules do not say.
+    pub about: &'a str,
 }
 
 /// Regular expressions for the ids of a protocol that has no rules.
@@ -143,6 +176,7 @@ impl Protocols {
         };
         self.add(Protocol {
             name: patterns.name.into(),
+            about: Box::default(),
             subprotocols: Vec::new(),
             paths: Vec::new(),
             syntax: Syntax::Rules(rules),
@@ -154,6 +188,16 @@ impl Protocols {
     /// The names, which are all values that the label `protocol` can have besides `unknown`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.protocols.iter().map(|protocol| &*protocol.name)
+    }
+
+    /// How each protocol is recognised, in order of precedence.
+    pub fn descriptions(&self) -> impl Iterator<Item = Description<'_>> {
+        self.protocols.iter().map(|protocol| Description {
+            name: &protocol.name,
+            subprotocols: &protocol.subprotocols,
+            paths: &protocol.paths,
+            about: &protocol.about,
+        })
     }
 
     /// The protocol that connections of `target` speak by decree.
@@ -215,6 +259,13 @@ mod tests {
     }
 
     #[test]
+    fn every_builtin_protocol_says_what_its_messages_look_like() {
+        for protocol in Protocols::builtin().descriptions() {
+            assert!(!protocol.about.is_empty(), "{}", protocol.name);
+        }
+    }
+
+    #[test]
     fn a_users_protocol_goes_first_and_may_replace_a_builtin_one() {
         let mut protocols = Protocols::builtin();
         let count = protocols.names().count();
@@ -242,7 +293,7 @@ mod tests {
             is = [{ kind = "request", id = "8" }]"#;
         let mut protocols = Protocols::builtin();
         let error = protocols.add_toml("mine.toml", text).unwrap_err().to_string();
-        assert!(error.starts_with("mine.toml: mine.example[0]: expected"), "{error}");
+        assert_eq!(error, "mine.toml: mine.example[0]: expected request id=8, read request id=7");
         assert!(protocols.names().all(|name| name != "mine"));
     }
 

@@ -4,11 +4,13 @@ mod balance;
 mod conversation;
 mod detection;
 mod endings;
+mod load;
+mod streams;
 
 use std::fmt::Write;
 
 use super::*;
-use crate::decode::observation::MessageType;
+use crate::decode::observation::{MessageKind, MessageType};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MILLISECOND_NS: u64 = 1_000_000;
@@ -103,21 +105,7 @@ impl Tap {
         message_type: MessageType,
         wholeness: Wholeness,
     ) -> &mut Self {
-        let message = Message {
-            direction,
-            message_type,
-            frames: 1,
-            wire_length: payload.len() as u64,
-            length: Some(payload.len() as u64),
-            compressed: false,
-            payload,
-            truncated: wholeness == Wholeness::Cut,
-            identical: false,
-            protocol: "",
-            kind: None,
-            id: None,
-            method: None,
-        };
+        let message = message(direction, payload, message_type, wholeness);
         let at = self.at;
         self.observe(|matching, out| matching.message(at, message, out))
     }
@@ -173,6 +161,29 @@ impl Tap {
     }
 }
 
+fn message(
+    direction: Direction,
+    payload: &[u8],
+    message_type: MessageType,
+    wholeness: Wholeness,
+) -> Message<'_> {
+    Message {
+        direction,
+        message_type,
+        frames: 1,
+        wire_length: payload.len() as u64,
+        length: Some(payload.len() as u64),
+        compressed: false,
+        payload,
+        truncated: wholeness == Wholeness::Cut,
+        identical: false,
+        protocol: "",
+        kind: None,
+        id: None,
+        method: None,
+    }
+}
+
 fn message_line(message: &Message<'_>) -> String {
     let kind = message.kind.map_or("-", MessageKind::as_str);
     let (id, method) = (message.id.unwrap_or("-"), message.method.unwrap_or("-"));
@@ -215,4 +226,10 @@ fn ask(id: impl std::fmt::Display) -> String {
 
 fn reply(id: impl std::fmt::Display) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":true}}"#)
+}
+
+#[test]
+fn it_may_move_to_another_thread() {
+    fn moves<T: Send>() {}
+    moves::<Matching>();
 }

@@ -131,6 +131,26 @@ fn a_wrong_accept_is_counted_and_no_websocket() {
 }
 
 #[test]
+fn a_101_or_a_request_without_its_key_is_invalid() {
+    let without = |head: &[u8], name: &str| -> Vec<u8> {
+        let head = String::from_utf8(head.to_vec()).unwrap();
+        let lines = head.split_inclusive("\r\n").filter(|line| !line.starts_with(name));
+        lines.collect::<String>().into_bytes()
+    };
+    for (request, answer) in [
+        (get(""), without(&switching(""), "Sec-WebSocket-Accept")),
+        (without(&get(""), "Sec-WebSocket-Key"), switching("")),
+        (get(""), b"HTTP/1.1 101\x01\r\n\r\n".to_vec()),
+    ] {
+        let mut tape = Tape::new();
+        tape.pass(Sent, &request);
+        tape.pass(Received, &answer);
+        tape.pass(Received, &plain(FIN | TEXT, b"hi"));
+        tape.says(&["< error handshake_invalid"]);
+    }
+}
+
+#[test]
 fn what_was_not_offered_is_counted() {
     let mut tape = Tape::new();
     tape.pass(Sent, &get("Sec-WebSocket-Protocol: mqtt\r\n"));
@@ -169,6 +189,25 @@ fn plain_https_is_silent_ignored_and_may_still_upgrade_later() {
 }
 
 #[test]
+fn an_upgrade_of_an_ignored_connection_is_known_from_its_answer_alone() {
+    let mut tape = Tape::new();
+    tape.pass(Sent, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    tape.pass(Received, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
+    tape.segment(Sent, &[], 200, Absent::Skipped);
+    tape.segment(Received, &[], 1000, Absent::Skipped);
+    tape.pass(Received, &switching(""));
+    tape.pass(Sent, &masked(FIN | TEXT, b"hi"));
+    tape.says(&[
+        "> skipped 200",
+        "< skipped 1000",
+        "open client - - - []",
+        ENTER,
+        "> text 2",
+        "> text message of 1 frames, 2 wire, 2 bytes: hi",
+    ]);
+}
+
+#[test]
 fn bytes_that_never_come_while_a_connection_is_ignored_are_no_gap() {
     let mut tape = Tape::new();
     tape.pass(Sent, b"GET / HTTP/1.1\r\n\r\n");
@@ -204,7 +243,7 @@ fn the_kernel_side_is_told_where_frames_begin_until_it_walks_by_itself() {
     let [sent, _] = tape.offsets;
     tape.pass(Received, &[switching(""), frame.clone()].concat());
     let first = switching("").len() as u64;
-    let at = |direction, offset| Steering::FrameAt { conn: CONN, direction, offset };
+    let at = |direction, offset| Steering::FrameAt { conn: CONN, direction, offset, whole: false };
     let second = first + frame.len() as u64;
     assert_eq!(tape.hints(), [at(Sent, sent), at(Received, first), at(Received, second)]);
     tape.start = SegmentStart::FrameHeader;

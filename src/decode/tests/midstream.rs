@@ -1,1 +1,154 @@
+use super::*;
 
+fn messages(said: &[String]) -> Vec<&str> {
+    said.iter()
+        .filter_map(|line| line.split_once(" message of ")?.1.split_once(": "))
+        .map(|it| it.1)
+        .collect()
+}
+
+#[test]
+fn the_second_call_proves_the_first_and_neither_is_lost() {
+    let mut tape = Tape::new();
+    tape.pass(Sent, &masked(FIN | TEXT, b"one"));
+    tape.says(&[]);
+    tape.pass(Sent, &masked(FIN | TEXT, b"two"));
+    tape.says(&[
+        "open client - - - [] mid-stream",
+        "state - -> client/full",
+        "> text 3",
+        "> text message of 1 frames, 3 wire, 3 bytes: one",
+        "> text 3",
+        "> text message of 1 frames, 3 wire, 3 bytes: two",
+    ]);
+}
+
+#[test]
+fn a_header_walked_to_by_the_kernel_proves_a_connection_at_once() {
+    let mut tape = Tape::new();
+    tape.start = SegmentStart::FrameHeader;
+    tape.pass(Sent, &masked(FIN | TEXT, b"one"));
+    let said = tape.said();
+    assert_eq!(said[0], "open unknown - - - [] mid-stream");
+    assert_states_chain(&said);
+    assert_eq!(said.last().unwrap(), "> text message of 1 frames, 3 wire, 3 bytes: one");
+}
+
+#[test]
+fn the_mask_tells_the_role() {
+    for (direction, mask, role) in [
+        (Sent, KEY, "client"),
+        (Received, None, "client"),
+        (Sent, None, "server"),
+        (Received, KEY, "server"),
+    ] {
+        let mut tape = Tape::new();
+        tape.pass(direction, &frame(FIN | TEXT, mask, b"one"));
+        tape.pass(direction, &frame(FIN | TEXT, mask, b"two"));
+        assert_eq!(tape.said()[0], format!("open {role} - - - [] mid-stream"));
+    }
+}
+
+#[test]
+fn contradicting_masks_leave_the_role_unknown() {
+    let mut tape = Tape::new();
+    for direction in [Sent, Received] {
+        tape.pass(direction, &plain(FIN | TEXT, b"one"));
+        tape.pass(direction, &plain(FIN | TEXT, b"two"));
+    }
+    tape.close();
+    let said = tape.said();
+    assert_states_chain(&said);
+    assert!(said.iter().any(|line| line.ends_with("-> unknown/full")), "{said:#?}");
+    assert!(said.iter().all(|line| !line.contains("error")));
+    assert_eq!(messages(&said).len(), 4);
+}
+
+#[test]
+fn an_open_direction_is_not_unsynced_because_the_other_is_silent() {
+    let mut tape = Tape::new();
+    tape.pass(Received, &plain(FIN | TEXT, b"one"));
+    tape.pass(Received, &plain(FIN | TEXT, b"two"));
+    assert_eq!(tape.said()[1], "state - -> client/full");
+    tape.pass(Sent, &masked(FIN | TEXT, b"one"));
+    tape.says(&["state client/full -> client/unsynced"]);
+    tape.pass(Sent, &masked(FIN | TEXT, b"two"));
+    assert_eq!(tape.said()[0], "state client/unsynced -> client/full");
+}
+
+#[test]
+fn a_stream_met_in_the_midst_of_a_message_is_decoded_from_a_proven_border_on() {
+    let mut tape = Tape::new();
+    tape.start = SegmentStart::Middle;
+    let mut stream = plain(FIN | TEXT, &[b'x'; 90])[40..].to_vec();
+    for n in 0..10 {
+        stream.extend(plain(FIN | TEXT, format!("{{\"id\":{n}}}").as_bytes()));
+    }
+    tape.pass_in(Received, &stream, 7);
+    let said = tape.said();
+    assert_eq!(messages(&said).first(), Some(&"{\\\"id\\\":5}"));
+    assert_eq!(messages(&said).len(), 5);
+}
+
+#[test]
+fn self_contained_messages_are_read_although_the_parameters_are_unknown() {
+    let mut tape = Tape::new();
+    let mut deflater = Deflater::new(false);
+    for n in 0..4 {
+        let message = deflater.message(format!("the same words, number {n}").as_bytes());
+        tape.pass(Received, &plain(FIN | RSV1 | TEXT, &message));
+    }
+    let said = tape.said();
+    assert_eq!(said[1], "state - -> client/full");
+    assert_eq!(messages(&said)[3], "the same words, number 3");
+}
+
+#[test]
+fn messages_that_refer_to_unseen_history_are_not_read_and_that_is_said_once() {
+    let mut tape = Tape::new();
+    let mut deflater = Deflater::new(true);
+    deflater.message(b"the same words, number 0");
+    for n in 1..5 {
+        let message = deflater.message(format!("the same words, number {n}").as_bytes());
+        tape.pass(Received, &plain(FIN | RSV1 | TEXT, &message));
+    }
+    let said = tape.said();
+    assert_eq!(messages(&said), [""; 4]);
+    let changes: Vec<_> = said.iter().filter(|line| line.starts_with("state")).collect();
+    assert_eq!(changes, ["state - -> client/full", "state client/full -> client/no_content"]);
+    assert!(said.iter().all(|line| !line.contains("error")));
+}
+
+#[test]
+fn http_in_flight_beats_frames() {
+    let mut tape = Tape::new();
+    // The rest of a body, then the next request on the same connection.
+    tape.pass(Received, b"...</html>");
+    tape.pass(Sent, &get(""));
+    tape.pass(Received, &switching(""));
+    tape.says(&["open client example.com /feed - []", "state - -> client/full"]);
+}
+
+#[test]
+fn a_search_in_vain_ends_with_a_hint_to_ignore_the_connection() {
+    let limits = Limits { search_bytes: 1000, ..Limits::default() };
+    let mut tape = Tape::with(limits);
+    for n in 0..40_u8 {
+        tape.pass(Received, &[n | 0xf0; 60]);
+    }
+    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN }]);
+    tape.pass(Sent, &get(""));
+    tape.pass(Received, &switching(""));
+    tape.says(&["open client example.com /feed - []", "state - -> client/full"]);
+}
+
+#[test]
+fn the_kernel_side_is_told_the_border_once_it_is_proven() {
+    let mut tape = Tape::new();
+    tape.pass(Received, &plain(FIN | TEXT, b"one"));
+    tape.pass(Received, &plain(FIN | TEXT, b"two"));
+    assert_eq!(
+        tape.hints(),
+        [Steering::FrameAt { conn: CONN, direction: Received, offset: 10, whole: false }]
+    );
+}

@@ -18,6 +18,8 @@ mod midstream;
 mod oracles;
 mod properties;
 
+use std::cell::RefCell;
+
 use super::event::{Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
 use super::matching::{MatchLimits, Matching, Protocols};
 use super::observation::{Observation, What};
@@ -84,11 +86,20 @@ fn plain(first: u8, payload: &[u8]) -> Vec<u8> {
     frame(first, None, payload)
 }
 
+thread_local! {
+    /// See [`Tape::retire`].
+    static RETIRED: RefCell<Vec<Tape>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A tracker with one connection, and what it said.
 struct Tape {
+    limits: Limits,
     tracker: Tracker,
+    target: TargetId,
     offsets: [u64; 2],
     now_ns: u64,
+    /// What the clock moves by with each call.
+    tick_ns: u64,
     start: SegmentStart,
     lines: Vec<String>,
     wire: [u64; 2],
@@ -100,13 +111,36 @@ impl Tape {
     }
 
     fn with(limits: Limits) -> Self {
+        let retired = RETIRED.with_borrow_mut(|retired| {
+            let index = retired.iter().position(|tape| tape.limits == limits)?;
+            Some(retired.swap_remove(index))
+        });
+        retired.unwrap_or_else(|| {
+            let matching = Matching::new(Protocols::builtin(), MatchLimits::default());
+            Self::of(limits, Tracker::new(limits, matching))
+        })
+    }
+
+    /// Leaves the tracker to the next tape with the same limits: a new one has all protocols
+    /// compiled for it, which takes longer than most tapes. The next has a target of its own, so
+    /// that nothing of this one shows.
+    fn retire(mut self) {
+        self.assert_nothing_is_kept();
+        self.hints();
+        let Self { limits, tracker, target: TargetId(target), now_ns, .. } = self;
+        let target = TargetId(target.wrapping_add(1));
+        let tape = Self { target, now_ns, ..Self::of(limits, tracker) };
+        RETIRED.with_borrow_mut(|retired| retired.push(tape));
+    }
+
+    fn of(limits: Limits, tracker: Tracker) -> Self {
         Self {
-            tracker: Tracker::new(
-                limits,
-                Matching::new(Protocols::builtin(), MatchLimits::default()),
-            ),
+            limits,
+            tracker,
+            target: TargetId(0),
             offsets: [0; 2],
             now_ns: 1000,
+            tick_ns: 10,
             start: SegmentStart::Call,
             lines: Vec::new(),
             wire: [0; 2],
@@ -139,7 +173,7 @@ impl Tape {
         self
     }
 
-    /// A call passes bytes; time goes on by 10 ns.
+    /// A call passes bytes.
     fn pass(&mut self, direction: Direction, bytes: &[u8]) {
         self.segment(direction, bytes, bytes.len() as u64, Absent::Skipped);
     }
@@ -152,7 +186,7 @@ impl Tape {
     fn segment(&mut self, direction: Direction, bytes: &[u8], len: u64, absent: Absent) {
         let offset = self.offsets[direction.index()];
         self.offsets[direction.index()] += len;
-        self.now_ns += 10;
+        self.now_ns += self.tick_ns;
         let start = self.start;
         self.feed(EventKind::Data(Segment { direction, offset, len, bytes, absent, start }));
     }
@@ -168,7 +202,7 @@ impl Tape {
     }
 
     fn feed(&mut self, kind: EventKind<'_>) {
-        let event = Event { conn: CONN, target: TargetId(3), tid: 7, at_ns: self.now_ns, kind };
+        let event = Event { conn: CONN, target: self.target, tid: 7, at_ns: self.now_ns, kind };
         let (lines, wire) = (&mut self.lines, &mut self.wire);
         self.tracker.event(&event, &mut |observation| note(lines, wire, observation));
     }
@@ -193,6 +227,12 @@ impl Tape {
         assert_eq!(self.said(), expected);
     }
 
+    /// Everything that connections borrowed was given back.
+    #[track_caller]
+    fn assert_nothing_is_kept(&self) {
+        assert!(self.tracker.is_at_rest());
+    }
+
     fn hints(&mut self) -> Vec<Steering> {
         self.tracker.steering().collect()
     }
@@ -203,6 +243,45 @@ fn note(lines: &mut Vec<String>, wire: &mut [u64; 2], observation: &Observation<
         wire[direction.index()] += bytes;
     } else {
         lines.push(line(observation));
+    }
+}
+
+/// Checks that a gauge of connections by role and fidelity would be right.
+fn assert_states_chain(lines: &[String]) {
+    let mut state = None;
+    for line in lines {
+        let Some(change) = line.strip_prefix("state ") else { continue };
+        let (from, to) = change.split_once(" -> ").unwrap();
+        assert_eq!(from, *state.get_or_insert(from), "{lines:#?}");
+        assert_ne!(from, to, "{lines:#?}");
+        state = Some(to);
+    }
+}
+
+/// Compresses the messages of one direction.
+struct Deflater {
+    raw: flate2::Compress,
+    takeover: bool,
+}
+
+impl Deflater {
+    fn new(takeover: bool) -> Self {
+        Self { raw: flate2::Compress::new(flate2::Compression::default(), false), takeover }
+    }
+
+    fn message(&mut self, payload: &[u8]) -> Vec<u8> {
+        // RFC 7692, section 7.2.3.6: zlib has nothing to flush for an empty message.
+        if payload.is_empty() {
+            return vec![0];
+        }
+        let mut out = Vec::with_capacity(payload.len() + payload.len() / 8 + 64);
+        self.raw.compress_vec(payload, &mut out, flate2::FlushCompress::Sync).unwrap();
+        assert!(out.ends_with(&[0, 0, 0xff, 0xff]));
+        out.truncate(out.len() - 4);
+        if !self.takeover {
+            self.raw.reset();
+        }
+        out
     }
 }
 

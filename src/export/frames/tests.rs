@@ -74,7 +74,7 @@ fn assert_json(what: What<'_>, rest: &str) {
 fn a_message_line_has_protocol_kind_method_and_id() {
     assert_eq!(
         text(What::Message(request())),
-        "12:00:00.123456Z node[4242] 4242-17 > text         46 B  jsonrpc request      eth_call id=7\n"
+        "12:00:00.123456Z node     4242-17    > text          46 B  jsonrpc request eth_call id=7\n"
     );
     assert_json(
         What::Message(request()),
@@ -101,7 +101,7 @@ fn a_compressed_fragmented_message_says_so() {
     };
     assert_eq!(
         text(What::Message(message.clone())),
-        "12:00:00.123456Z node[4242] 4242-17 < text         46 B (20 on the wire) in 3 frames  unknown\n"
+        "12:00:00.123456Z node     4242-17    < text          46 B  unknown (20 B on the wire) (3 frames)\n"
     );
     assert_json(
         What::Message(Message { length: None, ..message }),
@@ -117,7 +117,7 @@ fn a_compressed_fragmented_message_says_so() {
 fn an_exchange_line_shows_origin_outcome_and_turnaround() {
     assert_eq!(
         text(What::Exchange(exchange())),
-        "12:00:00.123456Z node[4242] 4242-17 = local  jsonrpc eth_call id=7 matched 8.123 ms\n"
+        "12:00:00.123456Z node     4242-17    = local     8.123 ms  jsonrpc eth_call id=7 matched\n"
     );
     assert_json(
         What::Exchange(exchange()),
@@ -132,7 +132,9 @@ fn an_exchange_line_shows_origin_outcome_and_turnaround() {
 fn an_unanswered_exchange_has_no_turnaround() {
     let expired =
         || Exchange { outcome: Outcome::Expired, turnaround_ns: None, method: "", ..exchange() };
-    assert!(text(What::Exchange(expired())).ends_with(" = local  jsonrpc id=7 expired\n"));
+    assert!(
+        text(What::Exchange(expired())).ends_with(" = local            -  jsonrpc id=7 expired\n")
+    );
     assert!(json(What::Exchange(expired())).ends_with(
         r#""outcome":"expired","turnaround_ns":null}
 "#
@@ -151,7 +153,7 @@ fn a_frame_line_shows_the_header() {
     };
     assert_eq!(
         text(What::Frame(frame)),
-        "12:00:00.123456Z node[4242] 4242-17 > frame continuation      125 B fin masked\n"
+        "12:00:00.123456Z node     4242-17    > frame        125 B  continuation fin masked\n"
     );
     assert_json(
         What::Frame(frame),
@@ -186,7 +188,7 @@ fn opening_and_closing_have_lines() {
     };
     assert_eq!(
         text(What::Open(open())),
-        "12:00:00.123456Z node[4242] 4242-17 + open client example.com/ws (graphql-ws) (permessage-deflate)\n"
+        "12:00:00.123456Z node     4242-17    + open        client  example.com/ws (graphql-ws) (permessage-deflate)\n"
     );
     assert_json(
         What::Open(open()),
@@ -197,11 +199,11 @@ fn opening_and_closing_have_lines() {
     );
     assert_eq!(
         text(What::Open(Open { mid_stream: true, ..Open::default() })),
-        "12:00:00.123456Z node[4242] 4242-17 + open client mid-stream\n"
+        "12:00:00.123456Z node     4242-17    + open        client  mid-stream\n"
     );
     assert_eq!(
         text(What::Close { code: 1000 }),
-        "12:00:00.123456Z node[4242] 4242-17 - close 1000\n"
+        "12:00:00.123456Z node     4242-17    - close         1000\n"
     );
     assert_json(What::Close { code: 1000 }, r#""direction":null,"event":"close","code":1000}"#);
 }
@@ -212,7 +214,7 @@ fn a_gap_has_a_line() {
         || What::Gap { direction: Direction::Received, bytes: 4096, reason: GapReason::RingFull };
     assert_eq!(
         text(gap()),
-        "12:00:00.123456Z node[4242] 4242-17 ! lost 4096 B received ring_full\n"
+        "12:00:00.123456Z node     4242-17    ! lost        4096 B  received ring_full\n"
     );
     assert_json(
         gap(),
@@ -295,6 +297,14 @@ fn nothing_from_the_wire_reaches_the_terminal_raw() {
     assert_eq!(lines.lines().count(), 4);
     let raw = |c: &char| c.is_control() && *c != '\n' || evil.contains(*c) && !c.is_ascii();
     assert_eq!(lines.chars().find(raw), None, "{lines:?}");
+}
+
+#[test]
+fn a_name_without_end_is_cut_short_in_text_and_whole_in_json() {
+    let id = "9".repeat(10_000);
+    let message = || What::Message(Message { id: Some(&id), ..request() });
+    assert!(text(message()).ends_with(&format!("id={}...\n", "9".repeat(64))));
+    assert!(json(message()).contains(&id));
 }
 
 #[test]

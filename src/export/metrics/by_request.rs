@@ -1,6 +1,6 @@
 //! Values for each kind of request, found without allocating.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use crate::decode::observation::Origin;
 
@@ -27,9 +27,10 @@ pub(super) struct ByRequest<T> {
     dirty: Vec<usize>,
 }
 
-type ByProtocol = HashMap<Box<str>, ByMethod>;
+// A hash that a peer could provoke collisions in will do: the decoder lets through so few names.
+type ByProtocol = FxHashMap<Box<str>, ByMethod>;
 /// To an index into `ByRequest::slots`.
-type ByMethod = HashMap<Box<str>, usize>;
+type ByMethod = FxHashMap<Box<str>, usize>;
 
 #[derive(Debug)]
 struct Slot<T> {

@@ -10,7 +10,7 @@ mod exchanges;
 mod labels;
 mod target;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use prometheus::Registry;
 use prometheus::core::{AtomicU64, GenericLocalCounter};
@@ -36,6 +36,7 @@ const UNKNOWN_TARGET: &str = "__unknown__";
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    gate: Arc<Mutex<()>>,
     all: Catalogue,
     turnaround_count: LocalCounter,
     turnaround_sum: LocalCounter,
@@ -68,6 +69,7 @@ impl Metrics {
         let names = targets.iter().map(AsRef::as_ref);
         Ok(Self {
             registry,
+            gate: Arc::default(),
             turnaround_count: all.turnaround_count.local(),
             turnaround_sum: all.turnaround_sum.local(),
             packets: [all.packet_send_count.local(), all.packet_recv_count.local()],
@@ -77,6 +79,11 @@ impl Metrics {
             all,
             unflushed: 0,
         })
+    }
+
+    /// Closed while a scrape is gathered or a batch is flushed.
+    pub(super) fn gate(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.gate)
     }
 
     /// The registry to gather from, on any thread.
@@ -113,10 +120,15 @@ impl Metrics {
 
     /// Makes everything recorded so far visible to scrapes. Costs next to nothing where nothing
     /// was recorded.
+    ///
+    /// While a scrape is being gathered nothing is moved, so that a scrape sees batches whole and
+    /// the decoder never waits for one: the next flush comes soon.
     pub fn flush(&mut self) {
-        if std::mem::take(&mut self.unflushed) == 0 {
+        if self.unflushed == 0 {
             return;
         }
+        let Ok(_whole) = self.gate.try_lock() else { return };
+        self.unflushed = 0;
         self.turnaround_count.flush();
         self.turnaround_sum.flush();
         self.packets.iter().for_each(LocalCounter::flush);

@@ -7,7 +7,7 @@ mod api;
 mod connections;
 
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
@@ -17,6 +17,7 @@ use axum::routing::get;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use prometheus::Registry;
+use prometheus::proto::MetricFamily;
 
 use super::exposition::{Encoding, Format};
 use super::metrics::Metrics;
@@ -29,6 +30,7 @@ pub use connections::serve;
 #[derive(Clone, Debug)]
 pub struct Exporter {
     registry: Registry,
+    gate: Arc<Mutex<()>>,
     view: View,
     status: Arc<Status>,
 }
@@ -37,7 +39,14 @@ impl Exporter {
     /// Serves `metrics`, which stay with their owner, and `status`.
     #[must_use]
     pub fn new(metrics: &Metrics, status: Arc<Status>) -> Self {
-        Self { registry: metrics.registry(), view: metrics.view(), status }
+        let (registry, gate, view) = (metrics.registry(), metrics.gate(), metrics.view());
+        Self { registry, gate, view, status }
+    }
+
+    /// One scrape: every batch of observations is in it whole, or not at all.
+    fn gather(&self) -> Vec<MetricFamily> {
+        let _whole = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        self.registry.gather()
     }
 }
 
@@ -67,15 +76,19 @@ async fn ready(State(exporter): State<Exporter>) -> Response {
 async fn metrics(State(exporter): State<Exporter>, headers: HeaderMap) -> Response {
     let format = Format::negotiate(list(&headers, header::ACCEPT).as_deref());
     let encoding = Encoding::negotiate(list(&headers, header::ACCEPT_ENCODING).as_deref());
-    match exposition(&exporter.registry, format, encoding) {
+    match exposition(&exporter.gather(), format, encoding) {
         Ok(response) => response,
         // Prometheus shows the text beside the target.
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")).into_response(),
     }
 }
 
-fn exposition(registry: &Registry, format: Format, encoding: Encoding) -> anyhow::Result<Response> {
-    let body = format.encode(&registry.gather())?;
+fn exposition(
+    families: &[MetricFamily],
+    format: Format,
+    encoding: Encoding,
+) -> anyhow::Result<Response> {
+    let body = format.encode(families)?;
     let mut response = match encoding {
         Encoding::Identity => body.into_response(),
         Encoding::Gzip => {

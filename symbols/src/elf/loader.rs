@@ -4,62 +4,92 @@
 //! needs none, because it looks symbols up by hash; so the length is taken from the hash table.
 
 use goblin::container::Ctx;
-use goblin::elf::dynamic::{Dynamic, DynamicInfo};
+use goblin::elf::dynamic::DynamicInfo;
 use goblin::elf::program_header::ProgramHeader;
-use goblin::elf::sym::{STT_FUNC, Symtab};
-use goblin::elf::{Elf, Header};
+use goblin::elf::sym::{STT_FUNC, Sym, Symtab};
+use goblin::elf::{Elf, Header, Reloc, RelocSection};
 
 use super::Function;
 
 /// Size of an entry of a 64-bit symbol table, in bytes.
 const SYMBOL_LEN: usize = 24;
 
-/// `DT_SONAME`.
-pub(super) fn soname(data: &[u8]) -> Option<&[u8]> {
-    let (_, info) = dynamic(data)?;
-    (info.soname != 0).then(|| string(strings(data, &info)?, info.soname)).flatten()
-}
-
-/// Calls `visit` for every function that the dynamic symbol table defines.
-pub(super) fn functions<'data>(data: &'data [u8], visit: impl FnMut(&'data [u8], Function)) {
-    let _ = visit_functions(data, visit);
-}
-
-fn visit_functions<'data>(
+/// The dynamic segment of an image.
+pub(super) struct Dynamic<'data> {
     data: &'data [u8],
-    mut visit: impl FnMut(&'data [u8], Function),
-) -> Option<()> {
-    let (ctx, info) = dynamic(data)?;
-    let strings = strings(data, &info)?;
-    let room = data.len().checked_sub(info.symtab)? / SYMBOL_LEN;
-    let count = symbol_count(data, &info, ctx)?.min(room);
-    let symbols = Symtab::parse(data, info.symtab, count, ctx).ok()?;
-    for symbol in symbols.iter() {
-        if symbol.st_type() != STT_FUNC || symbol.st_shndx == 0 {
-            continue;
-        }
-        if let Some(name) = string(strings, symbol.st_name) {
-            visit(name, Function { address: symbol.st_value, size: symbol.st_size });
+    ctx: Ctx,
+    info: DynamicInfo,
+}
+
+impl<'data> Dynamic<'data> {
+    /// `None` for an image that is not dynamically linked.
+    pub(super) fn parse(data: &'data [u8]) -> Option<Self> {
+        let header: Header = Elf::parse_header(data).ok()?;
+        let ctx = Ctx::new(header.container().ok()?, header.endianness().ok()?);
+        let offset = usize::try_from(header.e_phoff).ok().filter(|&offset| offset < data.len())?;
+        let headers = ProgramHeader::parse(data, offset, header.e_phnum.into(), ctx).ok()?;
+        let dynamic = goblin::elf::Dynamic::parse(data, &headers, ctx).ok()??;
+        Some(Self { data, ctx, info: dynamic.info })
+    }
+
+    /// `DT_SONAME`.
+    pub(super) fn soname(&self) -> Option<&'data [u8]> {
+        (self.info.soname != 0).then(|| self.string(self.info.soname)).flatten()
+    }
+
+    /// Calls `visit` for every function that the dynamic symbol table defines.
+    pub(super) fn functions(&self, mut visit: impl FnMut(&'data [u8], Function)) {
+        let Some(symbols) = self.symbols() else { return };
+        for symbol in symbols.iter() {
+            if symbol.st_type() != STT_FUNC || symbol.st_shndx == 0 {
+                continue;
+            }
+            if let Some(name) = self.string(symbol.st_name) {
+                visit(name, Function { address: symbol.st_value, size: symbol.st_size });
+            }
         }
     }
-    Some(())
-}
 
-fn dynamic(data: &[u8]) -> Option<(Ctx, DynamicInfo)> {
-    let header: Header = Elf::parse_header(data).ok()?;
-    let ctx = Ctx::new(header.container().ok()?, header.endianness().ok()?);
-    let offset = usize::try_from(header.e_phoff).ok().filter(|&offset| offset < data.len())?;
-    let headers = ProgramHeader::parse(data, offset, header.e_phnum.into(), ctx).ok()?;
-    Some((ctx, Dynamic::parse(data, &headers, ctx).ok()??.info))
-}
+    /// The symbol of this number.
+    pub(super) fn symbol(&self, index: usize) -> Option<Sym> {
+        self.symbols()?.get(index)
+    }
 
-fn strings<'data>(data: &'data [u8], info: &DynamicInfo) -> Option<&'data [u8]> {
-    data.get(info.strtab..info.strtab.checked_add(info.strsz)?)
-}
+    /// What the loader writes at `address` in an image that is not moved, if it writes there
+    /// without looking up a symbol.
+    pub(super) fn addend(&self, address: u64) -> Option<u64> {
+        let found = self.relocations().find(|relocation| relocation.r_offset == address)?;
+        found.r_addend.filter(|_| found.r_sym == 0).map(i64::cast_unsigned)
+    }
 
-fn string(strings: &[u8], offset: usize) -> Option<&[u8]> {
-    let rest = strings.get(offset..)?;
-    rest.get(..memchr::memchr(0, rest)?)
+    /// Whether the loader writes `address` anywhere in an image that is not moved.
+    pub(super) fn writes(&self, address: u64) -> bool {
+        let writes =
+            |relocation: Reloc| relocation.r_addend.map(i64::cast_unsigned) == Some(address);
+        self.relocations().any(writes)
+    }
+
+    /// The relocations that the loader applies, those of the procedure linkage table first.
+    pub(super) fn relocations(&self) -> impl Iterator<Item = Reloc> + 'data {
+        let DynamicInfo { jmprel, pltrelsz, rela, relasz, .. } = self.info;
+        let tables = [(jmprel, pltrelsz), (rela, relasz)];
+        let parse =
+            |(offset, len)| RelocSection::parse(self.data, offset, len, true, self.ctx).ok();
+        let [first, second] = tables.map(parse);
+        first.into_iter().chain(second).flat_map(|table| table.iter())
+    }
+
+    fn symbols(&self) -> Option<Symtab<'data>> {
+        let room = self.data.len().checked_sub(self.info.symtab)? / SYMBOL_LEN;
+        let count = symbol_count(self.data, &self.info, self.ctx)?.min(room);
+        Symtab::parse(self.data, self.info.symtab, count, self.ctx).ok()
+    }
+
+    fn string(&self, offset: usize) -> Option<&'data [u8]> {
+        let end = self.info.strtab.checked_add(self.info.strsz)?;
+        let rest = self.data.get(self.info.strtab..end)?.get(offset..)?;
+        rest.get(..memchr::memchr(0, rest)?)
+    }
 }
 
 /// Number of entries in the dynamic symbol table.

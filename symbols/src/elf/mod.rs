@@ -8,16 +8,20 @@
 //! What the symbols mean is left to [`crate::search`].
 
 mod loader;
+mod plt;
 mod unwind;
 
 use std::ops::Range;
 
+use memchr::memmem;
 use object::Endianness;
 use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
+use object::endian::Endian as _;
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 
+use self::loader::Dynamic;
 use self::unwind::UnwindTable;
-use crate::plan::{BuildId, SymbolSource};
+use crate::plan::BuildId;
 
 /// Why an image could not be read at all.
 ///
@@ -46,6 +50,17 @@ pub(crate) enum Machine {
     Other,
 }
 
+/// Where an image can name its functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SymbolTable {
+    /// The section `.dynsym`.
+    Dynsym,
+    /// The section `.symtab`.
+    Symtab,
+    /// The loader's tables, where there are no sections.
+    Dynamic,
+}
+
 /// A function that an image defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Function {
@@ -71,6 +86,7 @@ pub(crate) struct Image<'data> {
     headers: &'data [ProgramHeader64<Endianness>],
     sections: SectionTable<'data, FileHeader64<Endianness>>,
     unwind: Option<UnwindTable<'data>>,
+    dynamic: Option<Dynamic<'data>>,
 }
 
 /// A `PT_LOAD` whose bytes are inside the file.
@@ -97,6 +113,7 @@ impl<'data> Image<'data> {
             },
             segments: headers.iter().filter_map(|ph| Segment::new(ph, endian, data)).collect(),
             headers,
+            dynamic: Dynamic::parse(data),
             unwind: headers.iter().find_map(|header| {
                 let bytes = header.data(endian, data).ok()?;
                 let is_unwind = header.p_type(endian) == elf::PT_GNU_EH_FRAME;
@@ -148,33 +165,89 @@ impl<'data> Image<'data> {
         self.unwind.as_ref()?.next_start(address)
     }
 
-    /// Constant data: the sections that hold it, or every read-only segment where there are no
-    /// sections.
-    pub(crate) fn constants(&self) -> impl Iterator<Item = &'data [u8]> {
-        let sections = self.sections.iter().filter(|section| self.is_rodata(section));
-        let sections = sections.filter_map(|section| section.data(self.endian, self.data).ok());
-        let segments = self.segments.iter().filter(|_| self.sections.is_empty());
-        let segments = segments.filter(|segment| !segment.writable && !segment.executable);
-        sections.chain(segments.filter_map(|segment| self.data.get(segment.file.clone())))
+    /// The function that a call to `address` runs: where that is an entry of the procedure linkage
+    /// table, the function that it stands for, if the image defines it.
+    pub(crate) fn callee(&self, address: u64) -> u64 {
+        let word = || plt::word_of_entry(self.code(address)?, address);
+        let bound = || plt::bound_function(self.dynamic.as_ref()?, word()?);
+        bound().unwrap_or(address)
     }
 
-    /// Calls `visit` for every function that `source` defines, with its name as the table has it.
+    /// Where the function that holds `address` began.
+    pub(crate) fn function_start(&self, address: u64) -> Option<u64> {
+        self.unwind.as_ref()?.start_of(address)
+    }
+
+    /// Constant data with its addresses: the sections that hold it, or every read-only segment
+    /// where there are no sections.
+    pub(crate) fn constants(&self) -> impl Iterator<Item = (u64, &'data [u8])> {
+        let sections = self.sections.iter().filter(|section| self.is_rodata(section));
+        let sections = sections.filter_map(|section| {
+            Some((section.sh_addr(self.endian), section.data(self.endian, self.data).ok()?))
+        });
+        let segments = self.segments.iter().filter(|_| self.sections.is_empty());
+        let segments = segments.filter(|segment| !segment.writable && !segment.executable);
+        sections.chain(segments.filter_map(|segment| self.mapped(segment)))
+    }
+
+    /// Whether the data hold `address`, as stored or as the loader writes it.
+    pub(crate) fn holds_address(&self, address: u64) -> bool {
+        let stored = match self.endian {
+            Endianness::Little => address.to_le_bytes(),
+            Endianness::Big => address.to_be_bytes(),
+        };
+        let relocated = self.dynamic.as_ref().is_some_and(|dynamic| dynamic.writes(address));
+        let data = self.segments.iter().filter(|segment| !segment.executable);
+        let mut data = data.filter_map(|segment| self.mapped(segment));
+        relocated || data.any(|(_, bytes)| memmem::find(bytes, &stored).is_some())
+    }
+
+    /// The address and the bytes of a section of the file.
+    pub(crate) fn section(&self, name: &str) -> Option<(u64, &'data [u8])> {
+        let (_, section) = self.sections.section_by_name(self.endian, name.as_bytes())?;
+        Some((section.sh_addr(self.endian), section.data(self.endian, self.data).ok()?))
+    }
+
+    /// The 64-bit word at `address`, as the loader leaves it in an image that is not moved.
+    pub(crate) fn relocated_word(&self, address: u64) -> Option<u64> {
+        let relocation = || self.dynamic.as_ref()?.addend(address);
+        let stored = || {
+            let (_, at) = self.locate(address)?;
+            let bytes: [u8; 8] = *self.data.get(at..)?.first_chunk()?;
+            Some(self.endian.read_u64(bytes))
+        };
+        relocation().or_else(stored)
+    }
+
+    /// All code with its addresses.
+    pub(crate) fn code_segments(&self) -> impl Iterator<Item = (u64, &'data [u8])> {
+        let segments = self.segments.iter().filter(|segment| segment.executable);
+        segments.filter_map(|segment| self.mapped(segment))
+    }
+
+    fn mapped(&self, segment: &Segment) -> Option<(u64, &'data [u8])> {
+        Some((segment.address, self.data.get(segment.file.clone())?))
+    }
+
+    /// Calls `visit` for every function that `table` defines, with its name as the table has it.
     ///
     /// Undefined symbols (imports) and resolvers (`STT_GNU_IFUNC`) are no definitions.
-    pub(crate) fn functions(&self, source: SymbolSource, visit: impl FnMut(&'data [u8], Function)) {
-        match source {
-            SymbolSource::Dynsym => self.section_functions(elf::SHT_DYNSYM, visit),
-            SymbolSource::Symtab => self.section_functions(elf::SHT_SYMTAB, visit),
-            SymbolSource::Dynamic if self.sections.is_empty() => {
-                loader::functions(self.data, visit);
+    pub(crate) fn functions(&self, table: SymbolTable, visit: impl FnMut(&'data [u8], Function)) {
+        match table {
+            SymbolTable::Dynsym => self.section_functions(elf::SHT_DYNSYM, visit),
+            SymbolTable::Symtab => self.section_functions(elf::SHT_SYMTAB, visit),
+            SymbolTable::Dynamic => {
+                let dynamic = self.dynamic.as_ref().filter(|_| self.sections.is_empty());
+                if let Some(dynamic) = dynamic {
+                    dynamic.functions(visit);
+                }
             }
-            SymbolSource::Dynamic => {}
         }
     }
 
     /// The name that the image goes by as a shared library.
     pub(crate) fn soname(&self) -> Option<&'data [u8]> {
-        loader::soname(self.data)
+        self.dynamic.as_ref()?.soname()
     }
 
     fn section_functions(

@@ -44,6 +44,12 @@ impl<'data> UnwindTable<'data> {
         self.entries.get(after).map(|entry| self.start(entry))
     }
 
+    /// The start of the last function that begins at or before `address`.
+    pub(super) fn start_of(&self, address: u64) -> Option<u64> {
+        let after = self.entries.partition_point(|entry| self.start(entry) <= address);
+        self.entries.get(after.checked_sub(1)?).map(|entry| self.start(entry))
+    }
+
     fn start(&self, entry: &[u8; 8]) -> u64 {
         let [a, b, c, d, ..] = *entry;
         let distance = self.endian.read_i32([a, b, c, d]);
@@ -72,6 +78,9 @@ mod tests {
         assert_eq!(table.next_start(0x1010), Some(0x1020));
         assert_eq!(table.next_start(0x103f), Some(0x1040));
         assert_eq!(table.next_start(0x1040), None);
+        assert_eq!(table.start_of(0x1010), Some(0x1010));
+        assert_eq!(table.start_of(0x103f), Some(0x1020));
+        assert_eq!(table.start_of(0x100f), None);
     }
 
     #[test]

@@ -11,16 +11,21 @@
 //! 3. the symbol, which is always right.
 //!
 //! Everything is proven on the code itself by following what it does to registers and stack
-//! ([`state`], [`walk`]). Anything that cannot be followed is not followed: slow is fine, wrong is
+//! ([`value`], [`frame`], [`state`], [`walk`]). Anything that cannot be followed is not followed: slow is fine, wrong is
 //! not.
 
 mod emulated;
+mod frame;
+mod pointer;
 mod prologue;
 mod state;
+mod value;
 mod walk;
 mod wrapper;
 
+pub(crate) use self::pointer::{count_argument, counts_in_frame};
 pub(crate) use self::prologue::{TransferSite, release_site, transfer_site};
+pub(crate) use self::walk::decode;
 pub(crate) use self::wrapper::{Callee, Form, Reach, callees, reach};
 
 use crate::plan::ArgIndex;
@@ -32,6 +37,10 @@ pub(crate) trait Text {
 
     /// An address that the function holding `address` does not reach, if one is known.
     fn function_end(&self, address: u64) -> Option<u64>;
+
+    /// The function that a call or jump to `target` runs: `target` itself, unless that only jumps
+    /// on through a word which the loader fills in.
+    fn callee(&self, target: u64) -> u64;
 }
 
 /// Which arguments of a function mean what.

@@ -7,8 +7,9 @@
 use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic};
 
 use super::emulated::Emulation;
-use super::state::{State, Value};
-use super::walk::{Walk, decode, direct_target};
+use super::state::State;
+use super::value::Value;
+use super::walk::{Walk, decode};
 use super::{Roles, Text};
 use crate::plan::ArgIndex;
 
@@ -100,9 +101,8 @@ fn is_passed_once(text: &dyn Text, entry: u64, end: Option<u64>, site: u64, plai
         return true;
     }
     let mut skipped = false;
-    let walked = Walk::new(text, entry, end).branches(|branch| {
-        skipped |= direct_target(branch).is_some_and(|target| entry < target && target <= site);
-    });
+    let walked =
+        Walk::new(text, entry, end).targets(|target| skipped |= entry < target && target <= site);
     !skipped && (walked.is_ok() || plain)
 }
 

@@ -8,6 +8,9 @@ use iced_x86::{
     ConditionCode, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,
 };
 
+use super::frame::{Frame, replaces_return_address};
+use super::value::Value;
+
 /// Registers of the six integer arguments, in order.
 const ARGUMENTS: [Register; 6] =
     [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8, Register::R9];
@@ -23,35 +26,8 @@ const PRESERVED: [Register; 7] = [
     Register::R15,
 ];
 
-/// Most stack slots that are remembered; more are forgotten, which proves less.
-const MAX_SLOTS: usize = 64;
 /// Most calls on one path that are remembered; the results of later ones name nothing.
 const MAX_CALLS: usize = 32;
-
-/// What is known of a register or a stack slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Value {
-    /// Nothing.
-    Unknown,
-    /// The function's argument of this index, all 64 bits.
-    Arg(u8),
-    /// The low 32 bits of an argument, extended.
-    ArgLow(u8),
-    /// The stack pointer at entry, plus this many bytes.
-    Stack(i64),
-    /// The low 32 bits are 0 or negative.
-    NotPositive,
-    /// The low 32 bits are what call number `.0` returned.
-    Result(usize),
-    /// The low 32 bits are 0 or negative, or are what call number `call` left where its argument
-    /// `arg` points.
-    Count {
-        /// Number of the call.
-        call: usize,
-        /// Index of its argument.
-        arg: u8,
-    },
-}
 
 /// A call, and what was in the argument registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,19 +38,11 @@ pub(super) struct Call {
     pub(super) arguments: [Value; 6],
 }
 
-/// A value that the code stored in its own stack frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Slot {
-    at: i64,
-    len: usize,
-    value: Value,
-}
-
 /// Registers, stack slots and calls so far.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct State {
     registers: [Value; 16],
-    slots: Vec<Slot>,
+    frame: Frame,
     calls: Vec<Call>,
     /// What the flags compare with 0, as a signed 32-bit integer.
     compared: Option<Value>,
@@ -87,7 +55,7 @@ impl State {
     pub(super) fn at_entry() -> Self {
         let mut state = Self {
             registers: [Value::Unknown; 16],
-            slots: Vec::new(),
+            frame: Frame::default(),
             calls: Vec::new(),
             compared: None,
             escaped: false,
@@ -117,6 +85,11 @@ impl State {
         ARGUMENTS.map(|register| self.registers[register.number()])
     }
 
+    /// What a general register of 64 bits holds.
+    pub(super) fn register(&self, register: Register) -> Option<Value> {
+        register.is_gpr64().then(|| self.registers[register.number()])
+    }
+
     /// The register of the return value.
     pub(super) fn return_value(&self) -> Value {
         self.registers[Register::RAX.number()]
@@ -134,7 +107,7 @@ impl State {
             && proves_not_positive(condition, taken)
         {
             let copies = self.registers.iter_mut();
-            let copies = copies.chain(self.slots.iter_mut().map(|slot| &mut slot.value));
+            let copies = copies.chain(self.frame.values_mut());
             for value in copies.filter(|value| **value == Value::Result(call)) {
                 *value = Value::NotPositive;
             }
@@ -154,7 +127,7 @@ impl State {
             Mnemonic::Mov => self.apply_move(instruction, info),
             Mnemonic::Movsxd => self.apply_extension(instruction, info),
             Mnemonic::Cdqe => {
-                let value = low_half(self.registers[Register::RAX.number()]);
+                let value = self.registers[Register::RAX.number()].low_half();
                 self.registers[Register::RAX.number()] = value;
             }
             Mnemonic::Lea => self.apply_lea(instruction),
@@ -195,7 +168,7 @@ impl State {
         if instruction.op0_register().size() != 8 {
             return self.forget(instruction, info);
         }
-        let value = low_half(self.source(instruction, 1));
+        let value = self.source(instruction, 1).low_half();
         self.registers[instruction.op0_register().number()] = value;
     }
 
@@ -222,7 +195,7 @@ impl State {
         else {
             return self.forget(instruction, info);
         };
-        let value = self.slot(at, 8);
+        let value = self.frame.load(at, 8);
         self.registers[Register::RSP.number()] = Value::Stack(at.wrapping_add(8));
         self.set(instruction.op0_register(), value);
     }
@@ -232,7 +205,7 @@ impl State {
             self.registers[Register::RSP.number()] = Value::Unknown;
             return;
         };
-        self.registers[Register::RBP.number()] = self.slot(at, 8);
+        self.registers[Register::RBP.number()] = self.frame.load(at, 8);
         self.registers[Register::RSP.number()] = Value::Stack(at.wrapping_add(8));
     }
 
@@ -283,7 +256,7 @@ impl State {
         };
         let kept = refine(self.known(register).unwrap_or(Value::Unknown), false);
         let moved = refine(self.source(instruction, 1), true);
-        self.set(register, either(kept, moved));
+        self.set(register, kept.either(moved));
     }
 
     fn apply_call(&mut self, instruction: &Instruction) -> Option<()> {
@@ -296,7 +269,7 @@ impl State {
         }
         self.escaped |= arguments.iter().any(|value| matches!(value, Value::Stack(_)));
         if self.escaped {
-            self.slots.clear();
+            self.frame.forget();
         }
         for (arg, value) in (0_u8..).zip(arguments) {
             if let Value::Stack(at) = value {
@@ -327,7 +300,7 @@ impl State {
                 self.known(instruction.op0_register())
             }
             OpKind::Memory if instruction.memory_size().size() == 4 => {
-                Some(self.slot(self.address(instruction)?, 4))
+                Some(self.frame.load(self.address(instruction)?, 4))
             }
             _ => None,
         }
@@ -339,9 +312,12 @@ impl State {
             self.compared = None;
         }
         let info = info.info(instruction);
-        for used in info.used_registers().iter().filter(|used| writes(used.access())) {
+        for used in info.used_registers() {
             let register = used.register().full_register();
-            if register.is_gpr64() {
+            let is_frame = matches!(register, Register::RSP | Register::RBP);
+            // An address in the frame that goes where it is not followed may come back.
+            self.escaped |= !is_frame && self.is_in_frame(register);
+            if register.is_gpr64() && writes(used.access()) {
                 self.registers[register.number()] = Value::Unknown;
             }
         }
@@ -350,7 +326,7 @@ impl State {
                 Some(at) if used.base() == instruction.memory_base() => {
                     self.set_slot(at, used.memory_size().size(), Value::Unknown);
                 }
-                _ if self.escaped || self.is_in_frame(used.base()) => self.slots.clear(),
+                _ if self.escaped || self.is_in_frame(used.base()) => self.frame.forget(),
                 _ => {}
             }
         }
@@ -362,10 +338,10 @@ impl State {
             OpKind::Register => {
                 let register = instruction.op_register(operand);
                 let value = self.known(register).unwrap_or(Value::Unknown);
-                if register.size() == 8 { value } else { low_half(value) }
+                if register.size() == 8 { value } else { value.low_half() }
             }
             OpKind::Memory => match self.address(instruction) {
-                Some(at) => self.slot(at, instruction.memory_size().size()),
+                Some(at) => self.frame.load(at, instruction.memory_size().size()),
                 None => Value::Unknown,
             },
             OpKind::Immediate8to32
@@ -395,7 +371,7 @@ impl State {
         }
         self.registers[full.number()] = match register.size() {
             8 => value,
-            4 => low_half(value),
+            4 => value.low_half(),
             _ => Value::Unknown,
         };
     }
@@ -427,49 +403,12 @@ impl State {
     }
 
     fn set_slot(&mut self, at: i64, len: usize, value: Value) {
-        if overlap(at, len, 0, 8) {
-            // The return address is replaced: from here on nothing holds that holds for calls.
+        if replaces_return_address(at, len) {
+            // From here on nothing holds that holds for calls.
             self.registers[Register::RSP.number()] = Value::Unknown;
         }
-        self.slots.retain(|slot| !overlap(slot.at, slot.len, at, len));
-        if value != Value::Unknown && self.slots.len() < MAX_SLOTS {
-            self.slots.push(Slot { at, len, value });
-        }
+        self.frame.store(at, len, value);
     }
-
-    fn slot(&self, at: i64, len: usize) -> Value {
-        let found = self.slots.iter().find(|slot| slot.at == at && slot.len >= len);
-        match (found, len) {
-            (Some(slot), 8) => slot.value,
-            (Some(slot), 4) => low_half(slot.value),
-            _ => Value::Unknown,
-        }
-    }
-}
-
-/// The two states are the same but for what is certain in only one of them.
-fn either(a: Value, b: Value) -> Value {
-    match (a, b) {
-        _ if a == b => a,
-        (Value::NotPositive, Value::Result(_) | Value::Count { .. }) => b,
-        (Value::Result(_) | Value::Count { .. }, Value::NotPositive) => a,
-        _ => Value::Unknown,
-    }
-}
-
-/// The low 32 bits of a value, extended one way or the other.
-fn low_half(value: Value) -> Value {
-    match value {
-        Value::Arg(index) => Value::ArgLow(index),
-        Value::Stack(_) => Value::Unknown,
-        other => other,
-    }
-}
-
-/// Whether `a_len` bytes from `a` and `b_len` bytes from `b` have one in common.
-fn overlap(a: i64, a_len: usize, b: i64, b_len: usize) -> bool {
-    let end = |at: i64, len: usize| i128::from(at) + len as i128;
-    i128::from(a) < end(b, b_len) && i128::from(b) < end(a, a_len)
 }
 
 fn writes(access: OpAccess) -> bool {

@@ -1,7 +1,7 @@
 //! Walking a function's code.
 //!
-//! [`Walk::paths`] follows every path with all that is known on it; [`Walk::branches`] visits every
-//! reachable instruction once. Both are bounded: code that is larger than the bound proves nothing.
+//! [`Walk::paths`] follows every path with all that is known on it; [`Walk::instructions`] visits every
+//! reachable one once. Both are bounded: code that is larger than the bound proves nothing.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -23,7 +23,7 @@ const MAX_STEPS: usize = 4096;
 pub(super) struct Unprovable;
 
 /// Decodes the instruction at `address`; `None` outside the code and for undefined ones.
-pub(super) fn decode(text: &dyn Text, address: u64) -> Option<Instruction> {
+pub(crate) fn decode(text: &dyn Text, address: u64) -> Option<Instruction> {
     let bytes = text.bytes(address)?;
     let bytes = bytes.get(..bytes.len().min(MAX_INSTRUCTION))?;
     let instruction = Decoder::with_ip(64, bytes, address, DecoderOptions::NONE).decode();
@@ -31,7 +31,7 @@ pub(super) fn decode(text: &dyn Text, address: u64) -> Option<Instruction> {
 }
 
 /// Where a branch that names its target goes.
-pub(super) fn direct_target(instruction: &Instruction) -> Option<u64> {
+fn direct_target(instruction: &Instruction) -> Option<u64> {
     (instruction.op0_kind() == OpKind::NearBranch64).then(|| instruction.near_branch_target())
 }
 
@@ -91,46 +91,54 @@ impl<'text> Walk<'text> {
         Ok(())
     }
 
-    /// Calls `branch` with every direct jump and call that the function can reach.
+    /// Calls `seen` with every instruction that the function can reach, and with what is known
+    /// before it on one of the ways there.
     ///
     /// A jump through a register or memory with the stack as it was at entry is a tail call, and
     /// leaves the function. With a frame it is a jump table: [`Unprovable`]. A direct jump out of
     /// the function with the stack as it was at entry is a tail call too, or else leads to a part
     /// of the function that the compiler moved away; so it is followed as far as it can be.
-    pub(super) fn branches(
+    pub(super) fn instructions(
         mut self,
-        mut branch: impl FnMut(&Instruction),
+        mut seen: impl FnMut(&Instruction, &State),
     ) -> Result<(), Unprovable> {
-        let mut seen = HashSet::new();
+        let mut visited = HashSet::new();
         while let Some(point) = self.pending.pop() {
-            if seen.insert(point.address) {
-                self.visit(point, &mut branch)?;
+            if visited.insert(point.address) {
+                self.visit(point, &mut seen)?;
             }
         }
         while let Some(point) = self.tail_calls.pop().or_else(|| self.pending.pop()) {
-            if seen.insert(point.address) && self.visit(point, &mut branch).is_err() {
+            if visited.insert(point.address) && self.visit(point, &mut seen).is_err() {
                 break;
             }
         }
         Ok(())
     }
 
+    /// Calls `target` with the target of every direct jump and call that the function can reach;
+    /// otherwise like [`Walk::instructions`].
+    pub(super) fn targets(self, mut target: impl FnMut(u64)) -> Result<(), Unprovable> {
+        self.instructions(|instruction, _| {
+            if let Some(address) = direct_target(instruction) {
+                target(address);
+            }
+        })
+    }
+
     fn visit(
         &mut self,
         point: Point,
-        branch: &mut impl FnMut(&Instruction),
+        seen: &mut impl FnMut(&Instruction, &State),
     ) -> Result<(), Unprovable> {
         let Some(instruction) = self.step(&point)? else { return Ok(()) };
+        seen(&instruction, &point.state);
         match instruction.flow_control() {
-            FlowControl::Return => return Ok(()),
-            FlowControl::IndirectBranch if point.state.stack_is_as_at_entry() => return Ok(()),
-            FlowControl::IndirectBranch => return Err(Unprovable),
-            _ => {}
+            FlowControl::Return => Ok(()),
+            FlowControl::IndirectBranch if point.state.stack_is_as_at_entry() => Ok(()),
+            FlowControl::IndirectBranch => Err(Unprovable),
+            _ => self.advance(point, &instruction),
         }
-        if direct_target(&instruction).is_some() {
-            branch(&instruction);
-        }
-        self.advance(point, &instruction)
     }
 
     /// The instruction at `point`; `Ok(None)` when control does not get there.
@@ -177,6 +185,7 @@ impl<'text> Walk<'text> {
     }
 
     fn jump(&mut self, target: u64, from: Range<u64>, state: State) {
+        let target = if from.contains(&target) { target } else { self.text.callee(target) };
         let function = if from.contains(&target) {
             from
         } else if self.home.contains(&target) {

@@ -11,8 +11,9 @@
 //!
 //! Either way the walk shows which of the callee's arguments points to the count.
 
-use super::state::{Call, State, Value};
-use super::walk::{Walk, direct_target};
+use super::state::{Call, State};
+use super::value::Value;
+use super::walk::Walk;
 use super::{Roles, Text};
 use crate::plan::ArgIndex;
 
@@ -72,7 +73,7 @@ pub(crate) enum Reach {
 pub(crate) fn reach(text: &dyn Text, entry: u64, end: Option<u64>, target: u64) -> Reach {
     let mut found = entry == target;
     let walked = Walk::new(text, entry, end)
-        .branches(|branch| found |= direct_target(branch) == Some(target));
+        .targets(|address| found |= address == target || text.callee(address) == target);
     match (found, walked) {
         (true, _) => Reach::Yes,
         (false, Ok(())) => Reach::No,
@@ -100,7 +101,7 @@ fn wrapped(
     let mut found = None;
     let mut sound = true;
     let walk = Walk::new(text, entry, end);
-    let walked = walk.paths(|state| match outcome(state, roles, form) {
+    let walked = walk.paths(|state| match outcome(text, state, roles, form) {
         Outcome::Nothing => {}
         Outcome::Of(callee) => sound &= *found.get_or_insert(callee) == callee,
         Outcome::Unknown => sound = false,
@@ -108,15 +109,15 @@ fn wrapped(
     found.filter(|_| sound && walked.is_ok())
 }
 
-fn outcome(state: &State, roles: Roles, form: Form) -> Outcome {
+fn outcome(text: &dyn Text, state: &State, roles: Roles, form: Form) -> Outcome {
     let callee = match (form, state.return_value()) {
         (_, Value::NotPositive) => return Outcome::Nothing,
         (Form::Count, Value::Count { call, arg }) => {
-            state.call(call).and_then(|call| callee(call, roles, arg))
+            state.call(call).and_then(|call| callee(text, call, roles, arg))
         }
         (Form::Status, Value::Result(call)) => state.call(call).and_then(|call| {
             let count = roles.count?.get();
-            callee(call, roles, only(&call.arguments, |value| value == Value::Arg(count))?)
+            callee(text, call, roles, only(&call.arguments, |value| value == Value::Arg(count))?)
         }),
         _ => None,
     };
@@ -124,7 +125,7 @@ fn outcome(state: &State, roles: Roles, form: Form) -> Outcome {
 }
 
 /// The function called, if it got the connection, the buffer and the length.
-fn callee(call: &Call, roles: Roles, count: u8) -> Option<Callee> {
+fn callee(text: &dyn Text, call: &Call, roles: Roles, count: u8) -> Option<Callee> {
     let whole = |role: ArgIndex| {
         ArgIndex::new(only(&call.arguments, |value| value == Value::Arg(role.get()))?)
     };
@@ -133,7 +134,7 @@ fn callee(call: &Call, roles: Roles, count: u8) -> Option<Callee> {
         _ => false,
     };
     Some(Callee {
-        address: call.target?,
+        address: text.callee(call.target?),
         roles: Roles {
             handle: whole(roles.handle)?,
             buffer: whole(roles.buffer)?,

@@ -1,11 +1,11 @@
 //! Libraries and programs of the machine that runs the tests.
 //!
 //! A file that is missing is named and skipped; under `CI=true`, where the image is known to have
-//! all of them, that is a failure.
+//! what [`installed`] asks for, that is a failure.
 
-use wstap_symbols::{Linkage, Options, SymbolSource, Verdict};
+use wstap_symbols::{Action, CallResult, Linkage, Options, Stack, SymbolSource, Verdict};
 
-use super::{only_library, planned};
+use super::{only_library, planned, probe};
 
 /// The bytes of an installed file.
 fn installed(path: &str) -> Option<Vec<u8>> {
@@ -31,11 +31,51 @@ fn debian_libssl_is_a_shared_openssl_3() {
 
 #[test]
 fn node_has_openssl_inside() {
-    let Some(image) = installed("/usr/bin/node") else { return };
+    let Some(image) = installed(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers/node"))
+    else {
+        return;
+    };
     let library = only_library(&image, &Options::default());
     assert!(library.version.is_some_and(|version| version.starts_with("3.")));
     assert_eq!(library.linkage, Linkage::Static);
     assert_eq!(library.verdict, Verdict::Tappable);
+}
+
+#[test]
+fn gnutls_counts_in_64_bits_and_sends_through_one_function() {
+    let Some(image) = installed("/usr/lib/x86_64-linux-gnu/libgnutls.so.30") else { return };
+    let library = only_library(&image, &Options::default());
+    assert_eq!((library.stack, library.linkage), (Stack::GnuTls, Linkage::Shared));
+    let send = probe(&library, "gnutls_record_send");
+    assert_eq!(send.covers, ["gnutls_record_send2", "gnutls_record_send"]);
+    let Action::Transfer(transfer) = send.action else { panic!("{send:?} moves plaintext") };
+    assert_eq!(transfer.result, CallResult::LongCount);
+}
+
+#[test]
+fn nspr_is_tapped_at_its_own_functions() {
+    let Some(image) = installed("/usr/lib/x86_64-linux-gnu/libnspr4.so") else { return };
+    let library = only_library(&image, &Options::default());
+    assert_eq!(library.stack, Stack::Nspr);
+    for function in ["PR_Read", "PR_Recv", "PR_Write", "PR_Send", "PR_Close"] {
+        assert_eq!(probe(&library, function).covers, [function]);
+    }
+}
+
+#[test]
+fn chromium_leads_to_boringssl_by_its_error_messages() {
+    let Ok(image) = std::fs::read("/usr/lib/chromium/chromium") else {
+        eprintln!("skipped: chromium is not installed");
+        return;
+    };
+    let library = only_library(&image, &Options::default());
+    assert_eq!((library.stack, library.linkage), (Stack::BoringSsl, Linkage::Static));
+    assert_eq!(library.symbols, SymbolSource::Messages);
+    for function in ["SSL_read", "SSL_write"] {
+        // push rbp; mov rbp, rsp
+        let at = usize::try_from(probe(&library, function).offset).expect("an offset in the file");
+        assert_eq!(image[at..at + 4], [0x55, 0x48, 0x89, 0xe5], "{function}");
+    }
 }
 
 #[test]

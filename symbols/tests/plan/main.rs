@@ -3,9 +3,11 @@
 //! - [`small`]: images of a few kilobytes, one for each place where symbols can be
 //! - [`installed`]: libraries and programs of the machine that runs the tests
 //! - [`sites`]: where probes go on real and on devious code
+//! - [`golang`]: Go programs
 //! - [`hostile`]: damaged and invented images
 //! - [`invented`]: invented code in a sound image
 
+mod golang;
 mod hostile;
 mod installed;
 mod invented;

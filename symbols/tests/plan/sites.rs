@@ -1,7 +1,7 @@
 //! Where probes go, on code that compilers made of OpenSSL and of variations on it.
 
 use wstap_symbols::{
-    Action, CallResult, Library, Options, Probe, SymbolSource, Technique, Transfer, Verdict,
+    Action, CallResult, Library, Options, Probe, Stack, SymbolSource, Technique, Transfer, Verdict,
 };
 
 use super::{AT_SYMBOLS, only_library, probe};
@@ -25,7 +25,7 @@ fn planned(image: &[u8]) -> Library {
 fn transfer(probe: &Probe) -> Transfer {
     match probe.action {
         Action::Transfer(transfer) => transfer,
-        Action::Release => panic!("{probe:?} moves plaintext"),
+        _ => panic!("{probe:?} moves plaintext"),
     }
 }
 
@@ -33,7 +33,7 @@ fn transfer(probe: &Probe) -> Transfer {
 fn count_argument(probe: &Probe) -> u8 {
     match transfer(probe).result {
         CallResult::Status { count } => count.get(),
-        CallResult::Count => panic!("{probe:?} returns a status"),
+        _ => panic!("{probe:?} returns a count"),
     }
 }
 
@@ -108,6 +108,69 @@ fn a_program_that_has_only_the_ex_functions_is_tapped_at_the_internal_ones() {
 }
 
 #[test]
+fn a_program_that_has_only_the_plain_functions_is_tapped_at_the_internal_ones() {
+    for (image, count) in [(openssl!("1.1.1w-exec"), 3), (openssl!("3.0.8-exec"), 3)] {
+        let library = planned(image);
+        let write = probe(&library, "SSL_write");
+        assert_eq!(write.technique, Technique::Internal);
+        assert_eq!(count_argument(write), count);
+    }
+}
+
+#[test]
+fn functions_that_hold_the_internal_ones_are_tapped_themselves() {
+    let image = openssl!("3.6.3-inlined");
+    let library = planned(image);
+    for function in ["SSL_read", "SSL_write"] {
+        let probe = probe(&library, function);
+        assert_eq!(probe.technique, Technique::Symbol);
+        assert_eq!(transfer(probe).result, CallResult::Count);
+        assert!(is_emulated(image, probe));
+    }
+}
+
+/// The offsets and actions of the probes that move plaintext.
+fn transfers(library: &Library) -> Vec<(u64, Action)> {
+    let probes = library.probes.iter().filter(|probe| probe.action != Action::Release);
+    probes.map(|probe| (probe.offset, probe.action)).collect()
+}
+
+#[test]
+fn error_messages_lead_a_stripped_program_to_the_same_probes_as_symbols() {
+    for (name, whole, stripped) in [
+        ("1.1.1w", openssl!("1.1.1w-exec"), openssl!("1.1.1w-exec-stripped")),
+        ("3.0.8", openssl!("3.0.8-exec"), openssl!("3.0.8-exec-stripped")),
+        ("3.6.3", openssl!("3.6.3-exec"), openssl!("3.6.3-exec-stripped")),
+        ("3.6.3, inlined", openssl!("3.6.3-inlined"), openssl!("3.6.3-inlined-stripped")),
+    ] {
+        let (whole, stripped) = (planned(whole), planned(stripped));
+        assert_eq!(stripped.symbols, SymbolSource::Messages, "{name}");
+        assert_eq!(stripped.version, whole.version, "{name}");
+        assert_eq!(transfers(&stripped), transfers(&whole), "{name}");
+    }
+}
+
+#[test]
+fn the_reset_of_a_connection_is_found_by_its_messages() {
+    for (whole, stripped) in [
+        (openssl!("1.1.1w-exec"), openssl!("1.1.1w-exec-stripped")),
+        (openssl!("3.0.8-exec"), openssl!("3.0.8-exec-stripped")),
+    ] {
+        let (whole, stripped) = (planned(whole), planned(stripped));
+        assert_eq!(probe(&stripped, "SSL_clear"), probe(&whole, "SSL_clear"));
+    }
+}
+
+#[test]
+fn boringssl_is_found_by_reasons_and_lines() {
+    let whole = planned(include_bytes!("../fixtures/boringssl"));
+    let stripped = planned(include_bytes!("../fixtures/boringssl-stripped"));
+    assert_eq!(stripped.stack, Stack::BoringSsl);
+    assert_eq!(stripped.symbols, SymbolSource::Messages);
+    assert_eq!(transfers(&stripped), transfers(&whole));
+}
+
+#[test]
 fn the_end_of_a_connection_needs_only_its_handle() {
     let image = openssl!("3.6.3-cet.so");
     let library = planned(image);
@@ -135,14 +198,16 @@ fn plain_wrappers_are_followed() {
 }
 
 #[test]
+fn a_single_wrapper_is_followed_when_its_callee_confirms_the_pointer() {
+    let expected = vec![(vec!["SSL_read"], Technique::Internal)];
+    assert_eq!(reading(wrappers!("one-form.so")), expected);
+}
+
+#[test]
 fn nothing_that_would_miss_or_repeat_bytes_is_followed() {
     for (why, image) in [
         ("peeks go through the same function", wrappers!("peek-shares.so")),
         ("some bytes do not pass the internal function", wrappers!("bypass.so")),
-        (
-            "only a count is returned, and nothing proves what the status means",
-            wrappers!("one-form.so"),
-        ),
         ("the two forms lead to different functions", wrappers!("disagree.so")),
         ("the internal function gets another buffer", wrappers!("shifted.so")),
     ] {
@@ -155,9 +220,16 @@ fn nothing_that_would_miss_or_repeat_bytes_is_followed() {
 
 #[test]
 fn a_form_that_calls_the_other_is_covered_by_it() {
-    for options in [Options::default(), AT_SYMBOLS] {
-        let library = only_library(wrappers!("nested.so"), &options);
+    // Called directly, and through the procedure linkage table.
+    for (image, options) in [
+        (wrappers!("nested.so"), Options::default()),
+        (wrappers!("nested.so"), AT_SYMBOLS),
+        (wrappers!("nested-plt.so"), Options::default()),
+        (wrappers!("nested-plt.so"), AT_SYMBOLS),
+    ] {
+        let library = only_library(image, &options);
         assert_eq!(probe(&library, "SSL_read_ex").covers, ["SSL_read", "SSL_read_ex"]);
-        assert_eq!(transfer(probe(&library, "SSL_read_ex")).result, CallResult::Count);
+        let reading = library.probes.iter().filter(|probe| probe.function() == "SSL_read");
+        assert_eq!(reading.count(), 1);
     }
 }

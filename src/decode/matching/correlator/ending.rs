@@ -1,31 +1,42 @@
 //! Requests that end without an answer: by time, by a loss, with their connection, with us.
 
+use std::cmp::Reverse;
+
 use crate::decode::event::Direction;
 use crate::decode::observation::Outcome;
 
-use super::{ConnectionIndex, Correlator, IdForm, Out, RequestEnd};
+use super::{ConnectionIndex, Correlator, EntryIndex, IdForm, Out, RequestEnd};
 
 impl Correlator {
     /// Lets everything go that has waited long enough at `now_ns`.
     pub(in crate::decode::matching) fn expire(&mut self, now_ns: u64, out: Out<'_>) {
         while let Some(at) = self.pending.oldest() {
-            let deadline_ns = self.pending.value(at).at_ns.saturating_add(self.limits.timeout_ns);
+            let deadline_ns = self.deadline_ns(at);
             if deadline_ns > now_ns {
                 break;
             }
-            // The time of the deadline, not of whoever noticed: a recording tells the same.
-            let (key, request) = self.end(at, RequestEnd::at(deadline_ns, Outcome::Expired), out);
-            self.remember_late(&key, request);
+            self.end_expired(at, deadline_ns, out);
         }
-        while let Some(&(deadline_ns, id)) = self.early_deadlines.front() {
+        while let Some(&Reverse((deadline_ns, id))) = self.early_deadlines.peek() {
             if deadline_ns > now_ns {
                 break;
             }
-            self.early_deadlines.pop_front();
+            self.early_deadlines.pop();
             if let Some(connection) = self.index_of(id) {
-                self.give_up_early(connection, Some(now_ns), out);
+                self.expire_early(connection, now_ns, out);
             }
         }
+    }
+
+    pub(super) fn deadline_ns(&self, at: EntryIndex) -> u64 {
+        self.pending.value(at).at_ns.saturating_add(self.limits.timeout_ns)
+    }
+
+    /// Ends a request at its deadline, not at the time of whoever noticed: a recording tells the
+    /// same.
+    pub(super) fn end_expired(&mut self, at: EntryIndex, deadline_ns: u64, out: Out<'_>) {
+        let (key, request) = self.end(at, RequestEnd::at(deadline_ns, Outcome::Expired), out);
+        self.remember_late(&key, request);
     }
 
     /// Bytes that went in `lost` are gone. Whatever they may have answered has no answer now, and
@@ -68,11 +79,10 @@ impl Correlator {
         for index in connections {
             self.end_all(index as ConnectionIndex, now_ns, Outcome::Detached, out);
         }
-        self.early_deadlines.clear();
     }
 
     fn end_all(&mut self, connection: ConnectionIndex, at_ns: u64, outcome: Outcome, out: Out<'_>) {
-        self.give_up_early(connection, None, out);
+        self.give_up_all(connection, out);
         while let Some(at) = self.connection(connection).pending.oldest() {
             self.end(at, RequestEnd::at(at_ns, outcome), out);
         }
@@ -82,27 +92,6 @@ impl Correlator {
         }
         while let Some(at) = state.late.oldest() {
             self.late.remove(at, &mut state.late);
-        }
-    }
-
-    /// Gives up on the early answers of a connection: those whose window is over at `now_ns`, or
-    /// all of them.
-    fn give_up_early(&mut self, connection: ConnectionIndex, now_ns: Option<u64>, out: Out<'_>) {
-        let window_ns = self.limits.reorder_window_ns;
-        let is_over =
-            |at_ns: u64| now_ns.is_none_or(|now_ns| at_ns.saturating_add(window_ns) <= now_ns);
-        let mut at: usize = 0;
-        loop {
-            let waiting = &mut self.connections[connection as usize].early;
-            match waiting.get(at) {
-                None => return,
-                Some(early) if !is_over(early.at_ns) => at += 1,
-                Some(_) => {
-                    if let Some(early) = waiting.remove(at) {
-                        self.give_up(connection, &early, out);
-                    }
-                }
-            }
         }
     }
 }

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 use toml::Value;
 
+use super::condition::test;
 use super::framing::Framing;
-use super::json::{JsonType, MAX_SLOTS, Need, Slot, Slots};
+use super::json::JsonType;
 use super::path::Path;
 use super::pattern::PatternRule;
-use super::reading::{IdSource, JsonRule, JsonRules, More, Proof, SlotConditions, Test};
+use super::reading::{Gist, IdSource, JsonRule, JsonRules, SlotConditions, Test};
 use super::source::{Codec, ManySource, ProtocolSource, RuleSource};
+use super::wanted::{MAX_SLOTS, Need, Slot, Slots};
 use super::{Kind, Protocol, RuleSet, Syntax};
 
 /// Longest protocol name; it becomes a label value.
@@ -18,6 +20,9 @@ const MAX_NAME_BYTES: usize = 32;
 
 /// Most different conditions that the rules of one protocol may have.
 const MAX_CONDITIONS: u32 = 64;
+
+/// Most queues of one protocol. Their numbers stay below any byte that a token begins with.
+const MAX_QUEUES: u8 = 32;
 
 /// Names that have a meaning of their own as values of the label `protocol`.
 const RESERVED_NAMES: [&str; 2] = ["unknown", "__other__"];
@@ -112,6 +117,7 @@ fn compile(source: ProtocolSource) -> Result<Compiled, Mistake> {
     Ok(Compiled {
         protocol: Protocol {
             name: source.name.into(),
+            about: source.about.into(),
             subprotocols: source.subprotocols.into_iter().map(Into::into).collect(),
             paths: source.paths.into_iter().map(Into::into).collect(),
             syntax,
@@ -155,11 +161,17 @@ fn compile_rules(source: &ProtocolSource) -> Result<RuleSet, Mistake> {
 /// What may not stand together in one rule.
 fn check_combination(rule: &RuleSource) -> Result<(), Mistake> {
     let mistake = |key: &str, reason: &str| Err(Mistake::new(key, reason));
-    let answers = matches!(rule.kind, Kind::Response | Kind::Error);
+    let answers = matches!(rule.kind, Kind::Response | Kind::Error | Kind::End);
     let concerns_request =
         answers || matches!(rule.kind, Kind::Request | Kind::Progress | Kind::Cancel);
-    if rule.more && !answers {
+    if rule.more && !matches!(rule.kind, Kind::Response | Kind::Error) {
         return mistake("more", "only a response or an error can be followed by more");
+    }
+    if rule.more && rule.queue.is_some() {
+        return mistake("more", "a request in a queue has one answer");
+    }
+    if rule.unasked && !answers {
+        return mistake("unasked", "only an answer can come without a request");
     }
     if !concerns_request && (rule.id.is_some() || rule.scope.is_some() || rule.queue.is_some()) {
         return mistake("id", "a message of this kind concerns no request, so it has no id");
@@ -170,9 +182,8 @@ fn check_combination(rule: &RuleSource) -> Result<(), Mistake> {
     if rule.scope.is_some() && rule.id.is_none() {
         return mistake("scope", "a scope belongs to an id");
     }
-    if !rule.method.as_slice().is_empty()
-        && !matches!(rule.kind, Kind::Request | Kind::Notification)
-    {
+    let has_method = !rule.method.as_slice().is_empty() || rule.label.is_some();
+    if has_method && !matches!(rule.kind, Kind::Request | Kind::Notification) {
         return mistake("method", "the method is taken from requests and notifications only");
     }
     if rule.pattern.is_some() && has_paths(rule) {
@@ -211,7 +222,7 @@ impl Compiler {
             none |= self.condition("lacks", path, Test::Present)?;
         }
         all |= self.conditions("when", &rule.when)?;
-        none |= self.conditions("unless", &rule.unless)?;
+        let unless = self.conditions("unless", &rule.unless)?;
         let mut wants = Slots::default();
         let id = self.id_source(rule, &mut all, &mut wants)?;
         let scope = match &rule.scope {
@@ -225,19 +236,17 @@ impl Compiler {
             wants |= slot.into();
             method.push(slot);
         }
-        let more = if rule.more { More::Follows } else { More::Last };
-        let proof = if rule.certain { Proof::Certain } else { Proof::Likely };
         self.json.rules.push(JsonRule {
             from: rule.from,
             all,
             none,
+            unless,
             wants,
-            kind: rule.kind,
-            more,
-            proof,
+            gist: Gist::of(rule),
             id,
             scope,
             method,
+            label: label(rule),
         });
         Ok(())
     }
@@ -273,7 +282,8 @@ impl Compiler {
             self.queues.push(name.into());
             self.queues.len() - 1
         });
-        u8::try_from(index).map_err(|_| Mistake::new("queue", "at most 256 queues"))
+        let number = u8::try_from(index).ok().filter(|&number| number < MAX_QUEUES);
+        number.ok_or_else(|| Mistake::new("queue", format!("more than {MAX_QUEUES} queues")))
     }
 
     fn conditions(
@@ -344,154 +354,11 @@ impl Compiler {
     }
 }
 
-/// A condition as written: a value, a list of values, or a table with one test.
-fn test(value: &Value) -> Result<Test, String> {
-    match value {
-        Value::Array(values) if values.is_empty() => Err("a list of no values".to_owned()),
-        Value::Array(values) => values.iter().map(token).collect::<Result<_, _>>().map(Test::OneOf),
-        Value::Table(table) => named_test(table),
-        value => Ok(Test::OneOf(vec![token(value)?])),
-    }
-}
-
-fn named_test(table: &toml::Table) -> Result<Test, String> {
-    let expected =
-        || "expected one of { type = … }, { ends_with = … }, { at_least = … }".to_owned();
-    let mut entries = table.iter();
-    let (Some((name, value)), None) = (entries.next(), entries.next()) else {
-        return Err(expected());
-    };
-    match (name.as_str(), value) {
-        ("type", Value::String(name)) => json_type(name).map(Test::Type),
-        ("ends_with", Value::String(end)) => Ok(Test::EndsWith(end.as_str().into())),
-        ("at_least", Value::Integer(least)) => Ok(Test::AtLeast(*least)),
-        _ => Err(expected()),
-    }
-}
-
-fn json_type(name: &str) -> Result<JsonType, String> {
-    Ok(match name {
-        "string" => JsonType::String,
-        "number" => JsonType::Number,
-        "bool" => JsonType::Bool,
-        "null" => JsonType::Null,
-        "object" => JsonType::Object,
-        "array" => JsonType::Array,
-        _ => return Err("a type is string, number, bool, null, object or array".to_owned()),
-    })
-}
-
-/// A value as its JSON token.
-fn token(value: &Value) -> Result<Box<[u8]>, String> {
-    let token = match value {
-        Value::String(text) => serde_json::to_string(text).map_err(|error| error.to_string())?,
-        Value::Integer(number) => number.to_string(),
-        Value::Boolean(truth) => truth.to_string(),
-        _ => return Err("a value is a string, an integer, true or false".to_owned()),
-    };
-    Ok(token.into_bytes().into())
+/// The method of messages that do not name it: the stated label, or the queue's name.
+pub(super) fn label(rule: &RuleSource) -> Option<Box<str>> {
+    let queue = rule.queue.as_ref().filter(|_| rule.kind == Kind::Request);
+    rule.label.as_ref().or(queue).map(|label| label.as_str().into())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(text: &str) -> String {
-        compile_file("orders.toml", text).map(|_| ()).unwrap_err().to_string()
-    }
-
-    /// A protocol with one good rule and one that is `rule`.
-    fn error_in(rule: &str) -> String {
-        error(&format!(
-            "name = \"orders\"\nrule = [{{ kind = \"request\", id = \"$.id\" }}, {{ {rule} }}]"
-        ))
-    }
-
-    #[test]
-    fn five_lines_make_a_protocol() {
-        let text = r#"
-            name = "orders"
-            rule = [
-                { kind = "request", has = ["$.cmd"], id = "$.seq", method = "$.cmd" },
-                { kind = "response", has = ["$.ok"], id = "$.seq" },
-            ]"#;
-        let compiled = compile_file("orders.toml", text).unwrap();
-        assert_eq!(&*compiled[0].protocol.name, "orders");
-    }
-
-    #[test]
-    fn a_file_may_hold_several_protocols() {
-        let text = r#"
-            [[protocol]]
-            name = "a"
-            rule = [{ kind = "request", id = "$.a" }]
-            [[protocol]]
-            name = "b"
-            rule = [{ kind = "request", id = "$.b" }]"#;
-        let names: Vec<_> = compile_file("f", text)
-            .unwrap()
-            .iter()
-            .map(|compiled| compiled.protocol.name.to_string())
-            .collect();
-        assert_eq!(names, ["a", "b"]);
-    }
-
-    #[test]
-    fn a_mistake_gives_the_file_the_key_and_a_reason() {
-        assert_eq!(
-            error_in(r#"kind = "response", id = "$.a.b.c.d""#),
-            "orders.toml: orders.rule[1].id: a path has at most 3 steps"
-        );
-        assert_eq!(
-            error_in(r#"kind = "response", id = "$.a", when = { "$.op" = 1.5 }"#),
-            "orders.toml: orders.rule[1].when.\"$.op\": a value is a string, an integer, true or false"
-        );
-        assert_eq!(
-            error_in(r#"kind = "response", queue = "hello", has = ["$.a"]"#),
-            "orders.toml: orders.rule[1].queue: no request goes into queue \"hello\""
-        );
-    }
-
-    #[test]
-    fn an_unknown_key_is_named_with_its_line() {
-        let message = error_in(r#"kind = "response", id = "$.a", metod = "$.b""#);
-        assert!(message.contains("metod") && message.contains("line 2"), "{message}");
-    }
-
-    #[test]
-    fn senseless_combinations_are_refused() {
-        for (rule, word) in [
-            (r#"kind = "request""#, "either id"),
-            (r#"kind = "request", id = "$.a", queue = "q""#, "either id"),
-            (r#"kind = "request", id = "$.a", more = true"#, "followed by more"),
-            (r#"kind = "response", id = "$.a", method = "$.b""#, "requests and notifications"),
-            (r#"kind = "notification", id = "$.a""#, "concerns no request"),
-            (r#"kind = "notification""#, "needs a condition"),
-            (r#"kind = "request", pattern = "(?P<id>.)", has = ["$.a"]"#, "either a pattern"),
-            (
-                r#"kind = "response", id = "$.a", when = { "$.b" = { tipe = "string" } }"#,
-                "expected one of",
-            ),
-        ] {
-            let message = error_in(rule);
-            assert!(message.contains(word), "{rule}: {message}");
-        }
-    }
-
-    #[test]
-    fn names_that_make_bad_labels_are_refused() {
-        for name in ["", "Orders", "a b", "unknown", "a-name-that-is-longer-than-thirty-two"] {
-            let message = error(&format!(
-                "name = \"{name}\"\nrule = [{{ kind = \"request\", id = \"$.a\" }}]"
-            ));
-            assert!(message.contains("name"), "{message}");
-        }
-    }
-
-    #[test]
-    fn the_number_of_paths_is_bounded() {
-        let paths: Vec<String> = (0..=MAX_SLOTS).map(|n| format!("\"$.k{n}\"")).collect();
-        let message = error_in(&format!("kind = \"notification\", has = [{}]", paths.join(",")));
-        assert!(message.contains("different paths"), "{message}");
-    }
-}
+mod tests;

@@ -4,9 +4,10 @@ use std::fmt;
 
 use super::compile::{Compiled, RuleError};
 use super::json::Wholeness;
-use super::reading::{More, Reading, RequestName};
+use super::reading::{More, Reading, RequestName, Unasked};
 use super::source::{ExampleSource, ExpectedSource};
 use super::{Kind, Protocol, Syntax, Text};
+use crate::decode::event::Direction;
 use crate::decode::matching::mqtt;
 use crate::decode::observation::MessageType;
 
@@ -32,16 +33,21 @@ fn check_one(protocol: &mut Protocol, example: &ExampleSource) -> Result<(), Str
         (None, Some(digits)) => (MessageType::Binary, bytes(digits)?),
         _ => return Err("an example has either text or hex".to_owned()),
     };
-    let expected: Vec<_> = example.is.iter().map(Gist::expected).collect();
-    let text =
-        Text { sender: example.from, message_type, payload: &payload, wholeness: Wholeness::Whole };
+    let expected: Vec<_> = example.is.iter().map(Summary::expected).collect();
+    let text = Text {
+        direction: Direction::Sent,
+        sender: example.from,
+        message_type,
+        payload: &payload,
+        wholeness: Wholeness::Whole,
+    };
     let queues = match &protocol.syntax {
         Syntax::Rules(rules) => rules.queues.clone(),
         Syntax::Mqtt => mqtt::QUEUES.iter().map(|&name| name.into()).collect(),
     };
     let mut read = Vec::new();
     protocol.read(text, &mut Vec::new(), &mut mqtt::Stream::default(), &mut |reading| {
-        read.push(Gist::read(&reading, &queues));
+        read.push(Summary::read(&reading, &queues));
     });
     if read == expected {
         return Ok(());
@@ -61,25 +67,30 @@ fn bytes(digits: &str) -> Result<Vec<u8>, String> {
 
 /// What an example states of a reading.
 #[derive(Debug, PartialEq, Eq)]
-struct Gist {
+struct Summary {
     kind: Kind,
     id: Option<String>,
     scope: Option<String>,
     queue: Option<String>,
     method: Option<String>,
     more: bool,
+    unasked: bool,
 }
 
-impl Gist {
+impl Summary {
     fn expected(source: &ExpectedSource) -> Self {
         Self {
             kind: source.kind,
             id: source.id.clone(),
             scope: source.scope.clone(),
             queue: source.queue.clone(),
-            // A queue's name is the method of what is in it, unless another is stated.
-            method: source.method.clone().or_else(|| source.queue.clone()),
+            // A queue's name is the method of what goes into it, unless another is stated.
+            method: source
+                .method
+                .clone()
+                .or_else(|| source.queue.clone().filter(|_| source.kind == Kind::Request)),
             more: source.more,
+            unasked: source.unasked,
         }
     }
 
@@ -95,18 +106,42 @@ impl Gist {
             }
         };
         Self {
-            kind: reading.kind,
+            kind: reading.gist.kind,
             id,
             scope,
             queue,
             method: reading.method.as_deref().map(text),
-            more: reading.more == More::Follows,
+            more: reading.gist.more == More::Follows,
+            unasked: reading.gist.unasked == Unasked::Expected,
         }
     }
 }
 
+impl fmt::Display for Summary {
+    /// As in `response id="7" method=add more`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format!("{:?}", self.kind).to_lowercase())?;
+        let texts = [
+            ("id", &self.id),
+            ("scope", &self.scope),
+            ("queue", &self.queue),
+            ("method", &self.method),
+        ];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                write!(f, " {name}={text}")?;
+            }
+        }
+        let flags = [("more", self.more), ("unasked", self.unasked)];
+        for (name, _) in flags.into_iter().filter(|(_, set)| *set) {
+            write!(f, " {name}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Several readings for a message to people.
-struct Listed<'a>(&'a [Gist]);
+struct Listed<'a>(&'a [Summary]);
 
 impl fmt::Display for Listed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,8 +150,99 @@ impl fmt::Display for Listed<'_> {
         }
         for (index, gist) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
-            write!(f, "{separator}{gist:?}")?;
+            write!(f, "{separator}{gist}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::matching::protocols::BUILTIN;
+    use crate::decode::matching::rules::compile_file;
+
+    /// Calls `test` with each built-in protocol and each of its examples that is text.
+    fn each_text_example(mut test: impl FnMut(&mut Protocol, &ExampleSource, &str)) {
+        for (file, text) in BUILTIN {
+            for compiled in compile_file(file, text).unwrap() {
+                let Compiled { mut protocol, examples } = compiled;
+                assert!(examples.len() >= 3, "{file} has examples");
+                for example in &examples {
+                    if let Some(text) = &example.text {
+                        test(&mut protocol, example, text);
+                    }
+                }
+            }
+        }
+    }
+
+    fn permutations(items: &[String]) -> Vec<Vec<String>> {
+        if items.is_empty() {
+            return vec![Vec::new()];
+        }
+        let mut all = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let rest = [&items[..index], &items[index + 1..]].concat();
+            for mut permutation in permutations(&rest) {
+                permutation.push(item.clone());
+                all.push(permutation);
+            }
+        }
+        all
+    }
+
+    /// The rules of a protocol exclude each other: no order of keys makes another one hold first.
+    #[test]
+    fn every_order_of_keys_is_read_alike() {
+        let mut orders = 0;
+        each_text_example(|protocol, example, text| {
+            let Ok(serde_json::Value::Object(members)) = serde_json::from_str(text) else { return };
+            let members: Vec<String> = members
+                .iter()
+                .map(|(key, value)| format!("{}:{value}", serde_json::json!(key)))
+                .collect();
+            if members.len() > 6 {
+                return;
+            }
+            for members in permutations(&members) {
+                let text = format!("{{{}}}", members.join(", "));
+                let example = ExampleSource { text: Some(text.clone()), ..example.clone() };
+                check_one(protocol, &example)
+                    .unwrap_or_else(|error| panic!("{}: {text}: {error}", protocol.name));
+                orders += 1;
+            }
+        });
+        assert!(orders > 1_000, "{orders}");
+    }
+
+    /// What is read in a message that was cut is read in the whole message too.
+    #[test]
+    fn no_cut_makes_up_an_id() {
+        each_text_example(|protocol, example, text| {
+            for cut in 0..text.len() {
+                let text = Text {
+                    direction: Direction::Sent,
+                    sender: example.from,
+                    message_type: MessageType::Text,
+                    payload: &text.as_bytes()[..cut],
+                    wholeness: Wholeness::Cut,
+                };
+                let (mut scratch, mut mqtt) = (Vec::new(), mqtt::Stream::default());
+                protocol.read(text, &mut scratch, &mut mqtt, &mut |reading| {
+                    let Some(RequestName::Id { id, scope }) = reading.name else { return };
+                    let token = |token: &[u8]| Some(String::from_utf8_lossy(token).into_owned());
+                    let known = example.is.iter().any(|expected| {
+                        expected.id == token(id)
+                            && expected.scope.clone().unwrap_or_default() == token(scope).unwrap()
+                    });
+                    assert!(known, "{}: {}", payload(text), String::from_utf8_lossy(id));
+                });
+            }
+        });
+    }
+
+    fn payload(text: Text<'_>) -> String {
+        String::from_utf8_lossy(text.payload).into_owned()
     }
 }

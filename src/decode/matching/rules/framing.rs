@@ -4,7 +4,10 @@ use memchr::memchr;
 use serde::Deserialize;
 
 use super::Text;
-use super::json::{Wholeness, elements, unescape};
+use super::json::{Wholeness, elements};
+use super::token::unescape;
+use super::unwrap::{jupyter_object, phoenix_array, sockjs_array};
+use crate::decode::observation::MessageType;
 
 /// How application messages are packed into WebSocket messages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +25,13 @@ pub(super) enum Unwrap {
     /// SockJS: `a["…","…"]` from the server, `["…","…"]` from the client. A message that is not
     /// wrapped so is passed on as it is.
     Sockjs,
+    /// The parts of a Jupyter message of subprotocol v1 (jupyter-server, "WebSocket protocols"):
+    /// a count of offsets and the offsets, all 64-bit little-endian, then the channel and the
+    /// JSON texts they point to. Text messages are passed on as they are.
+    JupyterV1,
+    /// The binary form of a Phoenix message (phoenix, `v2_json_serializer.ex`): a kind, the lengths
+    /// of its texts in a byte each, the texts, the data. Text messages are passed on as they are.
+    PhoenixV2,
 }
 
 /// What stands between messages.
@@ -53,6 +63,17 @@ impl Framing {
                 Some(array) => self.each_string(text, array, scratch, found),
                 None => self.split.each(text, found),
             },
+            Unwrap::JupyterV1 if text.message_type == MessageType::Binary => {
+                if jupyter_object(text.payload, scratch).is_some() {
+                    found(Text { payload: scratch, ..text });
+                }
+            }
+            Unwrap::PhoenixV2 if text.message_type == MessageType::Binary => {
+                if phoenix_array(text, scratch).is_some() {
+                    found(Text { payload: scratch, wholeness: Wholeness::Whole, ..text });
+                }
+            }
+            Unwrap::JupyterV1 | Unwrap::PhoenixV2 => self.split.each(text, found),
         }
     }
 
@@ -75,24 +96,20 @@ impl Framing {
     }
 }
 
-/// The JSON array of strings in a SockJS message.
-fn sockjs_array(payload: &[u8]) -> Option<&[u8]> {
-    let array = payload.strip_prefix(b"a").unwrap_or(payload);
-    array.starts_with(b"[\"").then_some(array)
-}
-
 impl Split {
     fn each<'a>(self, text: Text<'a>, found: &mut dyn FnMut(Text<'_>)) {
         match self {
             Self::None => found(text),
             Self::RecordSeparator => each_between(text, 0x1e, found),
             Self::Newline => each_between(text, b'\n', found),
-            Self::Array if text.payload.first() == Some(&b'[') => {
-                for (payload, wholeness) in elements(text.payload) {
-                    found(Text { payload, wholeness, ..text });
+            Self::Array => match text.payload.trim_ascii_start() {
+                array @ [b'[', ..] => {
+                    for (payload, wholeness) in elements(array) {
+                        found(Text { payload, wholeness, ..text });
+                    }
                 }
-            }
-            Self::Array => found(text),
+                _ => found(text),
+            },
         }
     }
 }

@@ -8,66 +8,8 @@
 //! What is found is exact (the differential test against a full parser says so); whether the text
 //! is valid JSON is not the question here, and what is hopped over is not validated.
 
-use std::ops::{BitOr, BitOrAssign};
-
-use memchr::{memchr2, memchr3};
-
-use super::path::{Path, Step};
-
-/// Most fields that one set of rules may ask for.
-pub(super) const MAX_SLOTS: usize = 16;
-
-/// A wanted field; numbered from 0 in the order of asking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slot(u8);
-
-impl Slot {
-    pub(super) fn index(self) -> usize {
-        usize::from(self.0)
-    }
-}
-
-/// A set of wanted fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Slots(u16);
-
-impl Slots {
-    pub(super) fn contains(self, slot: Slot) -> bool {
-        self.0 & (1 << slot.0) != 0
-    }
-
-    pub(super) fn contains_all(self, others: Self) -> bool {
-        others.0 & !self.0 == 0
-    }
-
-    pub(super) fn without(self, others: Self) -> Self {
-        Self(self.0 & !others.0)
-    }
-
-    pub(super) fn indexes(self) -> impl Iterator<Item = usize> {
-        (0..MAX_SLOTS).filter(move |&index| self.0 & (1 << index) != 0)
-    }
-}
-
-impl From<Slot> for Slots {
-    fn from(slot: Slot) -> Self {
-        Self(1 << slot.0)
-    }
-}
-
-impl BitOr for Slots {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl BitOrAssign for Slots {
-    fn bitor_assign(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-}
+use super::token::{Position, container_end, space_end, string_end, value_end};
+use super::wanted::{Entry, Need, Node, Slot, Slots, Wanted};
 
 /// What a JSON value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,54 +63,7 @@ pub(super) enum End {
     Malformed,
 }
 
-/// The wanted paths, as a tree of at most three levels.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
-    root: Node,
-    slots: Vec<Path>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Node {
-    /// Every slot at or below this node's entries.
-    all: Slots,
-    keys: Vec<(Box<str>, Entry)>,
-    indexes: Vec<(u32, Entry)>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Entry {
-    slot: Option<Slot>,
-    need: Need,
-    below: Option<Box<Node>>,
-}
-
-/// How much of a field is wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Need {
-    /// That it is there, and its type: it is told where its value begins, however long that is.
-    #[default]
-    Presence,
-    /// Its value: a string, a number or a word is told when it is complete.
-    Value,
-}
-
 impl Wanted {
-    /// The slot of a path, the same for the same path, with the greatest need that was asked for;
-    /// `None` when all [`MAX_SLOTS`] are taken.
-    pub(super) fn slot(&mut self, path: &Path, need: Need) -> Option<Slot> {
-        let known = self.slots.iter().position(|known| known.steps == path.steps);
-        let slot = Slot(u8::try_from(known.unwrap_or(self.slots.len())).ok()?);
-        if slot.index() >= MAX_SLOTS {
-            return None;
-        }
-        if known.is_none() {
-            self.slots.push(path.clone());
-        }
-        self.root.insert(&path.steps, slot, need);
-        Some(slot)
-    }
-
     /// Reads `text` from its start and tells `sink` what it finds.
     pub(super) fn scan<'a>(&self, text: &'a [u8], sink: &mut impl Sink<'a>) -> End {
         let mut scan = Scan { text, sink };
@@ -183,59 +78,6 @@ impl Wanted {
         };
         result.err().unwrap_or(End::Complete)
     }
-}
-
-impl Node {
-    fn insert(&mut self, steps: &[Step], slot: Slot, need: Need) {
-        let Some((step, rest)) = steps.split_first() else { return };
-        self.all |= slot.into();
-        let entry = self.entry(step);
-        if rest.is_empty() {
-            entry.slot = Some(slot);
-            entry.need = entry.need.max(need);
-        } else {
-            entry.below.get_or_insert_default().insert(rest, slot, need);
-        }
-    }
-
-    fn entry(&mut self, step: &Step) -> &mut Entry {
-        match step {
-            Step::Key(key) => find_or_push(&mut self.keys, key),
-            Step::Index(index) => find_or_push(&mut self.indexes, index),
-        }
-    }
-
-    fn by_key(&self, key: &[u8]) -> Option<&Entry> {
-        if memchr::memchr(b'\\', key).is_some() {
-            let key = unescape(key)?;
-            return self.keys.iter().find(|(name, _)| **name == *key).map(|(_, entry)| entry);
-        }
-        self.keys.iter().find(|(name, _)| name.as_bytes() == key).map(|(_, entry)| entry)
-    }
-
-    fn by_index(&self, index: u32) -> Option<&Entry> {
-        self.indexes.iter().find(|(wanted, _)| *wanted == index).map(|(_, entry)| entry)
-    }
-}
-
-fn find_or_push<'e, K: PartialEq + Clone>(
-    entries: &'e mut Vec<(K, Entry)>,
-    key: &K,
-) -> &'e mut Entry {
-    let index = entries.iter().position(|(known, _)| known == key).unwrap_or_else(|| {
-        entries.push((key.clone(), Entry::default()));
-        entries.len() - 1
-    });
-    &mut entries[index].1
-}
-
-/// The text of a JSON string, given what stands between its quotes; `None` if it is not one.
-pub(super) fn unescape(inside: &[u8]) -> Option<String> {
-    let mut quoted = Vec::with_capacity(inside.len() + 2);
-    quoted.push(b'"');
-    quoted.extend_from_slice(inside);
-    quoted.push(b'"');
-    serde_json::from_slice(&quoted).ok()
 }
 
 /// The elements of the array that `text` begins with, each as it stands there. The second part of
@@ -271,8 +113,6 @@ struct Scan<'a, 's, S> {
     text: &'a [u8],
     sink: &'s mut S,
 }
-
-type Position = Result<usize, End>;
 
 impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
     fn object(&mut self, open: usize, node: &Node) -> Position {
@@ -397,80 +237,6 @@ fn proceed(verdict: Verdict) -> Result<(), End> {
     match verdict {
         Verdict::Continue => Ok(()),
         Verdict::Stop => Err(End::Stopped),
-    }
-}
-
-#[inline]
-fn space_end(text: &[u8], mut at: usize) -> usize {
-    while let Some(b' ' | b'\n' | b'\r' | b'\t') = text.get(at) {
-        at += 1;
-    }
-    at
-}
-
-/// Position after the value at `at`, whatever it is.
-fn value_end(text: &[u8], at: usize) -> Position {
-    match text.get(at) {
-        None => Err(End::Cut),
-        Some(b'"') => string_end(text, at),
-        Some(b'{' | b'[') => container_end(text, at),
-        Some(b't') => word_end(text, at, b"true"),
-        Some(b'f') => word_end(text, at, b"false"),
-        Some(b'n') => word_end(text, at, b"null"),
-        Some(b'-' | b'0'..=b'9') => number_end(text, at),
-        Some(_) => Err(End::Malformed),
-    }
-}
-
-/// Position after the closing quote of the string whose opening quote is at `at`.
-#[inline]
-fn string_end(text: &[u8], at: usize) -> Position {
-    let mut at = at + 1;
-    loop {
-        let rest = text.get(at..).ok_or(End::Cut)?;
-        let stop = memchr2(b'"', b'\\', rest).ok_or(End::Cut)?;
-        if rest[stop] == b'"' {
-            return Ok(at + stop + 1);
-        }
-        at += stop + 2;
-    }
-}
-
-/// Position after a number. A number at the very end of the text may have been cut in two, so it
-/// counts as cut.
-fn number_end(text: &[u8], at: usize) -> Position {
-    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
-    let length = text[at..].iter().position(|byte| !is_part(byte)).ok_or(End::Cut)?;
-    Ok(at + length)
-}
-
-fn word_end(text: &[u8], at: usize, word: &[u8]) -> Position {
-    let rest = &text[at..];
-    if rest.starts_with(word) {
-        return Ok(at + word.len());
-    }
-    Err(if word.starts_with(rest) { End::Cut } else { End::Malformed })
-}
-
-/// Position after the object or array that begins at `at`. Only brackets of its own kind are
-/// counted: in well-formed text the others are balanced between them.
-fn container_end(text: &[u8], at: usize) -> Position {
-    let open = text[at];
-    let close = if open == b'{' { b'}' } else { b']' };
-    let mut depth = 1_usize;
-    let mut at = at + 1;
-    loop {
-        let rest = text.get(at..).ok_or(End::Cut)?;
-        at += memchr3(b'"', open, close, rest).ok_or(End::Cut)?;
-        if text[at] == b'"' {
-            at = string_end(text, at)?;
-            continue;
-        }
-        depth = if text[at] == open { depth + 1 } else { depth - 1 };
-        at += 1;
-        if depth == 0 {
-            return Ok(at);
-        }
     }
 }
 

@@ -11,11 +11,59 @@
 //! ]
 //! ```
 //!
-//! [`source`] is the language as written, [`compile`] checks it and turns it into a few wanted
-//! paths and bit masks, [`json`] finds the paths in one scan, [`reading`] says what the message
-//! is. What then becomes of a request and its response is left to the parent module.
+//! # A protocol
+//!
+//! | key | meaning |
+//! |---|---|
+//! | `name` | the value of the label `protocol`: `a-z`, `0-9`, `-`, `_` |
+//! | `about` | what its messages look like, for `wstap protocols` |
+//! | `subprotocols` | tokens in the 101 that stand for it |
+//! | `paths` | pieces of the request target that make it likely; one fitting message then decides |
+//! | `unwrap` | `sockjs`, `jupyter-v1`, `phoenix-v2`: a form that is not JSON around or instead of JSON |
+//! | `split` | `record-separator`, `newline`, `array`: several messages in one |
+//! | `rule`, `example` | see below |
+//!
+//! Several protocols in one file stand under `[[protocol]]`.
+//!
+//! # A rule
+//!
+//! | key | meaning |
+//! |---|---|
+//! | `kind` | `request`, `response`, `error`, `end`, `progress`, `cancel`, `notification`, `ping`, `pong` (see [`Kind`]) |
+//! | `from` | `client` or `server`: only messages of this end |
+//! | `has`, `lacks` | paths that must, or must not, be there |
+//! | `when`, `unless` | paths and what they must, or must not, be |
+//! | `id` | path of the id, a string or a number, compared as it is written; `$.ids[*]` names several |
+//! | `scope` | path of what the id is unique in |
+//! | `queue` | instead of an id: a name for requests that are answered in order |
+//! | `method` | path of the method, or a list of which the first that is there counts |
+//! | `label` | the method where the message names none |
+//! | `more` | more answers may follow this one |
+//! | `unasked` | the answer may come without a request |
+//! | `certain` | no other protocol has this shape: one such message decides |
+//! | `pattern` | instead of paths: a regular expression with groups `id`, `scope`, `method` |
+//!
+//! A path has one to three steps, `$.name` or `$[index]`. A condition is a value, a list of values
+//! or one of `{ type = "string" }` (`number`, `bool`, `null`, `object`, `array`),
+//! `{ ends_with = "…" }` and `{ at_least = 400 }`.
+//!
+//! Rules are tried on a message while it is read, and the first that is satisfied counts. Rules
+//! that could hold for one message must therefore exclude each other, by `lacks` or `unless`; of
+//! a message that was cut, what it `lacks` is not known and `unless` asks about what came before
+//! the cut. Paths go first, patterns where no path rule holds.
+//!
+//! An `[[example]]` is a message (`text`, or `hex`), its sender (`from`) and what it `is`: a list
+//! of `kind`, `id`, `scope`, `queue`, `method`, `more`, `unasked`. It is checked when the file is
+//! loaded.
+//!
+//! # Inside
+//!
+//! `source` is the language as written, `compile` checks it and turns it into a few wanted paths
+//! and bit masks, `json` finds the paths in one scan, `reading` says what the message is. What
+//! then becomes of a request and its response is left to the parent module.
 
 mod compile;
+mod condition;
 mod examples;
 mod framing;
 pub(super) mod json;
@@ -23,6 +71,9 @@ mod path;
 pub(super) mod pattern;
 pub(super) mod reading;
 mod source;
+mod token;
+mod unwrap;
+mod wanted;
 
 use serde::Deserialize;
 
@@ -32,7 +83,9 @@ pub(super) use examples::check as check_examples;
 pub(super) use framing::Framing;
 pub(super) use json::Wholeness;
 pub(super) use reading::{JsonRules, Reading};
+pub(super) use token::equal;
 
+use super::super::event::Direction;
 use super::super::observation::MessageType;
 use super::mqtt;
 
@@ -46,6 +99,8 @@ pub(super) enum Kind {
     Response,
     /// Answers, with an error.
     Error,
+    /// Says that no more answers follow; an answer itself only if there was none.
+    End,
     /// Concerns a request, but is not its answer: an acknowledgement, a status, an event.
     Progress,
     /// Withdraws a request of the same side.
@@ -100,6 +155,8 @@ impl From {
 pub(super) struct Protocol {
     /// The value of the label `protocol`.
     pub(super) name: Box<str>,
+    /// What its messages look like, in a line for people; may be empty.
+    pub(super) about: Box<str>,
     /// Subprotocol tokens that stand for it in `Sec-WebSocket-Protocol`.
     pub(super) subprotocols: Vec<Box<str>>,
     /// Pieces of the request target that make it likely.
@@ -130,6 +187,7 @@ pub(super) struct RuleSet {
 /// One message, or a prefix of one, as the rules see it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'a> {
+    pub(super) direction: Direction,
     pub(super) sender: Sender,
     pub(super) message_type: MessageType,
     pub(super) payload: &'a [u8],
@@ -155,13 +213,13 @@ impl Protocol {
 
 impl RuleSet {
     fn read(&mut self, text: Text<'_>, scratch: &mut Vec<u8>, found: &mut dyn FnMut(Reading<'_>)) {
-        let Self { framing, json, patterns, queues } = self;
+        let Self { framing, json, patterns, .. } = self;
         framing.each(text, scratch, &mut |part| {
-            if !json.is_empty() && json.read(part, queues, found) {
+            if !json.is_empty() && json.read(part, found) {
                 return;
             }
             for rule in patterns.iter_mut() {
-                if rule.read(part, queues, found) {
+                if rule.read(part, found) {
                     return;
                 }
             }

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use regex::bytes::{CaptureLocations, Regex, RegexBuilder};
 use thiserror::Error;
 
+use super::compile::label;
 use super::json::Wholeness;
-use super::reading::{MAX_ID_BYTES, More, Proof, Reading, RequestName};
+use super::reading::{Gist, MAX_ID_BYTES, Reading, RequestName};
 use super::source::RuleSource;
 use super::{From, Kind, Text};
 
@@ -42,9 +43,8 @@ pub(in crate::decode::matching) struct PatternRule {
     scope: Option<usize>,
     method: Option<usize>,
     from: From,
-    kind: Kind,
-    more: More,
-    proof: Proof,
+    gist: Gist,
+    label: Option<Box<str>>,
     queue: Option<u8>,
 }
 
@@ -56,8 +56,8 @@ impl PatternRule {
     ) -> Result<Self, PatternError> {
         let compiled = Self {
             from: rule.from,
-            more: if rule.more { More::Follows } else { More::Last },
-            proof: if rule.certain { Proof::Certain } else { Proof::Likely },
+            gist: Gist::of(rule),
+            label: label(rule),
             queue,
             ..Self::plain(pattern, rule.kind)?
         };
@@ -99,20 +99,14 @@ impl PatternRule {
             scope,
             method,
             from: From::Any,
-            kind,
-            more: More::Last,
-            proof: Proof::Likely,
+            gist: Gist::plain(kind),
+            label: None,
             queue: None,
         })
     }
 
     /// Tells `found` what `text` is if the pattern matches; returns whether it did.
-    pub(super) fn read(
-        &mut self,
-        text: Text<'_>,
-        queues: &[Box<str>],
-        found: &mut dyn FnMut(Reading<'_>),
-    ) -> bool {
+    pub(super) fn read(&mut self, text: Text<'_>, found: &mut dyn FnMut(Reading<'_>)) -> bool {
         if !self.from.admits(text.sender) {
             return false;
         }
@@ -130,14 +124,11 @@ impl PatternRule {
         let id = group(self.id).filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES);
         let scope = group(self.scope).unwrap_or_default();
         let queue = self.queue.map(RequestName::Queue);
-        let queue_name =
-            self.queue.and_then(|index| queues.get(usize::from(index))).map(|name| name.as_bytes());
+        let label = || self.label.as_deref().map(str::as_bytes);
         found(Reading {
-            kind: self.kind,
-            more: self.more,
-            proof: self.proof,
+            gist: self.gist,
             name: id.map(|id| RequestName::Id { id, scope }).or(queue),
-            method: group(self.method).or(queue_name).map(Cow::Borrowed),
+            method: group(self.method).or_else(label).map(Cow::Borrowed),
         });
         true
     }
@@ -145,16 +136,22 @@ impl PatternRule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::super::observation::MessageType;
     use super::super::Sender;
     use super::*;
+    use crate::decode::event::Direction;
+    use crate::decode::observation::MessageType;
 
     fn id_in(pattern: &str, payload: &[u8], wholeness: Wholeness) -> Option<Vec<u8>> {
         let mut rule = PatternRule::for_ids(pattern, Kind::Request).unwrap();
         let mut id = None;
-        let text =
-            Text { sender: Sender::Unknown, message_type: MessageType::Text, payload, wholeness };
-        rule.read(text, &[], &mut |reading| {
+        let text = Text {
+            direction: Direction::Sent,
+            sender: Sender::Unknown,
+            message_type: MessageType::Text,
+            payload,
+            wholeness,
+        };
+        rule.read(text, &mut |reading| {
             if let Some(RequestName::Id { id: found, .. }) = reading.name {
                 id = Some(found.to_vec());
             }

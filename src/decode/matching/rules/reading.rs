@@ -7,8 +7,10 @@
 
 use std::borrow::Cow;
 
-use super::json::{End, Field, JsonType, Sink, Slot, Slots, Verdict, Wanted, Wholeness};
-use super::json::{MAX_SLOTS, elements, unescape};
+use super::json::{End, Field, JsonType, Sink, Verdict, Wholeness, elements};
+use super::source::RuleSource;
+use super::token::{equal, unescape};
+use super::wanted::{MAX_SLOTS, Slot, Slots, Wanted};
 use super::{From, Kind, Sender, Text};
 
 /// Longest id that is matched; a message with a longer one is read as having none.
@@ -17,15 +19,39 @@ pub(in crate::decode::matching) const MAX_ID_BYTES: usize = 512;
 /// What one application message is.
 #[derive(Clone, Debug)]
 pub(in crate::decode::matching) struct Reading<'a> {
-    pub(in crate::decode::matching) kind: Kind,
-    /// After this answer, more may follow.
-    pub(in crate::decode::matching) more: More,
-    /// Whether this message alone proves the protocol.
-    pub(in crate::decode::matching) proof: Proof,
+    pub(in crate::decode::matching) gist: Gist,
     /// What names the request; `None` for kinds that concern none.
     pub(in crate::decode::matching) name: Option<RequestName<'a>>,
     /// The method as it stands in the message, unescaped.
     pub(in crate::decode::matching) method: Option<Cow<'a, [u8]>>,
+}
+
+/// What a rule says of every message that it holds for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::decode::matching) struct Gist {
+    pub(in crate::decode::matching) kind: Kind,
+    /// After this answer, more may follow.
+    pub(in crate::decode::matching) more: More,
+    /// What this answer is if nobody asked for it.
+    pub(in crate::decode::matching) unasked: Unasked,
+    /// Whether this message alone proves the protocol.
+    pub(in crate::decode::matching) proof: Proof,
+}
+
+impl Gist {
+    /// The plain message of a kind.
+    pub(in crate::decode::matching) fn plain(kind: Kind) -> Self {
+        Self { kind, more: More::Last, unasked: Unasked::Orphan, proof: Proof::Likely }
+    }
+
+    pub(super) fn of(rule: &RuleSource) -> Self {
+        Self {
+            kind: rule.kind,
+            more: if rule.more { More::Follows } else { More::Last },
+            unasked: if rule.unasked { Unasked::Expected } else { Unasked::Orphan },
+            proof: if rule.certain { Proof::Certain } else { Proof::Likely },
+        }
+    }
 }
 
 /// What a request and its answers have in common.
@@ -42,6 +68,15 @@ pub(in crate::decode::matching) enum RequestName<'a> {
 pub(in crate::decode::matching) enum More {
     Last,
     Follows,
+}
+
+/// What an answer is that no request was seen for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::decode::matching) enum Unasked {
+    /// Something was missed, or the peer is confused.
+    Orphan,
+    /// The protocol sends such answers on its own.
+    Expected,
 }
 
 /// How much a message says about which protocol is spoken.
@@ -95,15 +130,17 @@ pub(super) struct JsonRule {
     pub(super) all: u64,
     /// Bits that must be decided as false.
     pub(super) none: u64,
+    /// Bits that must not be decided as true, once all is read that there is.
+    pub(super) unless: u64,
     /// Fields to know (or know missing) before the rule's reading is complete.
     pub(super) wants: Slots,
-    pub(super) kind: Kind,
-    pub(super) more: More,
-    pub(super) proof: Proof,
+    pub(super) gist: Gist,
     pub(super) id: IdSource,
     pub(super) scope: Option<Slot>,
     /// The first of these that is there.
     pub(super) method: Vec<Slot>,
+    /// The method where none of these is there.
+    pub(super) label: Option<Box<str>>,
 }
 
 /// Where a rule takes the id from.
@@ -122,12 +159,7 @@ impl JsonRules {
     }
 
     /// Tells `found` what `text` is; returns whether any rule held.
-    pub(super) fn read(
-        &self,
-        text: Text<'_>,
-        queues: &[Box<str>],
-        found: &mut dyn FnMut(Reading<'_>),
-    ) -> bool {
+    pub(super) fn read(&self, text: Text<'_>, found: &mut dyn FnMut(Reading<'_>)) -> bool {
         let mut evaluation = Evaluation {
             rules: self,
             sender: text.sender,
@@ -143,7 +175,7 @@ impl JsonRules {
             End::Cut | End::Malformed => return false,
         }
         let Some(rule) = evaluation.verdict() else { return false };
-        evaluation.tell(rule, queues, found);
+        evaluation.tell(rule, found);
         true
     }
 }
@@ -194,8 +226,10 @@ impl<'a> Sink<'a> for Evaluation<'_, 'a> {
 
 impl<'r, 'a> Evaluation<'r, 'a> {
     fn settle(&mut self) -> Verdict {
-        let resolved = self.resolved;
-        self.settled = self.holding().find(|rule| resolved.contains_all(rule.wants));
+        let (resolved, no) = (self.resolved, self.no);
+        let is_settled =
+            |rule: &&JsonRule| resolved.contains_all(rule.wants) && rule.unless & !no == 0;
+        self.settled = self.holding().find(is_settled);
         if self.settled.is_some() { Verdict::Stop } else { Verdict::Continue }
     }
 
@@ -203,7 +237,10 @@ impl<'r, 'a> Evaluation<'r, 'a> {
     fn holding(&self) -> impl Iterator<Item = &'r JsonRule> + use<'r, 'a> {
         let (yes, no, sender) = (self.yes, self.no, self.sender);
         self.rules.rules.iter().filter(move |rule| {
-            rule.all & !yes == 0 && rule.none & !no == 0 && rule.from.admits(sender)
+            rule.all & !yes == 0
+                && rule.none & !no == 0
+                && rule.unless & yes == 0
+                && rule.from.admits(sender)
         })
     }
 
@@ -211,22 +248,17 @@ impl<'r, 'a> Evaluation<'r, 'a> {
         self.settled.or_else(|| self.holding().next())
     }
 
-    fn tell(&self, rule: &JsonRule, queues: &'a [Box<str>], found: &mut dyn FnMut(Reading<'_>)) {
+    fn tell(&self, rule: &JsonRule, found: &mut dyn FnMut(Reading<'_>)) {
         let queue = match rule.id {
             IdSource::Queue(queue) => Some(queue),
             _ => None,
         };
-        let method = rule.method.iter().find_map(|slot| self.method(*slot)).or_else(|| {
-            let name = queues.get(usize::from(queue?))?;
-            Some(Cow::Borrowed(name.as_bytes()))
-        });
-        let reading = Reading {
-            kind: rule.kind,
-            more: rule.more,
-            proof: rule.proof,
-            name: queue.map(RequestName::Queue),
-            method,
-        };
+        let method = rule
+            .method
+            .iter()
+            .find_map(|slot| self.method(*slot))
+            .or_else(|| rule.label.as_deref().map(|label| Cow::Borrowed(label.as_bytes())));
+        let reading = Reading { gist: rule.gist, name: queue.map(RequestName::Queue), method };
         let named = |id| Reading { name: self.name(rule, id), ..reading.clone() };
         match rule.id {
             IdSource::None | IdSource::Queue(_) => found(reading),
@@ -251,9 +283,7 @@ impl<'r, 'a> Evaluation<'r, 'a> {
     fn name(&self, rule: &JsonRule, id: &'a [u8]) -> Option<RequestName<'a>> {
         let scope = match rule.scope {
             None => &[],
-            Some(slot) if self.resolved.contains(slot) => {
-                self.field(slot).map_or(&[][..], |field| field.raw)
-            }
+            Some(slot) if self.resolved.contains(slot) => self.token(slot).unwrap_or_default(),
             Some(_) => return None,
         };
         let fits = id.len() <= MAX_ID_BYTES && scope.len() <= MAX_ID_BYTES;
@@ -267,6 +297,12 @@ impl<'r, 'a> Evaluation<'r, 'a> {
             JsonType::Number => Some(Cow::Borrowed(field.raw)),
             _ => None,
         }
+    }
+
+    /// A string or a number as it is written.
+    fn token(&self, slot: Slot) -> Option<&'a [u8]> {
+        let field = self.field(slot)?;
+        matches!(field.json_type, JsonType::String | JsonType::Number).then_some(field.raw)
     }
 
     fn field(&self, slot: Slot) -> Option<Field<'a>> {
@@ -295,7 +331,7 @@ impl Test {
 }
 
 fn is_one_of(tokens: &[Box<[u8]>], field: Field<'_>) -> bool {
-    if tokens.iter().any(|token| **token == *field.raw) {
+    if tokens.iter().any(|token| equal(token, field.raw)) {
         return true;
     }
     if field.json_type != JsonType::String || memchr::memchr(b'\\', field.raw).is_none() {

@@ -19,6 +19,9 @@ pub(super) struct ManySource {
 pub(super) struct ProtocolSource {
     /// The label value: `a-z`, `0-9`, `-` and `_`.
     pub(super) name: String,
+    /// What its messages look like, in a line for people.
+    #[serde(default)]
+    pub(super) about: String,
     /// Subprotocol tokens that stand for it.
     #[serde(default)]
     pub(super) subprotocols: Vec<String>,
@@ -60,13 +63,15 @@ pub(super) struct RuleSource {
     /// Paths that must be there, whatever their value.
     #[serde(default)]
     pub(super) has: Vec<String>,
-    /// Paths that must not be there.
+    /// Paths that must not be there. Of a message that was cut this is not known, so the rule does
+    /// not hold.
     #[serde(default)]
     pub(super) lacks: Vec<String>,
     /// Paths and what they must be: a value, a list of values, or a test.
     #[serde(default)]
     pub(super) when: BTreeMap<String, toml::Value>,
-    /// Paths and what they must not be; a path that is not there passes.
+    /// Paths and what they must not be. One that is not there passes, and so does one that did not
+    /// come before the cut.
     #[serde(default)]
     pub(super) unless: BTreeMap<String, toml::Value>,
     /// A regular expression with the groups `id`, `scope` and `method`, instead of paths.
@@ -78,6 +83,11 @@ pub(super) struct RuleSource {
     /// Path of the method, or several of which the first that is there counts.
     #[serde(default)]
     pub(super) method: Paths,
+    /// The method of messages that do not name it, or not with a path of `method`.
+    pub(super) label: Option<String>,
+    /// An answer that may come without a request, and is no orphan then.
+    #[serde(default)]
+    pub(super) unasked: bool,
     /// Instead of an id: a queue of requests that are answered in order.
     pub(super) queue: Option<String>,
 }
@@ -104,7 +114,7 @@ impl Paths {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExampleSource {
     /// Who sends it.
@@ -123,7 +133,7 @@ fn unknown_sender() -> Sender {
     Sender::Unknown
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExpectedSource {
     pub(super) kind: Kind,
@@ -133,4 +143,6 @@ pub(super) struct ExpectedSource {
     pub(super) queue: Option<String>,
     #[serde(default)]
     pub(super) more: bool,
+    #[serde(default)]
+    pub(super) unasked: bool,
 }

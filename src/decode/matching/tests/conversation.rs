@@ -75,6 +75,33 @@ fn an_id_counts_within_its_scope() {
 }
 
 #[test]
+fn a_scope_of_null_is_no_scope() {
+    let mut tap = Tap::forced("jsonrpc");
+    tap.sent(r#"{"id":1,"method":"m","sessionId":null}"#).received(r#"{"id":1,"result":{}}"#);
+    assert_eq!(tap.lines(), ["started local m", "matched local 1 m 0"]);
+}
+
+/// The thread and the time of whoever caused it; of a timeout, the deadline and no thread.
+#[test]
+fn an_observation_tells_who_and_when() {
+    let mut tap = Tap::forced("jsonrpc");
+    tap.at(5).sent(ask(1)).sent(ask(2));
+    tap.at.tid = 7;
+    tap.at(9).received(reply(1));
+    let mut seen = Vec::new();
+    tap.matching.tick(100 * SECOND_NS, &mut |observation| {
+        seen.push((observation.at_ns, observation.tid, observation.conn, observation.role));
+    });
+    assert_eq!(seen, [(60 * SECOND_NS + 5, 0, tap.at.conn, Role::Client)]);
+    let at = At { at_ns: 200 * SECOND_NS, ..tap.at };
+    let text = ask(3);
+    let message = message(Direction::Sent, text.as_bytes(), MessageType::Text, Wholeness::Whole);
+    tap.matching.message(at, message, &mut |observation| {
+        assert_eq!((observation.at_ns, observation.tid), (at.at_ns, 7));
+    });
+}
+
+#[test]
 fn each_element_of_a_batch_is_a_request_of_its_own() {
     let mut tap = Tap::forced("jsonrpc");
     tap.sent(format!("[{},{}]", ask(1), ask(2)));

@@ -135,3 +135,23 @@ fn answers_without_requests_are_bounded_and_none_is_forgotten() {
     tap.close();
     assert_eq!(tap.lines().len(), 64);
 }
+
+#[test]
+fn an_answer_after_the_deadline_is_late_even_if_nobody_looked() {
+    let mut tap = Tap::unknown();
+    // Kept while the protocol was not known, and so behind a younger request in the queue.
+    tap.sent(r#"{"id":1,"method":"Page.enable"}"#);
+    tap.at.conn.generation = 2;
+    tap.at(50 * SECOND_NS).sent(ask(1));
+    tap.at.conn.generation = 1;
+    tap.at(61 * SECOND_NS).received(r#"{"id":1,"result":{}}"#);
+    assert_eq!(
+        tap.lines(),
+        [
+            "started local m",
+            "started local Page.enable",
+            "expired local 1 Page.enable",
+            "orphan late",
+        ]
+    );
+}

@@ -96,7 +96,7 @@ function showStatus(status) {
     probe.library,
     probe.function,
     probe.technique,
-    probe.attached > 0 ? number(String(probe.attached)) : { text: "failed", kind: "number bad" },
+    probe.attached > 0 ? number(String(probe.attached)) : { text: "none", kind: "number bad" },
   ]));
 }
 

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
+use super::super::path::{Path, Step};
 use super::*;
 
 const PATHS: [&str; 9] =
@@ -26,7 +27,7 @@ impl<'a> Sink<'a> for Everything {
     fn present(&mut self, slot: Slot, field: Field<'a>) -> Verdict {
         let told = match field.json_type {
             JsonType::Object | JsonType::Array => Told::Container(field.json_type),
-            _ => Told::Scalar(String::from_utf8(field.raw.to_vec()).unwrap()),
+            _ => Told::Scalar(String::from_utf8_lossy(field.raw).into_owned()),
         };
         self.found[slot.index()].get_or_insert(told);
         Verdict::Continue

@@ -1,0 +1,119 @@
+//! How much wstap can follow, and what it takes itself.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::program::{Dialogue, Wstap, this};
+
+const SECONDS: u64 = 4;
+
+/// Prints the tables.
+pub(crate) fn measure() {
+    rates();
+    connections();
+    start();
+}
+
+/// Messages of 128 bytes from four connections to a tapped server.
+fn rates() {
+    println!("\nmessages a second into a tapped server, default settings, {SECONDS} s each\n");
+    println!(
+        "{:>9} {:>9} {:>9} {:>9} {:>14}",
+        "asked", "sent/s", "seen/s", "lost", "cpu/10,000 ms"
+    );
+    for rate in [10_000, 40_000, 80_000] {
+        let (server, port) = Dialogue::start(&mut this(&["server"]));
+        let (mut client, _) = Dialogue::start(&mut this(&["client", &port, "4"]));
+        let tap = Wstap::attach(server.pid(), &[]);
+        let (began, cpu) = (Instant::now(), cpu_seconds(tap.pid()));
+        let sent: f64 = client.ask(&format!("{rate} {SECONDS}")).parse().unwrap();
+        let took = began.elapsed().as_secs_f64();
+        let (seen, lost) = settled(&tap);
+        let cpu = (cpu_seconds(tap.pid()) - cpu) / sent * 1e4 * 1e3;
+        println!("{rate:>9} {:>9.0} {:>9.0} {lost:>9} {cpu:>14.2}", sent / took, seen / took);
+    }
+}
+
+/// What has arrived once nothing more does.
+fn settled(tap: &Wstap) -> (f64, f64) {
+    let mut before = -1.0;
+    loop {
+        let metrics = tap.get("/metrics");
+        let seen = value(&metrics, "packet_recv_count");
+        if seen == before {
+            return (seen, value(&metrics, "wstap_lost_records_total"));
+        }
+        before = seen;
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn connections() {
+    println!("\nmemory with that many open connections, one message on each\n");
+    println!("{:>11} {:>10}", "connections", "RSS MiB");
+    for count in [100, 1_000] {
+        let (server, port) = Dialogue::start(&mut this(&["server"]));
+        let tap = Wstap::attach(server.pid(), &[]);
+        let count = count.to_string();
+        let (_client, _) = Dialogue::start(&mut this(&["client", &port, &count]));
+        settled(&tap);
+        let metrics = tap.get("/metrics");
+        let resident = value(&metrics, "process_resident_memory_bytes") / f64::from(1 << 20);
+        println!("{:>11} {resident:>10.1}", value(&metrics, "wstap_connections"));
+    }
+}
+
+/// From starting wstap to its probes being in a large static binary.
+fn start() {
+    let node = concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers/node");
+    if !fs::exists(node).unwrap_or(false) {
+        println!("\nstart: skipped: {node} is missing (make deps-test)");
+        return;
+    }
+    let mut node = Command::new(node).args(["-e", "setInterval(() => {}, 1e6)"]).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let mut times: Vec<Duration> = (0..5)
+        .map(|_| {
+            let began = Instant::now();
+            let tap = Wstap::attach(node.id(), &[]);
+            let took = began.elapsed();
+            drop(tap);
+            took
+        })
+        .collect();
+    times.sort_unstable();
+    println!("\nstart to attached, node: {} ms (median of 5)", times[2].as_millis());
+    let _ = node.kill();
+    let _ = node.wait();
+}
+
+/// User and system time of a process so far (`proc_pid_stat(5)`, fields 14 and 15).
+fn cpu_seconds(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks: f64 =
+        fields.split_ascii_whitespace().skip(11).take(2).map(|t| t.parse::<f64>().unwrap()).sum();
+    // USER_HZ is 100 on every architecture that Linux runs on today.
+    ticks / 100.0
+}
+
+/// Sum over the series of one metric.
+fn value(metrics: &str, name: &str) -> f64 {
+    let of_name =
+        |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    let values = metrics.lines().filter(of_name).filter_map(|line| line.rsplit_once(' '));
+    values.map(|(_, value)| value.parse::<f64>().unwrap()).sum()
+}
+
+impl Wstap {
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: wstap\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}

@@ -1,0 +1,45 @@
+//! `make bench`: what the tap costs the tapped process, and how much it can follow.
+//!
+//! Every figure of the README comes from here. The machine is named and ratios are taken within
+//! one run, round by round in turn, because machines are noisy. Needs root.
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+#![allow(clippy::unwrap_used, reason = "a benchmark may give up")]
+
+mod cost;
+mod empty;
+mod follow;
+mod pingpong;
+mod program;
+mod workload;
+
+use std::env;
+
+fn main() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["pingpong"] => pingpong::run(),
+        ["server"] => workload::serve(),
+        ["client", port, connections] => workload::connect(port, connections),
+        _ => measure(),
+    }
+}
+
+fn measure() {
+    println!("machine: {}", machine());
+    cost::measure();
+    follow::measure();
+}
+
+fn machine() -> String {
+    let field = |file: &str, key: &str| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
+        line.split_once(':').map_or(line.clone(), |(_, value)| value.trim().to_owned())
+    };
+    format!(
+        "{} x {}, Linux {}",
+        std::thread::available_parallelism().map_or(0, usize::from),
+        field("/proc/cpuinfo", "model name"),
+        std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim()
+    )
+}

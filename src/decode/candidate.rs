@@ -1,0 +1,169 @@
+//! One chain of frames that a search for borders follows, and the evidence for it.
+
+use super::frame::{self, Header, Parsed};
+use super::mask;
+use super::observation::Opcode;
+use super::resync::Rules;
+use super::utf8::Utf8;
+
+/// Evidence that makes a chain of frames a certainty.
+pub(super) const PROOF: u32 = 6;
+
+/// What a header at the start of a call counts for, besides the header itself.
+const CALL_EVIDENCE: u32 = 2;
+
+/// Payload bytes that are looked at to refute a candidate.
+pub(super) const PREFIX: u64 = 64;
+
+/// Nobody sends larger frames than this, so a header that announces one is not believed.
+const LENGTH_MAX: u64 = 64 << 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Refuted,
+    Possible,
+    Proven,
+}
+
+/// Where in a fragmented message a chain stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fragments {
+    Unknown,
+    Between,
+    Inside,
+}
+
+/// A chain of frames that has not been refuted yet.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    /// Offset of its first header.
+    pub(super) start: u64,
+    /// Offset of the header it stands at.
+    pub(super) at: u64,
+    /// That header and its length, once it is complete.
+    header: Option<(Header, usize)>,
+    /// Offset that must be reached before there is more to say.
+    pub(super) need: u64,
+    evidence: u32,
+    /// That header begins a call.
+    begins_call: bool,
+    /// So do all headers before it.
+    pub(super) only_calls: bool,
+    pub(super) masked: Option<bool>,
+    fragments: Fragments,
+}
+
+impl Candidate {
+    pub(super) fn new(start: u64) -> Self {
+        Self {
+            start,
+            at: start,
+            header: None,
+            need: start.saturating_add(2),
+            evidence: 0,
+            begins_call: false,
+            only_calls: true,
+            masked: None,
+            fragments: Fragments::Unknown,
+        }
+    }
+
+    /// The header that it stands at begins a call.
+    pub(super) fn call_starts(&mut self) {
+        self.evidence += CALL_EVIDENCE;
+        self.begins_call = true;
+    }
+
+    /// Looks at `bytes`, the stream from `base` to `end`.
+    pub(super) fn look(&mut self, bytes: &[u8], base: u64, end: u64, rules: &Rules) -> Verdict {
+        while self.need <= end {
+            let from = self.at.saturating_sub(base) as usize;
+            let Some(frame) = bytes.get(from..).filter(|_| self.at >= base) else {
+                return Verdict::Refuted;
+            };
+            let Some((header, used)) = self.header else {
+                match frame::parse(frame) {
+                    Ok(Parsed::NeedMore(n)) => self.need = end + n as u64,
+                    Ok(Parsed::Done { value, used }) if self.allows(&value, rules) => {
+                        self.need = self.at + used as u64 + value.length.min(PREFIX);
+                        self.header = Some((value, used));
+                    }
+                    Ok(Parsed::Done { .. }) | Err(_) => return Verdict::Refuted,
+                }
+                continue;
+            };
+            let prefix = &frame[used.min(frame.len())..];
+            let prefix = &prefix[..prefix.len().min(header.length.min(PREFIX) as usize)];
+            if refutes(&header, prefix) {
+                return Verdict::Refuted;
+            }
+            self.evidence += u32::from(header.length > 0);
+            self.only_calls &= self.begins_call;
+            self.begins_call = false;
+            if self.evidence >= PROOF {
+                return Verdict::Proven;
+            }
+            self.at += used as u64 + header.length;
+            self.need = self.at + 2;
+            self.header = None;
+        }
+        Verdict::Possible
+    }
+
+    /// Checks a header against the rules and against those before it.
+    fn allows(&mut self, header: &Header, rules: &Rules) -> bool {
+        let masked = header.mask.is_some();
+        if self.masked.or(rules.masked).is_some_and(|expected| expected != masked) {
+            return false;
+        }
+        self.masked = Some(masked);
+        let data = matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        let sound = !header.rsv23
+            && header.minimal
+            && header.length <= LENGTH_MAX
+            && (!header.rsv1 || (rules.rsv1 && data))
+            && (header.fin || (!header.opcode.is_control() && header.length > 0))
+            && (header.opcode != Opcode::Close || header.length != 1);
+        sound && self.in_order(header)
+    }
+
+    fn in_order(&mut self, header: &Header) -> bool {
+        if header.opcode.is_control() {
+            return true;
+        }
+        let continues = header.opcode == Opcode::Continuation;
+        let expected = match self.fragments {
+            Fragments::Unknown => true,
+            Fragments::Between => !continues,
+            Fragments::Inside => continues,
+        };
+        self.fragments = if header.fin { Fragments::Between } else { Fragments::Inside };
+        expected
+    }
+}
+
+/// Whether the first bytes of a payload contradict its header.
+fn refutes(header: &Header, prefix: &[u8]) -> bool {
+    let mut plain = [0; PREFIX as usize];
+    let plain = &mut plain[..prefix.len()];
+    plain.copy_from_slice(prefix);
+    if let Some(key) = header.mask {
+        mask::apply(plain, key, 0);
+    }
+    match header.opcode {
+        // Block type 3 is reserved (RFC 1951, section 3.2.3).
+        Opcode::Text | Opcode::Binary if header.rsv1 => {
+            plain.first().is_some_and(|byte| byte & 0b110 == 0b110)
+        }
+        Opcode::Text => {
+            let mut utf8 = Utf8::default();
+            utf8.push(plain);
+            utf8.is_broken()
+        }
+        Opcode::Close => match *plain {
+            [high, low, ..] => !super::close::is_valid(u16::from_be_bytes([high, low])),
+            _ => false,
+        },
+        _ => false,
+    }
+}

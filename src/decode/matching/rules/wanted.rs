@@ -1,0 +1,160 @@
+//! The fields that a set of rules asks for, as a tree of at most three levels.
+
+use std::ops::{BitOr, BitOrAssign};
+
+use super::path::{Path, Step};
+use super::token::{equal, unescape};
+
+/// Most fields that one set of rules may ask for.
+pub(super) const MAX_SLOTS: usize = 16;
+
+/// A wanted field; numbered from 0 in the order of asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot(u8);
+
+impl Slot {
+    pub(super) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// A set of wanted fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Slots(u16);
+
+impl Slots {
+    pub(super) fn contains(self, slot: Slot) -> bool {
+        self.0 & (1 << slot.0) != 0
+    }
+
+    pub(super) fn contains_all(self, others: Self) -> bool {
+        others.0 & !self.0 == 0
+    }
+
+    pub(super) fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
+    pub(super) fn indexes(self) -> impl Iterator<Item = usize> {
+        (0..MAX_SLOTS).filter(move |&index| self.0 & (1 << index) != 0)
+    }
+}
+
+impl From<Slot> for Slots {
+    fn from(slot: Slot) -> Self {
+        Self(1 << slot.0)
+    }
+}
+
+impl BitOr for Slots {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Slots {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) root: Node,
+    slots: Vec<Path>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Node {
+    /// Every slot at or below this node's entries.
+    pub(super) all: Slots,
+    pub(super) keys: Vec<(Box<str>, Entry)>,
+    pub(super) indexes: Vec<(u32, Entry)>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entry {
+    pub(super) slot: Option<Slot>,
+    pub(super) need: Need,
+    pub(super) below: Option<Box<Node>>,
+}
+
+/// How much of a field is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Need {
+    /// That it is there, and its type: it is told where its value begins, however long that is.
+    #[default]
+    Presence,
+    /// Its value: a string, a number or a word is told when it is complete.
+    Value,
+}
+
+impl Wanted {
+    /// The slot of a path, the same for the same path, with the greatest need that was asked for;
+    /// `None` when all [`MAX_SLOTS`] are taken.
+    pub(super) fn slot(&mut self, path: &Path, need: Need) -> Option<Slot> {
+        let known = self.slots.iter().position(|known| known.steps == path.steps);
+        let slot = Slot(u8::try_from(known.unwrap_or(self.slots.len())).ok()?);
+        if slot.index() >= MAX_SLOTS {
+            return None;
+        }
+        if known.is_none() {
+            self.slots.push(path.clone());
+        }
+        self.root.insert(&path.steps, slot, need);
+        Some(slot)
+    }
+}
+
+impl Node {
+    fn insert(&mut self, steps: &[Step], slot: Slot, need: Need) {
+        let Some((step, rest)) = steps.split_first() else { return };
+        self.all |= slot.into();
+        let entry = self.entry(step);
+        if rest.is_empty() {
+            entry.slot = Some(slot);
+            entry.need = entry.need.max(need);
+        } else {
+            entry.below.get_or_insert_default().insert(rest, slot, need);
+        }
+    }
+
+    fn entry(&mut self, step: &Step) -> &mut Entry {
+        match step {
+            Step::Key(key) => find_or_push(&mut self.keys, key),
+            Step::Index(index) => find_or_push(&mut self.indexes, index),
+        }
+    }
+
+    #[inline]
+    pub(super) fn by_key(&self, key: &[u8]) -> Option<&Entry> {
+        let entry = |name: &[u8]| {
+            let found = self.keys.iter().find(|(wanted, _)| equal(wanted.as_bytes(), name));
+            found.map(|(_, entry)| entry)
+        };
+        entry(key).or_else(|| {
+            if !key.contains(&b'\\') {
+                return None;
+            }
+            entry(unescape(key)?.as_bytes())
+        })
+    }
+
+    pub(super) fn by_index(&self, index: u32) -> Option<&Entry> {
+        self.indexes.iter().find(|(wanted, _)| *wanted == index).map(|(_, entry)| entry)
+    }
+}
+
+fn find_or_push<'e, K: PartialEq + Clone>(
+    entries: &'e mut Vec<(K, Entry)>,
+    key: &K,
+) -> &'e mut Entry {
+    let index = entries.iter().position(|(known, _)| known == key).unwrap_or_else(|| {
+        entries.push((key.clone(), Entry::default()));
+        entries.len() - 1
+    });
+    &mut entries[index].1
+}

@@ -1,0 +1,43 @@
+//! Finding functions where no symbol names them: by the texts of their error messages.
+//!
+//! `strip` takes the symbols of a library that was linked into a program, but the library still
+//! says in its error messages which of its functions failed, and in which source file. Those texts
+//! are constant data; the code that uses one names its address; and the function around that code
+//! is the one wanted. What was found must then prove itself by what it does with its arguments.
+
+mod boringssl;
+mod calls;
+mod extent;
+mod openssl;
+mod references;
+
+use crate::elf::Image;
+use crate::search::Found;
+
+/// Searches for the libraries that can be found by their messages.
+pub(crate) fn by_messages(image: &Image<'_>) -> Vec<Found> {
+    let found = openssl::search(image).or_else(|| boringssl::search(image));
+    found.into_iter().filter(Found::moves_plaintext).collect()
+}
+
+/// Whether control can come to `function` from elsewhere: a part of a function that the compiler
+/// moved away is no function.
+fn is_entered(image: &Image<'_>, function: u64) -> bool {
+    is_called(image, function) || image.holds_address(function)
+}
+
+/// Whether some code calls or jumps to `function` by its address.
+fn is_called(image: &Image<'_>, function: u64) -> bool {
+    /// Bytes of a call or jump with a 32-bit distance.
+    const LEN: usize = 5;
+    image.code_segments().any(|(base, code)| {
+        memchr::memchr2_iter(0xe8, 0xe9, code).any(|at| {
+            let Some([_, distance @ ..]) = code.get(at..).and_then(<[u8]>::first_chunk::<LEN>)
+            else {
+                return false;
+            };
+            let next = base.wrapping_add((at + LEN) as u64);
+            next.wrapping_add_signed(i32::from_le_bytes(*distance).into()) == function
+        })
+    })
+}

@@ -1,0 +1,159 @@
+"""A wss server and its clients in one process pair, with frames made by hand, so that both know to
+the byte what passed through their TLS library.
+
+`server` prints its port, serves --connections, and prints for each the plaintext bytes that it has
+sent and received. `client` waits for a line, floods the server, and ends.
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import random
+import socket
+import ssl
+import struct
+import sys
+import threading
+
+parser = argparse.ArgumentParser()
+parser.add_argument("role", choices=["server", "client"])
+parser.add_argument("--certificate")
+parser.add_argument("--key")
+parser.add_argument("--log")
+parser.add_argument("--port", type=int, default=0)
+parser.add_argument("--connections", type=int, default=50)
+parser.add_argument("--frames", type=int, default=200, help="by each connection")
+parser.add_argument("--largest", type=int, default=200_000, help="payload bytes of a frame")
+parser.add_argument("--at-once", type=int, default=0, help="bytes sent in one call, 0 = a frame")
+options = parser.parse_args()
+
+GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+def frame(payload, mask):
+    bit = 0x80 if mask else 0
+    length = len(payload)
+    if length < 126:
+        head = struct.pack("!BB", 0x82, bit | length)
+    elif length < 65536:
+        head = struct.pack("!BBH", 0x82, bit | 126, length)
+    else:
+        head = struct.pack("!BBQ", 0x82, bit | 127, length)
+    # A mask of zeros is a legal mask, and leaves the payload as it is.
+    return head + (bytes(4) if mask else b"") + payload
+
+
+def payloads(seed):
+    source = random.Random(str(seed))
+    for _ in range(options.frames):
+        size = int(options.largest ** source.random())
+        yield source.randbytes(min(size, 64)) * (size // 64 + 1)
+
+
+def stream(seed, mask):
+    """All that one side says: its frames, and a close frame with code 1000."""
+    for payload in payloads(seed):
+        yield frame(payload, mask)
+    yield b"\x88" + (b"\x82\0\0\0\0" if mask else b"\x02") + b"\x03\xe8"
+
+
+class Counted:
+    """A TLS socket that counts the plaintext."""
+
+    def __init__(self, tls):
+        self.tls, self.sent, self.received = tls, 0, 0
+
+    def send(self, data):
+        self.tls.sendall(data)
+        self.sent += len(data)
+
+    def receive(self, size=65536):
+        data = self.tls.recv(size)
+        self.received += len(data)
+        return data
+
+    def head(self):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += self.receive(1)
+        return head.decode()
+
+    def flood(self, seed, mask):
+        pending = b""
+        for piece in stream(seed, mask):
+            pending += piece
+            if len(pending) >= options.at_once:
+                self.send(pending)
+                pending = b""
+        if pending:
+            self.send(pending)
+
+    def drain(self, seed, mask):
+        left = sum(map(len, stream(seed, mask)))
+        while left:
+            left -= len(self.receive(min(left, 65536)))
+
+
+def serve(tls, totals):
+    peer = Counted(tls)
+    head = peer.head()
+    seed = head.split()[1].lstrip("/")
+    key = next(l.split(": ")[1] for l in head.split("\r\n") if l.startswith("Sec-WebSocket-Key"))
+    accept = base64.b64encode(hashlib.sha1((key + GUID).encode()).digest()).decode()
+    peer.send(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+    )
+    peer.flood(seed, mask=False)
+    peer.drain(seed, mask=True)
+    tls.close()
+    totals.append([peer.sent, peer.received])
+
+
+def server():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(options.certificate, options.key)
+    listener = socket.create_server(("127.0.0.1", options.port), backlog=options.connections)
+    print(listener.getsockname()[1], flush=True)
+    totals, threads = [], []
+    for _ in range(options.connections):
+        tls = context.wrap_socket(listener.accept()[0], server_side=True)
+        thread = threading.Thread(target=serve, args=(tls, totals))
+        thread.start()
+        threads.append(thread)
+    for thread in threads:
+        thread.join()
+    print(json.dumps(sorted(totals)), flush=True)
+    sys.stdin.read()
+
+
+def talk(context, seed):
+    socket_ = socket.create_connection(("127.0.0.1", options.port))
+    peer = Counted(context.wrap_socket(socket_))
+    key = base64.b64encode(os.urandom(16)).decode()
+    peer.send(
+        f"GET /{seed} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    peer.head()
+    peer.drain(seed, mask=False)
+    peer.flood(seed, mask=True)
+
+
+def client():
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    print("ready", flush=True)
+    sys.stdin.readline()
+    threads = [threading.Thread(target=talk, args=(context, i)) for i in range(options.connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("done", flush=True)
+
+
+server() if options.role == "server" else client()

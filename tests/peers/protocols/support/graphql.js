@@ -1,0 +1,37 @@
+// What both GraphQL protocols carry.
+'use strict';
+
+const {
+  GraphQLError, GraphQLInt, GraphQLNonNull, GraphQLObjectType, GraphQLSchema,
+} = require('graphql');
+const { delay } = require('./socket');
+
+exports.schema = new GraphQLSchema({
+  query: new GraphQLObjectType({
+    name: 'Query',
+    fields: {
+      echo: {
+        type: GraphQLInt,
+        args: { n: { type: new GraphQLNonNull(GraphQLInt) } },
+        resolve: async (_, { n }) => {
+          await delay();
+          return n;
+        },
+      },
+      fail: {
+        type: GraphQLInt,
+        resolve: () => {
+          throw new GraphQLError('as asked');
+        },
+      },
+    },
+  }),
+});
+
+exports.echo = (n) => ({
+  operationName: 'Echo',
+  query: 'query Echo($n: Int!) { echo(n: $n) }',
+  variables: { n },
+});
+
+exports.fail = { operationName: 'Fail', query: 'query Fail { fail }' };

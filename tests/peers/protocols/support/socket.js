@@ -1,0 +1,37 @@
+// What several protocols need of the layer below.
+'use strict';
+
+const http = require('http');
+const { pathToFileURL } = require('url');
+const { WebSocketServer } = require('ws');
+
+// What a server takes for an answer that is not given at once.
+const DELAY_NS = 5_000_000n;
+
+// Timers count from the beginning of the loop's turn, and may be early by its length.
+exports.delay = async () => {
+  const due = process.hrtime.bigint() + DELAY_NS;
+  for (let left = DELAY_NS; left > 0n; left = due - process.hrtime.bigint()) {
+    await new Promise((resolve) => setTimeout(resolve, Math.ceil(Number(left) / 1e6)));
+  }
+};
+
+// A listener for 'upgrade' that tells `accept` of each WebSocket. Of the subprotocols offered it
+// takes `subprotocol`, if that is given and among them.
+exports.listener = (subprotocol, accept) => {
+  const handleProtocols = (offered) => (offered.has(subprotocol) ? subprotocol : false);
+  const server = new WebSocketServer({ noServer: true, handleProtocols });
+  return (request, socket, head) => {
+    server.handleUpgrade(request, socket, head, (websocket) => accept(websocket, request));
+  };
+};
+
+// The same for a library that wants a server of its own: one that never listens.
+exports.behind = (attach) => {
+  const server = http.createServer();
+  attach(server);
+  return (...upgrade) => server.emit('upgrade', ...upgrade);
+};
+
+// A package that is a module; those are not looked for where NODE_PATH says.
+exports.load = (name) => import(pathToFileURL(require.resolve(name)));

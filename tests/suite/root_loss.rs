@@ -1,0 +1,174 @@
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use wstap::capture::image::Planner;
+use wstap::capture::tap::{Admission, Loss, Record, Scope, Settings, Wakeup, with_tap};
+use wstap::capture::targets::Target;
+use wstap::decode::event::{ConnId, Direction, Event, EventKind, TargetId};
+use wstap::decode::matching::{MatchLimits, Matching, Protocols};
+use wstap::decode::observation::{Observation, What};
+use wstap::decode::tracker::{Limits, Tracker};
+
+use crate::peer::{Peer, Scene};
+use crate::wstap::{Monitor, privileged, signal};
+
+/// What became of the bytes of one direction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Account {
+    /// As the decoder says: passed in all, skipped on purpose, lost.
+    passed: u64,
+    skipped: u64,
+    lost: u64,
+    /// Handed to the decoder.
+    captured: u64,
+}
+
+type Accounts = BTreeMap<ConnId, [Account; 2]>;
+
+fn observe(accounts: &mut Accounts, observation: &Observation<'_>) {
+    let conn = accounts.entry(observation.conn).or_default();
+    match observation.what {
+        What::Wire { direction, bytes } => conn[direction.index()].passed += bytes,
+        What::Skipped { direction, bytes } => conn[direction.index()].skipped += bytes,
+        What::Gap { direction, bytes, .. } => conn[direction.index()].lost += bytes,
+        _ => {}
+    }
+}
+
+fn capture(accounts: &mut Accounts, event: &Event<'_>) {
+    if let EventKind::Data(segment) = event.kind {
+        let conn = accounts.entry(event.conn).or_default();
+        conn[segment.direction.index()].captured += segment.bytes.len() as u64;
+    }
+}
+
+/// The totals that the flooded server counted itself, one pair for each connection.
+fn totals(server: &mut Peer) -> Vec<[u64; 2]> {
+    serde_json::from_str(&server.line()).expect("totals")
+}
+
+/// A ring buffer that is far too small and a reader that sleeps: what the application passed is
+/// what was decoded, skipped on purpose or lost, to the byte, on each of 50 connections.
+#[test]
+fn root_every_byte_is_accounted_for_when_the_ring_buffer_overflows() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some((mut server, mut client)) = scene.flood(&["--connections", "50", "--frames", "60"])
+    else {
+        return;
+    };
+    let settings = Settings {
+        ring_bytes: 64 << 10,
+        window_bytes: 16 << 10,
+        connections: 1024,
+        wakeup: Wakeup::Batched,
+        watch_execs: false,
+    };
+    let target = Target::resolve(&mut Planner::default(), TargetId(0), server.pid());
+    let target = target.expect("a target");
+    let accounts = RefCell::new(Accounts::new());
+    let matching = Matching::new(Protocols::builtin(), MatchLimits::default());
+    let tracker = RefCell::new(Tracker::new(Limits::default(), matching));
+    let (passed, losses) = with_tap(&settings, |tap| {
+        let image = &target.images[0];
+        let pid = target.process.pid;
+        tap.admit(pid, Admission { target: target.id, follow: false, hold: false })?;
+        let attachment = tap.attach(Scope::Process(pid), image)?;
+        let reader = tap.reader(|record| {
+            let Record::Tls(event) = record else { return };
+            capture(&mut accounts.borrow_mut(), event);
+            let mut out = |it: &Observation<'_>| observe(&mut accounts.borrow_mut(), it);
+            tracker.borrow_mut().event(event, &mut out);
+        })?;
+        client.go();
+        // While it sleeps the ring buffer overflows; then it goes on.
+        let passed = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| totals(&mut server));
+            while !waiting.is_finished() {
+                reader.read();
+                std::thread::sleep(Duration::from_millis(30));
+            }
+            waiting.join().expect("the server's totals")
+        });
+        drop(attachment);
+        while reader.read() {}
+        Ok((passed, tap.losses()))
+    })
+    .expect("a tap");
+    check(&accounts.into_inner(), passed, &losses);
+}
+
+fn check(accounts: &Accounts, mut passed: Vec<[u64; 2]>, losses: &[Loss]) {
+    assert_eq!(passed.len(), 50);
+    for (conn, account) in accounts {
+        for direction in Direction::BOTH {
+            let Account { passed, skipped, lost, captured } = account[direction.index()];
+            assert_eq!(passed, captured + skipped + lost, "{conn} {direction:?} {account:?}");
+        }
+    }
+    // A connection whose end was lost too lacks what was lost before it, and only the kernel side
+    // knows how much that is.
+    let mut seen: Vec<[u64; 2]> =
+        accounts.values().map(|account| account.map(|direction| direction.passed)).collect();
+    seen.sort_unstable();
+    passed.sort_unstable();
+    let lost_in_kernel: u64 = losses.iter().map(|loss| loss.bytes).sum();
+    let lost_seen: u64 = accounts.values().flatten().map(|account| account.lost).sum();
+    assert!(lost_seen > 0, "the ring buffer was to overflow");
+    let unseen = |of: &[[u64; 2]]| of.iter().flatten().sum::<u64>();
+    assert_eq!(unseen(&passed) - unseen(&seen), lost_in_kernel - lost_seen);
+    if lost_in_kernel == lost_seen {
+        assert_eq!(seen, passed, "each connection equals the application's own count");
+    }
+}
+
+/// The same from outside: wstap is stopped, the ring buffer overflows, and its metrics add up.
+#[test]
+fn root_a_stopped_wstap_knows_what_it_missed() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some((mut server, mut client)) = scene.flood(&["--connections", "50", "--frames", "60"])
+    else {
+        return;
+    };
+    let tap = Monitor::attach(server.pid(), &["--ring-size", "64k"]);
+    signal(tap.pid(), "STOP");
+    client.go();
+    let passed: u64 = totals(&mut server).iter().flatten().sum();
+    signal(tap.pid(), "CONT");
+    let metrics = tap.metrics_when("the losses", |m| m.sum("wstap_lost_bytes_total", &[]) > 0.0);
+    let sum = |name| metrics.sum(name, &[]);
+    let wire = sum("wstap_wire_bytes_sent_total") + sum("wstap_wire_bytes_received_total");
+    // What nobody told the decoder of is in the kernel's count alone.
+    let untold = sum("wstap_lost_bytes_total") - sum("wstap_gap_bytes_total");
+    assert_eq!(wire + untold, passed as f64);
+    assert_eq!(crate::wstap::get(tap.address, "/-/ready").trim(), "wstap is ready.");
+}
+
+/// Nothing is lost by default, however large the calls are in which many frames pass.
+#[test]
+fn root_many_frames_in_one_large_call_are_all_seen() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let load =
+        ["--connections", "4", "--frames", "2000", "--largest", "3000", "--at-once", "1000000"];
+    let Some((mut server, mut client)) = scene.flood(&load) else { return };
+    let tap = Monitor::attach(server.pid(), &[]);
+    client.go();
+    let passed = totals(&mut server);
+    let sum = |index: usize| passed.iter().map(|total| total[index]).sum::<u64>() as f64;
+    let metrics = tap.metrics_when("all frames", |m| {
+        m.sum("wstap_frames_received_total", &["opcode=\"binary\""]) == 8_000.0
+    });
+    assert_eq!(metrics.sum("wstap_frames_sent_total", &["opcode=\"binary\""]), 8_000.0);
+    assert_eq!(metrics.sum("wstap_wire_bytes_sent_total", &[]), sum(0));
+    assert_eq!(metrics.sum("wstap_wire_bytes_received_total", &[]), sum(1));
+    metrics.assert_flawless();
+}

@@ -1,0 +1,127 @@
+use serde_json::Value;
+
+use crate::peer::{GoBuild, Runtime, Scene, Transcript, sorted};
+use crate::wstap::{Frames, Monitor, privileged, transcript};
+
+/// Exchanges, all of them with an answer and asked by `origin`.
+fn answered(lines: &[Value], origin: &str) -> usize {
+    let exchanges = lines.iter().filter(|line| line["event"] == "exchange");
+    exchanges.filter(|line| line["outcome"] == "matched" && line["origin"] == origin).count()
+}
+
+/// A log with the directions as the other side sees them.
+fn from_the_other_side(mut transcript: Transcript) -> Transcript {
+    transcript.iter_mut().for_each(|connection| connection.reverse());
+    sorted(transcript)
+}
+
+/// However it was linked, and whether or not symbols were removed: what wstap decodes on either
+/// side is what that side logged, byte for byte. The garbage collector runs all the time.
+#[test]
+fn root_go_programs_are_decoded_to_the_byte_on_both_sides() {
+    if !privileged() {
+        return;
+    }
+    for build in GoBuild::ALL {
+        let scene = Scene::new();
+        let runtime = Runtime::Go(build);
+        let Some((mut server, port)) = scene.server(runtime, &[]) else { return };
+        let load = ["--requests", "600", "--connections", "3", "--size", "3000"];
+        let Some(mut client) = scene.client(runtime, port, &load) else { return };
+        let on_server = Frames::attach(server.pid(), &["--payload", "100000"]);
+        let on_client = Frames::attach(client.pid(), &["--payload", "100000"]);
+        client.go();
+        assert_eq!(client.summary().requests, 600, "{build:?}");
+        assert_eq!(server.finish().requests, 600, "{build:?}");
+        let (on_server, on_client) = (on_server.finish(), on_client.finish());
+        assert_eq!(transcript(&on_server), server.transcript(), "{build:?} as server");
+        assert_eq!(transcript(&on_client), client.transcript(), "{build:?} as client");
+        assert_eq!(answered(&on_server, "remote"), 600, "{build:?}");
+        assert_eq!(answered(&on_client, "local"), 600, "{build:?}");
+    }
+}
+
+/// The collector gives the memory of a connection to a later one: each is told from the others.
+#[test]
+fn root_every_connection_of_a_go_server_is_one_of_its_own() {
+    if !privileged() {
+        return;
+    }
+    for build in [GoBuild::Debian, GoBuild::Current] {
+        let scene = Scene::new();
+        let Some((server, port)) = scene.server(Runtime::Go(build), &[]) else { return };
+        let load = ["--requests", "4000", "--connections", "4", "--rounds", "100"];
+        let Some(mut client) = scene.client(Runtime::Go(build), port, &load) else { return };
+        let on_server = Monitor::attach(server.pid(), &[]);
+        let on_client = Monitor::attach(client.pid(), &[]);
+        client.go();
+        assert_eq!(client.summary().requests, 4_000);
+        for (tap, role) in [(&on_server, "role=\"server\""), (&on_client, "role=\"client\"")] {
+            let metrics = tap.metrics_when("4,000 answers on 400 connections", |m| {
+                m.sum("turnaround_count", &[]) == 4_000.0
+                    && m.sum("wstap_connections_closed_total", &[]) == 400.0
+            });
+            assert_eq!(metrics.sum("packet_send_count", &[]), 4_000.0);
+            assert_eq!(metrics.sum("packet_recv_count", &[]), 4_000.0);
+            assert_eq!(metrics.sum("wstap_connections_opened_total", &[role]), 400.0);
+            metrics.assert_balance(4_000.0);
+            metrics.assert_flawless();
+        }
+    }
+}
+
+/// Go checks its stacks: a probe that put anything on one would end the program.
+#[test]
+fn root_a_go_server_does_not_mind_being_tapped_again_and_again_under_load() {
+    if !privileged() {
+        return;
+    }
+    for build in [GoBuild::Debian, GoBuild::Current] {
+        let scene = Scene::new();
+        let Some((mut server, port)) = scene.server(Runtime::Go(build), &[]) else { return };
+        let load = ["--requests", "6000", "--connections", "8", "--pause", "0.02"];
+        let Some(mut client) = scene.client(Runtime::Go(build), port, &load) else { return };
+        client.go();
+        for _ in 0..3 {
+            let tap = Monitor::attach(server.pid(), &[]);
+            let metrics =
+                tap.metrics_when("some messages", |m| m.sum("packet_recv_count", &[]) > 100.0);
+            for lost in ["wstap_lost_records_total", "wstap_lost_bytes_total"] {
+                assert_eq!(metrics.sum(lost, &[]), 0.0, "{build:?}");
+            }
+            assert!(tap.terminate().success());
+            assert!(server.is_running(), "{build:?}");
+        }
+        assert_eq!(client.summary().requests, 6_000, "{build:?}");
+        assert_eq!(server.finish().requests, 6_000, "{build:?}");
+        assert_eq!(server.transcript(), from_the_other_side(client.transcript()), "{build:?}");
+    }
+}
+
+/// TLS libraries other than OpenSSL, the second without a symbol: the client's own log again.
+#[test]
+fn root_gnutls_and_a_stripped_boringssl_are_decoded_to_the_byte() {
+    if !privileged() {
+        return;
+    }
+    for (runtime, stack) in [(Runtime::GnuTls, "gnutls"), (Runtime::Bun, "boringssl")] {
+        let scene = Scene::new();
+        let Some((mut server, port)) = scene.server(Runtime::Python, &[]) else { return };
+        let load = ["--requests", "150", "--connections", "3", "--size", "20000"];
+        let Some(mut client) = scene.client(runtime, port, &load) else { return };
+        let monitor = Monitor::attach(client.pid(), &[]);
+        let on_client = Frames::attach(client.pid(), &["--payload", "100000"]);
+        client.go();
+        assert_eq!(client.summary().requests, 150, "{stack}");
+        assert_eq!(server.finish().requests, 150, "{stack}");
+        let metrics =
+            monitor.metrics_when("150 answers", |m| m.sum("turnaround_count", &[]) == 150.0);
+        assert_eq!(metrics.sum("packet_send_count", &[]), 150.0, "{stack}");
+        assert_eq!(metrics.sum("packet_recv_count", &[]), 150.0, "{stack}");
+        metrics.assert_balance(150.0);
+        metrics.assert_flawless();
+        let on_client = on_client.finish();
+        assert_eq!(transcript(&on_client), client.transcript(), "{stack}");
+        assert_eq!(answered(&on_client, "local"), 150, "{stack}");
+    }
+}

@@ -1,0 +1,77 @@
+use crate::peer::{Runtime, Scene};
+use crate::wstap::{Metrics, Monitor, privileged, wait_for};
+
+/// Plaintext bytes that were copied out of the target.
+fn copied(metrics: &Metrics) -> f64 {
+    let sum = |name| metrics.sum(name, &[]);
+    sum("wstap_wire_bytes_sent_total") + sum("wstap_wire_bytes_received_total")
+        - sum("wstap_skipped_bytes_total")
+        - sum("wstap_gap_bytes_total")
+}
+
+/// The metrics, once nothing more is copied.
+fn settled(tap: &Monitor) -> Metrics {
+    let mut before = f64::NAN;
+    wait_for("the copying to end", || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let metrics = tap.metrics();
+        let now = copied(&metrics);
+        (now > 0.0 && std::mem::replace(&mut before, now) == now).then_some(metrics)
+    })
+}
+
+/// One message of 64 MiB in one call: its window is copied and the rest hopped over, and it is
+/// counted to the byte on both sides.
+#[test]
+fn root_a_message_of_64_mib_costs_its_window_and_nothing_more() {
+    const SIZE: f64 = (64 << 20) as f64;
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some((server, port)) = scene.server(Runtime::Python, &[]) else { return };
+    let load = ["--requests", "10", "--pause", "0.02", "--binary", "67108864"];
+    let mut client = scene.client(Runtime::Python, port, &load).expect("python is there");
+    let on_client = Monitor::attach(client.pid(), &[]);
+    let on_server = Monitor::attach(server.pid(), &[]);
+    client.go();
+    client.summary();
+    for (tap, which) in [(on_client, "sent"), (on_server, "received")] {
+        let bytes = format!("wstap_message_bytes_{which}_total");
+        let binary = ["type=\"binary\""];
+        let metrics = tap.metrics_when("the message", |m| m.sum(&bytes, &binary) > 0.0);
+        assert_eq!(metrics.sum(&bytes, &binary), SIZE);
+        let frames = format!("wstap_frames_{which}_total");
+        assert_eq!(metrics.sum(&frames, &["opcode=\"binary\""]), 1.0);
+        let copied = copied(&metrics);
+        assert!(copied < SIZE / 100.0, "{copied} bytes of {SIZE} were copied, {which}");
+        metrics.assert_flawless();
+    }
+}
+
+/// Plain HTTPS costs no copy once it is known for what it is, and an upgrade is noticed all the
+/// same.
+#[test]
+fn root_plain_https_is_left_alone_until_it_is_upgraded() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some((server, mut client)) = scene.https() else { return };
+    let tap = Monitor::attach(server.pid(), &[]);
+    let wire = |m: &Metrics| m.sum("wstap_wire_bytes_sent_total", &[]);
+    client.go();
+    assert_eq!(client.line(), "warm");
+    let warm = settled(&tap);
+    client.go();
+    assert_eq!(client.line(), "plain");
+    client.go();
+    assert_eq!(client.line(), "upgraded");
+    let metrics = tap.metrics_when("ten answers", |m| m.sum("turnaround_count", &[]) == 10.0);
+    assert!(wire(&metrics) >= 2.0 * 100.0 * 10_000.0, "every byte is counted");
+    // The 101, and ten short messages each way.
+    let since = copied(&metrics) - copied(&warm);
+    assert!(since < 10.0 * 2.0 * 400.0 + 400.0, "{since} bytes were copied");
+    assert_eq!(metrics.sum("wstap_connections_opened_total", &["role=\"server\""]), 1.0);
+    metrics.assert_flawless();
+}
