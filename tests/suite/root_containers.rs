@@ -36,7 +36,7 @@ fn root_a_process_in_namespaces_of_its_own_on_an_overlay_is_tapped() {
         return;
     }
     let tap = Monitor::start(&["--comm", "wss_contained"]);
-    let Some(mut pair) = contained(&scene, "go wait=300 requests=20 linger") else { return };
+    let Some(mut pair) = contained(&scene, "go wait=1500 requests=20 linger") else { return };
     tap.metrics_when("the target to be up", |m| m.sum("wstap_target_up", &[]) == 1.0);
     pair.go();
     assert_eq!(pair.answers(), 20);
@@ -56,7 +56,7 @@ fn root_four_capabilities_are_enough_for_a_process_in_namespaces_of_its_own() {
     let mut command = open.with(&FOUR);
     command.args(["--comm", "wss_contained"]);
     let tap = Monitor::spawn_on_any_port(command);
-    let Some(mut pair) = contained(&scene, "go wait=300 requests=20 linger") else { return };
+    let Some(mut pair) = contained(&scene, "go wait=1500 requests=20 linger") else { return };
     tap.metrics_when("the target to be up", |m| m.sum("wstap_target_up", &[]) == 1.0);
     pair.go();
     assert_eq!(pair.answers(), 20);

@@ -22,7 +22,7 @@ fn wait_for_answers(tap: &Monitor, answers: u64) {
 #[test]
 fn root_children_of_a_process_are_tapped_like_itself() {
     let Some(program) = pair::program().filter(|_| privileged()) else { return };
-    let mut pair = Pair::start(&program, &["go", "workers=4", "wait=300", "requests=50", "linger"]);
+    let mut pair = Pair::start(&program, &["go", "workers=4", "wait=1500", "requests=50", "linger"]);
     let tap = Monitor::attach(pair.pid(), &[]);
     pair.go();
     assert_eq!(pair.answers(), 200);
@@ -34,7 +34,7 @@ fn root_children_of_a_process_are_tapped_like_itself() {
 fn root_a_hundred_children_share_one_set_of_probes() {
     let Some(program) = pair::program().filter(|_| privileged()) else { return };
     let mut pair =
-        Pair::start(&program, &["go", "workers=100", "wait=300", "requests=3", "linger"]);
+        Pair::start(&program, &["go", "workers=100", "wait=1500", "requests=3", "linger"]);
     let tap = Monitor::attach(pair.pid(), &[]);
     let before = open_files(tap.pid());
     pair.go();
@@ -47,7 +47,7 @@ fn root_a_hundred_children_share_one_set_of_probes() {
 #[test]
 fn root_children_are_left_alone_where_that_is_asked_for() {
     let Some(program) = pair::program().filter(|_| privileged()) else { return };
-    let mut pair = Pair::start(&program, &["go", "workers=4", "wait=300", "requests=50", "linger"]);
+    let mut pair = Pair::start(&program, &["go", "workers=4", "wait=1500", "requests=50", "linger"]);
     let tap = Monitor::attach(pair.pid(), &["--no-children"]);
     pair.go();
     assert_eq!(pair.answers(), 200);
@@ -93,7 +93,7 @@ fn root_a_name_selects_processes_that_run_and_processes_to_come() {
     early.go();
     assert_eq!(early.answers(), 20);
     wait_for_answers(&tap, 20);
-    let late = Pair::start(&program, &["wait=300", "requests=30"]);
+    let late = Pair::start(&program, &["wait=1500", "requests=30"]);
     assert_eq!(late.finish(), 30);
     wait_for_answers(&tap, 50);
     let metrics = tap.metrics();
