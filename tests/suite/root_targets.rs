@@ -22,7 +22,8 @@ fn wait_for_answers(tap: &Monitor, answers: u64) {
 #[test]
 fn root_children_of_a_process_are_tapped_like_itself() {
     let Some(program) = pair::program().filter(|_| privileged()) else { return };
-    let mut pair = Pair::start(&program, &["go", "workers=4", "wait=1500", "requests=50", "linger"]);
+    let mut pair =
+        Pair::start(&program, &["go", "workers=4", "wait=1500", "requests=50", "linger"]);
     let tap = Monitor::attach(pair.pid(), &[]);
     pair.go();
     assert_eq!(pair.answers(), 200);
@@ -47,7 +48,8 @@ fn root_a_hundred_children_share_one_set_of_probes() {
 #[test]
 fn root_children_are_left_alone_where_that_is_asked_for() {
     let Some(program) = pair::program().filter(|_| privileged()) else { return };
-    let mut pair = Pair::start(&program, &["go", "workers=4", "wait=1500", "requests=50", "linger"]);
+    let mut pair =
+        Pair::start(&program, &["go", "workers=4", "wait=1500", "requests=50", "linger"]);
     let tap = Monitor::attach(pair.pid(), &["--no-children"]);
     pair.go();
     assert_eq!(pair.answers(), 200);
