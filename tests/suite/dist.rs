@@ -43,7 +43,7 @@ fn every_query_of_the_dashboard_finds_series() {
     let mut fixture = Fixture::new();
     fixture.everything([1_000_000, 2_000_000]);
     let exporter = fixture.serve();
-    let Some(server) = Prometheus::start(&exporter, &[]) else { return };
+    let Some(server) = Prometheus::start(exporter.address, &[]) else { return };
     for query in queries {
         let query = query.replace("$__rate_interval", "5m");
         let query = ["$job", "$instance", "$target"]

@@ -4,10 +4,14 @@ use std::env;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 
+/// Where `make deps-test` unpacks Debian's packages.
+const UNPACKED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers/debian/usr/bin");
+
 /// The path of `program`, or `None` where the test is to be skipped. Fails where `CI` is set.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).map(|folder| folder.join(program)).find(|p| p.is_file());
+    let folders = std::iter::once(PathBuf::from(UNPACKED)).chain(env::split_paths(&path));
+    let found = folders.map(|folder| folder.join(program)).find(|p| p.is_file());
     if found.is_none() {
         let on_ci = env::var("CI").is_ok_and(|value| value == "true");
         assert!(!on_ci, "{program} is not installed");

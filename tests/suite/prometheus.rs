@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::installed::{self, Running};
-use crate::traffic::{Fixture, Serving};
+use crate::traffic::Fixture;
 
 /// How long a condition may take to come true; far more than it should.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ fn fixture() -> Fixture {
 #[test]
 fn prometheus_scrapes_openmetrics_and_answers_queries() {
     let exporter = fixture().serve();
-    let Some(server) = Prometheus::start(&exporter, &[]) else { return };
+    let Some(server) = Prometheus::start(exporter.address, &[]) else { return };
     server.expect(r#"up{job="wstap"}"#, 1.0..=1.0);
     server.expect("turnaround_count", 1001.0..=1001.0);
     server.expect("turnaround_sum / turnaround_count / 1e6", 495.0..=505.0);
@@ -45,7 +45,7 @@ fn prometheus_scrapes_openmetrics_and_answers_queries() {
 fn prometheus_scrapes_native_histograms_that_place_quantiles_within_a_bucket() {
     let features = ["--enable-feature=native-histograms"];
     let exporter = fixture().serve();
-    let Some(server) = Prometheus::start(&exporter, &features) else { return };
+    let Some(server) = Prometheus::start(exporter.address, &features) else { return };
     server.expect("turnaround_count", 1001.0..=1001.0);
     let native = r#"wstap_turnaround_seconds{method="eth_call"}"#;
     server.expect(&format!("histogram_count({native})"), 1000.0..=1000.0);
@@ -63,14 +63,14 @@ pub(crate) struct Prometheus {
 
 impl Prometheus {
     /// `None` where it is not installed.
-    pub(crate) fn start(target: &Serving, arguments: &[&str]) -> Option<Self> {
+    pub(crate) fn start(target: SocketAddr, arguments: &[&str]) -> Option<Self> {
         let prometheus = installed::find("prometheus")?;
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("prometheus.yml");
         let text = format!(
             "scrape_configs: [{{job_name: wstap, scrape_interval: 500ms, scrape_timeout: 500ms, \
              static_configs: [{{targets: ['{}']}}]}}]\n",
-            target.address
+            target
         );
         fs::write(&config, text).expect("a file");
         let address = free_address();

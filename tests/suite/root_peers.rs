@@ -1,4 +1,5 @@
 use crate::peer::{Runtime, Scene};
+use crate::prometheus::Prometheus;
 use crate::wstap::{Frames, Monitor, privileged, transcript};
 
 /// 10,000 requests over 20 connections, seen from the server: every count, and the server's own
@@ -56,6 +57,26 @@ fn root_a_python_client_is_counted_exactly_and_timed_as_it_times_itself() {
     metrics.assert_flawless();
     let (ours, own) = (median_ns(&tap), summary.median_ns);
     assert!((ours / own - 1.0).abs() < 0.2, "median {ours} ns, the client says {own} ns");
+}
+
+/// The whole way: from a real server's memory to the answer of a query.
+#[test]
+fn root_prometheus_scrapes_a_tap_and_answers_queries() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some((server, port)) = scene.server(Runtime::Python, &[]) else { return };
+    let tap = Monitor::attach(server.pid(), &[]);
+    let Some(prometheus) = Prometheus::start(tap.address, &[]) else { return };
+    let load = ["--requests", "200", "--connections", "2", "--pause", "0.01"];
+    let mut client = scene.client(Runtime::Python, port, &load).expect("python is there");
+    client.go();
+    assert_eq!(client.summary().requests, 200);
+    prometheus.expect("turnaround_count", 200.0..=200.0);
+    prometheus.expect("turnaround_sum / turnaround_count / 1e6", 10.0..=100.0);
+    let median = "histogram_quantile(0.5, sum by (le) (wstap_turnaround_seconds_bucket))";
+    prometheus.expect(median, 0.0064..=0.1024);
 }
 
 /// The page's median, which comes from fine buckets.
