@@ -67,7 +67,7 @@ deps:
 ## Daemons are unpacked, not installed, so that nothing starts on this machine.
 deps-test: $(PEERS)/python.done $(PEERS)/node.done $(PEERS)/debian.done $(PEERS)/go.done $(PEERS)/wss_pair $(PEERS)/wss_pair_static
 
-$(PEERS)/packages.done:
+$(PEERS)/packages.done: Makefile
 	@missing=$$(for p in $(TEST_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
 		echo "installing: $$missing"; \
