@@ -7,17 +7,18 @@ use crate::root_privileges::{FOUR, Open, four_are_enough};
 use crate::wstap::{Monitor, privileged, program};
 
 /// A process in mount and pid namespaces of its own, on an overlay: what container engines make.
-/// Its paths mean nothing outside, and its pid inside is another one.
-fn contained(scene: &Scene, arguments: &str) -> Option<Pair> {
+/// Its paths mean nothing outside, and its pid inside is another one. Tests run side by side, so
+/// each has a name of its own.
+fn contained(scene: &Scene, name: &str, arguments: &str) -> Option<Pair> {
     let pair = pair::program()?;
     for folder in ["upper", "work", "root"] {
         fs::create_dir(scene.path(folder)).expect("a folder");
     }
     let script = format!(
         "mount -t overlay overlay -o lowerdir=/,upperdir={upper},workdir={work} {root} && \
-         mkdir -p {root}/inside && cp {pair} {root}/inside/wss_contained && \
+         mkdir -p {root}/inside && cp {pair} {root}/inside/{name} && \
          cp /usr/lib/x86_64-linux-gnu/lib{{ssl,crypto}}.so.3 {root}/inside/ && \
-         LD_LIBRARY_PATH=/inside exec chroot {root} /inside/wss_contained {arguments}",
+         LD_LIBRARY_PATH=/inside exec chroot {root} /inside/{name} {arguments}",
         upper = scene.path("upper").display(),
         work = scene.path("work").display(),
         root = scene.path("root").display(),
@@ -35,14 +36,16 @@ fn root_a_process_in_namespaces_of_its_own_on_an_overlay_is_tapped() {
     if !privileged() {
         return;
     }
-    let tap = Monitor::start(&["--comm", "wss_contained"]);
-    let Some(mut pair) = contained(&scene, "go wait=1500 requests=20 linger") else { return };
+    let tap = Monitor::start(&["--comm", "wss_inside_1"]);
+    let Some(mut pair) = contained(&scene, "wss_inside_1", "go wait=300 requests=20 linger") else {
+        return;
+    };
     tap.metrics_when("the target to be up", |m| m.sum("wstap_target_up", &[]) == 1.0);
     pair.go();
     assert_eq!(pair.answers(), 20);
     let metrics = tap.metrics_when("40", |m| m.sum("turnaround_count", &[]) == 40.0);
     metrics.assert_flawless();
-    assert_eq!(metrics.sum("wstap_target_info", &["exe=\"/inside/wss_contained\""]), 1.0);
+    assert_eq!(metrics.sum("wstap_target_info", &["exe=\"/inside/wss_inside_1\""]), 1.0);
 }
 
 /// Through the process's own root, where `/proc/PID/map_files` may not be used.
@@ -54,9 +57,11 @@ fn root_four_capabilities_are_enough_for_a_process_in_namespaces_of_its_own() {
     }
     let open = Open::new();
     let mut command = open.with(&FOUR);
-    command.args(["--comm", "wss_contained"]);
+    command.args(["--comm", "wss_inside_2"]);
     let tap = Monitor::spawn_on_any_port(command);
-    let Some(mut pair) = contained(&scene, "go wait=1500 requests=20 linger") else { return };
+    let Some(mut pair) = contained(&scene, "wss_inside_2", "go wait=300 requests=20 linger") else {
+        return;
+    };
     tap.metrics_when("the target to be up", |m| m.sum("wstap_target_up", &[]) == 1.0);
     pair.go();
     assert_eq!(pair.answers(), 20);
@@ -70,11 +75,11 @@ fn root_ps_shows_what_is_in_a_container() {
     if !privileged() {
         return;
     }
-    let Some(mut pair) = contained(&scene, "go linger") else { return };
+    let Some(mut pair) = contained(&scene, "wss_inside_3", "go linger") else { return };
     let listed = || {
         let output = program().args(["ps", "--json"]).output().expect("wstap runs");
         let text = String::from_utf8(output.stdout).expect("text");
-        let row = text.lines().find(|line| line.contains("\"wss_contained\""))?;
+        let row = text.lines().find(|line| line.contains("\"wss_inside_3\""))?;
         Some(row.to_owned())
     };
     let row = crate::wstap::wait_for("the process", listed);
