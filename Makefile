@@ -10,7 +10,7 @@ PEERS := target/peers
 SECONDS := 60
 
 BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib1g-dev
-TEST_PACKAGES := ca-certificates libgnutls30 libnspr4 libpcre2-8-0 openssl procps python3 python3-venv systemd tshark
+TEST_PACKAGES := ca-certificates libgnutls30 libnspr4 libpcre2-8-0 musl-tools openssl procps python3 python3-venv systemd tshark
 
 .PHONY: build static kernel-matrix demo test bench fuzz check deps deps-test lint fmt doc clean
 
@@ -65,7 +65,8 @@ deps:
 
 ## Real peers for the tests: Python, Node.js and Go with their WebSocket libraries, nginx, Prometheus.
 ## Daemons are unpacked, not installed, so that nothing starts on this machine.
-deps-test: $(PEERS)/python.done $(PEERS)/node.done $(PEERS)/debian.done $(PEERS)/go.done $(PEERS)/wss_pair $(PEERS)/wss_pair_static
+deps-test: $(PEERS)/python.done $(PEERS)/node.done $(PEERS)/debian.done $(PEERS)/go.done $(PEERS)/wss_pair $(PEERS)/wss_pair_static \
+	$(PEERS)/wss_pair_musl
 
 $(PEERS)/packages.done: Makefile
 	@missing=$$(for p in $(TEST_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
@@ -99,6 +100,20 @@ $(PEERS)/wss_pair: tests/peers/wss_pair.c $(PEERS)/packages.done
 
 $(PEERS)/wss_pair_static: tests/peers/wss_pair.c $(PEERS)/packages.done
 	cc -O2 -Wall -Wextra -static -o $@ $< -lssl -lcrypto -lpthread -ldl 2>/dev/null
+
+# What runs on Alpine: musl as the loader, and Alpine's own build of OpenSSL 1.1.1, which comes in a
+# wheel. (Those of OpenSSL 3 use relocations that Debian's musl cannot read.)
+MUSL := $(PEERS)/musl
+$(PEERS)/wss_pair_musl: tests/peers/wss_pair.c $(PEERS)/python.done
+	rm -rf $(MUSL) && mkdir -p $(MUSL)/include/openssl
+	$(PEERS)/venv/bin/pip download -q --disable-pip-version-check --no-deps --only-binary=:all: \
+		--platform musllinux_1_1_x86_64 --python-version 3.11 -d $(MUSL) psycopg2-binary==2.9.9
+	$(PEERS)/venv/bin/python -m zipfile -e $(MUSL)/*.whl $(MUSL)
+	cp /usr/include/openssl/* /usr/include/$$(gcc -print-multiarch)/openssl/* $(MUSL)/include/openssl/
+	ln -s /lib/ld-musl-$$(uname -m).so.1 $(MUSL)/psycopg2_binary.libs/libc.musl-$$(uname -m).so.1
+	musl-gcc -O2 -Wall -Wextra -isystem $(MUSL)/include -o $@ $< \
+		$(MUSL)/psycopg2_binary.libs/libssl-*.so.1.1 $(MUSL)/psycopg2_binary.libs/libcrypto-*.so.1.1 \
+		-Wl,-rpath,$$PWD/$(MUSL)/psycopg2_binary.libs -lpthread
 
 ## Debian's kernels from 5.10 (which must be refused) to the newest, under software emulation.
 KERNELS := target/kernels

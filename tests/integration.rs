@@ -66,6 +66,10 @@ mod root_steering;
 #[path = "suite/root_targets.rs"]
 mod root_targets;
 
+/// Libraries that are deleted, replaced or several; other loaders; pids that are given again.
+#[path = "suite/root_lifetimes.rs"]
+mod root_lifetimes;
+
 /// Other namespaces, overlays, control groups.
 #[path = "suite/root_containers.rs"]
 mod root_containers;

@@ -236,7 +236,8 @@ impl<'tap> Roster<'tap> {
 
     fn executed(&mut self, pid: u32, target: Option<TargetId>, now_ns: u64) {
         let Ok(process) = Process::read(pid) else { return };
-        let Some(member) = self.members.get_mut(&pid) else {
+        // One that is remembered may have had this pid before.
+        let Some(member) = self.members.get_mut(&pid).filter(|it| it.is(&process)) else {
             return match target {
                 Some(target) => self.admit_or_warn(process, target, now_ns),
                 None => self.consider(process, now_ns),

@@ -84,6 +84,23 @@ impl Wanted {
 struct Selector {
     target: TargetId,
     rule: Rule,
+    /// When the process began that was given by its pid: a later one with that pid is not meant.
+    start_ticks: Option<u64>,
+}
+
+impl Selector {
+    fn new(target: TargetId, rule: Rule) -> Result<Self, Error> {
+        let start_ticks = match rule {
+            Rule::Pid(pid) => Some(read(pid)?.start_ticks),
+            _ => None,
+        };
+        Ok(Self { target, rule, start_ticks })
+    }
+
+    fn matches(&self, process: &Process) -> bool {
+        self.rule.matches(process)
+            && self.start_ticks.is_none_or(|start_ticks| start_ticks == process.start_ticks)
+    }
 }
 
 /// All that is to be tapped.
@@ -111,7 +128,7 @@ impl Selection {
                 None => default_name(&rule)?,
             };
             let target = selection.target(&name)?;
-            selection.selectors.push(Selector { target, rule });
+            selection.selectors.push(Selector::new(target, rule)?);
             selection.protocols.extend(protocol.map(|protocol| (target, protocol)));
         }
         Ok(selection)
@@ -121,10 +138,10 @@ impl Selection {
     ///
     /// # Errors
     ///
-    /// There are more than 65,535 targets.
+    /// There is no such process, or there are more than 65,535 targets.
     pub fn launch(&mut self, pid: u32, name: &str) -> Result<(), Error> {
         let target = self.target(name)?;
-        self.selectors.push(Selector { target, rule: Rule::Pid(pid) });
+        self.selectors.push(Selector::new(target, Rule::Pid(pid))?);
         self.held = Some(pid);
         Ok(())
     }
@@ -196,18 +213,22 @@ impl Selection {
     /// The target that `process` belongs to by itself; the first selector that matches wins.
     #[must_use]
     pub fn matching(&self, process: &Process) -> Option<TargetId> {
-        let selector = self.selectors.iter().find(|selector| selector.rule.matches(process))?;
+        let selector = self.selectors.iter().find(|selector| selector.matches(process))?;
         Some(selector.target)
     }
 }
 
 fn default_name(rule: &Rule) -> Result<String, Error> {
     Ok(match rule {
-        Rule::Pid(pid) => Process::read(*pid).map_err(|_| Error::NoSuchProcess(*pid))?.comm,
+        Rule::Pid(pid) => read(*pid)?.comm,
         Rule::Comm(comm) => comm.clone(),
         Rule::Exe(exe) => exe.as_str().to_owned(),
         Rule::Cgroup(cgroup) => cgroup.name().to_owned(),
     })
+}
+
+fn read(pid: u32) -> Result<Process, Error> {
+    Process::read(pid).map_err(|_| Error::NoSuchProcess(pid))
 }
 
 #[cfg(test)]
@@ -239,6 +260,15 @@ mod tests {
         assert_eq!(selection.matching(&process("x", "/usr/y")), Some(TargetId(2)));
         assert_eq!(selection.matching(&process("y", "/usr/y")), None);
         assert_eq!(selection.names().len(), 3);
+    }
+
+    #[test]
+    fn a_pid_means_the_process_that_has_it_now_and_none_that_gets_it_later() {
+        let me = read(std::process::id()).unwrap();
+        let selection = selection(vec![Rule::Pid(me.pid)]);
+        let later = Process { start_ticks: me.start_ticks + 1, ..me.clone() };
+        assert_eq!(selection.matching(&me), Some(TargetId(0)));
+        assert_eq!(selection.matching(&later), None);
     }
 
     #[test]

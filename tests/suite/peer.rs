@@ -54,6 +54,16 @@ impl Scene {
         Some((server, client))
     }
 
+    /// A client over GnuTLS and its server over OpenSSL, in one process; it waits for [`Peer::go`].
+    pub(crate) fn two_stacks(&self, requests: &str) -> Option<Peer> {
+        let mut command = Runtime::Python.command("two_stacks")?;
+        command.arg("--certificate").arg(self.path("cert.pem"));
+        command.arg("--key").arg(self.path("key.pem")).args(["--requests", requests]);
+        let mut peer = Peer::start(command, self.path("peer.log"));
+        assert_eq!(peer.line(), "ready");
+        Some(peer)
+    }
+
     /// Every protocol of `peers/protocols` in two processes; the client waits for [`Peer::go`].
     pub(crate) fn protocols(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
         let mut command = Runtime::Node.command("protocols/main")?;

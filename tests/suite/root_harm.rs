@@ -1,6 +1,5 @@
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
-use std::process::Command;
 
 use serde_json::Value;
 
@@ -133,33 +132,4 @@ fn root_wstap_ends_with_its_target_where_that_is_asked_for() {
     server.finish();
     drop(server);
     assert!(tap.wait().success());
-}
-
-/// The library of a process that was upgraded under it is gone from the disk, not from memory.
-#[test]
-fn root_a_deleted_library_is_tapped_all_the_same() {
-    let scene = Scene::new();
-    if !privileged() {
-        return;
-    }
-    let libraries = scene.path("libraries");
-    fs::create_dir(&libraries).expect("a folder");
-    let libssl = "/usr/lib/x86_64-linux-gnu/libssl.so.3";
-    let copy = libraries.join("libssl.so.3");
-    fs::copy(libssl, &copy).expect("a copy");
-    let mut server = Command::new("openssl");
-    server.env("LD_LIBRARY_PATH", &libraries).args(["s_server", "-accept", "0", "-cert"]);
-    server.arg(scene.path("cert.pem")).arg("-key").arg(scene.path("key.pem"));
-    let mut server = server.stdout(std::process::Stdio::null()).spawn().expect("openssl runs");
-    let maps = format!("/proc/{}/maps", server.id());
-    let copied = copy.display().to_string();
-    wait_for("the copy to be loaded", || {
-        fs::read_to_string(&maps).is_ok_and(|maps| maps.contains(&copied)).then_some(())
-    });
-    fs::remove_file(&copy).expect("removed");
-    let tap = Monitor::attach(server.id(), &[]);
-    let metrics = tap.metrics();
-    assert!(metrics.sum("wstap_probe_attached", &["library=\"libssl.so.3\""]) >= 4.0);
-    let _ = server.kill();
-    let _ = server.wait();
 }
