@@ -47,6 +47,24 @@ fn row(family: &MetricFamily) -> String {
     format!("| `{}` | {kind} | {} | {help} |", family.name(), labels.join(", "))
 }
 
+/// Every situation in the table is run by the test that it names.
+#[test]
+fn the_targets_reference_names_tests_that_there_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = std::fs::read_to_string(root.join("docs/targets.md")).expect("the document");
+    let files = std::fs::read_dir(root.join("tests/suite")).expect("the tests");
+    let read = |entry: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(entry.expect("a file").path()).expect("text")
+    };
+    let tests: String = files.map(read).collect();
+    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let named: Vec<&str> = rows.filter_map(|row| row.rsplit('`').nth(1)).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        assert!(tests.contains(&format!("#[test]\nfn {name}() {{")), "there is no test {name}");
+    }
+}
+
 #[test]
 fn the_protocols_reference_lists_what_is_recognised() {
     let mut table = "| name | subprotocols | paths | messages |\n|---|---|---|---|\n".to_owned();

@@ -1,5 +1,5 @@
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -137,7 +137,7 @@ fn root_a_process_with_the_pid_of_an_earlier_one_is_another() {
 
 /// A process of this pid, which waits to be told to begin. The kernel gives the next free pid after
 /// the last one; other tests start processes meanwhile, so it takes some attempts.
-fn with_pid(pid: u32, program: &PathBuf) -> Pair {
+fn with_pid(pid: u32, program: &Path) -> Pair {
     wait_for("the pid to be given again", || {
         fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).expect("a last pid");
         let pair = Pair::start(program, &["go", "requests=10"]);
