@@ -126,11 +126,11 @@ pub(crate) enum Runtime {
     Python,
     /// `ws`, with OpenSSL linked into the executable.
     Node,
-    /// The same script run by Bun, with a BoringSSL in the executable that no symbol leads to.
-    /// Only a client.
-    Bun,
-    /// `websockets` over GnuTLS. Only a client.
-    GnuTls,
+    /// The same script run by a version of Bun, with a BoringSSL in the executable that no symbol
+    /// leads to. Only a client.
+    Bun(&'static str),
+    /// `websockets` over a library of C: a module of `tests/peers/native`. Only a client.
+    Native(&'static str),
     /// `gorilla/websocket`, with Go's own TLS. The garbage collector never rests.
     Go(GoBuild),
 }
@@ -170,8 +170,10 @@ impl Runtime {
         let (program, ending) = match self {
             Self::Python => (installed("venv/bin/python")?, ".py"),
             Self::Node => (installed("node")?, ".js"),
-            Self::Bun => (installed("node_modules/@oven/bun-linux-x64/bin/bun")?, ".js"),
-            Self::GnuTls => (installed("venv/bin/python")?, "_gnutls.py"),
+            Self::Bun(version) => {
+                (installed(&format!("node_modules/bun-{version}/bin/bun"))?, ".js")
+            }
+            Self::Native(_) => (installed("venv/bin/python")?, "_native.py"),
             Self::Go(build) => {
                 let mut command =
                     Command::new(installed(&format!("go/{script}-{}", build.name()))?);
@@ -186,6 +188,10 @@ impl Runtime {
         command.env("NODE_PATH", peers().join("node_modules")).arg(source);
         // Bun does not know the option of `ws` that says so.
         command.env("NODE_TLS_REJECT_UNAUTHORIZED", "0").env("NODE_NO_WARNINGS", "1");
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        if let Self::Native(stack) = self {
+            command.args(["--stack", stack]);
+        }
         Some(command)
     }
 }

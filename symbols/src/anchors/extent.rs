@@ -40,10 +40,23 @@ pub(super) fn instructions(image: &Image<'_>, entry: u64) -> impl Iterator<Item 
 fn begins_framed(image: &Image<'_>, start: u64) -> bool {
     /// `push rbp; mov rbp, rsp`.
     const FRAME: &[u8] = &[0x55, 0x48, 0x89, 0xe5];
-    /// Last bytes of a return, of a trap, and of the paddings.
+    let is_framed = image.code(start).is_some_and(|code| code.starts_with(FRAME));
+    is_framed && (follows_end(image, start) || follows_jump(image, start))
+}
+
+/// Whether the byte before `start` ends a return or a trap, or is padding.
+fn follows_end(image: &Image<'_>, start: u64) -> bool {
     const ENDS: &[u8] = &[0xc3, 0xcc, 0x0b, 0x90, 0x00];
-    let around = start.checked_sub(1).and_then(|before| image.code(before));
-    around
-        .and_then(<[u8]>::split_first)
-        .is_some_and(|(end, begin)| ENDS.contains(end) && begin.starts_with(FRAME))
+    let before = start.checked_sub(1).and_then(|before| image.code(before)?.first());
+    before.is_some_and(|byte| ENDS.contains(byte))
+}
+
+/// Whether the bytes before `start` are a jump, or a call that may never return, to some code: a
+/// function whose end happens to be aligned has no padding after it.
+fn follows_jump(image: &Image<'_>, start: u64) -> bool {
+    const LEN: usize = 5;
+    let jump = start.checked_sub(LEN as u64).and_then(|at| image.code(at)?.first_chunk::<LEN>());
+    let Some(&[0xe8 | 0xe9, distance @ ..]) = jump else { return false };
+    let target = start.wrapping_add_signed(i32::from_le_bytes(distance).into());
+    image.code_offset(target).is_some()
 }

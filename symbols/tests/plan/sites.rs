@@ -170,6 +170,21 @@ fn boringssl_is_found_by_reasons_and_lines() {
     assert_eq!(transfers(&stripped), transfers(&whole));
 }
 
+/// Where the end of a function happens to be aligned, a jump may be its last instruction, and no
+/// padding follows. What looks like neither proves no start: the two functions are then taken for
+/// one, whose errors are those of no known function.
+#[test]
+fn a_boringssl_function_may_follow_a_jump() {
+    let image = include_bytes!("../fixtures/boringssl-stripped");
+    let whole = planned(image);
+    let write = usize::try_from(probe(&whole, "SSL_write").offset).expect("an offset");
+    let mut jumping = image.to_vec();
+    jumping[write - 5..write].copy_from_slice(&[0xe9, 0xf0, 0xff, 0xff, 0xff]);
+    assert_eq!(planned(&jumping), whole);
+    jumping[write - 5] = 0xf9;
+    assert!(super::planned(&jumping, &Options::default()).libraries.is_empty());
+}
+
 #[test]
 fn the_end_of_a_connection_needs_only_its_handle() {
     let image = openssl!("3.6.3-cet.so");
