@@ -6,9 +6,10 @@
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricType;
-use prometheus::{CounterVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, Result};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, Result};
 
 use super::families::Family;
+use super::histogram::{ANSWER_BOUNDS_NS, STREAM_BOUNDS_NS};
 use super::timings::TimingVec;
 
 /// The metrics that observations change, registered.
@@ -26,10 +27,9 @@ pub(super) struct Catalogue {
     pub(super) requests: IntCounterVec,
     pub(super) requests_pending: IntGaugeVec,
     pub(super) orphans: IntCounterVec,
-    /// By target, origin, protocol, method, as are the two below.
+    /// By target, origin, protocol, method, as is the one below.
     pub(super) stream_items: IntCounterVec,
-    pub(super) streams_ended: IntCounterVec,
-    pub(super) stream_seconds: CounterVec,
+    pub(super) stream_duration: TimingVec,
     /// By target, origin, protocol.
     pub(super) heartbeat_rtt: TimingVec,
 
@@ -81,10 +81,9 @@ impl Catalogue {
                 "Responses that matched no request.", &["target", "protocol", "reason"])?,
             stream_items: counters(to, "wstap_stream_items_total",
                 "Further answers to a request that had its first.", exchange)?,
-            streams_ended: counters(to, "wstap_streams_ended_total",
-                "Requests with several answers whose last one passed, or that were withdrawn.", exchange)?,
-            stream_seconds: register(to, CounterVec::new(Opts::new("wstap_stream_seconds_total",
-                "Time from the first to the last answer, summed over the streams that ended."), exchange)?)?,
+            stream_duration: register(to, TimingVec::new("wstap_stream_duration_seconds",
+                "Time from the first to the last answer of requests with several, once the last one passed or they were withdrawn.",
+                exchange, &STREAM_BOUNDS_NS)?)?,
             heartbeat_rtt: timings(to, "wstap_heartbeat_rtt_seconds",
                 "Time from an application's own heartbeat to its answer.", &["target", "origin", "protocol"])?,
 
@@ -157,7 +156,7 @@ fn gauges(to: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntG
 }
 
 fn timings(to: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<TimingVec> {
-    register(to, TimingVec::new(name, help, labels)?)
+    register(to, TimingVec::new(name, help, labels, &ANSWER_BOUNDS_NS)?)
 }
 
 /// Registers a metric and hands it back.

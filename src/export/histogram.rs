@@ -1,22 +1,32 @@
 //! A histogram of durations that serves both of Prometheus's histogram kinds from one lock.
 //!
-//! The *classic* buckets are what every Prometheus understands: 16 bounds, each twice the one
-//! before. The *native* buckets (schema 3: eight to a power of two, so at most 9 % wide) are what
+//! The *classic* buckets are what every Prometheus understands: 16 bounds, narrow ones for answers
+//! and wide ones for streams. The *native* buckets (schema 3: eight to a power of two, so at most 9 % wide) are what
 //! newer servers and our own pages use for quantiles. Both count every observation once, so a
 //! scrape in either format sees the same total.
 
 use std::time::Duration;
 
-/// Upper bounds of the classic buckets in nanoseconds, inclusive: 100 us, doubled 15 times.
-pub const CLASSIC_BOUNDS_NS: [u64; 16] = {
-    let mut bounds = [100_000; 16];
+const BUCKETS: usize = 16;
+
+/// Upper bounds of the classic buckets in nanoseconds, inclusive.
+pub type Bounds = [u64; BUCKETS];
+
+/// For the time to an answer: 100 us, doubled 15 times, up to 3.3 s.
+pub const ANSWER_BOUNDS_NS: Bounds = bounds(100_000, 2);
+
+/// For how long something goes on: 1 ms, taken four times 15 times, up to 12 days.
+pub const STREAM_BOUNDS_NS: Bounds = bounds(1_000_000, 4);
+
+const fn bounds(first_ns: u64, ratio: u64) -> Bounds {
+    let mut bounds = [first_ns; BUCKETS];
     let mut i = 1;
     while i < bounds.len() {
-        bounds[i] = bounds[i - 1] * 2;
+        bounds[i] = bounds[i - 1] * ratio;
         i += 1;
     }
     bounds
-};
+}
 
 /// Native histogram schema: the ratio of neighbouring bounds is 2^(2^-schema).
 pub const NATIVE_SCHEMA: i32 = 3;
@@ -42,22 +52,30 @@ const OCTAVE: [f64; PER_OCTAVE as usize] = [
 ///
 /// Bounded: 17 classic buckets, and at most one native bucket for each of the 272 or so that a
 /// duration of 1 ns to 584 years can fall into (in practice a few dozen).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Histogram {
+    bounds: &'static Bounds,
     count: u64,
     sum_ns: u128,
     zero: u64,
-    classic: [u64; CLASSIC_BOUNDS_NS.len() + 1],
+    classic: [u64; BUCKETS + 1],
     /// (key, count), sorted by key; the bucket holds `base^(key-1) < seconds <= base^key`.
     native: Vec<(i32, u64)>,
 }
 
 impl Histogram {
+    /// Without observations.
+    #[must_use]
+    pub fn new(bounds: &'static Bounds) -> Self {
+        let (classic, native) = Default::default();
+        Self { bounds, count: 0, sum_ns: 0, zero: 0, classic, native }
+    }
+
     /// Counts one duration in nanoseconds.
     pub fn observe(&mut self, ns: u64) {
         self.count += 1;
         self.sum_ns += u128::from(ns);
-        self.classic[CLASSIC_BOUNDS_NS.partition_point(|&bound| bound < ns)] += 1;
+        self.classic[self.bounds.partition_point(|&bound| bound < ns)] += 1;
         if ns == 0 {
             self.zero += 1;
             return;
@@ -90,7 +108,7 @@ impl Histogram {
 
     /// `(upper bound in seconds, observations at or below it)` for each classic bucket but `+Inf`.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
-        CLASSIC_BOUNDS_NS.iter().zip(&self.classic).scan(0, |total, (&bound, &count)| {
+        self.bounds.iter().zip(&self.classic).scan(0, |total, (&bound, &count)| {
             *total += count;
             Some((bound as f64 / 1e9, *total))
         })
@@ -162,16 +180,19 @@ mod tests {
     use super::*;
 
     fn of(durations: impl IntoIterator<Item = u64>) -> Histogram {
-        let mut histogram = Histogram::default();
+        let mut histogram = Histogram::new(&ANSWER_BOUNDS_NS);
         durations.into_iter().for_each(|ns| histogram.observe(ns));
         histogram
     }
 
     #[test]
-    fn classic_bounds_run_from_100_us_to_3_3_s() {
-        let bounds: Vec<f64> = Histogram::default().cumulative().map(|(le, _)| le).collect();
-        assert_eq!(bounds.len(), 16);
-        assert_eq!((bounds[0], bounds[1], bounds[15]), (0.0001, 0.0002, 3.2768));
+    fn classic_bounds_run_from_100_us_to_3_3_s_or_from_1_ms_to_12_days() {
+        let ends = |bounds| {
+            let bounds: Vec<f64> = Histogram::new(bounds).cumulative().map(|(le, _)| le).collect();
+            (bounds.len(), bounds[0], bounds[1], bounds[15])
+        };
+        assert_eq!(ends(&ANSWER_BOUNDS_NS), (16, 0.0001, 0.0002, 3.2768));
+        assert_eq!(ends(&STREAM_BOUNDS_NS), (16, 0.001, 0.004, 1_073_741.824));
     }
 
     #[test]
@@ -199,8 +220,8 @@ mod tests {
 
     #[test]
     fn an_empty_histogram_has_no_quantile_and_no_mean() {
-        assert_eq!(Histogram::default().quantile(0.5), None);
-        assert_eq!(Histogram::default().mean(), None);
+        assert_eq!(Histogram::new(&ANSWER_BOUNDS_NS).quantile(0.5), None);
+        assert_eq!(Histogram::new(&ANSWER_BOUNDS_NS).mean(), None);
     }
 
     #[test]

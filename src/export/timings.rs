@@ -11,13 +11,14 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, Bucket, Metric, MetricFamily, MetricType};
 
 use super::families::Family;
-use super::histogram::Histogram;
+use super::histogram::{Bounds, Histogram};
 use super::native;
 
 /// All series of one histogram metric. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct TimingVec {
     family: Family,
+    bounds: &'static Bounds,
     series: Arc<Mutex<Vec<Series>>>,
 }
 
@@ -30,9 +31,14 @@ struct Series {
 
 impl TimingVec {
     /// A histogram metric without series. Fails only where a name is not a legal one.
-    pub(super) fn new(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self> {
+    pub(super) fn new(
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        bounds: &'static Bounds,
+    ) -> prometheus::Result<Self> {
         let family = Family::new(name, help, labels, MetricType::HISTOGRAM)?;
-        Ok(Self { family, series: Arc::default() })
+        Ok(Self { family, bounds, series: Arc::default() })
     }
 
     /// The series with these label values; it exists from now on.
@@ -42,7 +48,7 @@ impl TimingVec {
         let shared = match known {
             Some(series) => Arc::clone(&series.histogram),
             None => {
-                let histogram = Arc::default();
+                let histogram = Arc::new(Mutex::new(Histogram::new(self.bounds)));
                 let values = values.iter().map(|&value| value.to_owned()).collect();
                 all.push(Series { values, histogram: Arc::clone(&histogram) });
                 histogram
@@ -121,10 +127,12 @@ fn to_proto(histogram: &Histogram) -> proto::Histogram {
 
 #[cfg(test)]
 mod tests {
+    use super::super::histogram::ANSWER_BOUNDS_NS;
     use super::*;
 
     fn timings() -> TimingVec {
-        TimingVec::new("test_seconds", "Test.", &["target", "method"]).expect("legal name")
+        let labels = &["target", "method"];
+        TimingVec::new("test_seconds", "Test.", labels, &ANSWER_BOUNDS_NS).expect("legal name")
     }
 
     #[test]

@@ -110,6 +110,7 @@ mod tests {
     use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
     use super::*;
+    use crate::export::histogram::ANSWER_BOUNDS_NS;
     use crate::export::timings::TimingVec;
 
     #[test]
@@ -118,7 +119,8 @@ mod tests {
         let counter = IntCounter::new("turnaround_sum", "Old \"name\".").expect("legal");
         let family = Opts::new("wstap_lost_bytes_total", "Bytes.");
         let bytes = IntCounterVec::new(family, &["reason"]).expect("legal");
-        let timings = TimingVec::new("wstap_x_seconds", "Times.", &["method"]).expect("legal");
+        let timings = TimingVec::new("wstap_x_seconds", "Times.", &["method"], &ANSWER_BOUNDS_NS)
+            .expect("legal");
         registry.register(Box::new(counter.clone())).expect("new");
         registry.register(Box::new(bytes.clone())).expect("new");
         registry.register(Box::new(timings.clone())).expect("new");

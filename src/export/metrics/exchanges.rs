@@ -1,7 +1,5 @@
 //! The series of a target's requests and of the streams that answer some of them.
 
-use prometheus::local::LocalCounter as LocalFloatCounter;
-
 use super::LocalCounter;
 use super::by_request::{ByRequest, Request};
 use crate::decode::observation::{Exchange, Outcome};
@@ -48,9 +46,7 @@ impl Exchanges {
 
     /// Counts a stream that ended.
     pub(super) fn stream_end(&mut self, request: Request<'_>, duration_ns: u64) {
-        let series = self.stream(request);
-        series.ended.inc();
-        series.seconds.inc_by(duration_ns as f64 / 1e9);
+        self.stream(request).duration.observe(duration_ns);
     }
 
     pub(super) fn flush(&mut self) {
@@ -99,8 +95,7 @@ impl RequestSeries {
 #[derive(Debug)]
 struct StreamSeries {
     items: LocalCounter,
-    ended: LocalCounter,
-    seconds: LocalFloatCounter,
+    duration: Timing,
 }
 
 impl StreamSeries {
@@ -108,14 +103,12 @@ impl StreamSeries {
         let labels = [target, request.origin.as_str(), request.protocol, request.method];
         Self {
             items: all.stream_items.with_label_values(&labels).local(),
-            ended: all.streams_ended.with_label_values(&labels).local(),
-            seconds: all.stream_seconds.with_label_values(&labels).local(),
+            duration: all.stream_duration.series(&labels),
         }
     }
 
     fn flush(&mut self) {
         self.items.flush();
-        self.ended.flush();
-        self.seconds.flush();
+        self.duration.flush();
     }
 }

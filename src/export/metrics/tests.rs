@@ -265,8 +265,10 @@ fn streams_are_counted_beside_requests_and_never_as_turnarounds() {
         &mut metrics,
         &[
             (&format!("wstap_stream_items_total{{{labels}}}"), 3.0),
-            (&format!("wstap_streams_ended_total{{{labels}}}"), 1.0),
-            (&format!("wstap_stream_seconds_total{{{labels}}}"), 1.5),
+            (&format!("wstap_stream_duration_seconds_count{{{labels}}}"), 1.0),
+            (&format!("wstap_stream_duration_seconds_sum{{{labels}}}"), 1.5),
+            (&format!("wstap_stream_duration_seconds_bucket{{{labels},le=\"1.024\"}}"), 0.0),
+            (&format!("wstap_stream_duration_seconds_bucket{{{labels},le=\"4.096\"}}"), 1.0),
             (
                 r#"wstap_heartbeat_rtt_seconds_sum{origin="local",protocol="graphql-ws",target="feed"}"#,
                 0.003,
