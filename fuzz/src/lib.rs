@@ -65,36 +65,50 @@ thread_local! {
     });
 }
 
-/// Frames behind a handshake. However they are cut into calls, the same comes out of them up to
-/// the first broken rule.
+/// Frames behind a handshake. However calls are cut into records, the same comes out of them;
+/// however they are cut into calls, the same comes out up to the first broken rule.
 pub fn stream(data: &[u8]) -> Trace {
-    let [whole, cut] = both(data, upgraded);
-    assert_eq!(cut.until_error, whole.until_error, "whole and cut");
+    let [whole, calls] = played(data, upgraded);
+    let [expected, cut] = [&whole, &calls].map(|it| &it.seen[..it.until_error]);
+    assert_eq!(cut, expected, "whole and cut into calls");
     whole.trace
 }
 
-/// The bytes of both directions from the first on, most of them of HTTP. What comes out may depend
-/// on the calls: a connection that was given up as not WebSocket is only looked at where they
-/// begin.
+/// The bytes of both directions from the first on, most of them of HTTP. However calls are cut into
+/// records, the same comes out of them. However they are cut into calls, the same comes out for as
+/// long as it is known where the next head or frame begins: beyond that, the starts of calls are
+/// what is looked at, and more of them may show more.
 pub fn upgrade(data: &[u8]) -> Trace {
-    let [whole, cut] = both(data, |_, _| {});
-    whole.trace.and(cut.trace)
+    let [whole, calls] = played(data, |_, _| {});
+    let known = whole.until_adrift.into_iter().chain(calls.until_adrift).min();
+    let [expected, cut] = [&whole, &calls].map(|it| &it.seen[..known.unwrap_or(it.seen.len())]);
+    assert_eq!(cut, expected, "whole and cut into calls");
+    whole.trace.and(calls.trace)
 }
 
-/// Plays the pieces as one call each, and as many.
-fn both(data: &[u8], begin: impl Fn(&mut Tap, u8)) -> [Ended; 2] {
+/// Plays the pieces as one call each, and as many; that a call comes in many records must change
+/// nothing.
+fn played(data: &[u8], begin: impl Fn(&mut Tap, u8)) -> [Ended; 2] {
     let mut input = Input::new(data);
     let flags = input.byte();
     let pieces: Vec<Piece<'_>> = input.pieces().collect();
-    let play = |tap: &mut Tap, call_bytes: usize| {
+    let play = |tap: &mut Tap, bytes: usize, next: SegmentStart| {
         begin(tap, flags);
         for piece in &pieces {
-            piece.bytes.chunks(call_bytes).for_each(|call| tap.call(piece.direction, call));
+            let mut start = SegmentStart::Call;
+            for record in piece.bytes.chunks(bytes) {
+                tap.record(piece.direction, record, start);
+                start = next;
+            }
         }
         tap.end()
     };
+    let bytes = input::call_bytes(flags);
     TAPS.with_borrow_mut(|Taps { whole, cut, .. }| {
-        [play(whole, usize::MAX), play(cut, input::call_bytes(flags))]
+        let whole = play(whole, usize::MAX, SegmentStart::Call);
+        let records = play(cut, bytes, SegmentStart::Middle);
+        assert_eq!(records.seen, whole.seen, "whole and cut into records");
+        [whole, play(cut, bytes, SegmentStart::Call)]
     })
 }
 

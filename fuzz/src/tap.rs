@@ -26,15 +26,21 @@ pub(crate) struct Tap {
 /// What came of an input.
 pub(crate) struct Ended {
     pub(crate) trace: Trace,
-    /// Digests of all that was observed up to the first broken rule, but for bytes on the wire.
-    pub(crate) until_error: Vec<u64>,
+    /// Digests of all that was observed, but for bytes on the wire.
+    pub(crate) seen: Vec<u64>,
+    /// How many of them came before the first broken rule.
+    pub(crate) until_error: usize,
+    /// How many of them came before the event behind which it was not known where the next head or
+    /// frame begins; `None` if it always was.
+    pub(crate) until_adrift: Option<usize>,
 }
 
 #[derive(Default)]
 struct Ledger {
     trace: Trace,
-    until_error: Vec<u64>,
-    broken: bool,
+    seen: Vec<u64>,
+    until_error: Option<usize>,
+    until_adrift: Option<usize>,
     started: u64,
     ended: u64,
     states: BTreeMap<ConnId, (Role, Fidelity)>,
@@ -64,13 +70,18 @@ impl Tap {
 
     /// Bytes that one call passed on the first connection.
     pub(crate) fn call(&mut self, direction: Direction, bytes: &[u8]) {
+        self.record(direction, bytes, SegmentStart::Call);
+    }
+
+    /// A record of a call on the first connection.
+    pub(crate) fn record(&mut self, direction: Direction, bytes: &[u8], start: SegmentStart) {
         let segment = Segment {
             direction,
             offset: self.offset(0, direction),
             len: bytes.len() as u64,
             bytes,
             absent: Default::default(),
-            start: SegmentStart::Call,
+            start,
         };
         self.event(0, EventKind::Data(segment));
     }
@@ -85,15 +96,20 @@ impl Tap {
             let end = segment.offset.saturating_add(segment.len);
             self.offsets.insert((conn, segment.direction), end);
         }
+        let conn = ConnId { tgid: 1, generation: self.first + conn, handle: 0 };
         let event = Event {
-            conn: ConnId { tgid: 1, generation: self.first + conn, handle: 0 },
+            conn,
             target: TargetId(0),
             tid: 1,
             at_ns: self.at_ns,
             kind,
         };
         let Self { tracker, ledger, .. } = self;
+        let before = ledger.seen.len();
         tracker.event(&event, &mut |observation| ledger.enter(observation));
+        if ledger.until_adrift.is_none() && tracker.is_adrift(conn) {
+            ledger.until_adrift = Some(before);
+        }
     }
 
     /// Closes the input's connections and checks that nothing of it is left.
@@ -118,8 +134,9 @@ impl Tap {
         self.first = self.first.wrapping_add(CONNECTIONS);
         self.offsets.clear();
         let next = Ledger { window: ledger.window, ..Ledger::default() };
-        let Ledger { trace, until_error, .. } = std::mem::replace(ledger, next);
-        Ended { trace, until_error }
+        let Ledger { trace, seen, until_error, until_adrift, .. } =
+            std::mem::replace(ledger, next);
+        Ended { trace, until_error: until_error.unwrap_or(seen.len()), seen, until_adrift }
     }
 }
 
@@ -142,18 +159,16 @@ impl Ledger {
             What::Frame(frame) => self.trace.add(&(frame.opcode, frame.fin)),
             What::ProtocolError { reason, .. } => {
                 self.trace.add(reason);
-                self.broken = true;
+                self.until_error.get_or_insert(self.seen.len());
             }
             What::Gap { reason, .. } => {
                 self.trace.add(reason);
-                self.broken = true;
+                self.until_error.get_or_insert(self.seen.len());
             }
             other => self.trace.add(&std::mem::discriminant(other)),
         }
-        if !self.broken {
-            let Observation { role, what, .. } = observation;
-            self.until_error.push(digest(&(role, what)));
-        }
+        let Observation { role, what, .. } = observation;
+        self.seen.push(digest(&(role, what)));
     }
 
     fn change(

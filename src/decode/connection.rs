@@ -13,13 +13,13 @@ use super::backlog::Backlog;
 use super::event::{Direction, Segment, SegmentStart, TargetId};
 use super::flow::Hole;
 use super::handshake::Agreement;
-use super::http::{Opening, opening};
 use super::observation::{GapReason, ProtocolError, Role, What};
 use super::session::Session;
 use super::steering::Steering;
 use super::step::Step;
 use super::stream::{Arrival, Place};
 use super::upgrade::{Upgrade, Verdict};
+use super::watch::Watch;
 
 /// The state of one connection.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(super) struct Connection {
     pub(super) used: u64,
     places: [Place; 2],
     phase: Phase,
+    /// Where an HTTP exchange may begin while nothing else is known.
+    watches: [Watch; 2],
     /// The kernel side was told that it may leave bytes out.
     ignored: bool,
     /// What it takes of [`Resources::held_bytes`](super::step::Resources::held_bytes).
@@ -54,7 +56,8 @@ impl Connection {
     pub(super) fn new(target: TargetId, trace: Trace) -> Self {
         let phase = Phase::Http(Box::default());
         let Trace { places, ignored } = trace;
-        Self { target, used: 0, places, phase, ignored, held_bytes: 0 }
+        let watches = Default::default();
+        Self { target, used: 0, places, phase, watches, ignored, held_bytes: 0 }
     }
 
     /// One direction goes on.
@@ -152,6 +155,15 @@ impl Connection {
         }
     }
 
+    /// Where its next head or frame begins is not known: calls are looked at where they begin.
+    pub(super) fn is_adrift(&self) -> bool {
+        match &self.phase {
+            Phase::Http(upgrade) => upgrade.is_lost(),
+            Phase::Frames(session) => !session.is_proven(),
+            Phase::Other => true,
+        }
+    }
+
     /// What must be remembered of it when it is let go.
     pub(super) fn trace(&self) -> Trace {
         Trace { places: self.places, ignored: self.ignored }
@@ -182,9 +194,7 @@ impl Connection {
         end: u64,
         step: &mut Step<'_>,
     ) {
-        if start == SegmentStart::Call {
-            self.call_starts(direction, bytes);
-        }
+        self.look_for_a_head(direction, bytes, start, end, step);
         let mut rest = bytes;
         match &mut self.phase {
             Phase::Http(upgrade) => {
@@ -204,16 +214,36 @@ impl Connection {
     }
 
     /// What is not (proven to be) a WebSocket may begin an HTTP exchange with any call.
-    fn call_starts(&mut self, direction: Direction, bytes: &[u8]) {
-        let head = matches!(opening(bytes), Opening::Request | Opening::Response);
+    fn look_for_a_head(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        start: SegmentStart,
+        end: u64,
+        step: &mut Step<'_>,
+    ) {
         match &mut self.phase {
-            Phase::Http(upgrade) => upgrade.call_starts(direction, bytes),
-            Phase::Frames(session) if head && !session.is_proven() => {
-                self.phase = Phase::Http(Box::default());
+            Phase::Http(upgrade) if start == SegmentStart::Call => {
+                return upgrade.call_starts(direction, bytes);
             }
-            Phase::Other if head => self.phase = Phase::Http(Box::default()),
+            Phase::Http(_) => return,
+            Phase::Frames(session) if session.is_proven() => return,
             Phase::Frames(_) | Phase::Other => {}
         }
+        let Some(begun) = self.watches[direction.index()].look(start, bytes) else { return };
+        self.phase = Phase::Http(Box::default());
+        let other = std::mem::take(&mut self.watches[direction.opposite().index()]);
+        let other_end = self.next(direction.opposite());
+        self.resume(direction.opposite(), other.bytes(), other_end, step);
+        self.resume(direction, begun.bytes(), end - bytes.len() as u64, step);
+    }
+
+    /// Takes up HTTP with what passed of a head.
+    fn resume(&mut self, direction: Direction, begun: &[u8], end: u64, step: &mut Step<'_>) {
+        let Phase::Http(upgrade) = &mut self.phase else { return };
+        let mut rest = begun;
+        let verdict = upgrade.bytes(direction, &mut rest, step);
+        self.turn(verdict, direction, rest, SegmentStart::Middle, end, step);
     }
 
     /// `n` bytes are not here, for `loss` or else on purpose; they end at stream offset `end`.
@@ -225,6 +255,7 @@ impl Connection {
         end: u64,
         step: &mut Step<'_>,
     ) {
+        self.watches[direction.index()].interrupt();
         let websocket = matches!(&self.phase, Phase::Frames(session) if session.is_proven());
         let hole = match loss {
             Some(reason) if websocket || !self.ignored => {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::http::{BlankLine, Chunks, Framing, HeadInvalid, Opening, opening};
 
 /// Longest opening that [`opening`] may ask for.
-const OPENING_MAX: usize = 16;
+pub(super) const OPENING_MAX: usize = 16;
 
 /// One direction.
 #[derive(Debug, Default)]
@@ -150,6 +150,11 @@ impl Lane {
         self.stage = Stage::Adrift;
     }
 
+    /// The next head is only found at the start of a call.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.stage, Stage::Adrift)
+    }
+
     /// A head is expected, and nothing of it has passed.
     pub(super) fn is_between_messages(&self) -> bool {
         matches!(&self.stage, Stage::Head { buffer, .. } if buffer.is_empty())
@@ -165,7 +170,7 @@ impl Lane {
 }
 
 /// What the first bytes of what is kept and what follows it are.
-fn opening_of(kept: &[u8], bytes: &[u8]) -> Opening {
+pub(super) fn opening_of(kept: &[u8], bytes: &[u8]) -> Opening {
     let mut prefix = [0; OPENING_MAX];
     let first = kept.len().min(OPENING_MAX);
     let second = bytes.len().min(OPENING_MAX - first);

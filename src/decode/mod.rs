@@ -23,6 +23,7 @@ mod http;
 mod lane;
 mod subprotocol;
 mod upgrade;
+mod watch;
 
 mod backlog;
 mod candidate;

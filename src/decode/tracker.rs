@@ -128,6 +128,13 @@ impl Tracker {
         self.connections.len()
     }
 
+    /// Whether it is not known where the next head or frame of `conn` begins, so that what comes
+    /// of it may depend on where calls begin.
+    #[must_use]
+    pub fn is_adrift(&self, conn: ConnId) -> bool {
+        self.connections.get(&conn).is_some_and(Connection::is_adrift)
+    }
+
     /// Bytes of unfinished messages that are kept now.
     #[cfg(test)]
     pub(super) fn kept_bytes(&self) -> usize {

@@ -118,6 +118,11 @@ impl Upgrade {
         self.lane(direction).call_starts(bytes);
     }
 
+    /// A direction goes on at the start of a call, if at all.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lanes.iter().any(Lane::is_lost)
+    }
+
     /// The direction whose bytes were held and must be decoded now, and those bytes; `None` if
     /// some of them are missing.
     pub(super) fn take_held(&mut self) -> (Direction, Option<Backlog>) {

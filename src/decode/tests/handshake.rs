@@ -271,3 +271,37 @@ fn a_lost_101_leaves_it_to_the_frames() {
     assert_eq!(said[1], "open client - - - [] mid-stream");
     assert_eq!(said.iter().filter(|line| line.contains("message")).count(), 3, "{said:#?}");
 }
+
+#[test]
+fn an_answer_cut_into_calls_is_found_on_a_connection_that_was_given_up() {
+    let damaged = [b"X", &get("")[..]].concat();
+    let stream = [switching(""), plain(FIN | TEXT, b"hi")].concat();
+    for size in [1, 2, 3, 7, 11, 4096] {
+        let mut tape = Tape::new();
+        tape.pass(Sent, &damaged);
+        tape.pass_in(Received, &stream, size);
+        tape.pass(Sent, &masked(FIN | TEXT, b"ho"));
+        tape.close();
+        tape.says(&[
+            "open client - - - []",
+            ENTER,
+            "< text plain 2",
+            "< text message of 1 frames, 2 wire, 2 bytes: hi",
+            "> text 2",
+            "> text message of 1 frames, 2 wire, 2 bytes: ho",
+            "close 1006",
+            "state client/full -> -",
+        ]);
+    }
+}
+
+#[test]
+fn a_request_and_its_answer_may_both_be_cut_on_a_connection_that_was_given_up() {
+    let mut tape = Tape::new();
+    tape.pass(Sent, b"no http");
+    let (request, answer) = (get(""), switching(""));
+    tape.pass(Received, &answer[..5]);
+    tape.pass_in(Sent, &request, 2);
+    tape.pass(Received, &answer[5..]);
+    tape.says(&[OPEN, ENTER]);
+}

@@ -75,13 +75,19 @@ impl Mode {
         }
     }
 
+    /// Header lines of an offer and of its answer.
+    fn headers(self) -> (String, String) {
+        let line =
+            |parameters| format!("Sec-WebSocket-Extensions: permessage-deflate{parameters}\r\n");
+        match self {
+            Self::Off => Default::default(),
+            _ => (line(""), line(self.parameters())),
+        }
+    }
+
     fn upgraded(self, asking: Direction) -> Tape {
-        let line = format!("Sec-WebSocket-Extensions: permessage-deflate{}\r\n", self.parameters());
-        let (offer, answer) = match self {
-            Self::Off => ("", ""),
-            _ => ("Sec-WebSocket-Extensions: permessage-deflate\r\n", &line[..]),
-        };
-        Tape::new().upgrade(asking, offer, answer)
+        let (offer, answer) = self.headers();
+        Tape::new().upgrade(asking, &offer, &answer)
     }
 }
 
@@ -195,6 +201,25 @@ proptest! {
         let whole = play(Tape::new(), &pieces, &WHOLE, SegmentStart::Middle);
         let cut = play(Tape::new(), &pieces, &cuts, SegmentStart::Middle);
         prop_assert!(whole.iter().any(|line| line.starts_with("open")));
+        prop_assert_eq!(whole, cut);
+    }
+
+    #[test]
+    fn any_cutting_of_a_valid_connection_into_calls_gives_the_same_observations(
+        acts in acts(0), cuts in cuts(), before in 0_usize..3, mode in mode(),
+    ) {
+        let ordinary = b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nGET ".repeat(before);
+        let answered = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\
+            Content-Length: 7\r\n\r\nHTTP/1.".repeat(before);
+        let (offer, answer) = mode.headers();
+        let mut pieces = vec![
+            Piece { direction: Sent, bytes: [ordinary, get(&offer)].concat() },
+            Piece { direction: Received, bytes: [answered, switching(&answer)].concat() },
+        ];
+        pieces.extend(encode(&acts, mode).0);
+        let whole = play(Tape::new(), &pieces, &WHOLE, SegmentStart::Call);
+        let cut = play(Tape::new(), &pieces, &cuts, SegmentStart::Call);
+        prop_assert!(whole.iter().any(|line| line.starts_with("open client example.com")));
         prop_assert_eq!(whole, cut);
     }
 
