@@ -88,6 +88,8 @@ for name, extensions in (("plain", b""), ("deflate", DEFLATE)):
 get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 write("upgrade", "late", [24], (SENT, get), (RECEIVED, PAGE), (SENT, get), (RECEIVED, CHUNKED), *hello)
 write("upgrade", "refused", [32], hello[0], (RECEIVED, b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"), *hello)
+damaged = (SENT, b"X" + hello[0][1])
+write("upgrade", "given-up", [16], damaged, hello[1], (SENT, frame(0x81, call(1), True)))
 write("upgrade", "mid-stream", [40], *((SENT, frame(0x81, call(n), True)) for n in range(6)))
 
 END = 0x4000

@@ -94,6 +94,8 @@ function deflate() {
     off: false,
     default: { threshold: 0 },
     'no-takeover': { threshold: 0, serverNoContextTakeover: true, clientNoContextTakeover: true },
+    'server-no-takeover': { threshold: 0, serverNoContextTakeover: true },
+    'client-no-takeover': { threshold: 0, clientNoContextTakeover: true },
     bits: { threshold: 0, serverMaxWindowBits: bits, clientMaxWindowBits: bits },
   }[options.deflate];
 }

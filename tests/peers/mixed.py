@@ -30,7 +30,8 @@ parser.add_argument("--certificate")
 parser.add_argument("--key")
 parser.add_argument("--port", type=int)
 parser.add_argument("--log", required=True)
-parser.add_argument("--deflate", choices=["off", "default", "no-takeover", "bits"], default="off")
+DEFLATE = ["off", "default", "no-takeover", "server-no-takeover", "client-no-takeover", "bits"]
+parser.add_argument("--deflate", choices=DEFLATE, default="off")
 parser.add_argument("--bits", type=int)
 parser.add_argument("--connections", type=int, default=1)
 parser.add_argument("--messages", type=int, default=100, help="in all, at each go")
@@ -103,6 +104,8 @@ def server_deflate():
         "off": lambda: [],
         "default": lambda: [ServerPerMessageDeflateFactory()],
         "no-takeover": lambda: [ServerPerMessageDeflateFactory(True, True)],
+        "server-no-takeover": lambda: [ServerPerMessageDeflateFactory(True, False)],
+        "client-no-takeover": lambda: [ServerPerMessageDeflateFactory(False, True)],
         "bits": lambda: [
             ServerPerMessageDeflateFactory(
                 server_max_window_bits=options.bits, client_max_window_bits=options.bits
@@ -116,6 +119,8 @@ def client_deflate():
         "off": lambda: [],
         "default": lambda: [ClientPerMessageDeflateFactory(client_max_window_bits=True)],
         "no-takeover": lambda: [ClientPerMessageDeflateFactory(True, True)],
+        "server-no-takeover": lambda: [ClientPerMessageDeflateFactory(True, False)],
+        "client-no-takeover": lambda: [ClientPerMessageDeflateFactory(False, True)],
         "bits": lambda: [
             ClientPerMessageDeflateFactory(
                 server_max_window_bits=options.bits, client_max_window_bits=options.bits

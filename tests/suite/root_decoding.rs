@@ -1,5 +1,10 @@
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde_json::Value;
+
 use crate::mixed::{WHOLE, assert_same, counts, finish, forget, say, scaled};
-use crate::peer::{Runtime, Scene};
+use crate::peer::{Runtime, Scene, Transcript};
 use crate::wstap::{Frames, Monitor, privileged, transcript};
 
 const RUNTIMES: [Runtime; 2] = [Runtime::Python, Runtime::Node];
@@ -7,14 +12,17 @@ const RUNTIMES: [Runtime; 2] = [Runtime::Python, Runtime::Node];
 /// As negotiated by default, and with every parameter that can be forced.
 fn negotiations() -> Vec<Vec<String>> {
     let of = |words: &str| words.split(' ').map(str::to_owned).collect();
-    let fixed = ["--deflate default", "--deflate no-takeover"];
+    let fixed = ["default", "no-takeover", "server-no-takeover", "client-no-takeover"];
+    let fixed = fixed.map(|name| format!("--deflate {name}"));
     let bits = (9..=15).map(|bits| format!("--deflate bits --bits {bits}"));
-    fixed.into_iter().map(str::to_owned).chain(bits).map(|words| of(&words)).collect()
+    fixed.into_iter().chain(bits).map(|words| of(&words)).collect()
 }
 
 /// What the 101 must say for the negotiation to be the one that is meant.
 fn agreed(negotiation: &[String]) -> String {
     match negotiation[1].as_str() {
+        "server-no-takeover" => "server_no_context_takeover".to_owned(),
+        "client-no-takeover" => "client_no_context_takeover".to_owned(),
         "no-takeover" => "server_no_context_takeover; client_no_context_takeover".to_owned(),
         "bits" => format!("server_max_window_bits={}", negotiation[3]),
         _ => "permessage-deflate".to_owned(),
@@ -30,8 +38,14 @@ fn root_compressed_messages_equal_the_peers_own_logs_however_compression_is_nego
     for server in RUNTIMES {
         let client = if server == Runtime::Python { Runtime::Node } else { Runtime::Python };
         for negotiation in negotiations() {
-            let many = if negotiation[1] == "default" { 100_000 } else { 2000 };
-            compare(server, client, &negotiation, scaled(2000, many));
+            let messages = scaled(2000, 100_000);
+            let began = Instant::now();
+            compare(server, client, &negotiation, messages);
+            println!(
+                "{server:?} serves {client:?}, {}: {messages} messages each way equal, {:.0} s",
+                negotiation[1..].join(" "),
+                began.elapsed().as_secs_f64(),
+            );
         }
     }
 }
@@ -72,9 +86,8 @@ fn root_old_uncompressed_connections_are_decoded_exactly_from_the_first_frame_on
     }
     for runtime in RUNTIMES {
         let scene = Scene::new();
-        let connections = scaled(50, 1000);
-        let (connections, messages) = (connections.to_string(), (connections * 40).to_string());
-        let arguments = ["--connections", &connections, "--messages", &messages];
+        let messages = (50 * scaled(40, 1000)).to_string();
+        let arguments = ["--connections", "50", "--messages", &messages];
         let Some((mut server, mut client, _)) = scene.mixed(runtime, runtime, &arguments) else {
             return;
         };
@@ -87,6 +100,9 @@ fn root_old_uncompressed_connections_are_decoded_exactly_from_the_first_frame_on
         let (on_server, on_client) = (on_server.finish(), on_client.finish());
         assert_same(&transcript(&on_server), &server.transcript(), &format!("{runtime:?} server"));
         assert_same(&transcript(&on_client), &client.transcript(), &format!("{runtime:?} client"));
+        let asked = asked(&client.transcript());
+        assert_eq!(answered(&on_server), asked, "{runtime:?} server");
+        assert_eq!(answered(&on_client), asked, "{runtime:?} client");
     }
 }
 
@@ -99,10 +115,8 @@ fn root_old_compressed_connections_are_counted_exactly_and_yield_no_ids() {
     }
     for runtime in RUNTIMES {
         let scene = Scene::new();
-        let connections = scaled(50, 1000);
-        let (connections, messages) = (connections.to_string(), (connections * 40).to_string());
-        let mut arguments = vec!["--connections", &connections, "--messages", &messages];
-        arguments.extend(["--deflate", "default"]);
+        let messages = (50 * scaled(40, 1000)).to_string();
+        let arguments = ["--connections", "50", "--messages", &messages, "--deflate", "default"];
         let Some((mut server, mut client, _)) = scene.mixed(runtime, runtime, &arguments) else {
             return;
         };
@@ -123,4 +137,25 @@ fn root_old_compressed_connections_are_counted_exactly_and_yield_no_ids() {
         assert_eq!(metrics.sum("wstap_protocol_errors_total", &[]), 0.0, "{runtime:?}");
         assert_eq!(metrics.sum("wstap_lost_bytes_total", &[]), 0.0, "{runtime:?}");
     }
+}
+
+/// How often each id was asked for, by the client's own log.
+fn asked(said: &Transcript) -> BTreeMap<String, u32> {
+    let mut ids = BTreeMap::new();
+    let sent = said.iter().flat_map(|[sent, _]| sent).filter(|(kind, _)| kind == "text");
+    for (_, message) in sent {
+        let request: Value = serde_json::from_slice(message).expect("a request");
+        *ids.entry(request["id"].to_string()).or_default() += 1;
+    }
+    ids
+}
+
+/// How often each id was answered, as wstap saw it; every exchange must have matched.
+fn answered(lines: &[Value]) -> BTreeMap<String, u32> {
+    let mut ids = BTreeMap::new();
+    for exchange in lines.iter().filter(|line| line["event"] == "exchange") {
+        assert_eq!(exchange["outcome"], "matched", "{exchange}");
+        *ids.entry(exchange["id"].as_str().expect("an id").to_owned()).or_default() += 1;
+    }
+    ids
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::mixed::scaled;
 use crate::peer::{Peer, Scene};
 use crate::wstap::{Frames, Monitor, get, privileged};
 
@@ -54,6 +55,11 @@ impl Account {
         outcomes
     }
 
+    /// wstap does not know its protocol.
+    fn is_foreign(&self) -> bool {
+        FOREIGN.contains(&&*self.protocol)
+    }
+
     fn answered(&self, outcome: &str) -> u64 {
         self.methods.values().filter_map(|counts| counts.get(outcome)).sum()
     }
@@ -74,7 +80,7 @@ impl Account {
 /// Lets the client ask over every protocol, and takes its accounts of the built-in ones.
 fn builtin_accounts(client: &mut Peer) -> Vec<Account> {
     let mut accounts = accounts(client);
-    accounts.retain(|account| !FOREIGN.contains(&&*account.protocol));
+    accounts.retain(|account| !account.is_foreign());
     accounts.sort_by_key(|account| (account.protocol.clone(), account.name.clone()));
     accounts
 }
@@ -168,18 +174,22 @@ fn root_every_protocol_is_matched_as_its_own_client_matches_it() {
 }
 
 /// All at once, seen from the server: no connection takes another's protocol, and what no rule
-/// reads is counted as traffic.
+/// reads is counted as traffic. In the long form these are ten thousand connections.
 #[test]
 fn root_many_connections_of_mixed_protocols_are_told_apart() {
     let scene = Scene::new();
     if !privileged() {
         return;
     }
-    let load = ["--at-once", "--connections", "3", "--requests", "150"];
+    let (each, requests) = (scaled(3, 500), scaled(150, 500 * 12));
+    let load = ["--connections", &each.to_string(), "--requests", &requests.to_string()];
+    let load = [&["--at-once", "--width", "6"][..], &load].concat();
     let Some((server, mut client)) = scene.protocols(&load) else { return };
     let tap = Monitor::attach(server.pid(), &[]);
-    let accounts = builtin_accounts(&mut client);
-    let theirs = all_outcomes(&accounts);
+    let frames = Frames::attach(server.pid(), &[]);
+    let accounts = accounts(&mut client);
+    let builtin = accounts.iter().filter(|account| !account.is_foreign());
+    let theirs: Outcomes = builtin.flat_map(Account::outcomes).collect();
     let started = theirs.values().sum::<u64>() as f64;
     let metrics =
         tap.metrics_when("every answer", |m| m.sum("wstap_requests_total", &[]) >= started);
@@ -191,10 +201,57 @@ fn root_many_connections_of_mixed_protocols_are_told_apart() {
     }
     metrics.assert_balance(started);
     metrics.assert_flawless();
+    let connections = u64::from(each) * accounts.len() as u64;
     let opened = metrics.sum("wstap_connections_opened_total", &["role=\"server\""]);
-    assert_eq!(opened, 3.0 * (accounts.len() + FOREIGN.len()) as f64);
+    assert_eq!(opened, connections as f64);
     assert_eq!(metrics.sum("wstap_requests_total", &["protocol=\"unknown\""]), 0.0);
     assert!(!get(tap.address, "/api/v1/turnaround").contains("\"unknown\""));
+    let labels = Labels::new(&frames.finish());
+    assert_eq!(labels.connections, connections);
+    for account in &accounts {
+        labels.assert_right(account);
+    }
+    println!("{connections} connections, {started} requests, none mislabelled");
+}
+
+/// What `wstap frames` called the messages of each connection, by the first part of its path:
+/// the name of its peer.
+struct Labels {
+    connections: u64,
+    messages: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+impl Labels {
+    fn new(lines: &[Value]) -> Self {
+        let (mut names, mut messages) = (BTreeMap::new(), BTreeMap::<_, BTreeMap<_, _>>::new());
+        for line in lines {
+            let conn = line["conn"].as_str().expect("a connection");
+            if line["event"] == "open" {
+                let path = line["path"].as_str().expect("a path");
+                let name = path.split('/').nth(1).expect("a name");
+                assert_eq!(names.insert(conn, name), None, "{conn} opened twice");
+            } else if line["event"] == "message" {
+                let of_peer = messages.entry(names[conn].to_owned()).or_default();
+                let protocol = line["protocol"].as_str().expect("a protocol").to_owned();
+                *of_peer.entry(protocol).or_default() += 1;
+            }
+        }
+        Self { connections: names.len() as u64, messages }
+    }
+
+    /// Before enough has passed to be certain, a message may be `unknown`; it is never another's.
+    fn assert_right(&self, account: &Account) {
+        let Account { name, protocol, .. } = account;
+        let mut labels = self.messages[name].clone();
+        let unknown = labels.remove("unknown").unwrap_or(0);
+        if account.is_foreign() {
+            let asked: u64 = account.outcomes().values().sum();
+            assert_eq!(unknown, 2 * asked, "{name}: requests and answers");
+        } else {
+            assert!(labels.remove(protocol) > Some(unknown), "{name}: {:?}", self.messages[name]);
+        }
+        assert!(labels.is_empty(), "{name} is also called {labels:?}");
+    }
 }
 
 /// A protocol of one's own in five lines, as the README has it, against a real process.

@@ -2,9 +2,9 @@
 //
 //   main.js server --certificate FILE --key FILE
 //     serves every protocol, each under a path of its own; its first line is the port
-//   main.js client --port N --requests N --connections N [--at-once] [--only NAME]
+//   main.js client --port N --requests N --connections N [--width N] [--at-once] [--only NAME]
 //     says ready, asks over every protocol in turn at a line of input, and ends with one line of
-//     JSON
+//     JSON; of each protocol's connections --width are open at a time
 //
 // A protocol is a file here that exports
 //   protocol     the name that wstap has for it
@@ -34,6 +34,7 @@ const { values: options, positionals: [role] } = parseArgs({
     only: { type: 'string' },
     requests: { type: 'string', default: '200' },
     connections: { type: 'string', default: '2' },
+    width: { type: 'string', default: '8' },
   },
 });
 
@@ -91,8 +92,14 @@ async function run(name) {
   const connections = Number(options.connections);
   const count = Math.floor(Number(options.requests) / connections);
   const url = `wss://127.0.0.1:${options.port}/${name}`;
-  const talks = Array.from({ length: connections }, () => talk(protocol, url, count, tally));
-  await Promise.all(talks);
+  let talks = 0;
+  const lane = async () => {
+    while (talks < connections) {
+      talks++;
+      await talk(protocol, url, count, tally);
+    }
+  };
+  await Promise.all(Array.from({ length: Number(options.width) }, lane));
   return {
     name,
     protocol: protocol.protocol,
