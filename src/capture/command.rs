@@ -4,6 +4,7 @@
 //! stops it whenever what it has mapped changes, until its probes are in place. No other process is
 //! ever stopped.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -11,9 +12,11 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Duration;
 
 use super::Error;
 use super::privilege::Powers;
+use super::process;
 
 /// A child that has not yet become the command.
 #[derive(Debug)]
@@ -69,11 +72,55 @@ impl Launch {
     }
 }
 
-/// Lets a process that the kernel side has stopped go on.
-pub(super) fn resume(pid: u32) {
+/// So long after it was released a process is still watched for a stop that comes late.
+const LATE_NS: u64 = 10_000_000_000;
+/// A stop is in force within so long, mostly.
+const PAUSES: [Duration; 3] =
+    [Duration::ZERO, Duration::from_micros(50), Duration::from_micros(300)];
+
+/// Lets processes that the kernel side stops go on.
+///
+/// It asks for the stop and reports why, but the stop may come into force after the report was
+/// read: then a SIGCONT would come too early, and be lost. So a process is seen to be stopped first.
+/// It cannot be stopped twice meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Releases {
+    /// Processes that were not seen to stop yet, and when that is given up.
+    awaited: BTreeMap<u32, u64>,
+}
+
+impl Releases {
+    /// Lets process `pid` go on: now, or as soon as it has stopped.
+    pub(super) fn release(&mut self, pid: u32, now_ns: u64) {
+        let resumed = PAUSES.into_iter().any(|pause| {
+            thread::sleep(pause);
+            resume_stopped(pid)
+        });
+        if !resumed {
+            self.awaited.insert(pid, now_ns + LATE_NS);
+        }
+    }
+
+    /// Looks for stops that came late. To be called often: it costs nothing when none is awaited.
+    pub(super) fn tend(&mut self, now_ns: u64) {
+        self.awaited.retain(|&pid, &mut until_ns| now_ns < until_ns && !resume_stopped(pid));
+    }
+
+    /// Process `pid` has ended.
+    pub(super) fn forget(&mut self, pid: u32) {
+        self.awaited.remove(&pid);
+    }
+}
+
+/// `false` if it is not stopped.
+fn resume_stopped(pid: u32) -> bool {
+    if !process::is_stopped(pid) {
+        return false;
+    }
     // SAFETY: no memory is involved. That the process has ended meanwhile is no error; its pid is
     // not given to another one while the thread that waits for it has not returned.
     unsafe { libc::kill(pid.cast_signed(), libc::SIGCONT) };
+    true
 }
 
 type Forked = (u32, Receiver<io::Result<()>>, PipeWriter);
@@ -130,5 +177,45 @@ impl Waiting {
         }
         (&self.pid_to).write_all(&std::process::id().to_ne_bytes())?;
         (&self.go_from).read_exact(&mut [0])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stop(pid: u32) {
+        // SAFETY: no memory is involved; the process is a child that is not waited for yet.
+        unsafe { libc::kill(pid.cast_signed(), libc::SIGSTOP) };
+        while !process::is_stopped(pid) {
+            thread::yield_now();
+        }
+    }
+
+    /// The order in which reader and signal arrive is left to chance by the kernel.
+    #[test]
+    fn a_process_goes_on_whether_its_stop_comes_before_or_after_its_release() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id();
+        let mut releases = Releases::default();
+        stop(pid);
+        releases.release(pid, 0);
+        assert!(!process::is_stopped(pid));
+        assert!(releases.awaited.is_empty());
+
+        releases.release(pid, 0);
+        stop(pid);
+        releases.tend(1);
+        assert!(!process::is_stopped(pid));
+        assert!(releases.awaited.is_empty());
+
+        // Whoever stops it much later means it.
+        releases.release(pid, 0);
+        releases.tend(LATE_NS);
+        stop(pid);
+        releases.tend(LATE_NS + 1);
+        assert!(process::is_stopped(pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }

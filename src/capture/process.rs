@@ -50,6 +50,13 @@ impl Process {
     }
 }
 
+/// Whether a signal has stopped process `pid`.
+#[must_use]
+pub fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| state(&stat) == Some('T'))
+}
+
 /// The folder that a process has for its root, as wstap sees it; `/` where that may not be read.
 fn root_of(pid: u32) -> PathBuf {
     fs::read_link(format!("/proc/{pid}/root")).unwrap_or_else(|_| "/".into())

@@ -10,7 +10,7 @@ use std::io;
 
 use super::Error;
 use super::cgroup;
-use super::command;
+use super::command::Releases;
 use super::image::{Image, Planner};
 use super::kernel;
 use super::lifecycle::{Change, Lifecycle};
@@ -64,6 +64,9 @@ pub struct Roster<'tap> {
     /// Of who is found now.
     arrival: Arrival,
     powers: Powers,
+    /// The command is stopped while it is looked at: there is power left to attach.
+    holds: bool,
+    releases: Releases,
 }
 
 impl<'tap> Roster<'tap> {
@@ -109,6 +112,8 @@ impl<'tap> Roster<'tap> {
             changed: true,
             arrival: Arrival::Found,
             powers: Powers::All,
+            holds: powers != Powers::None,
+            releases: Releases::default(),
         };
         for (comm, target) in roster.selection.comms() {
             tap.admit_comm(comm, roster.admission(target))?;
@@ -185,13 +190,18 @@ impl<'tap> Roster<'tap> {
         match message.change {
             Change::Forked { parent } => self.enlist(pid, parent, message.target, now_ns),
             Change::Executed => self.executed(pid, message.target, now_ns),
-            Change::Loaded => self.look_at_held(pid, now_ns),
+            Change::Loaded => self.look_at(pid, now_ns),
             Change::Exited => self.ended(pid, now_ns),
+        }
+        let stops = matches!(message.change, Change::Executed | Change::Loaded);
+        if stops && self.is_held(pid) {
+            self.releases.release(pid, now_ns);
         }
     }
 
     /// Does what is due. To be called often: it costs nothing when nothing is.
     pub fn tend(&mut self, now_ns: u64) {
+        self.releases.tend(now_ns);
         let unheard = self.tap.unheard();
         let net = now_ns >= self.next_net_ns || unheard != self.unheard;
         if !net && self.due.first().is_none_or(|&(due_ns, _)| due_ns > now_ns) {
@@ -226,12 +236,9 @@ impl<'tap> Roster<'tap> {
         Admission { target, follow, hold: false }
     }
 
-    /// Looks at a process that the kernel side has stopped for that, and lets it go on.
-    fn look_at_held(&mut self, pid: u32, now_ns: u64) {
-        self.look_at(pid, now_ns);
-        if self.selection.holds(pid) {
-            command::resume(pid);
-        }
+    /// Whether the kernel side stops process `pid` whenever what it has mapped changes.
+    fn is_held(&self, pid: u32) -> bool {
+        self.holds && self.selection.holds(pid)
     }
 
     fn executed(&mut self, pid: u32, target: Option<TargetId>, now_ns: u64) {
@@ -255,7 +262,7 @@ impl<'tap> Roster<'tap> {
         member.up = false;
         member.looks = 0;
         self.changed = true;
-        self.look_at_held(pid, now_ns);
+        self.look_at(pid, now_ns);
         self.settle(pid, now_ns);
     }
 
@@ -337,7 +344,7 @@ impl<'tap> Roster<'tap> {
         let pid = process.pid;
         // Without powers only those are taken up that the kernel side has admitted itself.
         if self.powers != Powers::None {
-            let hold = self.selection.holds(pid);
+            let hold = self.is_held(pid);
             self.tap.admit(pid, Admission { hold, ..self.admission(target) })?;
         }
         let technique = if self.tap.flavour().multi { "uprobe_multi" } else { "perf_uprobe" };
@@ -405,6 +412,7 @@ impl<'tap> Roster<'tap> {
 
     fn ended(&mut self, pid: u32, now_ns: u64) {
         self.links.forget(pid, now_ns);
+        self.releases.forget(pid);
         let Some(member) = self.members.get_mut(&pid) else { return };
         if member.up {
             tracing::debug!("pid {pid} has ended");
