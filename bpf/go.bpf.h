@@ -64,12 +64,12 @@ static __always_inline bool go_call_key(struct pt_regs *ctx, struct go_call_key 
 SEC("uprobe")
 int go_enter(struct pt_regs *ctx)
 {
-	struct wstap_tapped *process = tapped_process();
+	struct thread *thread = tapped_thread();
 	struct go_call_key key = {};
 	struct call_args args = {};
 
 	/* The probe may be there for others. */
-	if (!process)
+	if (!thread)
 		return 0;
 	if (!go_call_key(ctx, &key)) {
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
@@ -78,12 +78,23 @@ int go_enter(struct pt_regs *ctx)
 	args.at_ns = bpf_ktime_get_ns();
 	args.handle = GO_RECEIVER(ctx);
 	args.buffer = GO_BUFFER(ctx);
-	args.process = *process;
+	args.process = thread->process;
 	/* What is there already is this call before its stack was grown, or one that never
 	 * returned. */
 	if (bpf_map_update_elem(&go_calls, &key, &args, BPF_ANY))
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
 	return 0;
+}
+
+/* The goroutine may have been entered on another thread. */
+static __always_inline void go_report(const struct call_args *args, __u32 direction, __u64 count)
+{
+	struct thread *thread = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (thread)
+		report_call(&thread->report, args, direction, count);
+	else
+		__sync_fetch_and_add(&losses.untracked_calls, 1);
 }
 
 SEC("uprobe")
@@ -101,7 +112,7 @@ int go_return(struct pt_regs *ctx)
 		return 0;
 	/* Bytes may pass and an error be returned as well: the bytes count. */
 	if (count > 0)
-		report_call(args, cookie & WSTAP_COOKIE_DIRECTION, count);
+		go_report(args, cookie & WSTAP_COOKIE_DIRECTION, count);
 	bpf_map_delete_elem(&go_calls, &key);
 	return 0;
 }

@@ -23,6 +23,9 @@ struct wstap_losses losses;
 /* The last generation given. */
 __u32 generations;
 
+/* Grows whenever something has changed in `tapped`: what threads remember of it is old then. */
+__u64 epoch;
+
 enum {
 	/* Calls in flight per thread: TLS inside TLS re-enters from BIO callbacks. */
 	CALL_DEPTH = 4,
@@ -40,15 +43,35 @@ enum {
 /* A TLS call between its entry and its return. */
 struct call_args {
 	__u64 sp; /* at entry: tells nested calls apart, and fibers; 0 = free */
-	__u64 at_ns;
+	__u64 at_ns; /* at entry, if bytes are sent */
 	__u64 handle;
 	__u64 buffer;
 	__u64 count_at;
 	struct wstap_tapped process;
 };
 
-struct thread_calls {
-	struct call_args slots[CALL_DEPTH];
+/* The bytes [base, end) of one direction of a connection, while they are reported. */
+struct report {
+	__u64 at_ns;
+	__u64 thread; /* bpf_get_current_pid_tgid() */
+	__u64 handle;
+	__u64 buffer; /* user address of the byte at stream offset `base` */
+	__u64 base;
+	__u64 pos; /* offset of the next byte to report */
+	__u64 end;
+	__u32 generation;
+	__u16 target;
+	__u8 direction;
+	__u8 pad;
+};
+
+/* What is kept of a thread of a tapped process. The report is here and not on the stack because
+ * the verifier tells apart every value on the stack, and so every turn of a loop that moves `pos`. */
+struct thread {
+	__u64 epoch; /* of `process`, plus one: 0 is none */
+	struct wstap_tapped process;
+	struct call_args calls[CALL_DEPTH];
+	struct report report;
 };
 
 enum stream_mode {
@@ -95,8 +118,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
-	__type(value, struct thread_calls);
-} calls SEC(".maps");
+	__type(value, struct thread);
+} threads SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -44,6 +44,42 @@ static __always_inline struct wstap_tapped *tapped_process(void)
 	return bpf_map_lookup_elem(&tapped, &tgid);
 }
 
+static __always_inline struct thread *this_thread(__u64 flags)
+{
+	return bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, flags);
+}
+
+/* What is kept of this thread, or NULL if its process is not tapped. The look-up is spared as long
+ * as nothing has changed about any tapped process. */
+static __always_inline struct thread *tapped_thread(void)
+{
+	struct thread *thread = this_thread(0);
+	/* Read before the look-up: a change in between makes its result old. */
+	__u64 now = *(volatile __u64 *)&epoch + 1;
+	struct wstap_tapped *process;
+
+	if (thread && thread->epoch == now)
+		return thread;
+	process = tapped_process();
+	if (!process)
+		return NULL;
+	if (!thread)
+		thread = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!thread) {
+		__sync_fetch_and_add(&losses.untracked_calls, 1);
+		return NULL;
+	}
+	thread->process = *process;
+	thread->epoch = now;
+	return thread;
+}
+
+/* After each change of `tapped`. */
+static __always_inline void begin_epoch(void)
+{
+	__sync_fetch_and_add(&epoch, 1);
+}
+
 /* Process records wake the reader: there are few, and what userspace does about them is urgent. */
 static __always_inline void report_process(__u8 kind, __u32 tgid, __u32 parent,
 					   const struct wstap_tapped *known)
@@ -77,6 +113,7 @@ static __always_inline void admit(__u32 tgid, const struct wstap_tapped *like, _
 	entry.flags = flags;
 	if (bpf_map_update_elem(&tapped, &tgid, &entry, BPF_ANY))
 		__sync_fetch_and_add(&losses.process_records, 1);
+	begin_epoch();
 }
 
 SEC("tp_btf/sched_process_fork")
@@ -127,7 +164,8 @@ int process_exec(__u64 *args __attribute__((unused)))
 	/* The handles of the old program are gone; the new one may use their addresses. Calls in
 	 * flight, too, have no return any more. */
 	known->born = generations;
-	bpf_task_storage_delete(&calls, bpf_get_current_task_btf());
+	begin_epoch();
+	bpf_task_storage_delete(&threads, bpf_get_current_task_btf());
 	report_process(WSTAP_EXECUTED, tgid, 0, known);
 	return 0;
 }

@@ -42,39 +42,38 @@ static __always_inline __u64 argument(struct pt_regs *ctx, __u32 number)
 	}
 }
 
-static __always_inline struct thread_calls *thread_calls(__u64 flags)
+/* The call that was entered with this stack pointer. */
+static __always_inline struct call_args *call_at(struct thread *thread, __u64 sp)
 {
-	return bpf_task_storage_get(&calls, bpf_get_current_task_btf(), NULL, flags);
+	for (int i = 0; i < CALL_DEPTH; i++)
+		if (thread->calls[i].sp == sp)
+			return &thread->calls[i];
+	return NULL;
 }
 
 SEC("uprobe")
 int tap_entry(struct pt_regs *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
-	struct wstap_tapped *process = tapped_process();
-	struct thread_calls *thread;
-	struct call_args *args = NULL;
+	struct thread *thread = tapped_thread();
 	__u64 sp = PT_REGS_SP(ctx);
+	struct call_args *args;
 
 	/* The probe may be there for others. */
-	if (!process)
+	if (!thread)
 		return 0;
-	thread = thread_calls(BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!thread) {
-		__sync_fetch_and_add(&losses.untracked_calls, 1);
-		return 0;
-	}
-	/* A slot with this stack pointer is a call that never returned (longjmp): reuse it. */
-	for (int i = CALL_DEPTH - 1; i >= 0; i--)
-		if (!thread->slots[i].sp || thread->slots[i].sp == sp)
-			args = &thread->slots[i];
+	/* One with this stack pointer has never returned (longjmp). */
+	args = call_at(thread, sp);
+	if (!args)
+		args = call_at(thread, 0);
 	if (!args) {
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
 		return 0;
 	}
 	args->sp = sp;
-	args->process = *process;
-	args->at_ns = bpf_ktime_get_ns();
+	args->process = thread->process;
+	if ((cookie & WSTAP_COOKIE_DIRECTION) == WSTAP_SENT)
+		args->at_ns = bpf_ktime_get_ns();
 	args->handle = argument(ctx, cookie >> WSTAP_COOKIE_HANDLE_SHIFT);
 	args->buffer = argument(ctx, cookie >> WSTAP_COOKIE_BUFFER_SHIFT);
 	args->count_at = 0;
@@ -106,102 +105,87 @@ static __always_inline bool is_stale(const struct conn *conn, __u32 born)
 	return (__s32)(conn->generation - born) <= 0;
 }
 
-/* The connection of a handle; made on first sight, with a generation of its own. */
-static __always_inline struct conn *conn_of(__u64 handle, __u32 born)
+static __noinline struct conn *new_conn(const struct conn_key *key)
 {
-	struct conn_key key = { .handle = handle, .tgid = bpf_get_current_pid_tgid() >> 32 };
-	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
 	struct conn fresh = {};
+
+	fresh.generation = __sync_fetch_and_add(&generations, 1) + 1;
+	/* Another thread may be first, with the other direction: then its entry counts. */
+	bpf_map_update_elem(&conns, key, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&conns, key);
+}
+
+/* The connection of a handle; made on first sight, with a generation of its own. */
+static __always_inline struct conn *conn_of(__u64 handle, __u32 tgid, __u32 born)
+{
+	struct conn_key key = { .handle = handle, .tgid = tgid };
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
 
 	if (conn && !is_stale(conn, born))
 		return conn;
 	if (conn)
 		bpf_map_delete_elem(&conns, &key);
-	fresh.generation = __sync_fetch_and_add(&generations, 1) + 1;
-	/* Another thread may be first, with the other direction: then its entry counts. */
-	bpf_map_update_elem(&conns, &key, &fresh, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&conns, &key);
+	return new_conn(&key);
 }
 
 /* Reports the `count` bytes that a call passed which was entered with `args`. */
-static __always_inline void report_call(const struct call_args *args, __u8 direction, __u64 count)
+static __noinline int report_call(struct report *report, const struct call_args *args,
+				  __u32 direction, __u64 count)
 {
-	struct report report = {};
+	struct conn *conn;
 	struct stream *s;
 
-	report.handle = args->handle;
-	report.buffer = args->buffer;
-	report.direction = direction;
-	report.target = args->process.target;
-	report.at_ns = report.direction == WSTAP_SENT ? args->at_ns : bpf_ktime_get_ns();
-	report.conn = conn_of(report.handle, args->process.born);
-	if (!report.conn) {
+	report->thread = bpf_get_current_pid_tgid();
+	report->handle = args->handle;
+	report->buffer = args->buffer;
+	report->direction = direction;
+	report->target = args->process.target;
+	report->at_ns = direction == WSTAP_SENT ? args->at_ns : bpf_ktime_get_ns();
+	conn = conn_of(args->handle, report->thread >> 32, args->process.born);
+	if (!conn) {
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
-		return;
+		return 0;
 	}
-	s = &report.conn->streams[report.direction & 1];
-	report.base = s->offset;
-	report.pos = report.base;
-	report.end = report.base + count;
-	walk(&report);
-	s->offset = report.end;
+	s = &conn->streams[direction & 1];
+	report->generation = conn->generation;
+	report->base = s->offset;
+	report->pos = report->base;
+	report->end = report->base + count;
+	walk(report, conn);
+	s->offset = report->end;
+	return 0;
 }
 
 SEC("uprobe")
 int tap_return(struct pt_regs *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
-	struct thread_calls *thread = thread_calls(0);
-	struct call_args *args = NULL;
-	__u64 sp = SP_AT_ENTRY(ctx);
+	struct thread *thread = this_thread(0);
+	struct call_args *args;
 	__u64 count;
 
 	if (!thread)
 		return 0;
-	for (int i = CALL_DEPTH - 1; i >= 0; i--)
-		if (thread->slots[i].sp == sp)
-			args = &thread->slots[i];
+	args = call_at(thread, SP_AT_ENTRY(ctx));
 	if (!args)
 		return 0;
 	args->sp = 0;
 	count = bytes_passed(ctx, cookie, args->count_at);
-	if (!count)
-		return 0;
-	report_call(args, cookie & WSTAP_COOKIE_DIRECTION, count);
+	if (count)
+		report_call(&thread->report, args, cookie & WSTAP_COOKIE_DIRECTION, count);
 	return 0;
 }
 
-/* Hops that were not reported yet must not look like a loss. */
-static __always_inline void report_last_skip(struct report *report, __u8 direction)
+static __always_inline void report_closed(const struct report *report, const struct conn *conn)
 {
-	struct stream *s = &report->conn->streams[direction];
-
-	if (!s->skipping)
-		return;
-	report->direction = direction;
-	report->pos = s->offset;
-	report_skipped(report, s);
-}
-
-static __always_inline void report_closed(const struct report *report)
-{
-	const struct stream *streams = report->conn->streams;
 	struct wstap_record *r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
-	__u64 id = bpf_get_current_pid_tgid();
 
 	if (!r) {
 		count_ring_full(0);
 		return;
 	}
-	__builtin_memset(r, 0, sizeof(*r));
-	r->at_ns = report->at_ns;
-	r->handle = report->handle;
-	r->offset = streams[WSTAP_SENT].offset;
-	r->len = streams[WSTAP_RECEIVED].offset;
-	r->tgid = id >> 32;
-	r->tid = (__u32)id;
-	r->generation = report->conn->generation;
-	r->target = report->target;
+	fill_header(r, report, conn->streams[WSTAP_SENT].offset,
+		    conn->streams[WSTAP_RECEIVED].offset);
 	r->kind = WSTAP_CLOSED;
 	bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r), URGENT_BYTES));
 }
@@ -210,22 +194,23 @@ static __always_inline void report_closed(const struct report *report)
 static __always_inline void end_connection(__u64 handle)
 {
 	struct wstap_tapped *process = tapped_process();
-	struct conn_key key = {
-		.handle = handle,
-		.tgid = bpf_get_current_pid_tgid() >> 32,
-	};
 	struct report report = {
-		.conn = bpf_map_lookup_elem(&conns, &key),
+		.thread = bpf_get_current_pid_tgid(),
 		.at_ns = bpf_ktime_get_ns(),
-		.handle = key.handle,
+		.handle = handle,
 	};
+	struct conn_key key = { .handle = handle, .tgid = report.thread >> 32 };
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
 
-	if (!process || !report.conn || is_stale(report.conn, process->born))
+	if (!process || !conn || is_stale(conn, process->born))
 		return;
+	report.generation = conn->generation;
 	report.target = process->target;
-	report_last_skip(&report, WSTAP_SENT);
-	report_last_skip(&report, WSTAP_RECEIVED);
-	report_closed(&report);
+	/* Hops that were not reported yet must not look like a loss. */
+	for (int i = 0; i < 2; i++)
+		if (conn->streams[i].skipping)
+			report_skipped(&report, &conn->streams[i], i, conn->streams[i].offset);
+	report_closed(&report, conn);
 	bpf_map_delete_elem(&conns, &key);
 }
 

@@ -27,17 +27,12 @@ static __always_inline __u64 min_u64(__u64 a, __u64 b)
 	return a < b ? a : b;
 }
 
-static __always_inline void report_skipped(const struct report *report, struct stream *s)
+/* Hops up to `stop` that were not reported yet. */
+static __always_inline void report_skipped(const struct report *report, struct stream *s,
+					   __u32 direction, __u64 stop)
 {
-	struct piece piece = {
-		.offset = s->skip_from,
-		.len = report->pos - s->skip_from,
-		.absent = WSTAP_SKIPPED,
-	};
-
 	s->skipping = 0;
-	if (piece.len)
-		emit(report, &piece);
+	emit_hole(report, direction, s->skip_from, stop, WSTAP_SKIPPED);
 }
 
 /* Hops to `stop`. Hops add up until the frame ends or there is something to tell, so that a frame
@@ -52,17 +47,15 @@ static __always_inline void skip_to(struct report *report, struct stream *s, __u
 	report->pos = stop;
 	if (stop == s->next_header || stop - s->skip_from >= SKIP_REPORT_BYTES ||
 	    report->at_ns - s->skip_since >= SKIP_REPORT_NS)
-		report_skipped(report, s);
+		report_skipped(report, s, report->direction, stop);
 }
 
 static __always_inline void copy_to(struct report *report, __u64 stop, __u8 start)
 {
-	struct piece piece = { .offset = report->pos, .absent = WSTAP_SKIPPED, .start = start };
+	__u64 len = min_u64(stop - report->pos, PIECE_BYTES);
 
-	piece.len = min_u64(stop - report->pos, PIECE_BYTES);
-	piece.want = piece.len;
-	emit(report, &piece);
-	report->pos += piece.len;
+	emit_bytes(report, len, start);
+	report->pos += len;
 }
 
 static __always_inline __u8 start_of(const struct report *report)
@@ -160,9 +153,8 @@ static __always_inline void walk_header(struct report *report, struct stream *s)
  * named header is payload of a message whose start was copied: another window of it will do. */
 static __always_inline void take_steering(const struct report *report, struct stream *s)
 {
-	const struct conn *conn = report->conn;
-	__u32 slot = conn->generation % WSTAP_STEER_SLOTS;
-	__u64 tag = (conn->generation >> WSTAP_STEER_SLOT_BITS & WSTAP_STEER_TAG_MASK) + 1;
+	__u32 slot = report->generation % WSTAP_STEER_SLOTS;
+	__u64 tag = (report->generation >> WSTAP_STEER_SLOT_BITS & WSTAP_STEER_TAG_MASK) + 1;
 	struct wstap_steer *steer;
 	__u64 word, offset;
 
@@ -193,39 +185,42 @@ static __always_inline void take_steering(const struct report *report, struct st
 		s->copy_until = report->pos + window_bytes;
 }
 
-/* The next piece of a call: a header, a copy or a hop. */
-static __always_inline void walk_on(struct report *report, struct stream *s, __u32 turn)
+/* The next piece of a call: a header, a copy or a hop. Returns 1 at the end of the call. */
+static __noinline int walk_on(struct report *report, struct stream *s, __u32 turn)
 {
+	if (turn >= WALK_STEPS && s->mode == STREAM_WALK)
+		s->mode = STREAM_COPY;
 	if (s->mode == STREAM_IGNORE) {
 		s->next_header = ~0ULL;
 		skip_to(report, s, report->end);
-		return;
-	}
-	if (turn >= WALK_STEPS)
-		s->mode = STREAM_COPY;
-	if (s->mode == STREAM_COPY) {
+	} else if (s->mode == STREAM_COPY) {
 		copy_to(report, report->end, start_of(report));
 		/* The reader may have found the borders in what this very call has told it. */
 		if (report->pos < report->end && turn < WALK_STEPS)
 			take_steering(report, s);
-		return;
-	}
-	if (report->pos >= s->next_header)
+	} else if (report->pos >= s->next_header) {
 		walk_header(report, s);
-	else if (report->pos < s->copy_until)
+	} else if (report->pos < s->copy_until) {
 		copy_to(report, min_u64(report->end, s->copy_until), start_of(report));
-	else
+	} else {
 		skip_to(report, s, min_u64(report->end, s->next_header));
+	}
+	return report->pos >= report->end;
 }
 
-/* Returns 1 at the end of the call, as bpf_loop() wants it. */
-static __noinline long walk_step(__u32 turn, void *ctx)
-{
-	struct report *report = ctx;
-	struct conn *conn = report->conn;
+struct walk {
+	struct report *report;
+	struct stream *stream;
+};
 
-	walk_on(report, &conn->streams[report->direction & 1], turn);
-	return report->pos >= report->end;
+static long walk_turn(__u32 turn, void *ctx)
+{
+	const struct walk *walk = ctx;
+	int ended = walk_on(walk->report, walk->stream, turn);
+
+	/* The verifier wants to see that it is 0 or 1. */
+	opaque(ended);
+	return ended ? 1 : 0;
 }
 
 /* An ignored connection may still be upgraded later: the answer to that begins its own call. What
@@ -233,7 +228,6 @@ static __noinline long walk_step(__u32 turn, void *ctx)
 static __always_inline void notice_upgrade(const struct report *report, struct conn *conn)
 {
 	static const char switching[12] = "HTTP/1.1 101";
-	struct report skipped = *report;
 	char line[12];
 
 	if (report->end - report->base < sizeof(line))
@@ -248,46 +242,43 @@ static __always_inline void notice_upgrade(const struct report *report, struct c
 
 		s->mode = STREAM_COPY;
 		s->upgraded = 1;
-		skipped.direction = i;
-		skipped.pos = s->offset;
 		if (s->skipping)
-			report_skipped(&skipped, s);
+			report_skipped(report, s, i, s->offset);
 	}
 }
 
-/* Reports the bytes [base, end) of one call. */
-static __always_inline void walk(struct report *report)
+/* What of the call lies beyond the bounded work. */
+static __always_inline void give_up(struct report *report, struct stream *s)
 {
-	struct conn *conn = report->conn;
+	__sync_fetch_and_add(&losses.call_too_large_records, 1);
+	__sync_fetch_and_add(&losses.call_too_large_bytes, report->end - report->pos);
+	s->mode = STREAM_COPY;
+	emit_hole(report, report->direction, report->pos, report->end, WSTAP_CALL_TOO_LARGE);
+}
+
+/* Reports the bytes [base, end) of one call. */
+static __always_inline void walk(struct report *report, struct conn *conn)
+{
 	struct stream *s = &conn->streams[report->direction & 1];
+	struct walk walk = { report, s };
 
 	take_steering(report, s);
 	if (s->mode == STREAM_IGNORE)
 		notice_upgrade(report, conn);
 	if (s->mode == STREAM_COPY && s->skipping)
-		report_skipped(report, s);
+		report_skipped(report, s, report->direction, report->pos);
 	/* Most calls are one piece: they are spared the loop. */
-	if (walk_step(0, report))
+	if (walk_on(report, s, 0))
 		return;
 	if (has_loop) {
-		bpf_loop(WALK_STEPS + COPY_STEPS, walk_step, report, 0);
+		bpf_loop(WALK_STEPS + COPY_STEPS, walk_turn, &walk, 0);
 	} else {
 		for (__u32 turn = 0; turn < UNROLLED_STEPS; turn++)
-			if (walk_step(turn, report))
+			if (walk_on(report, s, turn))
 				break;
 	}
-	if (report->pos < report->end) {
-		struct piece rest = {
-			.offset = report->pos,
-			.len = report->end - report->pos,
-			.absent = WSTAP_CALL_TOO_LARGE,
-		};
-
-		__sync_fetch_and_add(&losses.call_too_large_records, 1);
-		__sync_fetch_and_add(&losses.call_too_large_bytes, rest.len);
-		s->mode = STREAM_COPY;
-		emit(report, &rest);
-	}
+	if (report->pos < report->end)
+		give_up(report, s);
 }
 
 #endif

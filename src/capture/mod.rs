@@ -18,6 +18,7 @@ pub mod process;
 pub mod roster;
 pub mod sandbox;
 pub mod selector;
+mod shared;
 mod skeleton;
 pub mod steering;
 pub mod tap;

@@ -19,11 +19,11 @@ use super::image::Image;
 use super::kernel;
 use super::lifecycle::Lifecycle;
 use super::process;
+use super::shared::Shared;
 use super::skeleton::{TracerSkel, TracerSkelBuilder};
 use super::steering::Steering;
 use super::{Error, wire};
 use crate::decode::event::{Event, TargetId};
-use crate::decode::observation::GapReason;
 
 /// Sizes of the kernel side.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +79,7 @@ const BPF_F_SLEEPABLE: u32 = 1 << 4;
 pub struct Tap<'obj> {
     skel: TracerSkel<'obj>,
     flavour: Flavour,
+    shared: Shared<'obj>,
 }
 
 /// One thing that the ring buffer says.
@@ -130,9 +131,9 @@ pub struct Attachment {
 /// What the kernel side lost for one reason since it was loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Why.
-    pub reason: GapReason,
-    /// Ring buffer records that were not written.
+    /// Why, as a label says it.
+    pub reason: &'static str,
+    /// Ring buffer records that were not written; of `untracked` the calls.
     pub records: u64,
     /// Stream bytes that they stood for.
     pub bytes: u64,
@@ -230,7 +231,11 @@ impl<'obj> Tap<'obj> {
         if flavour.multi {
             progs.loader_changed.set_attach_type(ProgramAttachType::TraceUprobeMulti);
         }
-        let tap = Self { skel: open.load()?, flavour };
+        let mut skel = open.load()?;
+        let Some(words) = skel.maps.bss_data.take() else {
+            return Err(libbpf_rs::Error::from(io::Error::other("the object has no counters")));
+        };
+        let tap = Self { skel, flavour, shared: Shared::new(words) };
         if flavour.multi {
             tap.probe_multi()?;
         }
@@ -275,7 +280,7 @@ impl<'obj> Tap<'obj> {
     ///
     /// There are too many processes, or privileges are missing.
     pub fn admit(&self, pid: u32, admission: Admission) -> Result<(), Error> {
-        let entry = wire::tapped(admission, self.generations());
+        let entry = wire::tapped(admission, self.shared.generations());
         let update = |flags| self.skel.maps.tapped.update(&pid.to_ne_bytes(), &entry, flags);
         match update(MapFlags::NO_EXIST) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -309,23 +314,13 @@ impl<'obj> Tap<'obj> {
     pub fn dismiss(&self, pid: u32) {
         // It is gone already where the kernel side has seen the process end.
         let _ = self.skel.maps.tapped.delete(&pid.to_ne_bytes());
-    }
-
-    /// The last generation that was given to a connection.
-    fn generations(&self) -> u32 {
-        self.skel.maps.bss_data.as_deref().map_or(0, |bss| {
-            // SAFETY: the reference is valid; the kernel side writes the word meanwhile.
-            unsafe { std::ptr::read_volatile(&raw const bss.generations) }
-        })
+        self.shared.begin_epoch();
     }
 
     /// Forks, execs, loads and exits that could not be reported since the start.
     #[must_use]
     pub fn unheard(&self) -> u64 {
-        self.skel.maps.bss_data.as_deref().map_or(0, |bss| {
-            // SAFETY: as above.
-            unsafe { std::ptr::read_volatile(&raw const bss.losses.process_records) }
-        })
+        self.shared.losses().process_records
     }
 
     /// Hears of libraries that the dynamic loader `image` maps, in any tapped process.
@@ -453,13 +448,8 @@ impl<'obj> Tap<'obj> {
 
     /// What the kernel side lost so far. Read from mapped memory, so no privilege is needed.
     #[must_use]
-    pub fn losses(&self) -> [Loss; 3] {
-        let Some(bss) = self.skel.maps.bss_data.as_deref() else {
-            return wire::losses(&Default::default());
-        };
-        // SAFETY: the reference is valid; the kernel side adds to these words meanwhile, so they
-        // must be read from memory each time.
-        wire::losses(&unsafe { std::ptr::read_volatile(&raw const bss.losses) })
+    pub fn losses(&self) -> [Loss; 4] {
+        wire::losses(&self.shared.losses())
     }
 }
 

@@ -147,22 +147,13 @@ pub(super) fn direction_cookie(direction: ProbeDirection) -> u64 {
 pub(super) const RELEASE_COOKIE: u64 = 0;
 
 /// The loss counters, by reason.
-pub(super) fn losses(losses: &wstap_losses) -> [Loss; 3] {
+pub(super) fn losses(losses: &wstap_losses) -> [Loss; 4] {
+    let gap = |reason: GapReason, records, bytes| Loss { reason: reason.as_str(), records, bytes };
     [
-        Loss {
-            reason: GapReason::RingFull,
-            records: losses.ring_full_records,
-            bytes: losses.ring_full_bytes,
-        },
-        Loss {
-            reason: GapReason::CopyFailed,
-            records: losses.copy_failed_records,
-            bytes: losses.copy_failed_bytes,
-        },
-        Loss {
-            reason: GapReason::CallTooLarge,
-            records: losses.call_too_large_records,
-            bytes: losses.call_too_large_bytes,
-        },
+        gap(GapReason::RingFull, losses.ring_full_records, losses.ring_full_bytes),
+        gap(GapReason::CopyFailed, losses.copy_failed_records, losses.copy_failed_bytes),
+        gap(GapReason::CallTooLarge, losses.call_too_large_records, losses.call_too_large_bytes),
+        // Not a gap: the stream's offsets do not include these calls, and their sizes are not known.
+        Loss { reason: "untracked", records: losses.untracked_calls, bytes: 0 },
     ]
 }

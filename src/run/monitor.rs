@@ -136,7 +136,7 @@ impl Sink for MetricsSink {
         let mut shared = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
         shared.clear();
         shared.extend(losses.iter().map(|loss| status::Loss {
-            reason: loss.reason.as_str(),
+            reason: loss.reason,
             records: loss.records,
             bytes: loss.bytes,
         }));
