@@ -61,7 +61,7 @@ def answer(message):
 async def handle_async(websocket):
     async for message in websocket:
         began = time.monotonic_ns()
-        record(id(websocket), "received", message)
+        record(websocket.id, "received", message)
         reply, pause = answer(message)
         if reply is None:
             continue
@@ -69,13 +69,13 @@ async def handle_async(websocket):
             await asyncio.sleep(pause)
         await websocket.send(reply)
         service_ns.append(time.monotonic_ns() - began)
-        record(id(websocket), "sent", reply)
+        record(websocket.id, "sent", reply)
 
 
 def handle_sync(websocket):
     for message in websocket:
         began = time.monotonic_ns()
-        record(id(websocket), "received", message)
+        record(websocket.id, "received", message)
         reply, pause = answer(message)
         if reply is None:
             continue
@@ -83,7 +83,7 @@ def handle_sync(websocket):
             time.sleep(pause)
         websocket.send(reply)
         service_ns.append(time.monotonic_ns() - began)
-        record(id(websocket), "sent", reply)
+        record(websocket.id, "sent", reply)
 
 
 def summary():
