@@ -119,7 +119,8 @@ _Static_assert(sizeof(struct wstap_losses) == 64, "wire.rs asserts the same size
  *   bits  8-11    argument that is the buffer
  *   bits 12-15    argument that points to the count (status only)
  *
- * Go's methods pass everything in registers that are known: of their cookie only bit 0 counts.
+ * Go's methods pass everything in registers that are known: of their cookie only bit 0 counts. The
+ * cookie of a function of rustls is an offset, see rustls.bpf.h.
  */
 enum wstap_cookie {
 	WSTAP_COOKIE_DIRECTION = 0x1,

@@ -2,6 +2,7 @@
 /* The one BPF object: one ring buffer, one set of maps, one skeleton. */
 #include "tls.bpf.h"
 #include "go.bpf.h"
+#include "rustls.bpf.h"
 
 /* Keep the contract's types in BTF, from which the Rust ones are generated. */
 struct wstap_record record_in_btf;

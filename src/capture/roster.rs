@@ -258,6 +258,7 @@ impl<'tap> Roster<'tap> {
         }
         member.target.process = process;
         member.target.images.clear();
+        member.target.companions.clear();
         member.seen.clear();
         member.up = false;
         member.looks = 0;
@@ -349,7 +350,7 @@ impl<'tap> Roster<'tap> {
         }
         let technique = if self.tap.flavour().multi { "uprobe_multi" } else { "perf_uprobe" };
         let member = Member {
-            target: Target { id: target, process, images: Vec::new() },
+            target: Target { id: target, process, images: Vec::new(), companions: Vec::new() },
             up: false,
             technique,
             container: cgroup::container_id(pid),
@@ -450,7 +451,8 @@ impl Member {
             Err(error) => tracing::warn!("pid {pid}: {error}"),
         }
         if image.plan.libraries.is_empty() {
-            return false;
+            self.target.companions.extend(image.plan.companion.clone());
+            return image.plan.companion.is_some();
         }
         self.target.images.push(image);
         true

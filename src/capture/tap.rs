@@ -220,6 +220,10 @@ impl<'obj> Tap<'obj> {
             &mut progs.go_enter,
             &mut progs.go_return,
             &mut progs.go_release,
+            &mut progs.rustls_send,
+            &mut progs.rustls_sent,
+            &mut progs.rustls_received,
+            &mut progs.rustls_release,
         ] {
             if flavour.multi {
                 program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
@@ -378,6 +382,10 @@ impl<'obj> Tap<'obj> {
             (&progs.go_return, &sites.go_returns, false),
             (&progs.go_enter, &sites.go_enters, false),
             (&progs.go_release, &sites.go_releases, false),
+            (&progs.rustls_sent, &sites.rustls_sent, false),
+            (&progs.rustls_send, &sites.rustls_sends, false),
+            (&progs.rustls_received, &sites.rustls_received, false),
+            (&progs.rustls_release, &sites.rustls_releases, false),
         ] {
             self.attach_sites(program, scope, &image.attach_path, sites, retprobe, &mut links)
                 .map_err(|error| Error::attach(&image.path, &error))?;
@@ -461,6 +469,10 @@ struct Sites {
     go_enters: Vec<(u64, u64)>,
     go_returns: Vec<(u64, u64)>,
     go_releases: Vec<(u64, u64)>,
+    rustls_sends: Vec<(u64, u64)>,
+    rustls_sent: Vec<(u64, u64)>,
+    rustls_received: Vec<(u64, u64)>,
+    rustls_releases: Vec<(u64, u64)>,
 }
 
 impl Sites {
@@ -473,6 +485,10 @@ impl Sites {
                 (&mut self.go_returns, wire::direction_cookie(*direction))
             }
             Action::GoRelease => (&mut self.go_releases, wire::RELEASE_COOKIE),
+            Action::RustlsSend(identity) => (&mut self.rustls_sends, identity.offset.into()),
+            Action::RustlsSent => (&mut self.rustls_sent, wire::RELEASE_COOKIE),
+            Action::RustlsReceived(identity) => (&mut self.rustls_received, identity.offset.into()),
+            Action::RustlsRelease(identity) => (&mut self.rustls_releases, identity.offset.into()),
         };
         sites.push((probe.offset, cookie));
     }

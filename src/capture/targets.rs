@@ -5,7 +5,7 @@
 
 use std::io;
 
-use wstap_symbols::{Library, Verdict};
+use wstap_symbols::{Companion, Library};
 
 use super::Error;
 use super::image::{Image, Planner};
@@ -21,6 +21,8 @@ pub struct Target {
     pub process: Process,
     /// Its mapped files that hold a TLS library; at least one of them can be tapped.
     pub images: Vec<Image>,
+    /// Its mapped files that know the version of one.
+    pub companions: Vec<Companion>,
 }
 
 impl Target {
@@ -35,20 +37,27 @@ impl Target {
         if !survey.images.iter().any(has_tappable) {
             return Err(no_tls(&process, &survey));
         }
-        Ok(Self { id, process, images: survey.images })
+        Ok(Self { id, process, images: survey.images, companions: survey.companions })
+    }
+
+    /// The version of a library in this process.
+    #[must_use]
+    pub fn version<'a>(&'a self, library: &'a Library) -> Option<&'a str> {
+        version(library, &self.companions)
     }
 }
 
-/// Whether a tap on this library would see plaintext.
+/// The version of a library in a process that has mapped `companions`: of a shared libssl only the
+/// libcrypto beside it knows all.
 #[must_use]
-pub fn is_tappable(library: &Library) -> bool {
-    library.verdict == Verdict::Tappable
+pub fn version<'a>(library: &'a Library, companions: &'a [Companion]) -> Option<&'a str> {
+    library.version_beside(companions.iter().find(|it| it.stack == library.stack))
 }
 
 /// Whether a tap on any library in this image would see plaintext.
 #[must_use]
 pub fn has_tappable(image: &Image) -> bool {
-    image.plan.libraries.iter().any(is_tappable)
+    image.plan.libraries.iter().any(Library::is_tappable)
 }
 
 /// What was found in a process's mapped files.
@@ -56,6 +65,8 @@ pub fn has_tappable(image: &Image) -> bool {
 pub struct Survey {
     /// Files that hold a TLS library, tappable or not.
     pub images: Vec<Image>,
+    /// What the other files know of a library's version.
+    pub companions: Vec<Companion>,
     /// Files that were looked into.
     pub files: usize,
     /// Files that could not be opened, with the reason.
@@ -73,7 +84,7 @@ pub fn survey(planner: &mut Planner, pid: u32) -> io::Result<Survey> {
         survey.files += 1;
         match planner.image(pid, &mapping) {
             Ok(image) if !image.plan.libraries.is_empty() => survey.images.push(image),
-            Ok(_) => {}
+            Ok(image) => survey.companions.extend(image.plan.companion.clone()),
             Err(error) => {
                 survey.unreadable.push(format!("{}: {error}", mapping.path.display()));
             }
@@ -101,9 +112,8 @@ pub(super) fn no_tls(process: &Process, survey: &Survey) -> Error {
         .images
         .iter()
         .flat_map(|image| image.plan.libraries.iter().map(move |library| (image, library)))
-        .map(|(image, library)| {
-            let path = image.path.display();
-            format!("{} in {path}: {}", library.stack.as_str(), library.verdict.as_str())
+        .filter_map(|(image, library)| {
+            Some(format!("{} ({})", library.refusal()?, image.path.display()))
         })
         .collect();
     if !found.is_empty() {

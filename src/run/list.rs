@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use wstap_symbols::{Library, Options, Probe};
+use wstap_symbols::{Library, Options, Probe, Verdict};
 
 use super::Failure;
 use crate::capture::cgroup;
 use crate::capture::image::{Image, Planner};
 use crate::capture::process::{self, Process};
-use crate::capture::targets::{self, Survey};
+use crate::capture::targets::{self, Survey, Target};
 
 /// One process and one TLS library in it.
 #[derive(Debug, Serialize)]
@@ -69,7 +69,7 @@ fn ps_rows(process: &Process, survey: &Survey) -> Vec<PsRow> {
             pid: process.pid,
             comm: process.comm.clone(),
             stack: library.stack.as_str(),
-            version: version(image, library, survey),
+            version: targets::version(library, &survey.companions).map(str::to_owned),
             linkage: library.linkage.as_str(),
             symbols: library.symbols.as_str(),
             technique: techniques(library),
@@ -80,12 +80,6 @@ fn ps_rows(process: &Process, survey: &Survey) -> Vec<PsRow> {
         .collect()
 }
 
-/// The library's own version, or the one that its companion in the same process proves: a shared
-/// libssl knows only its major version, libcrypto the rest.
-fn version(_image: &Image, library: &Library, _survey: &Survey) -> Option<String> {
-    library.version.clone()
-}
-
 fn techniques(library: &Library) -> Vec<&'static str> {
     let mut techniques: Vec<_> = library.probes.iter().map(|p| p.technique.as_str()).collect();
     techniques.sort_unstable();
@@ -94,35 +88,49 @@ fn techniques(library: &Library) -> Vec<&'static str> {
 }
 
 fn verdict(library: &Library) -> String {
-    if targets::is_tappable(library) {
-        return String::from("ready");
+    match (library.refusal(), library.verdict) {
+        (Some(why), _) => format!("unsupported: {why}"),
+        (None, Verdict::Experimental) => String::from("experimental"),
+        (None, _) => String::from("ready"),
     }
-    format!("unsupported: {}", library.verdict.as_str())
 }
 
 fn print_table(out: &mut impl Write, rows: &[PsRow]) -> io::Result<()> {
     let (comm, version) = (width(rows, |r| &r.comm, 7), width(rows, version_of, 7));
     writeln!(
         out,
-        "{:>7}  {:comm$}  {:9}  {:version$}  {:7}  {:9}  {:24}  {:12}  FILE",
-        "PID", "COMMAND", "STACK", "VERSION", "LINKAGE", "TECHNIQUE", "VERDICT", "CONTAINER"
+        "{:>7}  {:comm$}  {:9}  {:version$}  {:7}  {:8}  {:16}  {:12}  {:12}  FILE",
+        "PID",
+        "COMMAND",
+        "STACK",
+        "VERSION",
+        "LINKAGE",
+        "SYMBOLS",
+        "TECHNIQUE",
+        "VERDICT",
+        "CONTAINER"
     )?;
     for row in rows {
         writeln!(
             out,
-            "{:>7}  {:comm$}  {:9}  {:version$}  {:7}  {:9}  {:24}  {:12}  {}",
+            "{:>7}  {:comm$}  {:9}  {:version$}  {:7}  {:8}  {:16}  {:12}  {:12}  {}",
             row.pid,
             row.comm,
             row.stack,
             version_of(row),
             row.linkage,
-            row.technique.join("+"),
+            row.symbols,
+            or_dash(&row.technique.join("+")),
             row.verdict,
             row.container.as_deref().unwrap_or("-"),
             row.file
         )?;
     }
     Ok(())
+}
+
+fn or_dash(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
 }
 
 fn version_of(row: &PsRow) -> &str {
@@ -152,31 +160,37 @@ struct ProbeRow<'a> {
 ///
 /// # Errors
 ///
-/// As [`targets::Target::resolve`], or standard output cannot be written.
+/// As [`Target::resolve`], or standard output cannot be written.
 pub(super) fn probes(pid: u32, options: Options, json: bool) -> Result<(), Failure> {
     let mut planner = Planner::new(options);
-    let target = targets::Target::resolve(&mut planner, Default::default(), pid)?;
+    let target = Target::resolve(&mut planner, Default::default(), pid)?;
     let mut out = io::stdout().lock();
     for image in &target.images {
         for library in &image.plan.libraries {
             if json {
                 for probe in &library.probes {
-                    writeln!(out, "{}", serde_json::to_string(&probe_row(image, library, probe))?)?;
+                    let row = probe_row(&target, image, library, probe);
+                    writeln!(out, "{}", serde_json::to_string(&row)?)?;
                 }
             } else {
-                print_library(&mut out, image, library)?;
+                print_library(&mut out, &target, image, library)?;
             }
         }
     }
     Ok(())
 }
 
-fn probe_row<'a>(image: &Image, library: &'a Library, probe: &'a Probe) -> ProbeRow<'a> {
+fn probe_row<'a>(
+    target: &'a Target,
+    image: &Image,
+    library: &'a Library,
+    probe: &'a Probe,
+) -> ProbeRow<'a> {
     ProbeRow {
         file: image.path.display().to_string(),
         build_id: image.plan.build_id.as_ref().map(ToString::to_string),
         stack: library.stack.as_str(),
-        version: library.version.as_deref(),
+        version: target.version(library),
         linkage: library.linkage.as_str(),
         symbols: library.symbols.as_str(),
         functions: &probe.covers,
@@ -186,14 +200,19 @@ fn probe_row<'a>(image: &Image, library: &'a Library, probe: &'a Probe) -> Probe
     }
 }
 
-fn print_library(out: &mut impl Write, image: &Image, library: &Library) -> io::Result<()> {
+fn print_library(
+    out: &mut impl Write,
+    target: &Target,
+    image: &Image,
+    library: &Library,
+) -> io::Result<()> {
     let build_id = image.plan.build_id.as_ref().map_or("none".into(), ToString::to_string);
     writeln!(
         out,
         "{}\n  {} {}, {}, symbols from {}, build id {build_id}",
         image.path.display(),
         library.stack.as_str(),
-        library.version.as_deref().unwrap_or("of unknown version"),
+        target.version(library).unwrap_or("of unknown version"),
         library.linkage.as_str(),
         library.symbols.as_str(),
     )?;

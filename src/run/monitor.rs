@@ -145,13 +145,14 @@ impl Sink for MetricsSink {
 
 fn process(member: &Member) -> status::Process {
     let process = &member.target.process;
-    let library = member.target.images.iter().flat_map(|image| &image.plan.libraries).next();
+    let libraries = || member.target.images.iter().flat_map(|image| &image.plan.libraries);
+    let library = libraries().find(|library| library.is_tappable()).or_else(|| libraries().next());
     status::Process {
         pid: process.pid,
         comm: process.comm.clone(),
         exe: process.exe.as_ref().map_or_else(String::new, |exe| exe.display().to_string()),
         tls_library: library.map_or_else(String::new, |l| l.stack.as_str().to_owned()),
-        tls_version: library.and_then(|l| l.version.clone()).unwrap_or_default(),
+        tls_version: library.and_then(|l| member.target.version(l)).unwrap_or_default().to_owned(),
         container: member.container.clone().unwrap_or_default(),
         up: member.up,
     }

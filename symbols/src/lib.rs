@@ -17,11 +17,13 @@
 
 mod anchors;
 mod elf;
+mod foreign;
 mod golang;
 mod placement;
 mod plan;
 mod planner;
 mod rtld;
+mod rustls;
 mod search;
 mod site;
 mod stacks;
@@ -29,7 +31,7 @@ mod version;
 
 pub use elf::Error;
 pub use plan::{
-    Action, ArgIndex, BuildId, CallResult, Direction, Library, Linkage, Options, Plan, Probe,
-    SitePreference, Stack, SymbolSource, Technique, Transfer, Verdict,
+    Action, ArgIndex, BuildId, CallResult, Companion, Direction, Identity, Library, Linkage,
+    Options, Plan, Probe, SitePreference, Stack, SymbolSource, Technique, Transfer, Verdict,
 };
 pub use planner::plan;

@@ -30,6 +30,8 @@ pub struct Plan {
     /// TLS libraries whose code is in the image. Empty when there is none, which is no error: most
     /// images have none, and an image that merely imports a library is one of them.
     pub libraries: Vec<Library>,
+    /// The version of a library whose other half the image is, see [`Companion`].
+    pub companion: Option<Companion>,
     /// In a dynamic loader, the file offset of the function that it calls after every change of
     /// what is mapped: a probe there hears of libraries that are loaded late.
     pub loader_notifier: Option<u64>,
@@ -64,6 +66,16 @@ impl fmt::Display for BuildId {
     }
 }
 
+/// Half of a TLS library: a shared object that moves no plaintext, but knows the version of the one
+/// beside it that does. `libssl` knows only the major version of OpenSSL, `libcrypto` all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Companion {
+    /// Which library it belongs to.
+    pub stack: Stack,
+    /// The library's version.
+    pub version: String,
+}
+
 /// One TLS library found in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Library {
@@ -82,7 +94,43 @@ pub struct Library {
     pub probes: Vec<Probe>,
 }
 
-/// A TLS library, by the interface that it offers to C callers.
+impl Library {
+    /// Whether a tap sees plaintext: only then are there probes.
+    #[must_use]
+    pub fn is_tappable(&self) -> bool {
+        matches!(self.verdict, Verdict::Tappable | Verdict::Experimental)
+    }
+
+    /// Why the library cannot be tapped, as a clause that names it; `None` if it can.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        let name = self.stack.name();
+        let what = self.version.as_ref().map(|version| format!("{name} {version}"));
+        let what = what.unwrap_or_else(|| name.to_owned());
+        let why = self.verdict.as_str();
+        Some(match self.verdict {
+            Verdict::Tappable | Verdict::Experimental => return None,
+            Verdict::Stripped => format!("{what} inside, {why}"),
+            _ => format!("{what}: {why}"),
+        })
+    }
+
+    /// The version, where `companion` is of the same library and in the same process: its version,
+    /// if that goes on where this one ends.
+    #[must_use]
+    pub fn version_beside<'a>(&'a self, companion: Option<&'a Companion>) -> Option<&'a str> {
+        let own = self.version.as_deref();
+        let companion = companion.filter(|it| {
+            let continues = own.is_none_or(|own| {
+                it.version.strip_prefix(own).is_some_and(|rest| rest.starts_with('.'))
+            });
+            it.stack == self.stack && self.linkage == Linkage::Shared && continues
+        });
+        companion.map(|it| it.version.as_str()).or(own)
+    }
+}
+
+/// A TLS library, by the interface that it offers to its callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stack {
     /// OpenSSL, and the libraries that offer the same functions under the same names.
@@ -100,6 +148,12 @@ pub enum Stack {
     WolfSsl,
     /// Go's crypto/tls.
     Go,
+    /// rustls, a library of Rust.
+    Rustls,
+    /// Java's own, which is written in Java.
+    Jsse,
+    /// Erlang's own, which is written in Erlang.
+    Erlang,
 }
 
 impl Stack {
@@ -114,6 +168,26 @@ impl Stack {
             Self::MbedTls => "mbedtls",
             Self::WolfSsl => "wolfssl",
             Self::Go => "go",
+            Self::Rustls => "rustls",
+            Self::Jsse => "jsse",
+            Self::Erlang => "erlang",
+        }
+    }
+
+    /// The name for people, as its makers write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OpenSsl => "OpenSSL",
+            Self::BoringSsl => "BoringSSL",
+            Self::GnuTls => "GnuTLS",
+            Self::Nspr => "NSPR",
+            Self::MbedTls => "Mbed TLS",
+            Self::WolfSsl => "wolfSSL",
+            Self::Go => "crypto/tls of Go",
+            Self::Rustls => "rustls",
+            Self::Jsse => "Java's JSSE",
+            Self::Erlang => "Erlang's ssl",
         }
     }
 }
@@ -172,6 +246,9 @@ impl SymbolSource {
 pub enum Verdict {
     /// There is at least one function for each direction.
     Tappable,
+    /// The same, but the functions are not part of the library's interface: what they are given was
+    /// seen in some versions of the library, and is promised by none.
+    Experimental,
     /// No function that reads plaintext was found: half a conversation is worth nothing.
     NoRead,
     /// No function that writes plaintext was found.
@@ -181,6 +258,13 @@ pub enum Verdict {
     /// The functions are there, but they are Go's of before 1.18: their table is of another layout,
     /// and before 1.17 arguments were on the stack.
     OldGo,
+    /// The library is there, but no symbol leads to its functions, and nothing else does.
+    Stripped,
+    /// Functions of the right names are there, but in a version of the library that is not known, in
+    /// two versions at once, or with code that does not look like them.
+    Unproven,
+    /// The library is no native code before it runs: there is no instruction to probe.
+    Managed,
 }
 
 impl Verdict {
@@ -189,10 +273,14 @@ impl Verdict {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tappable => "tappable",
+            Self::Experimental => "tappable, through functions that are no interface",
             Self::NoRead => "no function that reads plaintext was found",
             Self::NoWrite => "no function that writes plaintext was found",
             Self::UnsupportedMachine => "the machine is not supported",
             Self::OldGo => "it was built by a Go older than 1.18",
+            Self::Stripped => "symbols stripped",
+            Self::Unproven => "its functions are not as they are known",
+            Self::Managed => "it is compiled while it runs, so there is no function to probe",
         }
     }
 }
@@ -245,6 +333,28 @@ pub enum Action {
     GoReturn(Direction),
     /// A Go method ends the life of its connection, which is in RAX.
     GoRelease,
+    /// rustls's `CommonState::send_appdata_encrypt(&mut self, OutboundChunks, ..)` is called. The
+    /// second argument points to four words: zero, address and length of the plaintext; or the
+    /// address of an array of slices, its length, and which part of what they hold together.
+    RustlsSend(Identity),
+    /// The same returns: a call that passed its [`Action::RustlsSend`] with the same stack pointer.
+    /// RAX is the number of bytes. No return probe: a panic could not pass one.
+    RustlsSent,
+    /// rustls's `CommonState::take_received_plaintext(&mut self, Payload)` is called. The second
+    /// argument points to three words: a capacity, address and length of the plaintext.
+    RustlsReceived(Identity),
+    /// The state of a rustls connection, in the first argument, is dropped.
+    RustlsRelease(Identity),
+}
+
+/// How a rustls connection is told from others.
+///
+/// Its state moves in memory as often as the program likes. What stays until the keys are changed
+/// is the heap memory of what encrypts for it, whose address is so many bytes into the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Where in `CommonState` the address is, in bytes.
+    pub offset: u16,
 }
 
 /// Where a call keeps what a tap must read.

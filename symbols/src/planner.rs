@@ -2,10 +2,12 @@
 
 use crate::anchors;
 use crate::elf::{Error, Image, Machine};
+use crate::foreign;
 use crate::golang;
 use crate::placement;
 use crate::plan::{Direction, Library, Linkage, Options, Plan, Verdict};
 use crate::rtld;
+use crate::rustls;
 use crate::search::{self, Definition, Found};
 use crate::stacks::{Role, StackRow};
 use crate::version;
@@ -26,8 +28,17 @@ pub fn plan(image: &[u8], options: &Options) -> Result<Plan, Error> {
         found = anchors::by_messages(&image);
     }
     let libraries = found.iter().map(|found| library(&image, found, options));
-    let libraries = libraries.chain(golang::search(&image)).collect();
-    Ok(Plan { libraries, build_id: image.build_id(), loader_notifier: rtld::notifier(&image) })
+    let mut libraries: Vec<Library> =
+        libraries.chain(golang::search(&image)).chain(rustls::search(&image)).collect();
+    if libraries.is_empty() {
+        libraries.extend(foreign::search(&image));
+    }
+    Ok(Plan {
+        libraries,
+        build_id: image.build_id(),
+        companion: version::companion(&image),
+        loader_notifier: rtld::notifier(&image),
+    })
 }
 
 fn library(image: &Image<'_>, found: &Found, options: &Options) -> Library {

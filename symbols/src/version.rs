@@ -1,23 +1,54 @@
 //! The version of a library, as far as the image proves it.
 //!
-//! A static library brings its own version string; a shared `libssl` leaves that to `libcrypto` and
-//! proves only what its name says.
+//! Libraries bring a text with their version; a shared `libssl` leaves that to `libcrypto` and proves
+//! only what its name says.
 
 use memchr::memmem;
 
 use crate::elf::Image;
-use crate::plan::{Linkage, Stack};
+use crate::plan::{Companion, Linkage, Stack};
 use crate::stacks::StackRow;
 
 /// The version of `stack` in `image`.
 pub(crate) fn detect(image: &Image<'_>, stack: &StackRow, linkage: Linkage) -> Option<String> {
     match (stack.stack, linkage) {
-        (_, Linkage::Shared) => from_soname(image.soname()?, stack.soname),
-        (Stack::OpenSsl, Linkage::Static) => {
-            image.constants().find_map(|(_, bytes)| openssl_banner(bytes))
-        }
-        (_, Linkage::Static) => None,
+        (Stack::OpenSsl, Linkage::Shared) => from_soname(image.soname()?, stack.soname),
+        (stack, _) => banner(image, stack),
     }
+}
+
+/// The version of the library that `image` is the other half of.
+pub(crate) fn companion(image: &Image<'_>) -> Option<Companion> {
+    const HALVES: [(&[u8], Stack); 2] =
+        [(b"libcrypto.so", Stack::OpenSsl), (b"libmbedcrypto.so", Stack::MbedTls)];
+    let soname = image.soname()?;
+    let &(_, stack) = HALVES.iter().find(|(name, _)| soname.starts_with(name))?;
+    Some(Companion { stack, version: banner(image, stack)? })
+}
+
+/// The version in the text with which a library presents itself, if it has one.
+pub(crate) fn banner(image: &Image<'_>, stack: Stack) -> Option<String> {
+    let read: fn(&[u8]) -> Option<String> = match stack {
+        Stack::OpenSsl => openssl_banner,
+        Stack::GnuTls => |bytes| between(bytes, b"Enabled GnuTLS ", b" logging"),
+        Stack::WolfSsl => |bytes| between(bytes, b"\0wolfSSL ", b"\0"),
+        Stack::MbedTls => |bytes| {
+            between(bytes, b"\0mbed TLS ", b"\0").or_else(|| between(bytes, b"\0Mbed TLS ", b"\0"))
+        },
+        _ => return None,
+    };
+    image.constants().find_map(|(_, bytes)| read(bytes))
+}
+
+/// The dotted version that stands between two texts.
+fn between(bytes: &[u8], before: &[u8], after: &[u8]) -> Option<String> {
+    memmem::find_iter(bytes, before).find_map(|at| {
+        let rest = bytes.get(at.checked_add(before.len())?..)?;
+        let rest = rest.get(..rest.len().min(MAX_BANNER))?;
+        let text = std::str::from_utf8(rest.get(..memmem::find(rest, after)?)?).ok()?;
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+        (is_plain && is_dotted_version(text)).then(|| text.to_owned())
+    })
 }
 
 /// `libssl.so.3` is version 3. Only OpenSSL counts its library's versions as it counts its own.
@@ -75,6 +106,15 @@ mod tests {
     fn a_text_about_openssl_does_not_hide_the_version_string() {
         let bytes = b"\0OpenSSL is required\0OpenSSL 3.6.3 9 Jun 2026\0";
         assert_eq!(openssl_banner(bytes), Some("3.6.3".to_owned()));
+    }
+
+    #[test]
+    fn a_version_stands_where_the_library_puts_it() {
+        let version = |bytes| between(bytes, b"\0wolfSSL ", b"\0");
+        assert_eq!(version(b"\0wolfSSL 5.5.4\0"), Some("5.5.4".to_owned()));
+        assert_eq!(version(b"\0wolfSSL error\0\0wolfSSL 5.5.4\0"), Some("5.5.4".to_owned()));
+        assert_eq!(version(b"\0wolfSSL 5.5.4"), None);
+        assert_eq!(version(b"\0wolfSSL 5.5.4 or newer\0"), None);
     }
 
     #[test]

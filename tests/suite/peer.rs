@@ -131,6 +131,9 @@ pub(crate) enum Runtime {
     Bun(&'static str),
     /// `websockets` over a library of C: a module of `tests/peers/native`. Only a client.
     Native(&'static str),
+    /// `tokio-tungstenite` over a TLS library of Rust: a feature of `tests/peers/rust`. Only a
+    /// client.
+    Rust(&'static str),
     /// `gorilla/websocket`, with Go's own TLS. The garbage collector never rests.
     Go(GoBuild),
 }
@@ -174,6 +177,9 @@ impl Runtime {
                 (installed(&format!("node_modules/bun-{version}/bin/bun"))?, ".js")
             }
             Self::Native(_) => (installed("venv/bin/python")?, "_native.py"),
+            Self::Rust(build) => {
+                return Some(Command::new(installed(&format!("rust/{script}-{build}"))?));
+            }
             Self::Go(build) => {
                 let mut command =
                     Command::new(installed(&format!("go/{script}-{}", build.name()))?);

@@ -190,6 +190,12 @@ impl<'data> Image<'data> {
         sections.chain(segments.filter_map(|segment| self.mapped(segment)))
     }
 
+    /// Whether a constant is a string with this end.
+    pub(crate) fn holds_string_ending(&self, end: &str) -> bool {
+        let terminated = [end.as_bytes(), b"\0"].concat();
+        self.constants().any(|(_, bytes)| memmem::find(bytes, &terminated).is_some())
+    }
+
     /// Whether the data hold `address`, as stored or as the loader writes it.
     pub(crate) fn holds_address(&self, address: u64) -> bool {
         let stored = match self.endian {

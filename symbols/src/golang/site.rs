@@ -1,11 +1,9 @@
 //! Where a Go function can be probed.
 
-use iced_x86::{
-    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
-    Register,
-};
+use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register};
 
 use crate::elf::Image;
+use crate::site;
 
 /// Most instructions before the frame is set up.
 const MAX_PROLOGUE: usize = 8;
@@ -34,7 +32,7 @@ pub(super) fn enter(image: &Image<'_>, start: u64, end: u64) -> Enter {
 fn behind_stack_check(image: &Image<'_>, start: u64, end: u64) -> Option<Enter> {
     let mut info = InstructionInfoFactory::new();
     let mut checked = false;
-    for instruction in decode(image, start, end)?.iter().take(MAX_PROLOGUE) {
+    for instruction in site::body(image, start, end)?.iter().take(MAX_PROLOGUE) {
         let is_push = instruction.mnemonic() == Mnemonic::Push;
         if is_push && checked && instruction.op0_register() == Register::RBP {
             return Some(Enter {
@@ -56,20 +54,7 @@ fn behind_stack_check(image: &Image<'_>, start: u64, end: u64) -> Option<Enter> 
 
 /// Addresses of the instructions that return; empty if the code cannot be decoded.
 pub(super) fn returns(image: &Image<'_>, start: u64, end: u64) -> Vec<u64> {
-    let instructions = decode(image, start, end).unwrap_or_default();
-    let returns = instructions.iter().filter(|i| i.flow_control() == FlowControl::Return);
-    returns.map(Instruction::ip).collect()
-}
-
-/// Every instruction of the function; `None` unless all of its bytes are instructions.
-fn decode(image: &Image<'_>, start: u64, end: u64) -> Option<Vec<Instruction>> {
-    /// Longest function that is taken for one, in bytes.
-    const MAX_LEN: usize = 64 * 1024;
-    let len = usize::try_from(end.checked_sub(start)?).ok().filter(|&len| len <= MAX_LEN)?;
-    let code = image.code(start)?.get(..len)?;
-    let instructions: Vec<Instruction> =
-        Decoder::with_ip(64, code, start, DecoderOptions::NONE).into_iter().collect();
-    instructions.iter().all(|instruction| !instruction.is_invalid()).then_some(instructions)
+    site::returns(&site::body(image, start, end).unwrap_or_default())
 }
 
 fn writes_needed(instruction: &Instruction, info: &mut InstructionInfoFactory) -> bool {

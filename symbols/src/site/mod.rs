@@ -14,6 +14,7 @@
 //! ([`value`], [`frame`], [`state`], [`walk`]). Anything that cannot be followed is not followed: slow is fine, wrong is
 //! not.
 
+mod body;
 mod emulated;
 mod frame;
 mod pointer;
@@ -23,6 +24,7 @@ mod value;
 mod walk;
 mod wrapper;
 
+pub(crate) use self::body::{body, returns};
 pub(crate) use self::pointer::{count_argument, counts_in_frame};
 pub(crate) use self::prologue::{TransferSite, release_site, transfer_site};
 pub(crate) use self::walk::decode;

@@ -3,7 +3,9 @@
 //! A file that is missing is named and skipped; under `CI=true`, where the image is known to have
 //! what [`installed`] asks for, that is a failure.
 
-use wstap_symbols::{Action, CallResult, Linkage, Options, Stack, SymbolSource, Verdict};
+use wstap_symbols::{
+    Action, CallResult, Companion, Linkage, Options, Stack, SymbolSource, Verdict,
+};
 
 use super::{only_library, planned, probe};
 
@@ -89,5 +91,32 @@ fn libraries_without_tls_have_an_empty_plan() {
         let plan = planned(&image, &Options::default());
         assert!(plan.libraries.is_empty(), "{path}: {:?}", plan.libraries);
         assert!(plan.build_id.is_some(), "{path}");
+    }
+}
+
+#[test]
+fn libcrypto_knows_the_version_that_libssl_does_not() {
+    let Some(ssl) = installed("/usr/lib/x86_64-linux-gnu/libssl.so.3") else { return };
+    let Some(crypto) = installed("/usr/lib/x86_64-linux-gnu/libcrypto.so.3") else { return };
+    let library = only_library(&ssl, &Options::default());
+    let companion = planned(&crypto, &Options::default()).companion.expect("a version");
+    assert!(companion.version.starts_with("3."), "{companion:?}");
+    assert_eq!(library.version_beside(Some(&companion)), Some(companion.version.as_str()));
+    // One of another OpenSSL, which the process has loaded as well.
+    let other = Companion { version: "1.1.1w".to_owned(), ..companion };
+    assert_eq!(library.version_beside(Some(&other)), Some("3"));
+    assert_eq!(library.version_beside(None), Some("3"));
+}
+
+#[test]
+fn libraries_of_c_say_their_version() {
+    for (path, stack, major) in
+        [("libgnutls.so.30", Stack::GnuTls, "3."), ("libwolfssl.so.35", Stack::WolfSsl, "5.")]
+    {
+        let Some(image) = installed(&format!("/usr/lib/x86_64-linux-gnu/{path}")) else { continue };
+        let library = only_library(&image, &Options::default());
+        assert_eq!(library.stack, stack);
+        let version = library.version.unwrap_or_else(|| panic!("{path}: a version"));
+        assert!(version.starts_with(major), "{path}: {version}");
     }
 }

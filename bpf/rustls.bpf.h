@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
+/*
+ * The programs on two private functions of rustls. Both are given structures of Rust, of which
+ * symbols/ has seen that the code uses them as it is done here. All are entry probes: a panic
+ * could not unwind through a return probe.
+ *
+ * The state of a connection moves whenever its owner does, so its address is no handle. What
+ * encrypts for it is on the heap and stays until the keys are changed; the cookie says where in
+ * the state its address is.
+ */
+#ifndef WSTAP_RUSTLS_BPF_H
+#define WSTAP_RUSTLS_BPF_H
+
+#include "tls.bpf.h"
+
+#if defined(__TARGET_ARCH_x86)
+#define RUSTLS_COUNT(ctx) ((ctx)->ax)
+#else
+/* rustls is tapped on x86-64 only: symbols/ plans no such probe for another machine. */
+#define RUSTLS_COUNT(ctx) 0
+#endif
+
+enum {
+	/* Slices that one call sends; what is beyond is counted as not copied. */
+	RUSTLS_SLICES = 64,
+};
+
+struct rustls_call_key {
+	__u64 thread;
+	__u64 sp;
+};
+
+/* A call to send between entry and return. */
+struct rustls_call {
+	struct call_args args; /* the buffer, if there is one */
+	__u64 slices;	       /* else the address of an array of slices, */
+	__u64 from;	       /* and how much of what they hold is not meant */
+};
+
+/* A call that a panic leaves has no return: the longest unused go first. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct rustls_call_key);
+	__type(value, struct rustls_call);
+} rustls_calls SEC(".maps");
+
+/* The connection of the state in the first argument; 0 if it has none. */
+static __always_inline __u64 rustls_handle(struct pt_regs *ctx)
+{
+	__u64 handle = 0;
+
+	if (read_user(&handle, sizeof(handle), PT_REGS_PARM1(ctx) + bpf_get_attach_cookie(ctx)))
+		return 0;
+	return handle;
+}
+
+static __always_inline bool rustls_begin(struct pt_regs *ctx, struct call_args *args)
+{
+	struct wstap_tapped *process = tapped_process();
+
+	/* The probe may be there for others. */
+	if (!process)
+		return false;
+	args->sp = PT_REGS_SP(ctx);
+	args->at_ns = bpf_ktime_get_ns();
+	args->process = *process;
+	args->handle = rustls_handle(ctx);
+	if (!args->handle)
+		__sync_fetch_and_add(&losses.untracked_calls, 1);
+	return args->handle;
+}
+
+SEC("uprobe")
+int rustls_send(struct pt_regs *ctx)
+{
+	struct rustls_call_key key = { .thread = bpf_get_current_pid_tgid() };
+	struct rustls_call call = {};
+	__u64 chunks[4];
+
+	if (!rustls_begin(ctx, &call.args))
+		return 0;
+	if (read_user(chunks, sizeof(chunks), PT_REGS_PARM2(ctx))) {
+		__sync_fetch_and_add(&losses.untracked_calls, 1);
+		return 0;
+	}
+	call.args.buffer = chunks[1];
+	if (chunks[0]) {
+		call.slices = chunks[0];
+		call.from = chunks[2];
+	}
+	key.sp = call.args.sp;
+	if (bpf_map_update_elem(&rustls_calls, &key, &call, BPF_ANY))
+		__sync_fetch_and_add(&losses.untracked_calls, 1);
+	return 0;
+}
+
+/* What is left to report of a call. */
+struct rustls_rest {
+	struct rustls_call *call;
+	__u64 count;
+};
+
+/* Reports what the next slice has. `struct slice { pointer, length }` is what Rust makes of
+ * `&[u8]`. */
+static long rustls_report_slice(__u32 index, struct rustls_rest *rest)
+{
+	struct rustls_call *call = rest->call;
+	__u64 slice[2], passed;
+
+	if (!rest->count || read_user(slice, sizeof(slice), call->slices + index * sizeof(slice)))
+		return 1;
+	if (slice[1] <= call->from) {
+		call->from -= slice[1];
+		return 0;
+	}
+	passed = slice[1] - call->from;
+	if (passed > rest->count)
+		passed = rest->count;
+	call->args.buffer = slice[0] + call->from;
+	call->from = 0;
+	rest->count -= passed;
+	report_call(&call->args, WSTAP_SENT, passed);
+	return 0;
+}
+
+SEC("uprobe")
+int rustls_sent(struct pt_regs *ctx)
+{
+	struct rustls_call_key key = {
+		.thread = bpf_get_current_pid_tgid(),
+		.sp = PT_REGS_SP(ctx),
+	};
+	struct rustls_rest rest = {
+		.call = bpf_map_lookup_elem(&rustls_calls, &key),
+		.count = RUSTLS_COUNT(ctx),
+	};
+
+	if (!rest.call)
+		return 0;
+	if (rest.call->slices && has_loop)
+		bpf_loop(RUSTLS_SLICES, rustls_report_slice, &rest, 0);
+	/* What could not be found is missing at this place of the stream. */
+	if (rest.call->slices)
+		rest.call->args.buffer = 0;
+	if (rest.count)
+		report_call(&rest.call->args, WSTAP_SENT, rest.count);
+	bpf_map_delete_elem(&rustls_calls, &key);
+	return 0;
+}
+
+SEC("uprobe")
+int rustls_received(struct pt_regs *ctx)
+{
+	struct call_args args = {};
+	__u64 payload[3];
+
+	if (!rustls_begin(ctx, &args))
+		return 0;
+	if (read_user(payload, sizeof(payload), PT_REGS_PARM2(ctx))) {
+		__sync_fetch_and_add(&losses.untracked_calls, 1);
+		return 0;
+	}
+	args.buffer = payload[1];
+	if (payload[2])
+		report_call(&args, WSTAP_RECEIVED, payload[2]);
+	return 0;
+}
+
+SEC("uprobe")
+int rustls_release(struct pt_regs *ctx)
+{
+	end_connection(rustls_handle(ctx));
+	return 0;
+}
+
+#endif

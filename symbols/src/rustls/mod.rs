@@ -1,0 +1,191 @@
+//! rustls, compiled into Rust programs that still have their symbols.
+//!
+//! Its public functions are generic and inlined into their callers. Two private ones are passed by
+//! all plaintext, and usually stay functions. Neither their names nor what they are given is
+//! promised; so the version, which panic messages name, must be one that was tried, and the code
+//! must use its arguments as that version does.
+//!
+//! Nothing leads to them in a stripped program.
+
+mod code;
+
+use std::collections::BTreeSet;
+
+use memchr::memmem;
+
+use self::code::{Receiver, Sender};
+use crate::elf::{Function, Image, Machine, SymbolTable};
+use crate::plan::{
+    Action, Identity, Library, Linkage, Probe, Stack, SymbolSource, Technique, Verdict,
+};
+
+/// What the names of rustls's own functions contain, in either of Rust's manglings.
+const CRATE: &[u8] = b"6rustls";
+/// The type whose methods they are.
+const STATE: &[u8] = b"11CommonState";
+/// The method that encrypts what the application sends.
+const SEND: &[u8] = b"20send_appdata_encrypt";
+/// The method that keeps decrypted bytes until the application reads them.
+const RECEIVE: &[u8] = b"23take_received_plaintext";
+/// What the end of a connection is called.
+const DROP: &[u8] = b"drop_in_place$LT$rustls..common_state..CommonState$GT$";
+
+/// The versions whose code was looked at and tried.
+const KNOWN: &str = "0.23.";
+
+/// Most copies of one function that are looked at.
+const MAX_COPIES: usize = 32;
+
+/// What the symbols lead to.
+#[derive(Default)]
+struct Found {
+    /// There are names of rustls at all.
+    named: bool,
+    send: Vec<Function>,
+    receive: Vec<Function>,
+    drop: Vec<Function>,
+}
+
+/// rustls, if it is in the image.
+pub(crate) fn search(image: &Image<'_>) -> Option<Library> {
+    let versions = versions(image);
+    let version = versions.first()?.clone();
+    let found = by_symbols(image);
+    let (verdict, probes) = match probes(image, &versions, &found) {
+        Ok(probes) => (Verdict::Experimental, probes),
+        Err(verdict) => (verdict, Vec::new()),
+    };
+    Some(Library {
+        stack: Stack::Rustls,
+        version: Some(version),
+        linkage: Linkage::Static,
+        symbols: SymbolSource::Symtab,
+        verdict,
+        probes,
+    })
+}
+
+/// The versions in the paths of source files that panic messages name, such as
+/// `/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/rustls-0.23.46/src/vecbuf.rs`.
+fn versions(image: &Image<'_>) -> BTreeSet<String> {
+    const BEFORE: &[u8] = b"/rustls-";
+    const AFTER: &[u8] = b"/src/";
+    const MAX_LEN: usize = 32;
+    let mut versions = BTreeSet::new();
+    for (_, bytes) in image.constants() {
+        for at in memmem::find_iter(bytes, BEFORE) {
+            let rest = bytes.get(at + BEFORE.len()..).unwrap_or_default();
+            let rest = rest.get(..rest.len().min(MAX_LEN)).unwrap_or_default();
+            let version = memmem::find(rest, AFTER).and_then(|end| rest.get(..end));
+            let version = version.and_then(|version| std::str::from_utf8(version).ok());
+            let is_plain = |text: &&str| {
+                text.starts_with(|first: char| first.is_ascii_digit())
+                    && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
+            };
+            versions.extend(version.filter(is_plain).map(str::to_owned));
+        }
+    }
+    versions
+}
+
+fn by_symbols(image: &Image<'_>) -> Found {
+    let mut found = Found::default();
+    image.functions(SymbolTable::Symtab, |name, function| {
+        let has = |part: &[u8]| memmem::find(name, part).is_some();
+        if has(DROP) {
+            push(&mut found.drop, function);
+        }
+        if !has(CRATE) {
+            return;
+        }
+        found.named = true;
+        if has(STATE) && has(SEND) {
+            push(&mut found.send, function);
+        }
+        if has(STATE) && has(RECEIVE) {
+            push(&mut found.receive, function);
+        }
+    });
+    found
+}
+
+fn push(functions: &mut Vec<Function>, function: Function) {
+    if functions.len() < MAX_COPIES && !functions.contains(&function) {
+        functions.push(function);
+    }
+}
+
+fn probes(
+    image: &Image<'_>,
+    versions: &BTreeSet<String>,
+    found: &Found,
+) -> Result<Vec<Probe>, Verdict> {
+    if !found.named {
+        return Err(Verdict::Stripped);
+    }
+    if image.machine() != Machine::X86_64 {
+        return Err(Verdict::UnsupportedMachine);
+    }
+    let &[receive] = found.receive.as_slice() else { return Err(missing(&found.receive, true)) };
+    let &[send] = found.send.as_slice() else { return Err(missing(&found.send, false)) };
+    if versions.len() != 1 || !versions.iter().all(|version| version.starts_with(KNOWN)) {
+        return Err(Verdict::Unproven);
+    }
+    let sender = Sender::prove(image, send).ok_or(Verdict::Unproven)?;
+    let receiver = Receiver::prove(image, receive).ok_or(Verdict::Unproven)?;
+    let mut probes = sending(image, &sender);
+    probes.extend(probe(
+        image,
+        "CommonState::take_received_plaintext",
+        receiver.entry,
+        Action::RustlsReceived(sender.identity),
+        Technique::Internal,
+        "all that is received passes it",
+    ));
+    probes.extend(found.drop.iter().filter_map(|drop| {
+        let action = Action::RustlsRelease(sender.identity);
+        let why = "a connection ends here";
+        probe(image, "drop_in_place::<CommonState>", drop.address, action, Technique::Internal, why)
+    }));
+    probes.sort_by_key(|probe| probe.offset);
+    probes.dedup_by_key(|probe| probe.offset);
+    Ok(probes)
+}
+
+/// None, or several of which nobody knows which version they are of.
+fn missing(functions: &[Function], is_read: bool) -> Verdict {
+    match (functions.is_empty(), is_read) {
+        (true, true) => Verdict::NoRead,
+        (true, false) => Verdict::NoWrite,
+        (false, _) => Verdict::Unproven,
+    }
+}
+
+fn sending(image: &Image<'_>, sender: &Sender) -> Vec<Probe> {
+    const NAME: &str = "CommonState::send_appdata_encrypt";
+    let entered = probe(
+        image,
+        NAME,
+        sender.entry,
+        Action::RustlsSend(sender.identity),
+        Technique::Internal,
+        "all that is sent passes it",
+    );
+    let returned = sender.returns.iter().filter_map(|&address| {
+        let why = "it returns here how much was taken; a panic could not pass a return probe";
+        probe(image, NAME, address, Action::RustlsSent, Technique::Return, why)
+    });
+    entered.into_iter().chain(returned).collect()
+}
+
+fn probe(
+    image: &Image<'_>,
+    name: &'static str,
+    address: u64,
+    action: Action,
+    technique: Technique,
+    reason: &str,
+) -> Option<Probe> {
+    let offset = image.code_offset(address)?;
+    Some(Probe { covers: vec![name], offset, action, technique, reason: reason.to_owned() })
+}
