@@ -64,9 +64,12 @@ deps:
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
 	fi
 
+# Clients over the TLS libraries of Rust: a feature each.
+RUST_CLIENTS := $(addprefix $(PEERS)/rust/ws_client-,native rustls23)
+
 ## Real peers for the tests: Python, Node.js and Go with their WebSocket libraries, nginx, Prometheus.
 ## Daemons are unpacked, not installed, so that nothing starts on this machine.
-deps-test: $(PEERS)/python.done $(PEERS)/node.done $(PEERS)/debian.done $(PEERS)/go.done $(PEERS)/wss_pair $(PEERS)/wss_pair_static \
+deps-test: $(PEERS)/python.done $(PEERS)/node.done $(PEERS)/debian.done $(PEERS)/go.done $(RUST_CLIENTS) $(PEERS)/wss_pair $(PEERS)/wss_pair_static \
 	$(PEERS)/wss_pair_musl
 
 $(PEERS)/packages.done: Makefile
@@ -152,6 +155,11 @@ $(PEERS)/go.done: tests/peers/ws_server.go tests/peers/ws_client.go $(PEERS)/go-
 		build $$new current-pie -buildmode=pie -ldflags '-s -w' || exit 1; \
 	done
 	@touch $@
+
+$(PEERS)/rust/ws_client-%: tests/peers/rust/Cargo.toml tests/peers/rust/Cargo.lock $(wildcard tests/peers/rust/src/*.rs)
+	cargo build --release --locked --manifest-path tests/peers/rust/Cargo.toml \
+		--target-dir $(PEERS)/rust/target --features $*
+	cp $(PEERS)/rust/target/release/ws_client_rust $@
 
 clean:
 	cargo clean

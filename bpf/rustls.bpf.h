@@ -55,20 +55,22 @@ static __always_inline __u64 rustls_handle(struct pt_regs *ctx)
 	return handle;
 }
 
-static __always_inline bool rustls_begin(struct pt_regs *ctx, struct call_args *args)
+/* Fills in what the entry of a call tells; the thread's state if the call is to be reported. */
+static __always_inline struct thread *rustls_begin(struct pt_regs *ctx, struct call_args *args)
 {
-	struct wstap_tapped *process = tapped_process();
+	struct thread *thread = tapped_thread();
 
 	/* The probe may be there for others. */
-	if (!process)
-		return false;
+	if (!thread)
+		return NULL;
 	args->sp = PT_REGS_SP(ctx);
 	args->at_ns = bpf_ktime_get_ns();
-	args->process = *process;
+	args->process = thread->process;
 	args->handle = rustls_handle(ctx);
-	if (!args->handle)
-		__sync_fetch_and_add(&losses.untracked_calls, 1);
-	return args->handle;
+	if (args->handle)
+		return thread;
+	__sync_fetch_and_add(&losses.untracked_calls, 1);
+	return NULL;
 }
 
 SEC("uprobe")
@@ -97,12 +99,12 @@ int rustls_send(struct pt_regs *ctx)
 
 /* What is left to report of a call. */
 struct rustls_rest {
+	struct thread *thread;
 	struct rustls_call *call;
 	__u64 count;
 };
 
-/* Reports what the next slice has. `struct slice { pointer, length }` is what Rust makes of
- * `&[u8]`. */
+/* Reports what the next slice has: an address and a length, as Rust passes `&[u8]`. */
 static long rustls_report_slice(__u32 index, struct rustls_rest *rest)
 {
 	struct rustls_call *call = rest->call;
@@ -120,7 +122,7 @@ static long rustls_report_slice(__u32 index, struct rustls_rest *rest)
 	call->args.buffer = slice[0] + call->from;
 	call->from = 0;
 	rest->count -= passed;
-	report_call(&call->args, WSTAP_SENT, passed);
+	report_call(&rest->thread->report, &call->args, WSTAP_SENT, passed);
 	return 0;
 }
 
@@ -132,19 +134,21 @@ int rustls_sent(struct pt_regs *ctx)
 		.sp = PT_REGS_SP(ctx),
 	};
 	struct rustls_rest rest = {
+		.thread = this_thread(0),
 		.call = bpf_map_lookup_elem(&rustls_calls, &key),
 		.count = RUSTLS_COUNT(ctx),
 	};
 
-	if (!rest.call)
+	if (!rest.call || !rest.thread)
 		return 0;
-	if (rest.call->slices && has_loop)
-		bpf_loop(RUSTLS_SLICES, rustls_report_slice, &rest, 0);
-	/* What could not be found is missing at this place of the stream. */
-	if (rest.call->slices)
+	if (rest.call->slices) {
+		if (has_loop)
+			bpf_loop(RUSTLS_SLICES, rustls_report_slice, &rest, 0);
+		/* What was not found is missing at this place of the stream. */
 		rest.call->args.buffer = 0;
+	}
 	if (rest.count)
-		report_call(&rest.call->args, WSTAP_SENT, rest.count);
+		report_call(&rest.thread->report, &rest.call->args, WSTAP_SENT, rest.count);
 	bpf_map_delete_elem(&rustls_calls, &key);
 	return 0;
 }
@@ -153,9 +157,10 @@ SEC("uprobe")
 int rustls_received(struct pt_regs *ctx)
 {
 	struct call_args args = {};
+	struct thread *thread = rustls_begin(ctx, &args);
 	__u64 payload[3];
 
-	if (!rustls_begin(ctx, &args))
+	if (!thread)
 		return 0;
 	if (read_user(payload, sizeof(payload), PT_REGS_PARM2(ctx))) {
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
@@ -163,7 +168,7 @@ int rustls_received(struct pt_regs *ctx)
 	}
 	args.buffer = payload[1];
 	if (payload[2])
-		report_call(&args, WSTAP_RECEIVED, payload[2]);
+		report_call(&thread->report, &args, WSTAP_RECEIVED, payload[2]);
 	return 0;
 }
 

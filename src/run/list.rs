@@ -99,7 +99,7 @@ fn print_table(out: &mut impl Write, rows: &[PsRow]) -> io::Result<()> {
     let (comm, version) = (width(rows, |r| &r.comm, 7), width(rows, version_of, 7));
     writeln!(
         out,
-        "{:>7}  {:comm$}  {:9}  {:version$}  {:7}  {:8}  {:16}  {:12}  {:12}  FILE",
+        "{:>7}  {:comm$}  {:9}  {:version$}  {:7}  {:8}  {:24}  {:12}  {:12}  FILE",
         "PID",
         "COMMAND",
         "STACK",
@@ -113,7 +113,7 @@ fn print_table(out: &mut impl Write, rows: &[PsRow]) -> io::Result<()> {
     for row in rows {
         writeln!(
             out,
-            "{:>7}  {:comm$}  {:9}  {:version$}  {:7}  {:8}  {:16}  {:12}  {:12}  {}",
+            "{:>7}  {:comm$}  {:9}  {:version$}  {:7}  {:8}  {:24}  {:12}  {:12}  {}",
             row.pid,
             row.comm,
             row.stack,
