@@ -297,9 +297,9 @@ impl Connection {
         match verdict {
             Verdict::Http => {}
             Verdict::Other => self.give_up(step),
-            Verdict::WebSocket(agreement) => {
+            Verdict::WebSocket(agreement, buffer) => {
                 let held = upgrade.take_held();
-                self.open(&agreement, held, direction, rest, end, step);
+                self.open(&agreement, held, direction, [&buffer, rest], end, step);
             }
             Verdict::Unknown(buffer) => {
                 let (held_direction, held) = upgrade.take_held();
@@ -321,12 +321,12 @@ impl Connection {
         agreement: &Agreement,
         (held_direction, held): (Direction, Option<Backlog>),
         direction: Direction,
-        rest: &[u8],
+        rest: [&[u8]; 2],
         end: u64,
         step: &mut Step<'_>,
     ) {
         let mut starts = self.places.map(Place::next);
-        starts[direction.index()] = end - rest.len() as u64;
+        starts[direction.index()] = end - (rest[0].len() + rest[1].len()) as u64;
         let torn = held.is_none();
         let held = held.unwrap_or_default();
         rewind(&mut starts, held_direction, &held);
@@ -335,7 +335,9 @@ impl Connection {
             session.lose_border(held_direction, step);
         }
         replay(&mut session, held_direction, &held, step);
-        session.bytes(direction, rest, SegmentStart::Middle, step);
+        for bytes in rest {
+            session.bytes(direction, bytes, SegmentStart::Middle, step);
+        }
         self.ignored = false;
         self.phase = Phase::Frames(Box::new(session));
     }

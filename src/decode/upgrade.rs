@@ -24,8 +24,8 @@ const WAITING_MAX: usize = 64;
 pub(super) enum Verdict {
     /// It goes on with HTTP.
     Http,
-    /// It is a WebSocket from here on.
-    WebSocket(Box<Agreement>),
+    /// It is a WebSocket from these bytes on.
+    WebSocket(Box<Agreement>, Vec<u8>),
     /// It is something else that begins with these bytes, or was met in mid-stream.
     Unknown(Vec<u8>),
     /// It is certainly not a WebSocket.
@@ -180,7 +180,10 @@ impl Upgrade {
     fn not_a_head(&mut self, kept: Vec<u8>, step: &mut Step<'_>) -> Verdict {
         if self.early.is_some() {
             // Frames of a client whose request passed before wstap attached.
-            self.settle_early(step)
+            match self.settle_early(step) {
+                Verdict::WebSocket(agreement, _) => Verdict::WebSocket(agreement, kept),
+                verdict => verdict,
+            }
         } else if self.asking.is_none() {
             Verdict::Unknown(kept)
         } else {
@@ -305,7 +308,7 @@ impl Upgrade {
         step: &mut Step<'_>,
     ) -> Verdict {
         match Agreement::conclude(offer.map(|offer| *offer), response, asking) {
-            Ok(agreement) => Verdict::WebSocket(Box::new(agreement)),
+            Ok(agreement) => Verdict::WebSocket(Box::new(agreement), Vec::new()),
             Err(reason) => {
                 step.error(asking.opposite(), reason);
                 Verdict::Other

@@ -305,3 +305,21 @@ fn a_request_and_its_answer_may_both_be_cut_on_a_connection_that_was_given_up() 
     tape.pass(Received, &answer[5..]);
     tape.says(&[OPEN, ENTER]);
 }
+
+#[test]
+fn what_follows_an_answer_without_a_request_is_decoded_alike_in_any_cutting() {
+    // No frame begins with an H, but HEAD and HTTP do.
+    let stream = [b"Host".to_vec(), masked(FIN | TEXT, b"hi").repeat(8)].concat();
+    let play = |size: usize| {
+        let mut tape = Tape::new();
+        tape.tick_ns = 0;
+        tape.pass(Received, &switching(""));
+        tape.pass_in(Sent, &stream, size);
+        tape.said()
+    };
+    let whole = play(stream.len());
+    assert_eq!(whole[2], "> error control_fragmented");
+    for size in 1..stream.len() {
+        assert_eq!(play(size), whole, "{size} bytes a call");
+    }
+}
