@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use wstap::decode::event::{ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
 use wstap::decode::matching::{MatchLimits, Matching, Protocols};
-use wstap::decode::observation::{Fidelity, Observation, Role, What};
+use wstap::decode::observation::{Fidelity, Message, Observation, Role, What};
 use wstap::decode::tracker::{Limits, Tracker};
 
-use crate::trace::{Trace, digest};
+use crate::trace::{Trace, digest, digest_of_bytes};
 
 /// Between two inputs: nothing of one is waiting when the next begins.
 const PAUSE_NS: u64 = 120_000_000_000;
@@ -97,13 +97,7 @@ impl Tap {
             self.offsets.insert((conn, segment.direction), end);
         }
         let conn = ConnId { tgid: 1, generation: self.first + conn, handle: 0 };
-        let event = Event {
-            conn,
-            target: TargetId(0),
-            tid: 1,
-            at_ns: self.at_ns,
-            kind,
-        };
+        let event = Event { conn, target: TargetId(0), tid: 1, at_ns: self.at_ns, kind };
         let Self { tracker, ledger, .. } = self;
         let before = ledger.seen.len();
         tracker.event(&event, &mut |observation| ledger.enter(observation));
@@ -134,8 +128,7 @@ impl Tap {
         self.first = self.first.wrapping_add(CONNECTIONS);
         self.offsets.clear();
         let next = Ledger { window: ledger.window, ..Ledger::default() };
-        let Ledger { trace, seen, until_error, until_adrift, .. } =
-            std::mem::replace(ledger, next);
+        let Ledger { trace, seen, until_error, until_adrift, .. } = std::mem::replace(ledger, next);
         Ended { trace, until_error: until_error.unwrap_or(seen.len()), seen, until_adrift }
     }
 }
@@ -167,8 +160,15 @@ impl Ledger {
             }
             other => self.trace.add(&std::mem::discriminant(other)),
         }
-        let Observation { role, what, .. } = observation;
-        self.seen.push(digest(&(role, what)));
+        let role = observation.role;
+        self.seen.push(match &observation.what {
+            // To print every byte as a number would take longer than all the rest.
+            What::Message(message) => {
+                let bare = Message { payload: b"", ..message.clone() };
+                digest(&(role, bare)) ^ digest_of_bytes(message.payload)
+            }
+            what => digest(&(role, what)),
+        });
     }
 
     fn change(

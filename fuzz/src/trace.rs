@@ -1,6 +1,8 @@
 //! What came of an input, in one number.
 
-use std::fmt::{self, Debug, Write};
+use std::cell::RefCell;
+use std::fmt::{Debug, Write};
+use std::hash::{DefaultHasher, Hasher};
 
 /// A set of kinds of results. An input with a new one has reached something new.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -18,22 +20,23 @@ impl Trace {
     }
 }
 
-/// A number that differs, most likely, for what prints differently.
-pub(crate) fn digest(value: &impl Debug) -> u64 {
-    let mut digest = Digest(0xCBF2_9CE4_8422_2325);
-    // A digest takes everything.
-    let _ = write!(digest, "{value:?}");
-    digest.0 ^ digest.0 >> 29
+thread_local! {
+    static PRINTED: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// FNV-1a.
-struct Digest(u64);
+/// A number that differs, most likely, for what prints differently.
+pub(crate) fn digest(value: &impl Debug) -> u64 {
+    PRINTED.with_borrow_mut(|printed| {
+        printed.clear();
+        // A string takes everything.
+        let _ = write!(printed, "{value:?}");
+        digest_of_bytes(printed.as_bytes())
+    })
+}
 
-impl Write for Digest {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
-        }
-        Ok(())
-    }
+/// A number that differs, most likely, for other bytes, and is the same in every run.
+pub(crate) fn digest_of_bytes(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
