@@ -33,7 +33,6 @@ module.exports = {
     adapters.WebSocket = WebSocket;
     globalThis.addEventListener ??= () => {};
     globalThis.removeEventListener ??= () => {};
-    globalThis.document ??= { visibilityState: 'visible' };
     const consumer = createConsumer(url);
     const subscribe = (channel, n) =>
       new Promise((resolve, reject) => {

@@ -9,7 +9,8 @@
 // A protocol is a file here that exports
 //   protocol     the name that wstap has for it
 //   client       the npm package that asks
-//   server       the npm package that answers, or null where the answers are written by hand
+//   server       the npm or Python package that answers, or null where the answers are written by
+//                hand
 //   echo, other  the two kinds of request: [method as wstap names it, expected outcome]; the
 //                first is answered after a delay, the second at once, so answers overtake
 //   serve()      a listener for 'upgrade'
@@ -83,7 +84,15 @@ async function talk(protocol, url, count, tally) {
 function version(name) {
   if (name === null) return null;
   const root = require.resolve.paths(name).find((folder) => fs.existsSync(path.join(folder, name)));
+  if (root === undefined) return pythonVersion(name);
   return `${name} ${JSON.parse(fs.readFileSync(path.join(root, name, 'package.json'))).version}`;
+}
+
+function pythonVersion(name) {
+  const lib = path.join(process.env.NODE_PATH, '../venv/lib');
+  const packages = fs.readdirSync(lib).flatMap((python) => fs.readdirSync(path.join(lib, python, 'site-packages')));
+  const info = packages.find((folder) => folder.startsWith(`${name}-`) && folder.endsWith('.dist-info'));
+  return `${name} ${path.basename(info, '.dist-info').slice(name.length + 1)}`;
 }
 
 async function run(name) {
@@ -128,6 +137,7 @@ async function ask() {
 // Node and some packages warn of what is meant here.
 process.removeAllListeners('warning');
 console.warn = () => {};
+console.debug = () => {};
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
 if (role === 'server') {
   serve();
