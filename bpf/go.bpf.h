@@ -66,7 +66,7 @@ int go_enter(struct pt_regs *ctx)
 {
 	struct thread *thread = tapped_thread();
 	struct go_call_key key = {};
-	struct call_args args = {};
+	struct call_args *args;
 
 	/* The probe may be there for others. */
 	if (!thread)
@@ -75,13 +75,14 @@ int go_enter(struct pt_regs *ctx)
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
 		return 0;
 	}
-	args.at_ns = bpf_ktime_get_ns();
-	args.handle = GO_RECEIVER(ctx);
-	args.buffer = GO_BUFFER(ctx);
-	args.process = thread->process;
+	args = &thread->go_call;
+	args->at_ns = bpf_ktime_get_ns();
+	args->handle = GO_RECEIVER(ctx);
+	args->buffer = GO_BUFFER(ctx);
+	args->process = thread->process;
 	/* What is there already is this call before its stack was grown, or one that never
 	 * returned. */
-	if (bpf_map_update_elem(&go_calls, &key, &args, BPF_ANY))
+	if (bpf_map_update_elem(&go_calls, &key, args, BPF_ANY))
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
 	return 0;
 }

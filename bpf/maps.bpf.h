@@ -50,30 +50,6 @@ struct call_args {
 	struct wstap_tapped process;
 };
 
-/* The bytes [base, end) of one direction of a connection, while they are reported. */
-struct report {
-	__u64 at_ns;
-	__u64 thread; /* bpf_get_current_pid_tgid() */
-	__u64 handle;
-	__u64 buffer; /* user address of the byte at stream offset `base` */
-	__u64 base;
-	__u64 pos; /* offset of the next byte to report */
-	__u64 end;
-	__u32 generation;
-	__u16 target;
-	__u8 direction;
-	__u8 pad;
-};
-
-/* What is kept of a thread of a tapped process. The report is here and not on the stack because
- * the verifier tells apart every value on the stack, and so every turn of a loop that moves `pos`. */
-struct thread {
-	__u64 epoch; /* of `process`, plus one: 0 is none */
-	struct wstap_tapped process;
-	struct call_args calls[CALL_DEPTH];
-	struct report report;
-};
-
 enum stream_mode {
 	STREAM_COPY = 0, /* frame borders unknown: every byte is copied */
 	STREAM_WALK,	 /* next_header is the offset of a frame header */
@@ -101,6 +77,38 @@ struct conn {
 	__u32 generation;
 	__u32 pad;
 	struct stream streams[2]; /* by enum wstap_direction */
+};
+
+/* The bytes [base, end) of one direction of a connection, while they are reported. */
+struct report {
+	__u64 at_ns;
+	__u64 thread; /* bpf_get_current_pid_tgid() */
+	__u64 handle;
+	__u64 buffer; /* user address of the byte at stream offset `base` */
+	__u64 base;
+	__u64 pos; /* offset of the next byte to report */
+	__u64 end;
+	__u32 generation;
+	__u16 target;
+	__u8 direction;
+	__u8 pad;
+	struct conn fresh; /* what a new connection begins with */
+};
+
+/*
+ * What is kept of a thread of a tapped process. Whatever is large is here and not on the stack, for
+ * two reasons. The verifier tells apart every value on the stack, and so every turn of a loop that
+ * moves `pos`. And since 6.13 a function whose frame has 64 bytes or more gets it from a memory
+ * that all threads on a processor share (kernel/bpf/verifier.c, BPF_PRIV_STACK_MIN_SIZE): a thread
+ * that is preempted in a uprobe program finds there what another one has left. build.rs lets no
+ * frame become so large.
+ */
+struct thread {
+	__u64 epoch; /* of `process`, plus one: 0 is none */
+	struct wstap_tapped process;
+	struct call_args calls[CALL_DEPTH];
+	struct call_args go_call; /* on its way to `go_calls` */
+	struct report report;
 };
 
 struct conn_key {

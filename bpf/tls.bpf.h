@@ -105,27 +105,21 @@ static __always_inline bool is_stale(const struct conn *conn, __u32 born)
 	return (__s32)(conn->generation - born) <= 0;
 }
 
-static __noinline struct conn *new_conn(const struct conn_key *key)
-{
-	struct conn fresh = {};
-
-	fresh.generation = __sync_fetch_and_add(&generations, 1) + 1;
-	/* Another thread may be first, with the other direction: then its entry counts. */
-	bpf_map_update_elem(&conns, key, &fresh, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&conns, key);
-}
-
 /* The connection of a handle; made on first sight, with a generation of its own. */
-static __always_inline struct conn *conn_of(__u64 handle, __u32 tgid, __u32 born)
+static __noinline struct conn *conn_of(struct report *report, __u32 born)
 {
-	struct conn_key key = { .handle = handle, .tgid = tgid };
+	struct conn_key key = { .handle = report->handle, .tgid = report->thread >> 32 };
 	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
 
 	if (conn && !is_stale(conn, born))
 		return conn;
 	if (conn)
 		bpf_map_delete_elem(&conns, &key);
-	return new_conn(&key);
+	/* Nothing else of it is ever written. */
+	report->fresh.generation = __sync_fetch_and_add(&generations, 1) + 1;
+	/* Another thread may be first, with the other direction: then its entry counts. */
+	bpf_map_update_elem(&conns, &key, &report->fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&conns, &key);
 }
 
 /* Reports the `count` bytes that a call passed which was entered with `args`. */
@@ -141,7 +135,7 @@ static __noinline int report_call(struct report *report, const struct call_args 
 	report->direction = direction;
 	report->target = args->process.target;
 	report->at_ns = direction == WSTAP_SENT ? args->at_ns : bpf_ktime_get_ns();
-	conn = conn_of(args->handle, report->thread >> 32, args->process.born);
+	conn = conn_of(report, args->process.born);
 	if (!conn) {
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
 		return 0;
@@ -193,24 +187,24 @@ static __always_inline void report_closed(const struct report *report, const str
 /* The handle's next use is another connection. */
 static __always_inline void end_connection(__u64 handle)
 {
-	struct wstap_tapped *process = tapped_process();
-	struct report report = {
-		.thread = bpf_get_current_pid_tgid(),
-		.at_ns = bpf_ktime_get_ns(),
-		.handle = handle,
-	};
-	struct conn_key key = { .handle = handle, .tgid = report.thread >> 32 };
+	struct conn_key key = { .handle = handle, .tgid = bpf_get_current_pid_tgid() >> 32 };
 	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+	struct thread *thread = tapped_thread();
+	struct report *report;
 
-	if (!process || !conn || is_stale(conn, process->born))
+	if (!thread || !conn || is_stale(conn, thread->process.born))
 		return;
-	report.generation = conn->generation;
-	report.target = process->target;
+	report = &thread->report;
+	report->thread = bpf_get_current_pid_tgid();
+	report->at_ns = bpf_ktime_get_ns();
+	report->handle = handle;
+	report->generation = conn->generation;
+	report->target = thread->process.target;
 	/* Hops that were not reported yet must not look like a loss. */
 	for (int i = 0; i < 2; i++)
 		if (conn->streams[i].skipping)
-			report_skipped(&report, &conn->streams[i], i, conn->streams[i].offset);
-	report_closed(&report, conn);
+			report_skipped(report, &conn->streams[i], i, conn->streams[i].offset);
+	report_closed(report, conn);
 	bpf_map_delete_elem(&conns, &key);
 }
 

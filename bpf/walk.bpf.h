@@ -208,21 +208,6 @@ static __noinline int walk_on(struct report *report, struct stream *s, __u32 tur
 	return report->pos >= report->end;
 }
 
-struct walk {
-	struct report *report;
-	struct stream *stream;
-};
-
-static long walk_turn(__u32 turn, void *ctx)
-{
-	const struct walk *walk = ctx;
-	int ended = walk_on(walk->report, walk->stream, turn);
-
-	/* The verifier wants to see that it is 0 or 1. */
-	opaque(ended);
-	return ended ? 1 : 0;
-}
-
 /* An ignored connection may still be upgraded later: the answer to that begins its own call. What
  * was hopped over is reported first, so that the reader knows where frames begin both ways. */
 static __always_inline void notice_upgrade(const struct report *report, struct conn *conn)
@@ -256,20 +241,27 @@ static __always_inline void give_up(struct report *report, struct stream *s)
 	emit_hole(report, report->direction, report->pos, report->end, WSTAP_CALL_TOO_LARGE);
 }
 
-/* Reports the bytes [base, end) of one call. */
-static __always_inline void walk(struct report *report, struct conn *conn)
+struct walk {
+	struct report *report;
+	struct stream *stream;
+};
+
+static long walk_turn(__u32 turn, void *ctx)
 {
-	struct stream *s = &conn->streams[report->direction & 1];
+	const struct walk *walk = ctx;
+	int ended = walk_on(walk->report, walk->stream, turn);
+
+	/* The verifier wants to see that it is 0 or 1. */
+	opaque(ended);
+	return ended ? 1 : 0;
+}
+
+/* The pieces after the first. A function of its own because the verifier widens the frame of one
+ * that calls bpf_loop(), and no frame may be large (struct thread says why). */
+static __noinline int walk_rest(struct report *report, struct stream *s)
+{
 	struct walk walk = { report, s };
 
-	take_steering(report, s);
-	if (s->mode == STREAM_IGNORE)
-		notice_upgrade(report, conn);
-	if (s->mode == STREAM_COPY && s->skipping)
-		report_skipped(report, s, report->direction, report->pos);
-	/* Most calls are one piece: they are spared the loop. */
-	if (walk_on(report, s, 0))
-		return;
 	if (has_loop) {
 		bpf_loop(WALK_STEPS + COPY_STEPS, walk_turn, &walk, 0);
 	} else {
@@ -279,6 +271,22 @@ static __always_inline void walk(struct report *report, struct conn *conn)
 	}
 	if (report->pos < report->end)
 		give_up(report, s);
+	return 0;
+}
+
+/* Reports the bytes [base, end) of one call. */
+static __always_inline void walk(struct report *report, struct conn *conn)
+{
+	struct stream *s = &conn->streams[report->direction & 1];
+
+	take_steering(report, s);
+	if (s->mode == STREAM_IGNORE)
+		notice_upgrade(report, conn);
+	if (s->mode == STREAM_COPY && s->skipping)
+		report_skipped(report, s, report->direction, report->pos);
+	/* Most calls are one piece: they are spared the loop. */
+	if (!walk_on(report, s, 0))
+		walk_rest(report, s);
 }
 
 #endif
