@@ -75,7 +75,7 @@ int go_enter(struct pt_regs *ctx)
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
 		return 0;
 	}
-	args = &thread->go_call;
+	args = &thread->entering.args;
 	args->at_ns = bpf_ktime_get_ns();
 	args->handle = GO_RECEIVER(ctx);
 	args->buffer = GO_BUFFER(ctx);

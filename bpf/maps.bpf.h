@@ -50,6 +50,13 @@ struct call_args {
 	struct wstap_tapped process;
 };
 
+/* One that may send several slices. */
+struct sliced_call {
+	struct call_args args; /* the buffer, if there is one */
+	__u64 slices;	       /* else the address of an array of slices, */
+	__u64 from;	       /* and how much of what they hold is not meant */
+};
+
 enum stream_mode {
 	STREAM_COPY = 0, /* frame borders unknown: every byte is copied */
 	STREAM_WALK,	 /* next_header is the offset of a frame header */
@@ -107,7 +114,7 @@ struct thread {
 	__u64 epoch; /* of `process`, plus one: 0 is none */
 	struct wstap_tapped process;
 	struct call_args calls[CALL_DEPTH];
-	struct call_args go_call; /* on its way to `go_calls` */
+	struct sliced_call entering; /* of Go and rustls, on its way to a map of their own */
 	struct report report;
 };
 

@@ -30,19 +30,12 @@ struct rustls_call_key {
 	__u64 sp;
 };
 
-/* A call to send between entry and return. */
-struct rustls_call {
-	struct call_args args; /* the buffer, if there is one */
-	__u64 slices;	       /* else the address of an array of slices, */
-	__u64 from;	       /* and how much of what they hold is not meant */
-};
-
-/* A call that a panic leaves has no return: the longest unused go first. */
+/* Calls to send between entry and return. A call that a panic leaves has no return: the longest unused go first. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
 	__type(key, struct rustls_call_key);
-	__type(value, struct rustls_call);
+	__type(value, struct sliced_call);
 } rustls_calls SEC(".maps");
 
 /* The connection of the state in the first argument; 0 if it has none. */
@@ -55,14 +48,16 @@ static __always_inline __u64 rustls_handle(struct pt_regs *ctx)
 	return handle;
 }
 
-/* Fills in what the entry of a call tells; the thread's state if the call is to be reported. */
-static __always_inline struct thread *rustls_begin(struct pt_regs *ctx, struct call_args *args)
+/* Takes down what the entry of a call tells; the thread's state if the call is to be reported. */
+static __always_inline struct thread *rustls_begin(struct pt_regs *ctx)
 {
 	struct thread *thread = tapped_thread();
+	struct call_args *args;
 
 	/* The probe may be there for others. */
 	if (!thread)
 		return NULL;
+	args = &thread->entering.args;
 	args->sp = PT_REGS_SP(ctx);
 	args->at_ns = bpf_ktime_get_ns();
 	args->process = thread->process;
@@ -77,22 +72,22 @@ SEC("uprobe")
 int rustls_send(struct pt_regs *ctx)
 {
 	struct rustls_call_key key = { .thread = bpf_get_current_pid_tgid() };
-	struct rustls_call call = {};
-	__u64 chunks[4];
+	struct thread *thread = rustls_begin(ctx);
+	struct sliced_call *call;
+	__u64 chunks[3];
 
-	if (!rustls_begin(ctx, &call.args))
+	if (!thread)
 		return 0;
 	if (read_user(chunks, sizeof(chunks), PT_REGS_PARM2(ctx))) {
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
 		return 0;
 	}
-	call.args.buffer = chunks[1];
-	if (chunks[0]) {
-		call.slices = chunks[0];
-		call.from = chunks[2];
-	}
-	key.sp = call.args.sp;
-	if (bpf_map_update_elem(&rustls_calls, &key, &call, BPF_ANY))
+	call = &thread->entering;
+	call->args.buffer = chunks[1];
+	call->slices = chunks[0];
+	call->from = chunks[2];
+	key.sp = call->args.sp;
+	if (bpf_map_update_elem(&rustls_calls, &key, call, BPF_ANY))
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
 	return 0;
 }
@@ -100,14 +95,14 @@ int rustls_send(struct pt_regs *ctx)
 /* What is left to report of a call. */
 struct rustls_rest {
 	struct thread *thread;
-	struct rustls_call *call;
+	struct sliced_call *call;
 	__u64 count;
 };
 
 /* Reports what the next slice has: an address and a length, as Rust passes `&[u8]`. */
 static long rustls_report_slice(__u32 index, struct rustls_rest *rest)
 {
-	struct rustls_call *call = rest->call;
+	struct sliced_call *call = rest->call;
 	__u64 slice[2], passed;
 
 	if (!rest->count || read_user(slice, sizeof(slice), call->slices + index * sizeof(slice)))
@@ -123,6 +118,14 @@ static long rustls_report_slice(__u32 index, struct rustls_rest *rest)
 	call->from = 0;
 	rest->count -= passed;
 	report_call(&rest->thread->report, &call->args, WSTAP_SENT, passed);
+	return 0;
+}
+
+/* A function of its own for the sake of its frame, like walk_rest(). */
+static __noinline int rustls_report_slices(struct rustls_rest *rest)
+{
+	if (has_loop)
+		bpf_loop(RUSTLS_SLICES, rustls_report_slice, rest, 0);
 	return 0;
 }
 
@@ -142,8 +145,7 @@ int rustls_sent(struct pt_regs *ctx)
 	if (!rest.call || !rest.thread)
 		return 0;
 	if (rest.call->slices) {
-		if (has_loop)
-			bpf_loop(RUSTLS_SLICES, rustls_report_slice, &rest, 0);
+		rustls_report_slices(&rest);
 		/* What was not found is missing at this place of the stream. */
 		rest.call->args.buffer = 0;
 	}
@@ -156,8 +158,8 @@ int rustls_sent(struct pt_regs *ctx)
 SEC("uprobe")
 int rustls_received(struct pt_regs *ctx)
 {
-	struct call_args args = {};
-	struct thread *thread = rustls_begin(ctx, &args);
+	struct thread *thread = rustls_begin(ctx);
+	struct call_args *args;
 	__u64 payload[3];
 
 	if (!thread)
@@ -166,9 +168,10 @@ int rustls_received(struct pt_regs *ctx)
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
 		return 0;
 	}
-	args.buffer = payload[1];
+	args = &thread->entering.args;
+	args->buffer = payload[1];
 	if (payload[2])
-		report_call(&thread->report, &args, WSTAP_RECEIVED, payload[2]);
+		report_call(&thread->report, args, WSTAP_RECEIVED, payload[2]);
 	return 0;
 }
 
