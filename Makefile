@@ -13,7 +13,7 @@ BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib
 TEST_PACKAGES := ca-certificates libgnutls30 libmbedtls14 libnspr4 libnss3 libpcre2-8-0 libwolfssl35 \
 	musl-tools openssl procps python3 python3-venv systemd tshark
 
-.PHONY: build static kernel-matrix demo test bench fuzz check deps deps-test lint fmt doc clean
+.PHONY: build static kernel-matrix demo test bench fuzz check deps deps-test deps-bench lint fmt doc clean
 
 build: deps
 	cargo build --release
@@ -39,11 +39,17 @@ fuzz: deps
 	cargo run --release --manifest-path fuzz/Cargo.toml --target-dir target --bin mutate -- --seconds $(SECONDS)
 
 ## The figures: cost to the target, rates, memory, start, decoding, scraping. Needs a quiet machine.
-bench: deps deps-test
+bench: deps deps-test deps-bench
 	cargo build --release --benches
 	$(SUDO) env PATH="$$PATH" cargo bench --bench tap
 	cargo bench --bench decode
 	cargo bench --bench export
+
+## What is measured beside wstap: bpftrace, and a Rust program with an OpenSSL of its own.
+deps-bench:
+	@dpkg -s bpftrace >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends bpftrace; }
+	cargo build --release --manifest-path benches/vendored/Cargo.toml --target-dir target/vendored
 
 check: fmt lint doc
 

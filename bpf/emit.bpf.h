@@ -11,11 +11,14 @@
 /* Keeps clang from proving a bound by itself and dropping the check that the verifier needs. */
 #define opaque(var) asm volatile("" : "+r"(var))
 
+/* What is present is read at once, which spares the checks that copying with faults makes. */
 static __always_inline long read_user(void *to, __u32 size, __u64 from)
 {
+	if (reads_at_once && !bpf_probe_read_user(to, size, (const void *)from))
+		return 0;
 	if (sleepable)
 		return bpf_copy_from_user(to, size, (const void *)from);
-	return bpf_probe_read_user(to, size, (const void *)from);
+	return -1;
 }
 
 /* No wake-up per record: the reader polls on a timer, and is woken when the fill crosses the

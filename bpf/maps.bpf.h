@@ -15,6 +15,8 @@ const volatile __u32 window_bytes = 64 << 10;
 const volatile __u64 wake_bytes = 1 << 20;
 /* The programs are sleepable and may fault the application's pages in (>= 6.1). */
 const volatile bool sleepable = false;
+/* bpf_probe_read_user() is there: lockdown takes it away. */
+const volatile bool reads_at_once = true;
 /* bpf_loop() exists (>= 5.17). */
 const volatile bool has_loop = false;
 

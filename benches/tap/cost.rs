@@ -1,16 +1,51 @@
-//! The time that a tap adds to each TLS call.
+//! The time that a tap adds to each TLS message.
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use wstap_symbols::{Options, SitePreference};
 
+use crate::bpftrace::Bpftrace;
 use crate::empty::Empty;
-use crate::program::{Dialogue, Wstap, this};
+use crate::program::{Dialogue, Wstap, peer, this};
 
 /// Rounds of each mode; the modes take turns, and the median of each is told.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 const SIZES: [usize; 3] = [128, 4 << 10, 16 << 10];
+
+/// Who is tapped.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    Shared,
+    Vendored,
+    Node,
+}
+
+impl Target {
+    const ALL: [Self; 3] = [Self::Shared, Self::Vendored, Self::Node];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "libssl.so as installed (TLS 1.3)",
+            Self::Vendored => "vendored OpenSSL in a Rust program (TLS 1.3)",
+            Self::Node => "OpenSSL in the node executable (TLS 1.2)",
+        }
+    }
+
+    /// Starts its ping-pong; `None` if it is not there.
+    fn start(self) -> Option<Dialogue> {
+        let mut command = match self {
+            Self::Shared => this(&["pingpong"]),
+            Self::Vendored => peer("vendored/release/vendored-pingpong")?,
+            Self::Node => {
+                let mut node = peer("peers/node")?;
+                node.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/tap/pingpong.js"));
+                node
+            }
+        };
+        Some(Dialogue::start(&mut command).0)
+    }
+}
 
 /// What is attached while a round runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,88 +54,98 @@ enum Mode {
     Empty,
     Wstap,
     Symbol,
+    Bpftrace,
 }
 
 impl Mode {
-    const ALL: [Self; 4] = [Self::None, Self::Empty, Self::Wstap, Self::Symbol];
+    const ALL: [Self; 5] = [Self::None, Self::Empty, Self::Wstap, Self::Symbol, Self::Bpftrace];
 
     fn name(self) -> &'static str {
         match self {
-            Self::None => "no probes",
+            Self::None => "no probes: the message itself",
             Self::Empty => "empty probes at wstap's sites",
             Self::Wstap => "wstap",
             Self::Symbol => "wstap --probe-site=symbol",
+            Self::Bpftrace => "bpftrace counting at the symbols",
         }
     }
 
-    /// One round under this mode: nanoseconds of a write and of a read.
-    fn round(self, target: &mut Dialogue, size: usize) -> [f64; 2] {
+    /// One round under this mode; `None` if there is no such program.
+    fn round(self, target: &mut Dialogue, size: usize) -> Option<f64> {
         let pid = target.pid();
         match self {
-            Self::None => ask(target, size),
+            Self::None => Some(ask(target, size)),
             Self::Empty => {
                 let _probes = Empty::attach(pid, Options { site: SitePreference::Cheapest });
-                ask(target, size)
+                Some(ask(target, size))
             }
             Self::Wstap => {
                 let _tap = Wstap::attach(pid, &[]);
-                ask(target, size)
+                Some(ask(target, size))
             }
             Self::Symbol => {
                 let _tap = Wstap::attach(pid, &["--probe-site", "symbol"]);
-                ask(target, size)
+                Some(ask(target, size))
+            }
+            Self::Bpftrace => {
+                let _script = Bpftrace::attach(pid)?;
+                Some(ask(target, size))
             }
         }
     }
 }
 
-fn ask(target: &mut Dialogue, size: usize) -> [f64; 2] {
+/// Nanoseconds of one message.
+fn ask(target: &mut Dialogue, size: usize) -> f64 {
     // The first round after a change runs cold.
     target.ask(&size.to_string());
-    let answer = target.ask(&size.to_string());
-    let mut numbers = answer.split(' ').map(|number| number.parse().unwrap());
-    [numbers.next().unwrap(), numbers.next().unwrap()]
+    target.ask(&size.to_string()).parse().unwrap()
 }
 
-/// Prints the table.
+/// Prints the tables.
 pub(crate) fn measure() {
-    let (mut target, _) = Dialogue::start(&mut this(&["pingpong"]));
-    println!("\nadded time per TLS call, ns (TLS 1.3 over memory, medians of {ROUNDS} rounds)\n");
-    println!(
-        "{:>6}  {:30} {:>9} {:>9}  {:>8} {:>8}",
-        "bytes", "attached", "write", "read", "x floor", "x symbol"
-    );
-    for size in SIZES {
-        let mut rounds: BTreeMap<Mode, Vec<[f64; 2]>> = BTreeMap::new();
-        for _ in 0..ROUNDS {
-            for mode in Mode::ALL {
-                rounds.entry(mode).or_default().push(mode.round(&mut target, size));
-            }
+    println!("\nadded time per message, written and read, ns (medians of {ROUNDS} rounds)");
+    for target in Target::ALL {
+        println!("\n{}\n", target.name());
+        let Some(mut process) = target.start() else {
+            println!("skipped: it is not built (make deps-test deps-bench)");
+            continue;
+        };
+        println!("{:>6}  {:34} {:>9}  {:>8} {:>8}", "bytes", "", "ns", "x floor", "x symbol");
+        for size in SIZES {
+            print(size, &medians(&mut process, size));
         }
-        let medians: BTreeMap<Mode, [f64; 2]> = rounds
-            .iter()
-            .map(|(mode, values)| (*mode, [0, 1].map(|i| median(values, i))))
-            .collect();
-        print(size, &medians);
+        program_time(&mut process);
     }
-    program_time(&mut target);
 }
 
-fn median(values: &[[f64; 2]], index: usize) -> f64 {
-    let mut values: Vec<f64> = values.iter().map(|value| value[index]).collect();
+fn medians(process: &mut Dialogue, size: usize) -> BTreeMap<Mode, f64> {
+    let mut rounds: BTreeMap<Mode, Vec<f64>> = BTreeMap::new();
+    for _ in 0..ROUNDS {
+        for mode in Mode::ALL {
+            rounds.entry(mode).or_default().extend(mode.round(process, size));
+        }
+    }
+    rounds.into_iter().filter_map(|(mode, values)| Some((mode, median(values)?))).collect()
+}
+
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    values.get(values.len() / 2).copied()
 }
 
-fn print(size: usize, medians: &BTreeMap<Mode, [f64; 2]>) {
-    let added = |mode: Mode| [0, 1].map(|i| medians[&mode][i] - medians[&Mode::None][i]);
-    let both = |mode: Mode| added(mode).iter().sum::<f64>();
+fn print(size: usize, medians: &BTreeMap<Mode, f64>) {
+    let added = |mode: Mode| medians[&mode] - medians[&Mode::None];
     for mode in Mode::ALL {
-        let [write, read] = if mode == Mode::None { medians[&mode] } else { added(mode) };
-        print!("{size:>6}  {:30} {write:>9.0} {read:>9.0}", mode.name());
+        let Some(&total) = medians.get(&mode) else {
+            println!("{size:>6}  {:34} skipped: not installed", mode.name());
+            continue;
+        };
+        let ns = if mode == Mode::None { total } else { added(mode) };
+        print!("{size:>6}  {:34} {ns:>9.0}", mode.name());
         if mode == Mode::Wstap {
-            let floor = both(mode) / both(Mode::Empty);
-            print!("  {floor:>8.2} {:>8.3}", both(mode) / both(Mode::Symbol));
+            let (floor, symbol) = (ns / added(Mode::Empty), ns / added(Mode::Symbol));
+            print!("  {floor:>8.2} {symbol:>8.3}");
         }
         println!();
     }
@@ -116,18 +161,17 @@ fn program_time(target: &mut Dialogue) {
     ask(target, 128);
     let stats = program_stats(tap.pid());
     fs::write(switch, before.trim()).unwrap();
-    println!("\nBPF program time at 128 bytes (bpf_stats)\n");
-    let mut pair = 0.0;
-    for (name, runs, ns) in stats {
-        let each = ns as f64 / runs as f64;
-        println!("  {name:12} {runs:>8} runs {each:>6.0} ns each");
-        pair += each;
-    }
-    println!("  entry + return {pair:>23.0} ns");
+    let each: Vec<f64> = stats.iter().map(|(runs, ns)| *ns as f64 / *runs as f64).collect();
+    println!(
+        "\nBPF program time at 128 bytes (bpf_stats): {:.0} ns = {} (entry + return)",
+        each.iter().sum::<f64>(),
+        each.iter().map(|ns| format!("{ns:.0}")).collect::<Vec<_>>().join(" + ")
+    );
 }
 
-/// Name, runs and nanoseconds of each program that process `pid` holds and that has run.
-fn program_stats(pid: u32) -> Vec<(String, u64, u64)> {
+/// Runs and nanoseconds of the programs of process `pid` that run with every call: entry, then
+/// return.
+fn program_stats(pid: u32) -> Vec<(u64, u64)> {
     let mut stats = BTreeMap::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap().flatten() {
         let info = fs::read_to_string(entry.path()).unwrap_or_default();
@@ -142,13 +186,7 @@ fn program_stats(pid: u32) -> Vec<(String, u64, u64)> {
         };
         stats.insert(id, (runs, ns));
     }
-    // Entry and return run with every call, all others rarely; entry was loaded first.
+    // All others run rarely; entry was loaded first.
     let busiest = stats.values().map(|(runs, _)| *runs).max().unwrap_or(0);
-    let busy = stats.into_values().filter(|(runs, _)| *runs * 2 > busiest);
-    ["entry", "return"]
-        .map(String::from)
-        .into_iter()
-        .zip(busy)
-        .map(|(n, (r, t))| (n, r, t))
-        .collect()
+    stats.into_values().filter(|(runs, _)| *runs * 2 > busiest).collect()
 }

@@ -6,13 +6,15 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::program::{Dialogue, Wstap, this};
+use crate::cost::median;
+use crate::program::{Dialogue, Wstap, peer, this};
 
 const SECONDS: u64 = 4;
 
 /// Prints the tables.
 pub(crate) fn measure() {
     rates();
+    echo();
     connections();
     start();
 }
@@ -37,6 +39,24 @@ fn rates() {
     }
 }
 
+/// What a server that echoes still does when it is tapped.
+fn echo() {
+    const ROUNDS: usize = 5;
+    let (server, port) = Dialogue::start(&mut this(&["server"]));
+    let (mut client, _) = Dialogue::start(&mut this(&["asker", &port, "8"]));
+    let mut answers = || client.ask("2").parse::<f64>().unwrap() / 2.0;
+    answers();
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        without.push(answers());
+        let _tap = Wstap::attach(server.pid(), &[]);
+        with.push(answers());
+    }
+    let (without, with) = (median(without).unwrap(), median(with).unwrap());
+    println!("\nechoes of 128 bytes a second over 8 connections (medians of {ROUNDS} rounds)\n");
+    println!("  without {without:>9.0}\n  with    {with:>9.0}  ({:.3})", with / without);
+}
+
 /// What has arrived once nothing more does.
 fn settled(tap: &Wstap) -> (f64, f64) {
     let mut before = -1.0;
@@ -54,11 +74,11 @@ fn settled(tap: &Wstap) -> (f64, f64) {
 fn connections() {
     println!("\nmemory with that many open connections, one message on each\n");
     println!("{:>11} {:>10}", "connections", "RSS MiB");
-    for count in [100, 1_000] {
-        let (server, port) = Dialogue::start(&mut this(&["server"]));
+    for count in [100, 1_000, 10_000] {
+        let (server, port) = Dialogue::start(&mut with_files(&["server"]));
         let tap = Wstap::attach(server.pid(), &[]);
         let count = count.to_string();
-        let (_client, _) = Dialogue::start(&mut this(&["client", &port, &count]));
+        let (_client, _) = Dialogue::start(&mut with_files(&["client", &port, &count]));
         settled(&tap);
         let metrics = tap.get("/metrics");
         let resident = value(&metrics, "process_resident_memory_bytes") / f64::from(1 << 20);
@@ -66,14 +86,21 @@ fn connections() {
     }
 }
 
+/// This benchmark in a role that needs many file descriptors.
+fn with_files(role: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 16384 && exec \"$@\"", "sh"]);
+    command.arg(std::env::current_exe().unwrap()).args(role);
+    command
+}
+
 /// From starting wstap to its probes being in a large static binary.
 fn start() {
-    let node = concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers/node");
-    if !fs::exists(node).unwrap_or(false) {
-        println!("\nstart: skipped: {node} is missing (make deps-test)");
+    let Some(mut node) = peer("peers/node") else {
+        println!("\nstart: skipped: node is not there (make deps-test)");
         return;
-    }
-    let mut node = Command::new(node).args(["-e", "setInterval(() => {}, 1e6)"]).spawn().unwrap();
+    };
+    let mut node = node.args(["-e", "setInterval(() => {}, 1e6)"]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(500));
     let mut times: Vec<Duration> = (0..5)
         .map(|_| {

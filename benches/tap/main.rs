@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![allow(clippy::unwrap_used, reason = "a benchmark may give up")]
 
+mod bpftrace;
 mod cost;
 mod empty;
 mod follow;
@@ -20,6 +21,7 @@ fn main() {
         ["pingpong"] => pingpong::run(),
         ["server"] => workload::serve(),
         ["client", port, connections] => workload::connect(port, connections),
+        ["asker", port, connections] => workload::ask(port, connections),
         _ => measure(),
     }
 }

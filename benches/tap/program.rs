@@ -1,6 +1,7 @@
 //! Programs under measurement: this one in another role, and wstap.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// A child that answers a line with a line, and ends with this value.
@@ -49,6 +50,12 @@ pub(crate) fn this(role: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(role);
     command
+}
+
+/// A program below `target/` that `make deps-test deps-bench` puts there; `None` if it did not.
+pub(crate) fn peer(path: &str) -> Option<Command> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(path);
+    path.exists().then(|| Command::new(path))
 }
 
 /// `wstap --pid N`, attached.

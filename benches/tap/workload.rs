@@ -1,4 +1,5 @@
-//! The two ends of a load: a server that only reads, and a client that sends at a given rate.
+//! The two ends of a load: a server that answers what is a request with the same text, and clients
+//! that send at a given rate or wait for each answer.
 
 use std::io::{BufRead, Write};
 use std::pin::Pin;
@@ -21,7 +22,12 @@ fn message() -> Message {
     Message::text(text)
 }
 
-/// Reads whatever comes; prints its port first.
+/// A binary message of 128 bytes is to be answered.
+fn question() -> Message {
+    Message::binary(vec![b'?'; 128])
+}
+
+/// Reads whatever comes, and sends back what is binary; prints its port first.
 #[tokio::main]
 pub(crate) async fn serve() {
     let (key, certificate) = self_signed().unwrap();
@@ -39,7 +45,11 @@ pub(crate) async fn serve() {
             let mut stream = SslStream::new(ssl, socket).unwrap();
             Pin::new(&mut stream).accept().await.unwrap();
             let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
-            while let Some(Ok(_)) = socket.next().await {}
+            while let Some(Ok(message)) = socket.next().await {
+                if message.is_binary() && socket.send(message).await.is_err() {
+                    return;
+                }
+            }
         });
     }
 }
@@ -59,6 +69,33 @@ pub(crate) async fn connect(port: &str, connections: &str) {
         let (rate, seconds): (u64, u64) = (rate.parse().unwrap(), seconds.parse().unwrap());
         println!("{}", send(&mut sockets, rate, seconds).await);
     }
+}
+
+/// Each line `SECONDS` on standard input asks over all connections for so long, one question after
+/// the other on each, and prints how many were answered.
+#[tokio::main]
+pub(crate) async fn ask(port: &str, connections: &str) {
+    let port: u16 = port.parse().unwrap();
+    let mut sockets = Vec::new();
+    for _ in 0..connections.parse().unwrap() {
+        sockets.push(connect_one(port).await);
+    }
+    println!("ready");
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        let until = Instant::now() + Duration::from_secs(line.parse().unwrap());
+        let asking = sockets.iter_mut().map(|socket| ask_until(socket, until));
+        println!("{}", futures_util::future::join_all(asking).await.iter().sum::<u64>());
+    }
+}
+
+async fn ask_until(socket: &mut Socket, until: Instant) -> u64 {
+    let (question, mut answers) = (question(), 0);
+    while Instant::now() < until {
+        socket.send(question.clone()).await.unwrap();
+        assert!(socket.next().await.unwrap().unwrap().is_binary());
+        answers += 1;
+    }
+    answers
 }
 
 async fn connect_one(port: u16) -> Socket {

@@ -56,6 +56,9 @@ pub struct Flavour {
     pub multi: bool,
     /// Sleepable, so that paged-out buffers and `lockdown=confidentiality` do no harm (6.1).
     pub sleepable: bool,
+    /// What is not paged out is read without preparing for a fault, which is cheaper.
+    /// `lockdown=confidentiality` forbids it.
+    pub reads_at_once: bool,
     /// `bpf_loop` bounds the work for one call (5.17); otherwise calls beyond about 350 KiB are
     /// cut.
     pub bounded_loop: bool,
@@ -63,13 +66,16 @@ pub struct Flavour {
 
 /// Best first. Each is tried until one loads: a version number would not tell what a
 /// distribution backported or locked down.
-const FLAVOURS: [Flavour; 6] = [
-    Flavour { multi: true, sleepable: true, bounded_loop: true },
-    Flavour { multi: true, sleepable: false, bounded_loop: true },
-    Flavour { multi: false, sleepable: true, bounded_loop: true },
-    Flavour { multi: false, sleepable: true, bounded_loop: false },
-    Flavour { multi: false, sleepable: false, bounded_loop: true },
-    Flavour { multi: false, sleepable: false, bounded_loop: false },
+const FLAVOURS: [Flavour; 9] = [
+    Flavour { multi: true, sleepable: true, reads_at_once: true, bounded_loop: true },
+    Flavour { multi: true, sleepable: true, reads_at_once: false, bounded_loop: true },
+    Flavour { multi: true, sleepable: false, reads_at_once: true, bounded_loop: true },
+    Flavour { multi: false, sleepable: true, reads_at_once: true, bounded_loop: true },
+    Flavour { multi: false, sleepable: true, reads_at_once: false, bounded_loop: true },
+    Flavour { multi: false, sleepable: true, reads_at_once: true, bounded_loop: false },
+    Flavour { multi: false, sleepable: true, reads_at_once: false, bounded_loop: false },
+    Flavour { multi: false, sleepable: false, reads_at_once: true, bounded_loop: true },
+    Flavour { multi: false, sleepable: false, reads_at_once: true, bounded_loop: false },
 ];
 
 /// `include/uapi/linux/bpf.h`
@@ -210,6 +216,7 @@ impl<'obj> Tap<'obj> {
         };
         // The verifier drops the branches that these switch off.
         rodata.sleepable = flavour.sleepable;
+        rodata.reads_at_once = flavour.reads_at_once;
         rodata.has_loop = flavour.bounded_loop;
         rodata.watch_execs = settings.watch_execs;
         let progs = &mut open.progs;
