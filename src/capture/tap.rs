@@ -66,7 +66,7 @@ pub struct Flavour {
 
 /// Best first. Each is tried until one loads: a version number would not tell what a
 /// distribution backported or locked down.
-const FLAVOURS: [Flavour; 9] = [
+pub const FLAVOURS: [Flavour; 9] = [
     Flavour { multi: true, sleepable: true, reads_at_once: true, bounded_loop: true },
     Flavour { multi: true, sleepable: true, reads_at_once: false, bounded_loop: true },
     Flavour { multi: true, sleepable: false, reads_at_once: true, bounded_loop: true },
@@ -155,11 +155,24 @@ pub fn with_tap<R>(
     settings: &Settings,
     body: impl FnOnce(&Tap<'_>) -> Result<R, Error>,
 ) -> Result<R, Error> {
+    with_best(&FLAVOURS, settings, body)
+}
+
+/// [`with_tap`] with the first of `flavours` that loads.
+///
+/// # Errors
+///
+/// None loads; else as [`with_tap`].
+pub fn with_best<R>(
+    flavours: &[Flavour],
+    settings: &Settings,
+    body: impl FnOnce(&Tap<'_>) -> Result<R, Error>,
+) -> Result<R, Error> {
     libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Debug, |_, text| {
         tracing::trace!("libbpf: {}", text.trim_end());
     })));
     let mut last = None;
-    for flavour in FLAVOURS {
+    for &flavour in flavours {
         let mut object = MaybeUninit::uninit();
         match Tap::load(&mut object, settings, flavour) {
             Ok(tap) => {

@@ -3,12 +3,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wstap::capture::image::Planner;
-use wstap::capture::tap::{Admission, Loss, Record, Scope, Settings, Wakeup, with_tap};
+use wstap::capture::steering::{Steering, Word};
+use wstap::capture::tap::{
+    Admission, FLAVOURS, Flavour, Loss, Record, Scope, Settings, Wakeup, with_best,
+};
 use wstap::capture::targets::Target;
 use wstap::decode::event::{ConnId, Direction, Event, EventKind, TargetId};
 use wstap::decode::matching::{MatchLimits, Matching, Protocols};
 use wstap::decode::observation::{Observation, What};
-use wstap::decode::tracker::{Limits, Tracker};
+use wstap::decode::tracker::{self, Limits, Tracker};
 
 use crate::peer::{Peer, Scene};
 use crate::wstap::{Monitor, privileged, signal};
@@ -43,6 +46,22 @@ fn capture(accounts: &mut Accounts, event: &Event<'_>) {
     }
 }
 
+/// Tells the kernel side what the decoder has found out, as a session does.
+fn steer(tracker: &mut Tracker, words: &Steering) {
+    for hint in tracker.steering() {
+        match hint {
+            tracker::Steering::FrameAt { conn, direction, offset, whole } => {
+                words.set(conn, direction, Word::FrameAt { offset, whole });
+            }
+            tracker::Steering::Ignore { conn } => {
+                for direction in Direction::BOTH {
+                    words.set(conn, direction, Word::Ignore);
+                }
+            }
+        }
+    }
+}
+
 /// The totals that the flooded server counted itself, one pair for each connection.
 fn totals(server: &mut Peer) -> Vec<[u64; 2]> {
     serde_json::from_str(&server.line()).expect("totals")
@@ -62,34 +81,52 @@ fn root_every_byte_is_accounted_for_when_the_ring_buffer_overflows() {
     };
     let settings = Settings {
         ring_bytes: 64 << 10,
-        window_bytes: 16 << 10,
+        window_bytes: 4 << 10,
         connections: 1024,
         wakeup: Wakeup::Batched,
         watch_execs: false,
     };
+    // While it sleeps the ring buffer overflows; then it goes on.
+    let pause = Duration::from_millis(30);
+    let (accounts, passed, losses) = follow(&FLAVOURS, &settings, pause, &mut server, &mut client);
+    check(&accounts, passed, &losses);
+}
+
+/// Taps `server` while `client` floods it, with a reader that looks at the ring buffer after each
+/// `pause`. What the decoder made of it, the server's own totals, and the kernel side's losses.
+fn follow(
+    flavours: &[Flavour],
+    settings: &Settings,
+    pause: Duration,
+    server: &mut Peer,
+    client: &mut Peer,
+) -> (Accounts, Vec<[u64; 2]>, Vec<Loss>) {
     let target = Target::resolve(&mut Planner::default(), TargetId(0), server.pid());
     let target = target.expect("a target");
     let accounts = RefCell::new(Accounts::new());
     let matching = Matching::new(Protocols::builtin(), MatchLimits::default());
     let tracker = RefCell::new(Tracker::new(Limits::default(), matching));
-    let (passed, losses) = with_tap(&settings, |tap| {
+    let (passed, losses) = with_best(flavours, settings, |tap| {
         let image = &target.images[0];
         let pid = target.process.pid;
         tap.admit(pid, Admission { target: target.id, follow: false, hold: false })?;
         let attachment = tap.attach(Scope::Process(pid), image)?;
+        let words = tap.steering()?;
         let reader = tap.reader(|record| {
             let Record::Tls(event) = record else { return };
             capture(&mut accounts.borrow_mut(), event);
             let mut out = |it: &Observation<'_>| observe(&mut accounts.borrow_mut(), it);
             tracker.borrow_mut().event(event, &mut out);
+            steer(&mut tracker.borrow_mut(), &words);
         })?;
         client.go();
-        // While it sleeps the ring buffer overflows; then it goes on.
         let passed = std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| totals(&mut server));
+            let waiting = scope.spawn(|| totals(server));
             while !waiting.is_finished() {
                 reader.read();
-                std::thread::sleep(Duration::from_millis(30));
+                // At first it is awake, so that something is skipped on purpose, too.
+                let steered = accounts.borrow().values().flatten().any(|it| it.skipped > 0);
+                std::thread::sleep(if steered { pause } else { Duration::from_millis(1) });
             }
             waiting.join().expect("the server's totals")
         });
@@ -98,7 +135,37 @@ fn root_every_byte_is_accounted_for_when_the_ring_buffer_overflows() {
         Ok((passed, tap.losses()))
     })
     .expect("a tap");
-    check(&accounts.into_inner(), passed, &losses);
+    (accounts.into_inner(), passed, losses.to_vec())
+}
+
+/// What an older kernel would load this one loads as well; nothing is lost in any form, and every
+/// connection adds up.
+#[test]
+fn root_the_programs_are_exact_in_every_form_that_older_kernels_take() {
+    if !privileged() {
+        return;
+    }
+    for flavour in FLAVOURS {
+        let scene = Scene::new();
+        let load = ["--connections", "4", "--frames", "200", "--largest", "40000"];
+        let Some((mut server, mut client)) = scene.flood(&load) else { return };
+        let settings = Settings {
+            ring_bytes: 32 << 20,
+            window_bytes: 16 << 10,
+            connections: 1024,
+            wakeup: Wakeup::Batched,
+            watch_execs: false,
+        };
+        let pause = Duration::from_millis(1);
+        let (accounts, mut passed, losses) =
+            follow(&[flavour], &settings, pause, &mut server, &mut client);
+        assert!(losses.iter().all(|loss| loss.records == 0), "{flavour:?}: {losses:?}");
+        let mut seen: Vec<[u64; 2]> =
+            accounts.values().map(|account| account.map(|direction| direction.passed)).collect();
+        seen.sort_unstable();
+        passed.sort_unstable();
+        assert_eq!(seen, passed, "{flavour:?}");
+    }
 }
 
 fn check(accounts: &Accounts, mut passed: Vec<[u64; 2]>, losses: &[Loss]) {
@@ -118,6 +185,8 @@ fn check(accounts: &Accounts, mut passed: Vec<[u64; 2]>, losses: &[Loss]) {
     let lost_in_kernel: u64 = losses.iter().map(|loss| loss.bytes).sum();
     let lost_seen: u64 = accounts.values().flatten().map(|account| account.lost).sum();
     assert!(lost_seen > 0, "the ring buffer was to overflow");
+    let skipped: u64 = accounts.values().flatten().map(|account| account.skipped).sum();
+    assert!(skipped > 0, "messages were to be longer than the window");
     let unseen = |of: &[[u64; 2]]| of.iter().flatten().sum::<u64>();
     assert_eq!(unseen(&passed) - unseen(&seen), lost_in_kernel - lost_seen);
     if lost_in_kernel == lost_seen {
