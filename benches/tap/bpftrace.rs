@@ -31,6 +31,7 @@ impl Bpftrace {
         let mut child = Command::new("bpftrace")
             .args(["-B", "line", "-p", &pid.to_string(), "-e", &script])
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap()).lines();

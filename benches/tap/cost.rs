@@ -11,7 +11,8 @@ use crate::program::{Dialogue, Wstap, peer, this};
 
 /// Rounds of each mode; the modes take turns, and the median of each is told.
 const ROUNDS: usize = 5;
-const SIZES: [usize; 3] = [128, 4 << 10, 16 << 10];
+/// Messages, as the ping-pong is asked for them.
+const MESSAGES: [&str; 4] = ["128", "4096", "16384", "4096 plain"];
 
 /// Who is tapped.
 #[derive(Clone, Copy, Debug)]
@@ -53,53 +54,60 @@ enum Mode {
     None,
     Empty,
     Wstap,
+    SmallWindow,
     Symbol,
     Bpftrace,
 }
 
 impl Mode {
-    const ALL: [Self; 5] = [Self::None, Self::Empty, Self::Wstap, Self::Symbol, Self::Bpftrace];
+    const ALL: [Self; 6] =
+        [Self::None, Self::Empty, Self::Wstap, Self::SmallWindow, Self::Symbol, Self::Bpftrace];
 
     fn name(self) -> &'static str {
         match self {
             Self::None => "no probes: the message itself",
             Self::Empty => "empty probes at wstap's sites",
             Self::Wstap => "wstap",
+            Self::SmallWindow => "wstap --window 1k",
             Self::Symbol => "wstap --probe-site=symbol",
             Self::Bpftrace => "bpftrace counting at the symbols",
         }
     }
 
     /// One round under this mode; `None` if there is no such program.
-    fn round(self, target: &mut Dialogue, size: usize) -> Option<f64> {
+    fn round(self, target: &mut Dialogue, message: &str) -> Option<f64> {
         let pid = target.pid();
         match self {
-            Self::None => Some(ask(target, size)),
+            Self::None => Some(ask(target, message)),
             Self::Empty => {
                 let _probes = Empty::attach(pid, Options { site: SitePreference::Cheapest });
-                Some(ask(target, size))
+                Some(ask(target, message))
             }
             Self::Wstap => {
                 let _tap = Wstap::attach(pid, &[]);
-                Some(ask(target, size))
+                Some(ask(target, message))
+            }
+            Self::SmallWindow => {
+                let _tap = Wstap::attach(pid, &["--window", "1k"]);
+                Some(ask(target, message))
             }
             Self::Symbol => {
                 let _tap = Wstap::attach(pid, &["--probe-site", "symbol"]);
-                Some(ask(target, size))
+                Some(ask(target, message))
             }
             Self::Bpftrace => {
                 let _script = Bpftrace::attach(pid)?;
-                Some(ask(target, size))
+                Some(ask(target, message))
             }
         }
     }
 }
 
 /// Nanoseconds of one message.
-fn ask(target: &mut Dialogue, size: usize) -> f64 {
+fn ask(target: &mut Dialogue, message: &str) -> f64 {
     // The first round after a change runs cold.
-    target.ask(&size.to_string());
-    target.ask(&size.to_string()).parse().unwrap()
+    target.ask(message);
+    target.ask(message).parse().unwrap()
 }
 
 /// Prints the tables.
@@ -111,19 +119,19 @@ pub(crate) fn measure() {
             println!("skipped: it is not built (make deps-test deps-bench)");
             continue;
         };
-        println!("{:>6}  {:34} {:>9}  {:>8} {:>8}", "bytes", "", "ns", "x floor", "x symbol");
-        for size in SIZES {
-            print(size, &medians(&mut process, size));
+        println!("{:>10}  {:34} {:>9}  {:>8} {:>8}", "bytes", "", "ns", "x floor", "x symbol");
+        for message in MESSAGES {
+            print(message, &medians(&mut process, message));
         }
         program_time(&mut process);
     }
 }
 
-fn medians(process: &mut Dialogue, size: usize) -> BTreeMap<Mode, f64> {
+fn medians(process: &mut Dialogue, message: &str) -> BTreeMap<Mode, f64> {
     let mut rounds: BTreeMap<Mode, Vec<f64>> = BTreeMap::new();
     for _ in 0..ROUNDS {
         for mode in Mode::ALL {
-            rounds.entry(mode).or_default().extend(mode.round(process, size));
+            rounds.entry(mode).or_default().extend(mode.round(process, message));
         }
     }
     rounds.into_iter().filter_map(|(mode, values)| Some((mode, median(values)?))).collect()
@@ -134,16 +142,16 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-fn print(size: usize, medians: &BTreeMap<Mode, f64>) {
+fn print(message: &str, medians: &BTreeMap<Mode, f64>) {
     let added = |mode: Mode| medians[&mode] - medians[&Mode::None];
     for mode in Mode::ALL {
         let Some(&total) = medians.get(&mode) else {
-            println!("{size:>6}  {:34} skipped: not installed", mode.name());
+            println!("{message:>10}  {:34} skipped: not installed", mode.name());
             continue;
         };
         let ns = if mode == Mode::None { total } else { added(mode) };
-        print!("{size:>6}  {:34} {ns:>9.0}", mode.name());
-        if mode == Mode::Wstap {
+        print!("{message:>10}  {:34} {ns:>9.0}", mode.name());
+        if matches!(mode, Mode::Wstap | Mode::SmallWindow) {
             let (floor, symbol) = (ns / added(Mode::Empty), ns / added(Mode::Symbol));
             print!("  {floor:>8.2} {symbol:>8.3}");
         }
@@ -156,9 +164,9 @@ fn program_time(target: &mut Dialogue) {
     let switch = "/proc/sys/kernel/bpf_stats_enabled";
     let before = fs::read_to_string(switch).unwrap();
     let tap = Wstap::attach(target.pid(), &[]);
-    ask(target, 128);
+    ask(target, "128");
     fs::write(switch, "1").unwrap();
-    ask(target, 128);
+    ask(target, "128");
     let stats = program_stats(tap.pid());
     fs::write(switch, before.trim()).unwrap();
     let each: Vec<f64> = stats.iter().map(|(runs, ns)| *ns as f64 / *runs as f64).collect();

@@ -1,6 +1,6 @@
 // benches/tap/pingpong.rs for Node.js: TLS between two ends in one process and one thread, over
-// memory. Each line `SIZE` on standard input runs one round and prints the nanoseconds that one
-// message took on average. Keys are shared beforehand, so it is TLS 1.2.
+// memory. Each line `SIZE` or `SIZE plain` on standard input runs one round and prints the
+// nanoseconds that one message took on average. Keys are shared beforehand, so it is TLS 1.2.
 'use strict';
 const tls = require('tls');
 const readline = require('readline');
@@ -57,8 +57,7 @@ function frame(size) {
   return bytes;
 }
 
-async function round(size) {
-  const message = frame(size);
+async function round(message) {
   const times = [];
   for (let batch = 0; batch < BATCHES; batch++) {
     const began = process.hrtime.bigint();
@@ -71,7 +70,9 @@ async function round(size) {
 client.once('secureConnect', async () => {
   console.log('ready');
   for await (const line of readline.createInterface({ input: process.stdin })) {
-    console.log((await round(Number(line))).toFixed(1));
+    const [size, plain] = line.split(' ');
+    const message = plain ? Buffer.alloc(Number(size), 'x') : frame(Number(size));
+    console.log((await round(message)).toFixed(1));
   }
   process.exit(0);
 });

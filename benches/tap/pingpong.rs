@@ -1,6 +1,7 @@
 //! TLS between two ends in one process and one thread, over memory: nothing but the library's own
 //! work and the probes on it. Each line `SIZE` on standard input runs one round and prints the
-//! nanoseconds that one message took on average: a call to write it and a call to read it.
+//! nanoseconds that one message took on average: a call to write it and a call to read it. With
+//! `SIZE plain` the messages are no WebSocket frames.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -51,26 +52,26 @@ impl Write for End {
 pub(crate) fn run() {
     let (mut client, mut server) = handshake();
     println!("ready");
-    for size in io::stdin().lock().lines().map_while(Result::ok) {
-        let size: usize = size.trim().parse().expect("a size");
-        println!("{:.1}", round(&mut client, &mut server, size));
+    for line in io::stdin().lock().lines().map_while(Result::ok) {
+        let (size, plain) = line.strip_suffix(" plain").map_or((&*line, false), |it| (it, true));
+        let size: usize = size.parse().expect("a size");
+        let message = if plain { vec![b'x'; size] } else { frame(size) };
+        println!("{:.1}", round(&mut client, &mut server, &message));
     }
 }
 
 /// Medians over the batches.
-fn round(client: &mut SslStream<End>, server: &mut SslStream<End>, size: usize) -> f64 {
-    let message = frame(size);
-    let mut buffer = vec![0; size];
+fn round(client: &mut SslStream<End>, server: &mut SslStream<End>, message: &[u8]) -> f64 {
+    let mut buffer = vec![0; message.len()];
     let (mut writes, mut reads) = (Vec::new(), Vec::new());
     for _ in 0..BATCHES {
-        writes.push(timed(|| client.write_all(&message).expect("a write")));
+        writes.push(timed(|| client.write_all(message).expect("a write")));
         reads.push(timed(|| server.read_exact(&mut buffer).expect("a read")));
     }
     median(writes) + median(reads)
 }
 
-/// A client's text frame of `size` bytes in all (RFC 6455, section 5.2): anything else would not be
-/// copied for long. The mask is zero.
+/// A client's text frame of `size` bytes in all (RFC 6455, section 5.2). The mask is zero.
 fn frame(size: usize) -> Vec<u8> {
     let mut frame = match size {
         ..132 => vec![0x81, 0x80 | (size - 6) as u8],
