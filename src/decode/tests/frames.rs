@@ -81,64 +81,120 @@ fn text_is_checked_beyond_the_window_and_across_fragments() {
     assert_eq!(errors, 2);
 }
 
+/// A peer that sends, seen from where its frames are received and where they are sent.
+#[derive(Clone, Copy)]
+struct Side {
+    direction: Direction,
+    /// Of the frames that it should send.
+    mask: Option<[u8; 4]>,
+}
+
+impl Side {
+    /// Servers and clients, received from and sent as.
+    const ALL: [Self; 4] = [
+        Self { direction: Received, mask: None },
+        Self { direction: Sent, mask: None },
+        Self { direction: Received, mask: KEY },
+        Self { direction: Sent, mask: KEY },
+    ];
+
+    fn tape(self) -> Tape {
+        if self.role() == "client" { Tape::client() } else { Tape::server() }
+    }
+
+    /// Of the tapped process: what it receives without masks, or sends with them, it has as client.
+    fn role(self) -> &'static str {
+        let unmasked = self.mask.is_none();
+        if unmasked == (self.direction == Received) { "client" } else { "server" }
+    }
+
+    fn frame(self, first: u8, payload: &[u8]) -> Vec<u8> {
+        frame(first, self.mask, payload)
+    }
+
+    /// A header that ends before the mask, with this length in its second byte and behind.
+    fn header(self, first: u8, length: &[u8]) -> Vec<u8> {
+        let masked = if self.mask.is_some() { 0x80 } else { 0 };
+        [&[first, masked | length[0]], &length[1..]].concat()
+    }
+
+    fn way(self) -> char {
+        if self.direction == Sent { '>' } else { '<' }
+    }
+}
+
 #[test]
-fn each_broken_rule_is_counted_and_decoding_goes_on() {
-    let good = plain(FIN | TEXT, b"good");
-    for (broken, error) in [
-        (frame(FIN | TEXT, KEY, b"x"), "mask_unexpected"),
-        (vec![0x81, 0x7e, 0x00, 0x01, b'x'], "length_not_minimal"),
-        (plain(PING, b""), "control_fragmented"),
-        (plain(FIN | CONTINUATION, b"x"), "continuation_without_start"),
-        ([plain(TEXT, b"x"), plain(FIN | TEXT, b"y")].concat(), "start_inside_fragment"),
-        (plain(FIN | RSV1 | TEXT, b"x"), "rsv_unexpected"),
-        (plain(FIN | CLOSE, b"x"), "close_len_1"),
-        (plain(FIN | CLOSE, &1005_u16.to_be_bytes()), "close_code_invalid"),
-        (plain(FIN | CLOSE, b"\x03\xe8\xff"), "utf8_close"),
-        (plain(FIN | TEXT, b"\xff"), "utf8_text"),
-    ] {
-        for size in [1, 1000] {
-            let mut tape = Tape::client();
-            tape.pass_in(Received, &broken, size);
-            tape.pass(Received, &good);
-            let said = tape.said();
-            let errors: Vec<_> = said.iter().filter(|line| line.contains("error")).collect();
-            assert_eq!(errors[0], &format!("< error {error}"));
-            assert_eq!(said.last().unwrap(), "< text message of 1 frames, 4 wire, 4 bytes: good");
+fn each_broken_rule_is_counted_in_both_directions_and_decoding_goes_on() {
+    for side in Side::ALL {
+        let of = |first, payload: &[u8]| side.frame(first, payload);
+        let other_mask = if side.mask.is_some() { None } else { KEY };
+        let mask_error = if side.mask.is_some() { "mask_missing" } else { "mask_unexpected" };
+        let key = side.mask.unwrap_or_default();
+        let long = [
+            &side.header(FIN | TEXT, &[126, 0, 1])[..],
+            side.mask.as_ref().map_or(&[], |key| &key[..]),
+            &[b'x' ^ key[0]],
+        ];
+        for (broken, error) in [
+            (frame(FIN | TEXT, other_mask, b"x"), mask_error),
+            (long.concat(), "length_not_minimal"),
+            (of(PING, b""), "control_fragmented"),
+            (of(FIN | CONTINUATION, b"x"), "continuation_without_start"),
+            ([of(TEXT, b"x"), of(FIN | TEXT, b"y")].concat(), "start_inside_fragment"),
+            (of(FIN | RSV1 | TEXT, b"x"), "rsv_unexpected"),
+            (of(FIN | CLOSE, b"x"), "close_len_1"),
+            (of(FIN | CLOSE, &1005_u16.to_be_bytes()), "close_code_invalid"),
+            (of(FIN | CLOSE, b"\x03\xe8\xff"), "utf8_close"),
+            ([of(FIN | CLOSE, b""), of(FIN | TEXT, b"z")].concat(), "data_after_close"),
+            (of(FIN | TEXT, b"\xff"), "utf8_text"),
+        ] {
+            for size in [1, 1000] {
+                let mut tape = side.tape();
+                tape.pass_in(side.direction, &broken, size);
+                tape.pass(side.direction, &of(FIN | TEXT, b"good"));
+                let said = tape.said();
+                let errors: Vec<_> = said.iter().filter(|line| line.contains("error")).collect();
+                assert_eq!(errors[0], &format!("{} error {error}", side.way()));
+                let good =
+                    format!("{} text message of 1 frames, 4 wire, 4 bytes: good", side.way());
+                assert_eq!(said.last().unwrap(), &good, "{error}");
+            }
         }
     }
-    let mut tape = Tape::client();
-    tape.pass(Sent, &plain(FIN | TEXT, b"x"));
-    assert_eq!(tape.said()[0], "> error mask_missing");
 }
 
 #[test]
 fn a_header_without_a_border_costs_the_sync_until_frames_are_found_again() {
-    for (broken, error) in [
-        (vec![0x83, 0x00], "opcode_reserved"),
-        (vec![0xa1, 0x00], "rsv_unexpected"),
-        (vec![0x89, 0x7e, 0x00, 0x80], "control_too_long"),
-        (vec![0x82, 0x7f, 0xff, 0, 0, 0, 0, 0, 0, 0], "length_msb"),
-        (vec![0x82, 0x7f, 0x7f, 0, 0, 0, 0, 0, 0, 0], "message_too_big"),
-    ] {
-        for size in [1, 1000] {
-            let mut tape = Tape::client();
-            tape.pass_in(Received, &broken, size);
-            for n in 0..8 {
-                let text = format!("message {n}");
-                tape.pass_in(Received, &plain(FIN | TEXT, text.as_bytes()), size);
+    for side in Side::ALL {
+        for (broken, error) in [
+            (side.header(0x83, &[0]), "opcode_reserved"),
+            (side.header(0xa1, &[0]), "rsv_unexpected"),
+            (side.header(0x89, &[126, 0, 0x80]), "control_too_long"),
+            (side.header(0x82, &[127, 0xff, 0, 0, 0, 0, 0, 0, 0]), "length_msb"),
+            (side.header(0x82, &[127, 0x7f, 0, 0, 0, 0, 0, 0, 0]), "message_too_big"),
+        ] {
+            for size in [1, 1000] {
+                let mut tape = side.tape();
+                let mask = side.mask.as_ref().map_or(&[][..], |key| &key[..]);
+                let broken = [&broken[..], mask].concat();
+                tape.pass_in(side.direction, &broken, size);
+                for n in 0..8 {
+                    let text = format!("message {n}");
+                    let frame = side.frame(FIN | TEXT, text.as_bytes());
+                    tape.pass_in(side.direction, &frame, size);
+                }
+                let said = tape.said();
+                let (way, role) = (side.way(), side.role());
+                let expected = [
+                    format!("{way} error {error}"),
+                    format!("{way} error resync"),
+                    format!("state {role}/full -> {role}/unsynced"),
+                    format!("state {role}/unsynced -> {role}/full"),
+                ];
+                assert_eq!(said[..4], expected);
+                let last = format!("{way} text message of 1 frames, 9 wire, 9 bytes: message 7");
+                assert_eq!(said.last().unwrap(), &last, "{error}");
             }
-            let said = tape.said();
-            let expected = [
-                format!("< error {error}"),
-                "< error resync".to_owned(),
-                "state client/full -> client/unsynced".to_owned(),
-                "state client/unsynced -> client/full".to_owned(),
-            ];
-            assert_eq!(said[..4], expected);
-            assert_eq!(
-                said.last().unwrap(),
-                "< text message of 1 frames, 9 wire, 9 bytes: message 7"
-            );
         }
     }
 }
