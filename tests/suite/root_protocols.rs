@@ -183,7 +183,7 @@ fn root_many_connections_of_mixed_protocols_are_told_apart() {
     }
     let (each, requests) = (scaled(3, 500), scaled(150, 500 * 12));
     let load = ["--connections", &each.to_string(), "--requests", &requests.to_string()];
-    let load = [&["--at-once", "--width", "6"][..], &load].concat();
+    let load = [&["--at-once", "--width", "3"][..], &load].concat();
     let Some((server, mut client)) = scene.protocols(&load) else { return };
     let tap = Monitor::attach(server.pid(), &[]);
     let frames = Frames::attach(server.pid(), &[]);

@@ -249,6 +249,12 @@ impl Correlator {
         tables + self.early_count + self.pending_by_target.iter().sum::<usize>() == 0
     }
 
+    /// Bytes that the requests take which wait for an answer.
+    #[cfg(test)]
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.pending.heap_bytes()
+    }
+
     pub(super) fn pending(&self, target: TargetId) -> usize {
         self.pending_by_target.get(usize::from(target.0)).copied().unwrap_or(0)
     }

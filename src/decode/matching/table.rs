@@ -104,6 +104,13 @@ impl<V> Table<V> {
         self.index.find(hash, |&at| entries[at as usize].key.equals(&key)).copied()
     }
 
+    /// Bytes on the heap, besides those of ids that are too long to be kept in place.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        let slot = size_of::<Entry<V>>() + size_of::<usize>();
+        self.entries.capacity() * slot + self.index.allocation_size()
+    }
+
     pub(super) fn key(&self, at: EntryIndex) -> &Key {
         &self.entries[at as usize].key
     }

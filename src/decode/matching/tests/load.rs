@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use super::*;
 use crate::decode::observation::Outcome;
 
-/// A debug build takes a smaller share.
-const REQUESTS: usize = if cfg!(debug_assertions) { 250_000 } else { 1_000_000 };
+const REQUESTS: usize = 1_000_000;
 const OUTSTANDING: usize = 10_000;
 
 /// One in this many is never answered.
@@ -14,6 +13,9 @@ const UNANSWERED: usize = 100;
 
 /// One answer in this many is an error.
 const FAILED: usize = 10;
+
+/// What a waiting request takes, at most: its entry and its share of the index.
+const REQUEST_BYTES: usize = 128;
 
 /// A generator of numbers that are the same on every run (xorshift).
 struct Numbers(u64);
@@ -68,6 +70,35 @@ fn a_million_requests_are_accounted_for_one_by_one() {
     assert_eq!(counted.turnaround_ns, expected_ns);
     assert_eq!(counted.others, 0, "no orphan, no eviction");
     assert_eq!(tap.matching.pending(TargetId(0)), 0);
+    // The table grows by doubling, and the unanswered wait to the end.
+    let most = OUTSTANDING + REQUESTS / UNANSWERED;
+    let bytes = tap.matching.correlator.pending_bytes();
+    assert!(bytes <= 2 * most * REQUEST_BYTES, "{bytes} bytes for {most} requests");
+}
+
+/// Requests that nobody answers, on more connections than all of them together may keep.
+#[test]
+fn all_connections_together_keep_so_many_requests_and_no_more() {
+    let MatchLimits { pending_total, pending_per_connection, .. } = MatchLimits::default();
+    assert_eq!((pending_total, pending_per_connection), (262_144, 4_096));
+    let mut protocols = Protocols::builtin();
+    protocols.force("jsonrpc").unwrap();
+    let mut tap = Tap::with_limits(protocols, MatchLimits::default());
+    let mut counted = Counted::default();
+    let excess = 10_000;
+    for id in 0..pending_total + excess {
+        tap.at.conn.generation = (id % 100) as u32;
+        let text = ask(id);
+        let message =
+            message(Direction::Sent, text.as_bytes(), MessageType::Text, Wholeness::Whole);
+        tap.matching.message(tap.at, message, &mut |observation| counted.count(observation));
+        counted.assert_balance(&tap);
+    }
+    assert_eq!(tap.matching.pending(TargetId(0)), pending_total);
+    assert_eq!(counted.outcomes, HashMap::from([(Outcome::Evicted, excess as u64)]));
+    assert_eq!(counted.others, excess as u64, "each eviction is told");
+    let bytes = tap.matching.correlator.pending_bytes();
+    assert!(bytes <= pending_total * REQUEST_BYTES, "{bytes} bytes");
 }
 
 #[derive(Default)]
@@ -83,6 +114,12 @@ impl Counted {
         tap.at.conn.generation = ((id + id / UNANSWERED) % 10) as u32;
         let message = message(direction, text.as_bytes(), MessageType::Text, Wholeness::Whole);
         tap.matching.message(tap.at, message, &mut |observation| self.count(observation));
+        self.assert_balance(tap);
+    }
+
+    fn assert_balance(&self, tap: &Tap) {
+        let ended: u64 = self.outcomes.values().sum();
+        assert_eq!(self.started, ended + tap.matching.pending(TargetId(0)) as u64);
     }
 
     fn count(&mut self, observation: &Observation<'_>) {
