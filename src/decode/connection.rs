@@ -159,7 +159,7 @@ impl Connection {
     pub(super) fn is_adrift(&self) -> bool {
         match &self.phase {
             Phase::Http(upgrade) => upgrade.is_lost(),
-            Phase::Frames(session) => !session.is_proven(),
+            Phase::Frames(session) => session.is_adrift(),
             Phase::Other => true,
         }
     }

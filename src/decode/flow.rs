@@ -151,6 +151,11 @@ impl Flow {
         self.assembly.release(step);
     }
 
+    /// Where the next frame begins is being searched for.
+    pub(super) fn is_adrift(&self) -> bool {
+        self.search.is_some()
+    }
+
     /// Bytes were searched in vain for so long that only starts of calls are still tried.
     pub(super) fn is_exhausted(&self, link: &Link, step: &Step<'_>) -> bool {
         let rules = self.rules(link, step);

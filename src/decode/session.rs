@@ -110,6 +110,11 @@ impl Session {
         self.link.role
     }
 
+    /// Where the next frame of a direction begins is being searched for.
+    pub(super) fn is_adrift(&self) -> bool {
+        self.flows.iter().any(Flow::is_adrift)
+    }
+
     /// There is no more doubt that this is WebSocket.
     pub(super) fn is_proven(&self) -> bool {
         self.link.is_proven()
