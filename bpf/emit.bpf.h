@@ -16,8 +16,10 @@ static __always_inline long read_user(void *to, __u32 size, __u64 from)
 {
 	if (reads_at_once && !bpf_probe_read_user(to, size, (const void *)from))
 		return 0;
+#ifndef NEVER_SLEEPS
 	if (sleepable)
 		return bpf_copy_from_user(to, size, (const void *)from);
+#endif
 	return -1;
 }
 

@@ -17,6 +17,8 @@ enum wstap_record_kind {
 	WSTAP_EXECUTED = 3, /* runs another program now */
 	WSTAP_LOADED = 4,   /* the dynamic loader has changed what is mapped */
 	WSTAP_EXITED = 5,   /* the last thread has ended; no record of it follows */
+	/* struct wstap_record, of a socket; nothing follows */
+	WSTAP_ENCRYPTED = 6, /* what passes there is TLS */
 };
 
 enum wstap_direction {
@@ -45,7 +47,7 @@ enum wstap_start {
  */
 struct wstap_record {
 	__u64 at_ns;	  /* CLOCK_MONOTONIC: entry of the call if sent, return if received */
-	__u64 handle;	  /* SSL *, *tls.Conn, or the equal of another library */
+	__u64 handle;	  /* SSL *, *tls.Conn, or the equal of another library; or a socket */
 	__u64 offset;	  /* bytes from the first one seen in this direction */
 	__u64 len;	  /* bytes this record stands for */
 	__u32 tgid;
@@ -60,6 +62,12 @@ struct wstap_record {
 	__u8 reserved[2];
 };
 _Static_assert(sizeof(struct wstap_record) == 56, "wire.rs asserts the same size");
+
+/*
+ * The handle of a socket is its inode number, as /proc/PID/fd has it, with the upper 16 bits set.
+ * No address in an application's memory has them.
+ */
+#define WSTAP_SOCKET_HANDLE (0xffffULL << 48)
 
 /* What has become of a process. Its kind stands where a wstap_record has it. */
 struct wstap_process {
@@ -90,6 +98,7 @@ _Static_assert(sizeof(struct wstap_tapped) == 8, "wire.rs asserts the same size"
 enum wstap_tapped_flags {
 	WSTAP_FOLLOW = 0x1, /* its children are tapped, too */
 	WSTAP_HOLD = 0x2,   /* stop it at each exec and load, until userspace lets it go on */
+	WSTAP_SOCKETS = 0x4, /* its TCP sockets are tapped, too */
 };
 
 /* What was lost in the kernel, by reason. Bytes count stream bytes that nobody will see. */

@@ -20,13 +20,14 @@ const volatile bool reads_at_once = true;
 /* bpf_loop() exists (>= 5.17). */
 const volatile bool has_loop = false;
 
-struct wstap_losses losses;
+/* What both objects write to lies in one map. */
+struct wstap_losses losses SEC(".bss.shared");
 
 /* The last generation given. */
-__u32 generations;
+__u32 generations SEC(".bss.shared");
 
 /* Grows whenever something has changed in `tapped`: what threads remember of it is old then. */
-__u64 epoch;
+__u64 epoch SEC(".bss.shared");
 
 enum {
 	/* Calls in flight per thread: TLS inside TLS re-enters from BIO callbacks. */
@@ -79,12 +80,16 @@ struct stream {
 	__u8 head_have;	   /* bytes of a header cut in two by the end of a call */
 	__u8 head[32];	   /* HEADER_BYTES used; room for a second read at any of them */
 	__u8 upgraded; /* left IGNORE because of a later upgrade: never goes back */
-	__u8 pad[3];
+	__u8 has_seq;
+	__u8 pad[2];
+	__u32 seq; /* of a socket: TCP's own number of the byte at `offset` */
+	__u32 pad_too;
+	__u64 record_at; /* of a socket: if it carries TLS a record begins here; 0 = not known */
 };
 
 struct conn {
 	__u32 generation;
-	__u32 pad;
+	__u32 encrypted; /* a socket that carries TLS: for others to tap */
 	struct stream streams[2]; /* by enum wstap_direction */
 };
 

@@ -27,6 +27,7 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_SK_STORAGE = 24,
 	BPF_MAP_TYPE_RINGBUF = 27,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
@@ -37,6 +38,7 @@ enum {
 	BPF_F_NO_PREALLOC = 1U << 0,
 	BPF_F_MMAPABLE = 1U << 10,
 	BPF_LOCAL_STORAGE_GET_F_CREATE = 1U << 0,
+	BPF_SK_STORAGE_GET_F_CREATE = 1U << 0,
 	BPF_RB_NO_WAKEUP = 1U << 0,
 	BPF_RB_FORCE_WAKEUP = 1U << 1,
 	BPF_RB_AVAIL_DATA = 0,
@@ -53,6 +55,55 @@ struct task_struct {
 	int tgid;
 	struct signal_struct *signal;
 } __attribute__((preserve_access_index));
+
+/* include/linux/fs.h, include/linux/net.h, include/net/sock.h, include/linux/tcp.h */
+struct inode {
+	unsigned long i_ino;
+} __attribute__((preserve_access_index));
+
+struct file {
+	struct inode *f_inode;
+} __attribute__((preserve_access_index));
+
+struct socket {
+	struct file *file;
+} __attribute__((preserve_access_index));
+
+struct sock {
+	struct socket *sk_socket;
+	__u8 sk_shutdown;
+} __attribute__((preserve_access_index));
+
+struct inet_connection_sock {
+	const void *icsk_ulp_ops;
+} __attribute__((preserve_access_index));
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	__u32 copied_seq;
+	__u32 write_seq;
+} __attribute__((preserve_access_index));
+
+/* include/uapi/linux/uio.h, include/linux/socket.h: as 64-bit applications have them. */
+struct iovec {
+	__u64 iov_base;
+	__u64 iov_len;
+};
+
+struct user_msghdr {
+	__u64 msg_name;
+	__u64 msg_namelen;
+	__u64 msg_iov;
+	__u64 msg_iovlen;
+	__u64 msg_control;
+	__u64 msg_controllen;
+	__u64 msg_flags;
+};
+
+struct mmsghdr {
+	struct user_msghdr msg_hdr;
+	__u64 msg_len;
+};
 
 #if defined(__TARGET_ARCH_x86)
 /* arch/x86/include/asm/ptrace.h */

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
 
 /// Turnaround times of the WebSocket messages inside a running process's TLS connections.
 ///
@@ -18,7 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     subcommand_negates_reqs = true,
     arg_required_else_help = true,
     after_help = "Exit codes: 0 ok; 1 runtime error; 2 usage; 3 privilege or kernel; 4 no such \
-                  target, or no TLS in it that wstap can tap."
+                  target, or nothing in it that wstap can tap."
 )]
 pub struct Cli {
     /// Something else than monitoring.
@@ -131,8 +132,8 @@ pub struct TapArgs {
     /// A request without an answer expires after this many seconds [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub timeout: Option<u32>,
-    /// Wait for the target's TLS library to be loaded, instead of exiting with 4; implied by
-    /// --comm, --exe and --cgroup
+    /// Wait for the target to load a TLS library or to open a TCP socket, instead of exiting with 4;
+    /// implied by --comm, --exe and --cgroup
     #[arg(long)]
     pub wait: bool,
     /// Ring buffer between kernel and wstap, in bytes, with k, m or g [default: 8m]
@@ -141,9 +142,25 @@ pub struct TapArgs {
     /// Payload copied of each message, in bytes, with k or m [default: 64k]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub window: Option<u64>,
+    /// Tap TCP sockets, too, for plain ws://: on, off, or auto where a process has no TLS, or
+    /// sockets that carry something else [default: auto]
+    #[arg(long, value_name = "WHEN")]
+    pub plain: Option<PlainArg>,
     /// Where probes go [default: cheapest]
     #[arg(long, value_name = "SITE")]
     pub probe_site: Option<ProbeSite>,
+}
+
+/// When TCP sockets are tapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum PlainArg {
+    /// Where a process has no TLS, or sockets that carry something else
+    Auto,
+    /// Always
+    On,
+    /// Never
+    Off,
 }
 
 /// Where probes go when there is a choice.

@@ -14,10 +14,11 @@ use serde::Deserialize;
 use wstap_symbols::{Options, SitePreference};
 
 use crate::capture::cgroup::CgroupPath;
+use crate::capture::plain::Plain;
 use crate::capture::privilege::Powers;
 use crate::capture::selector::{Children, Rule, Wanted};
 use crate::capture::tap::{Settings, Wakeup};
-use crate::cli::{MonitorArgs, ProbeSite, TapArgs};
+use crate::cli::{MonitorArgs, PlainArg, ProbeSite, TapArgs};
 use crate::decode::matching::{ID_PATTERN_NAME, IdPatterns, MatchLimits, Protocols};
 use crate::decode::tracker::Limits;
 
@@ -41,6 +42,8 @@ pub struct TapConfig {
     pub powers: Powers,
     /// Enter a sandbox once attached.
     pub sandbox: bool,
+    /// Whether TCP sockets are tapped, too.
+    pub plain: Plain,
     /// How probe sites are chosen.
     pub probes: Options,
     /// Sizes of the kernel side.
@@ -88,6 +91,7 @@ struct File {
     wait: bool,
     ring_size: Option<u64>,
     window: Option<u64>,
+    plain: Option<PlainArg>,
     probe_site: Option<FileProbeSite>,
     exit_with_target: bool,
 }
@@ -171,6 +175,7 @@ impl TapConfig {
             sandbox: !args.no_sandbox && file.sandbox.unwrap_or(true),
             wanted,
             command,
+            plain: plain(args, file),
             probes: Options { site: site(args, file) },
             kernel: Settings {
                 ring_bytes: ring_bytes(args.ring_size.or(file.ring_size))?,
@@ -265,6 +270,14 @@ impl File {
             |error: &dyn std::fmt::Display| UsageError(format!("{}: {error}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| complain(&error))?;
         toml::from_str(&text).map_err(|error| complain(&error))
+    }
+}
+
+fn plain(args: &TapArgs, file: &File) -> Plain {
+    match args.plain.or(file.plain) {
+        Some(PlainArg::On) => Plain::On,
+        Some(PlainArg::Off) => Plain::Off,
+        Some(PlainArg::Auto) | None => Plain::Auto,
     }
 }
 

@@ -38,6 +38,10 @@ mod root_stacks;
 #[path = "suite/root_protocols.rs"]
 mod root_protocols;
 
+/// WebSockets without TLS: ws://.
+#[path = "suite/root_plain.rs"]
+mod root_plain;
+
 /// nginx terminating wss.
 #[path = "suite/root_nginx.rs"]
 mod root_nginx;

@@ -15,12 +15,13 @@ use super::image::{Image, Planner};
 use super::kernel;
 use super::lifecycle::{Change, Lifecycle};
 use super::links::{Arrival, Links, Spread};
+use super::plain::{Circumstances, Plain, SocketTap, Sockets};
 use super::privilege::Powers;
 use super::process::{self, FileId, Mapping, Process};
 use super::selector::{Children, Selection};
 use super::tap::{Admission, Attachment, Tap};
-use super::targets::{Target, has_tappable, no_tls, unreadable};
-use crate::decode::event::TargetId;
+use super::targets::{Target, has_tappable, no_tls, refusals, unreadable};
+use crate::decode::event::{ConnId, TargetId};
 
 /// A process that has just begun is looked at again after so long, and then with all others: its
 /// loader may have been through before a probe was on it.
@@ -33,27 +34,31 @@ const NET_NS: u64 = 5_000_000_000;
 pub struct Member {
     /// Who it is, and its images with a TLS library.
     pub target: Target,
-    /// It lives, and at least one of its images is probed.
+    /// It lives, and at least one of its images is probed, or its sockets are.
     pub up: bool,
     /// How its probes are attached, for people.
     pub technique: &'static str,
     /// Id of the container that it runs in.
     pub container: Option<String>,
+    sockets: Sockets,
     /// Files that need not be opened again.
     seen: HashSet<FileId>,
     /// Looks of [`SETTLING_NS`] that are done.
     looks: usize,
     arrival: Arrival,
+    /// It was said that it has TLS that is not tapped.
+    warned: bool,
     /// It was given by its pid: it is remembered when it has ended.
     named: bool,
 }
 
 /// The processes that are tapped, and all their probes.
-pub struct Roster<'tap> {
-    tap: &'tap Tap<'tap>,
+pub struct Roster<'tap, 'obj> {
+    tap: &'tap Tap<'obj>,
     planner: Planner,
     selection: Selection,
     links: Links,
+    sockets: SocketTap,
     _watch: Attachment,
     members: BTreeMap<u32, Member>,
     /// Processes to look at, by time.
@@ -69,7 +74,7 @@ pub struct Roster<'tap> {
     releases: Releases,
 }
 
-impl<'tap> Roster<'tap> {
+impl<'tap, 'obj> Roster<'tap, 'obj> {
     /// Finds and taps every process that is meant. From here on no newcomer is missed. `powers` is
     /// what will be left for later, see [`Roster::settle_for`].
     ///
@@ -78,9 +83,10 @@ impl<'tap> Roster<'tap> {
     /// A process that was given by its pid is gone or may not be looked into, or the kernel
     /// refuses.
     pub fn new(
-        tap: &'tap Tap<'tap>,
+        tap: &'tap Tap<'obj>,
         planner: Planner,
         selection: Selection,
+        plain: Plain,
         powers: Powers,
         now_ns: u64,
     ) -> Result<Self, Error> {
@@ -103,6 +109,7 @@ impl<'tap> Roster<'tap> {
             planner,
             selection,
             links: Links::new(spread),
+            sockets: SocketTap::new(plain),
             // Before anyone is looked for: who comes in between is then found twice, not never.
             _watch: tap.watch_processes()?,
             members: BTreeMap::new(),
@@ -115,6 +122,9 @@ impl<'tap> Roster<'tap> {
             holds: powers != Powers::None,
             releases: Releases::default(),
         };
+        if plain == Plain::On {
+            roster.sockets.attach(tap)?;
+        }
         for (comm, target) in roster.selection.comms() {
             tap.admit_comm(comm, roster.admission(target))?;
         }
@@ -133,7 +143,7 @@ impl<'tap> Roster<'tap> {
     /// # Errors
     ///
     /// That is the case.
-    pub fn require_tls(&mut self) -> Result<(), Error> {
+    pub fn require_reason(&mut self) -> Result<(), Error> {
         for (pid, target) in self.selection.pids() {
             if self.selection.holds(pid) {
                 continue;
@@ -144,9 +154,33 @@ impl<'tap> Roster<'tap> {
             let process = Process::read(pid).map_err(|_| Error::NoSuchProcess(pid))?;
             let survey = super::targets::survey(&mut self.planner, pid)
                 .map_err(|error| unreadable(&process, &error))?;
-            return Err(no_tls(&process, &survey));
+            return Err(no_tls(&process, &survey, self.sockets_left_alone()));
         }
         Ok(())
+    }
+
+    /// Why the sockets of a process without TLS are not tapped.
+    fn sockets_left_alone(&self) -> &str {
+        match (self.sockets.policy, self.sockets.refusal()) {
+            (Plain::Off, _) => "its TCP sockets are left alone (--plain off)",
+            (_, Some(refusal)) => refusal,
+            (_, None) => "it has no TCP socket",
+        }
+    }
+
+    /// Takes up what has passed on a socket: TLS, or something else.
+    pub fn learn(&mut self, conn: ConnId, encrypted: bool) {
+        let Some(inode) = conn.socket() else { return };
+        let Some(member) = self.members.get_mut(&conn.tgid) else { return };
+        if encrypted && !member.has_tls() && !std::mem::replace(&mut member.warned, true) {
+            let Process { pid, comm, .. } = &member.target.process;
+            tracing::warn!(
+                "pid {pid} ({comm}): TLS passes on its sockets, and wstap has not found a library \
+                 in it that it could tap; only what is not encrypted is seen"
+            );
+        }
+        let _raised = self.powers.raise();
+        member.sockets.learn(conn.tgid, inode, encrypted);
     }
 
     /// The processes, in order of pid.
@@ -224,16 +258,22 @@ impl<'tap> Roster<'tap> {
         self.look_at_all(now_ns);
         self.search(now_ns);
         self.links.sweep(self.tap, now_ns);
+        if !self.members.values().any(|member| member.sockets.are_tapped())
+            && self.sockets.policy == Plain::Auto
+        {
+            self.sockets.detach();
+        }
     }
 
     /// Removes every probe. Returns when no program runs any more.
     pub fn detach(&mut self) {
+        self.sockets.detach();
         self.links.clear();
     }
 
     fn admission(&self, target: TargetId) -> Admission {
         let follow = self.selection.children() == Children::Follow;
-        Admission { target, follow, hold: false }
+        Admission { target, follow, hold: false, sockets: self.sockets.takes_newcomers() }
     }
 
     /// Whether the kernel side stops process `pid` whenever what it has mapped changes.
@@ -261,6 +301,7 @@ impl<'tap> Roster<'tap> {
         member.target.companions.clear();
         member.seen.clear();
         member.up = false;
+        member.sockets = Sockets::default();
         member.looks = 0;
         self.changed = true;
         self.look_at(pid, now_ns);
@@ -354,6 +395,8 @@ impl<'tap> Roster<'tap> {
             up: false,
             technique,
             container: cgroup::container_id(pid),
+            sockets: Sockets::default(),
+            warned: false,
             seen: HashSet::new(),
             looks: 0,
             arrival: self.arrival,
@@ -409,6 +452,37 @@ impl<'tap> Roster<'tap> {
                 Err(error) => unopened(pid, &mapping, &error),
             }
         }
+        self.look_at_sockets(pid);
+    }
+
+    /// Taps the sockets of a process if there is reason to, or lets them be.
+    fn look_at_sockets(&mut self, pid: u32) {
+        let Some(member) = self.members.get_mut(&pid) else { return };
+        let now = Circumstances {
+            policy: self.sockets.policy,
+            has_tls: member.has_tls(),
+            is_newborn: self.selection.holds(pid),
+        };
+        let wanted = member.sockets.are_wanted(pid, now);
+        if member.sockets.tapped == Some(wanted) {
+            return;
+        }
+        let attached = if wanted { self.sockets.attach(self.tap) } else { Ok(()) };
+        match attached.and_then(|()| self.tap.tap_sockets(pid, wanted)) {
+            Ok(()) => {
+                tracing::debug!("pid {pid}: sockets tapped: {wanted}");
+                member.sockets.tapped = Some(wanted);
+                member.up |= wanted;
+                self.changed = true;
+                if wanted && !member.has_tls() {
+                    member.say_what_is_not_seen();
+                }
+            }
+            Err(error) => {
+                tracing::debug!("pid {pid}: {error}");
+                member.sockets.tapped = Some(false);
+            }
+        }
     }
 
     fn ended(&mut self, pid: u32, now_ns: u64) {
@@ -428,6 +502,27 @@ impl<'tap> Roster<'tap> {
 }
 
 impl Member {
+    /// Whether its TCP sockets are tapped.
+    #[must_use]
+    pub fn has_sockets(&self) -> bool {
+        self.sockets.are_tapped()
+    }
+
+    /// Its sockets are tapped, and its TLS cannot be.
+    fn say_what_is_not_seen(&mut self) {
+        let Some(why) = refusals(&self.target.images) else { return };
+        if !std::mem::replace(&mut self.warned, true) {
+            let Process { pid, comm, .. } = &self.target.process;
+            tracing::warn!(
+                "pid {pid} ({comm}): {why}; only what its sockets carry without TLS is seen"
+            );
+        }
+    }
+
+    fn has_tls(&self) -> bool {
+        self.target.images.iter().any(has_tappable)
+    }
+
     /// Whether `process` is this one, and not a later one with its pid.
     fn is(&self, process: &Process) -> bool {
         self.target.process.start_ticks == process.start_ticks

@@ -4,19 +4,19 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::skeleton::types::{bss, wstap_losses};
+use super::skeleton::types::{bss_shared, wstap_losses};
 
 /// The kernel side's variables.
 #[derive(Debug)]
 pub(super) struct Shared<'obj> {
-    words: NonNull<bss>,
-    object: PhantomData<&'obj mut bss>,
+    words: NonNull<bss_shared>,
+    object: PhantomData<&'obj mut bss_shared>,
 }
 
 impl<'obj> Shared<'obj> {
     /// From here on they are reached through this only: the kernel side changes them at any time,
     /// which a reference would deny.
-    pub(super) fn new(words: &'obj mut bss) -> Self {
+    pub(super) fn new(words: &'obj mut bss_shared) -> Self {
         Self { words: NonNull::from(words), object: PhantomData }
     }
 

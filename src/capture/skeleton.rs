@@ -1,4 +1,4 @@
-//! The BPF object and its types, generated from `bpf/` by `build.rs`.
+//! The BPF objects and their types, generated from `bpf/` by `build.rs`.
 #![allow(
     clippy::all,
     clippy::undocumented_unsafe_blocks,
@@ -15,3 +15,8 @@
 )]
 
 include!(concat!(env!("OUT_DIR"), "/tracer.skel.rs"));
+
+/// The object with the programs on sockets.
+pub(super) mod socket {
+    include!(concat!(env!("OUT_DIR"), "/socket.skel.rs"));
+}

@@ -57,6 +57,13 @@ impl Steering {
             .store(value | tag(conn.generation), Ordering::Relaxed);
     }
 
+    /// Writes [`Word::Ignore`] for both directions.
+    pub fn ignore(&self, conn: ConnId) {
+        for direction in Direction::BOTH {
+            self.set(conn, direction, Word::Ignore);
+        }
+    }
+
     fn words(&self) -> &[AtomicU64] {
         // SAFETY: the map is page aligned, BYTES long and lives as long as `self`; the kernel side
         // only reads it, one aligned word at a time.

@@ -3,6 +3,7 @@
 //! A [`Tap`] lives on the stack of the thread that reads it. Probes are gone when their
 //! [`Attachment`] is dropped, or when the process ends, in whatever way: the kernel owns them.
 
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::mem::MaybeUninit;
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{
-    ErrorKind, Link, MapCore, MapFlags, ProgramAttachType, ProgramMut, RingBuffer,
+    ErrorKind, Link, MapCore, MapFlags, OpenObject, ProgramAttachType, ProgramMut, RingBuffer,
     RingBufferBuilder, UprobeMultiOpts, UprobeOpts,
 };
 use wstap_symbols::{Action, Probe};
@@ -21,9 +22,10 @@ use super::lifecycle::Lifecycle;
 use super::process;
 use super::shared::Shared;
 use super::skeleton::{TracerSkel, TracerSkelBuilder};
+use super::socket::SocketPrograms;
 use super::steering::Steering;
 use super::{Error, wire};
-use crate::decode::event::{Event, TargetId};
+use crate::decode::event::{ConnId, Event, TargetId};
 
 /// Sizes of the kernel side.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +40,16 @@ pub struct Settings {
     pub wakeup: Wakeup,
     /// Hear of every program that is run, not only by tapped processes.
     pub watch_execs: bool,
+}
+
+impl Settings {
+    /// The fill of the ring buffer that wakes the reader; 0: every record does.
+    pub(super) fn wake_bytes(&self) -> u64 {
+        match self.wakeup {
+            Wakeup::Batched => u64::from(self.ring_bytes / 8),
+            Wakeup::Immediate => 0,
+        }
+    }
 }
 
 /// How soon the reader hears of a record.
@@ -86,13 +98,19 @@ pub struct Tap<'obj> {
     skel: TracerSkel<'obj>,
     flavour: Flavour,
     shared: Shared<'obj>,
+    settings: Settings,
+    /// The programs on sockets, once there was a reason to load them, and the room for them.
+    sockets: OnceCell<SocketPrograms<'obj>>,
+    room: Cell<Option<&'obj mut MaybeUninit<OpenObject>>>,
 }
 
 /// One thing that the ring buffer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
-    /// A TLS call, or the end of a connection.
-    Tls(Event<'a>),
+    /// A call that passed bytes, or the end of a connection.
+    Passed(Event<'a>),
+    /// TLS passes on this socket. Nothing more is told of it.
+    Encrypted(ConnId),
     /// Something has become of a process.
     Process(Lifecycle),
 }
@@ -125,6 +143,8 @@ pub struct Admission {
     pub follow: bool,
     /// It is stopped whenever it runs a new program or loads a library, until it gets a SIGCONT.
     pub hold: bool,
+    /// Its TCP sockets are tapped, too.
+    pub sockets: bool,
 }
 
 /// Probes in one image; they are removed when this is dropped, which waits for the kernel.
@@ -132,6 +152,12 @@ pub struct Admission {
 pub struct Attachment {
     /// The links that hold the probes.
     _links: Vec<Link>,
+}
+
+impl Attachment {
+    pub(super) fn new(links: Vec<Link>) -> Self {
+        Self { _links: links }
+    }
 }
 
 /// What the kernel side lost for one reason since it was loaded.
@@ -173,8 +199,8 @@ pub fn with_best<R>(
     })));
     let mut last = None;
     for &flavour in flavours {
-        let mut object = MaybeUninit::uninit();
-        match Tap::load(&mut object, settings, flavour) {
+        let (mut object, mut room) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+        match Tap::load(&mut object, &mut room, settings, flavour) {
             Ok(tap) => {
                 tracing::debug!("programs loaded: {flavour:?}");
                 return body(&tap);
@@ -211,7 +237,8 @@ fn refused(reason: &str) -> Error {
 
 impl<'obj> Tap<'obj> {
     fn load(
-        object: &'obj mut MaybeUninit<libbpf_rs::OpenObject>,
+        object: &'obj mut MaybeUninit<OpenObject>,
+        room: &'obj mut MaybeUninit<OpenObject>,
         settings: &Settings,
         flavour: Flavour,
     ) -> libbpf_rs::Result<Self> {
@@ -223,10 +250,7 @@ impl<'obj> Tap<'obj> {
             return Err(libbpf_rs::Error::from(io::Error::other("the object has no settings")));
         };
         rodata.window_bytes = settings.window_bytes;
-        rodata.wake_bytes = match settings.wakeup {
-            Wakeup::Batched => u64::from(settings.ring_bytes / 8),
-            Wakeup::Immediate => 0,
-        };
+        rodata.wake_bytes = settings.wake_bytes();
         // The verifier drops the branches that these switch off.
         rodata.sleepable = flavour.sleepable;
         rodata.reads_at_once = flavour.reads_at_once;
@@ -256,10 +280,17 @@ impl<'obj> Tap<'obj> {
             progs.loader_changed.set_attach_type(ProgramAttachType::TraceUprobeMulti);
         }
         let mut skel = open.load()?;
-        let Some(words) = skel.maps.bss_data.take() else {
+        let Some(words) = skel.maps.bss_shared_data.take() else {
             return Err(libbpf_rs::Error::from(io::Error::other("the object has no counters")));
         };
-        let tap = Self { skel, flavour, shared: Shared::new(words) };
+        let tap = Self {
+            skel,
+            flavour,
+            shared: Shared::new(words),
+            settings: *settings,
+            sockets: OnceCell::new(),
+            room: Cell::new(Some(room)),
+        };
         if flavour.multi {
             tap.probe_multi()?;
         }
@@ -296,6 +327,47 @@ impl<'obj> Tap<'obj> {
             _ => Error::Kernel(format!("failed to watch processes: {error:#}")),
         })?;
         Ok(Attachment { _links: links })
+    }
+
+    /// Attaches the programs on TCP sockets, until the result is dropped. They heed the processes
+    /// that [`Tap::tap_sockets`] was called for, or that were admitted so.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses them, or has before; or privileges are missing.
+    pub fn attach_sockets(&self) -> Result<Attachment, Error> {
+        if let Some(programs) = self.sockets.get() {
+            return programs.attach();
+        }
+        let Some(room) = self.room.take() else {
+            return Err(Error::Kernel("the kernel has refused to let sockets be tapped".into()));
+        };
+        let programs = SocketPrograms::load(room, &self.skel.maps, &self.settings, self.flavour)?;
+        self.sockets.get_or_init(|| programs).attach()
+    }
+
+    /// Taps, or taps no more, the TCP sockets of a process that is tapped.
+    ///
+    /// # Errors
+    ///
+    /// Privileges are missing.
+    pub fn tap_sockets(&self, pid: u32, tapped: bool) -> Result<(), Error> {
+        let (map, key) = (&self.skel.maps.tapped, pid.to_ne_bytes());
+        let failed = |error: libbpf_rs::Error| match error.kind() {
+            ErrorKind::PermissionDenied => {
+                Error::privilege(&format!("tap the sockets of pid {pid}"), &error)
+            }
+            _ => Error::Other(format!("failed to tap the sockets of pid {pid}: {error:#}")),
+        };
+        let Some(mut entry) = map.lookup(&key, MapFlags::ANY).map_err(failed)? else {
+            return Ok(());
+        };
+        wire::set_sockets(&mut entry, tapped);
+        match map.update(&key, &entry, MapFlags::EXIST) {
+            // It has ended meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            result => result.map_err(failed),
+        }
     }
 
     /// Taps a process from now on, wherever probes are. One that is tapped already stays as it is.

@@ -10,6 +10,7 @@ use wstap_symbols::{Companion, Library};
 use super::Error;
 use super::image::{Image, Planner};
 use super::process::{self, Process};
+use super::tcp;
 use crate::decode::event::TargetId;
 
 /// A process that wstap taps.
@@ -35,7 +36,12 @@ impl Target {
         let process = Process::read(pid).map_err(|_| Error::NoSuchProcess(pid))?;
         let survey = survey(planner, pid).map_err(|error| unreadable(&process, &error))?;
         if !survey.images.iter().any(has_tappable) {
-            return Err(no_tls(&process, &survey));
+            let sockets = if has_sockets(pid) {
+                "its TCP sockets are tapped without a probe"
+            } else {
+                "it has no TCP socket"
+            };
+            return Err(no_tls(&process, &survey, sockets));
         }
         Ok(Self { id, process, images: survey.images, companions: survey.companions })
     }
@@ -52,6 +58,13 @@ impl Target {
 #[must_use]
 pub fn version<'a>(library: &'a Library, companions: &'a [Companion]) -> Option<&'a str> {
     library.version_beside(companions.iter().find(|it| it.stack == library.stack))
+}
+
+/// Whether a process has TCP sockets, listening or connected. `false` where that may not be read.
+#[must_use]
+pub fn has_sockets(pid: u32) -> bool {
+    let sockets = tcp::inodes(pid).and_then(|inodes| tcp::sockets(pid, &inodes));
+    sockets.is_ok_and(|sockets| !sockets.is_empty())
 }
 
 /// Whether a tap on any library in this image would see plaintext.
@@ -103,29 +116,35 @@ pub(super) fn unreadable(process: &Process, error: &io::Error) -> Error {
     }
 }
 
-pub(super) fn no_tls(process: &Process, survey: &Survey) -> Error {
-    let who = format!("pid {} ({})", process.pid, process.comm);
-    if survey.files == 0 {
-        return Error::NoTls(format!("{who} has no executable file mapped: a kernel thread?"));
-    }
-    let found: Vec<String> = survey
-        .images
+/// Why the TLS libraries in these images cannot be tapped; `None` where there are none.
+pub(super) fn refusals(images: &[Image]) -> Option<String> {
+    let found: Vec<String> = images
         .iter()
         .flat_map(|image| image.plan.libraries.iter().map(move |library| (image, library)))
         .filter_map(|(image, library)| {
             Some(format!("{} ({})", library.refusal()?, image.path.display()))
         })
         .collect();
-    if !found.is_empty() {
-        return Error::NoTls(format!("{who} cannot be tapped: {}", found.join("; ")));
+    (!found.is_empty()).then(|| found.join("; "))
+}
+
+/// `sockets` says why those are not tapped either.
+pub(super) fn no_tls(process: &Process, survey: &Survey, sockets: &str) -> Error {
+    let who = format!("pid {} ({})", process.pid, process.comm);
+    if survey.files == 0 {
+        return Error::NoTls(format!("{who} has no executable file mapped: a kernel thread?"));
+    }
+    if let Some(found) = refusals(&survey.images) {
+        return Error::NoTls(format!("{who} cannot be tapped: {found}; {sockets}"));
     }
     if survey.unreadable.len() == survey.files {
         let first = survey.unreadable.first().map_or("", String::as_str);
         return Error::privilege(&format!("open the files of {who}"), &first);
     }
     Error::NoTls(format!(
-        "{who} has no TLS library that wstap knows in its {} mapped files; `wstap ps` lists the \
-         processes that have one; with --wait, wstap waits until one is loaded",
+        "{who} has no TLS library that wstap knows in its {} mapped files, and {sockets}; \
+         `wstap ps` lists the processes that can be tapped; with --wait, wstap waits until this one \
+         can",
         survey.files
     ))
 }

@@ -26,10 +26,17 @@ const _: () = assert!(size_of::<wstap_losses>() == 64, "events.h asserts the sam
 /// kernel side.
 pub(super) fn record(record: &[u8]) -> Option<Record<'_>> {
     let (header, payload) = split_header(record)?;
-    if u32::from(header.kind) <= wstap_record_kind::WSTAP_CLOSED.0 {
-        return event(&header, payload).map(Record::Tls);
+    match wstap_record_kind(header.kind.into()) {
+        wstap_record_kind::WSTAP_DATA | wstap_record_kind::WSTAP_CLOSED => {
+            event(&header, payload).map(Record::Passed)
+        }
+        wstap_record_kind::WSTAP_ENCRYPTED => Some(Record::Encrypted(conn(&header))),
+        _ => lifecycle(record).map(Record::Process),
     }
-    lifecycle(record).map(Record::Process)
+}
+
+fn conn(header: &wstap_record) -> ConnId {
+    ConnId { tgid: header.tgid, generation: header.generation, handle: header.handle }
 }
 
 fn event<'a>(header: &wstap_record, payload: &'a [u8]) -> Option<Event<'a>> {
@@ -47,7 +54,7 @@ fn event<'a>(header: &wstap_record, payload: &'a [u8]) -> Option<Event<'a>> {
         })
     };
     Some(Event {
-        conn: ConnId { tgid: header.tgid, generation: header.generation, handle: header.handle },
+        conn: conn(header),
         target: TargetId(header.target),
         tid: header.tid,
         at_ns: header.at_ns,
@@ -88,11 +95,24 @@ pub(super) fn tapped(admission: Admission, born: u32) -> [u8; size_of::<wstap_ta
     if admission.hold {
         flags |= wstap_tapped_flags::WSTAP_HOLD.0;
     }
+    if admission.sockets {
+        flags |= wstap_tapped_flags::WSTAP_SOCKETS.0;
+    }
     let mut entry = [0; size_of::<wstap_tapped>()];
     entry[..4].copy_from_slice(&born.to_ne_bytes());
     entry[4..6].copy_from_slice(&admission.target.0.to_ne_bytes());
-    entry[6] = flags as u8;
+    entry[FLAGS_AT] = flags as u8;
     entry
+}
+
+const FLAGS_AT: usize = std::mem::offset_of!(wstap_tapped, flags);
+
+/// Changes the entry of a tapped process.
+pub(super) fn set_sockets(entry: &mut [u8], tapped: bool) {
+    let bit = wstap_tapped_flags::WSTAP_SOCKETS.0 as u8;
+    if let Some(flags) = entry.get_mut(FLAGS_AT) {
+        *flags = if tapped { *flags | bit } else { *flags & !bit };
+    }
 }
 
 fn direction(value: u8) -> Direction {

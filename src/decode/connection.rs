@@ -1,4 +1,4 @@
-//! One TLS connection: what it is taken for now, and how that changes.
+//! One connection: what it is taken for now, and how that changes.
 //!
 //! ```text
 //!            101                          frames proven
@@ -10,7 +10,7 @@
 //! ```
 
 use super::backlog::Backlog;
-use super::event::{Direction, Segment, SegmentStart, TargetId};
+use super::event::{ConnId, Direction, Segment, SegmentStart, TargetId, Transport};
 use super::flow::Hole;
 use super::handshake::Agreement;
 use super::observation::{GapReason, ProtocolError, Role, What};
@@ -18,6 +18,7 @@ use super::session::Session;
 use super::steering::Steering;
 use super::step::Step;
 use super::stream::{Arrival, Place};
+use super::unproven::Unproven;
 use super::upgrade::{Upgrade, Verdict};
 use super::watch::Watch;
 
@@ -33,6 +34,8 @@ pub(super) struct Connection {
     watches: [Watch; 2],
     /// The kernel side was told that it may leave bytes out.
     ignored: bool,
+    /// What is not told of a socket before it is proven to be a WebSocket.
+    unproven: Option<Box<Unproven>>,
     /// What it takes of [`Resources::held_bytes`](super::step::Resources::held_bytes).
     held_bytes: usize,
 }
@@ -53,11 +56,12 @@ enum Phase {
 
 impl Connection {
     /// A connection that is new, or comes back after it was let go.
-    pub(super) fn new(target: TargetId, trace: Trace) -> Self {
+    pub(super) fn new(conn: ConnId, target: TargetId, trace: Trace) -> Self {
         let phase = Phase::Http(Box::default());
         let Trace { places, ignored } = trace;
         let watches = Default::default();
-        Self { target, used: 0, places, phase, watches, ignored, held_bytes: 0 }
+        let unproven = (conn.transport() == Transport::Plain).then(Box::default);
+        Self { target, used: 0, places, phase, watches, ignored, unproven, held_bytes: 0 }
     }
 
     /// One direction goes on.
@@ -68,7 +72,7 @@ impl Connection {
         let Some(arrival) = place.arrive(segment) else { return };
         let Arrival { hole, bytes, absent, why, start } = arrival;
         let passed = self.next(direction) - before;
-        step.emit(What::Wire { direction, bytes: passed });
+        self.tell(What::Wire { direction, bytes: passed }, step);
         if hole > 0 {
             self.unseen(direction, hole, Some(GapReason::RingFull), before + hole, step);
         }
@@ -80,6 +84,7 @@ impl Connection {
             self.unseen(direction, absent, why.loss(), end + absent, step);
         }
         self.account(direction, step);
+        self.prove(step);
     }
 
     /// The connection ended, after so many bytes.
@@ -87,7 +92,7 @@ impl Connection {
         for (direction, total) in Direction::BOTH.into_iter().zip([sent, received]) {
             let missing = self.places[direction.index()].finish(total);
             if missing > 0 {
-                step.emit(What::Wire { direction, bytes: missing });
+                self.tell(What::Wire { direction, bytes: missing }, step);
                 let end = self.next(direction);
                 self.unseen(direction, missing, Some(GapReason::RingFull), end, step);
             }
@@ -96,6 +101,7 @@ impl Connection {
             let verdict = upgrade.end(step);
             self.settle(verdict, step);
         }
+        self.prove(step);
         if let Phase::Frames(session) = &mut self.phase {
             session.close(step);
         }
@@ -133,6 +139,7 @@ impl Connection {
         let verdict = upgrade.tick(now_ns, step);
         self.settle(verdict, step);
         self.account(Direction::Sent, step);
+        self.prove(step);
     }
 
     /// [`Connection::tick`] should be called.
@@ -181,6 +188,25 @@ impl Connection {
 
     fn next(&self, direction: Direction) -> u64 {
         self.places[direction.index()].next()
+    }
+
+    /// Emits what is only a count, as far as it is to be told.
+    fn tell(&mut self, what: What<'_>, step: &mut Step<'_>) {
+        let told = match &mut self.unproven {
+            Some(unproven) => unproven.keep(what),
+            None => Some(what),
+        };
+        if let Some(what) = told {
+            step.emit(what);
+        }
+    }
+
+    /// Tells what was kept of a socket, once it is a WebSocket.
+    fn prove(&mut self, step: &mut Step<'_>) {
+        let proven = matches!(&self.phase, Phase::Frames(session) if session.is_proven());
+        if let Some(unproven) = self.unproven.take_if(|_| proven) {
+            unproven.tell(|what| step.emit(what));
+        }
     }
 }
 
@@ -259,11 +285,11 @@ impl Connection {
         let websocket = matches!(&self.phase, Phase::Frames(session) if session.is_proven());
         let hole = match loss {
             Some(reason) if websocket || !self.ignored => {
-                step.emit(What::Gap { direction, bytes: n, reason });
+                self.tell(What::Gap { direction, bytes: n, reason }, step);
                 Hole::Lost
             }
             _ => {
-                step.emit(What::Skipped { direction, bytes: n });
+                self.tell(What::Skipped { direction, bytes: n }, step);
                 Hole::Skipped
             }
         };

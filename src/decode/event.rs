@@ -6,18 +6,59 @@
 
 use std::fmt;
 
-/// Identity of one TLS connection as long as wstap runs.
+/// Identity of one tapped connection as long as wstap runs.
 ///
-/// The handle (an `SSL *`, or the equal of another library) is reused by applications, so the
-/// kernel side adds a generation that is never given twice.
+/// The handle (an `SSL *`, the equal of another library, or a socket) is reused by applications, so
+/// the kernel side adds a generation that is never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
     /// Process id (thread group id) of the tapped process, in the initial pid namespace.
     pub tgid: u32,
     /// Serial number of the connection, unique over the whole run of wstap.
     pub generation: u32,
-    /// Address of the library's connection object in the tapped process.
+    /// Address of the library's connection object in the tapped process; of a socket its inode
+    /// number, with the upper 16 bits set, which no address in a process has.
     pub handle: u64,
+}
+
+/// The bits that tell the handle of a socket from an address.
+const SOCKET_HANDLE: u64 = 0xffff << 48;
+
+impl ConnId {
+    /// The inode number of the socket, as `/proc/PID/fd` has it; `None` for a TLS connection.
+    #[must_use]
+    pub fn socket(self) -> Option<u64> {
+        (self.handle & SOCKET_HANDLE == SOCKET_HANDLE).then_some(self.handle & !SOCKET_HANDLE)
+    }
+
+    /// Where its bytes were tapped.
+    #[must_use]
+    pub fn transport(self) -> Transport {
+        if self.socket().is_some() { Transport::Plain } else { Transport::Tls }
+    }
+}
+
+/// Where the bytes of a connection were tapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// In a TLS library: `wss://`.
+    Tls,
+    /// On a TCP socket: `ws://`, or whatever else passes there.
+    Plain,
+}
+
+impl Transport {
+    /// Both, in index order.
+    pub const ALL: [Self; 2] = [Self::Tls, Self::Plain];
+
+    /// `tls` or `plain`, as in labels and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Plain => "plain",
+        }
+    }
 }
 
 impl fmt::Display for ConnId {

@@ -17,6 +17,7 @@ mod limits;
 mod steering;
 mod step;
 mod stream;
+mod unproven;
 
 mod handshake;
 mod http;

@@ -254,6 +254,6 @@ impl Recency {
 
     /// A connection as it was left, or as new.
     fn recall(&mut self, conn: ConnId, target: TargetId) -> Connection {
-        Connection::new(target, self.forgotten.remove(&conn).unwrap_or_default())
+        Connection::new(conn, target, self.forgotten.remove(&conn).unwrap_or_default())
     }
 }

@@ -167,7 +167,7 @@ fn check_programs() -> Vec<Check> {
 }
 
 /// Attaches to wstap itself, and to the kernel's tracepoints for a moment.
-fn try_all(tap: &Tap<'_>) -> [Check; 2] {
+fn try_all(tap: &Tap<'_>) -> [Check; 3] {
     let check = |name, outcome: Result<(), Error>, found| match outcome {
         Ok(()) => Check::ok(name, found),
         Err(error) => Check::fails(name, error.to_string(), "see the capabilities above"),
@@ -179,7 +179,19 @@ fn try_all(tap: &Tap<'_>) -> [Check; 2] {
             tap.watch_processes().map(drop),
             "forks, execs and exits are heard of as they happen",
         ),
+        check_sockets(tap),
     ]
+}
+
+fn check_sockets(tap: &Tap<'_>) -> Check {
+    match tap.attach_sockets() {
+        Ok(_) => Check::ok("plain ws://", "TCP sockets can be tapped"),
+        Err(error) => Check::limited(
+            "plain ws://",
+            error.to_string(),
+            "kernel 6.3 or newer; TLS is tapped all the same",
+        ),
+    }
 }
 
 /// Process 1 is somebody else's, unless wstap is root.

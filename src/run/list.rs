@@ -11,7 +11,7 @@ use crate::capture::image::{Image, Planner};
 use crate::capture::process::{self, Process};
 use crate::capture::targets::{self, Survey, Target};
 
-/// One process and one TLS library in it.
+/// One process and one TLS library in it, or its TCP sockets where it has no TLS.
 #[derive(Debug, Serialize)]
 struct PsRow {
     pid: u32,
@@ -27,7 +27,7 @@ struct PsRow {
     container: Option<String>,
 }
 
-/// Prints the processes that have a TLS library.
+/// Prints the processes that have a TLS library or TCP sockets.
 ///
 /// # Errors
 ///
@@ -39,6 +39,7 @@ pub(super) fn ps(json: bool) -> Result<(), Failure> {
     for process in process::all()? {
         // Kernel threads have no executable; a process without permission has one.
         match targets::survey(&mut planner, process.pid) {
+            Ok(survey) if survey.images.is_empty() => rows.extend(plain_row(&process)),
             Ok(survey) => rows.extend(ps_rows(&process, &survey)),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => unreadable += 1,
             Err(_) => {}
@@ -78,6 +79,22 @@ fn ps_rows(process: &Process, survey: &Survey) -> Vec<PsRow> {
             container: container.clone(),
         })
         .collect()
+}
+
+/// A process without TLS whose sockets can be tapped.
+fn plain_row(process: &Process) -> Option<PsRow> {
+    targets::has_sockets(process.pid).then(|| PsRow {
+        pid: process.pid,
+        comm: process.comm.clone(),
+        stack: "plain",
+        version: None,
+        linkage: "-",
+        symbols: "-",
+        technique: vec!["tracepoint"],
+        verdict: String::from("ready"),
+        file: process.exe.as_ref().map_or_else(String::new, |exe| exe.display().to_string()),
+        container: cgroup::container_id(process.pid),
+    })
 }
 
 fn techniques(library: &Library) -> Vec<&'static str> {

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::session::{self, Prepared, Sink, Until};
 use super::{Failure, signals};
 use crate::capture::roster::Member;
+use crate::capture::socket;
 use crate::capture::tap::Loss;
 use crate::config::MonitorConfig;
 use crate::decode::observation::Observation;
@@ -116,7 +117,9 @@ impl Sink for MetricsSink {
             for target in &mut now.targets {
                 target.processes.clear();
             }
-            for member in members.iter().filter(|member| !member.target.images.is_empty()) {
+            let tapped =
+                |member: &&&Member| member.has_sockets() || !member.target.images.is_empty();
+            for member in members.iter().filter(tapped) {
                 if let Some(target) = now.targets.get_mut(usize::from(member.target.id.0)) {
                     target.processes.push(process(member));
                 }
@@ -160,6 +163,14 @@ fn process(member: &Member) -> status::Process {
 
 fn probes(member: &Member) -> Vec<status::Probe> {
     let mut probes = Vec::new();
+    if member.has_sockets() {
+        probes.extend(socket::TRACEPOINTS.map(|function| status::Probe {
+            library: "kernel".into(),
+            function: function.into(),
+            technique: "tracepoint".into(),
+            attached: u32::from(member.up),
+        }));
+    }
     for image in &member.target.images {
         let file = image.path.file_name().unwrap_or_default().to_string_lossy();
         for probe in image.plan.libraries.iter().flat_map(|library| &library.probes) {
@@ -191,6 +202,9 @@ fn announce(members: &[&Member], address: SocketAddr) {
 
 fn describe(member: &Member) -> String {
     let process = process(member);
+    if process.tls_library.is_empty() {
+        return format!("pid {} ({}, plain TCP)", process.pid, process.comm);
+    }
     let version = if process.tls_version.is_empty() { "?" } else { &process.tls_version };
     format!("pid {} ({}, {} {version})", process.pid, process.comm, process.tls_library)
 }

@@ -20,7 +20,7 @@ use crate::capture::selector::Selection;
 use crate::capture::steering::{Steering, Word};
 use crate::capture::tap::{self, Loss, Record, Settings, Tap, with_tap};
 use crate::config::{TapConfig, UsageError};
-use crate::decode::event::{Direction, Event};
+use crate::decode::event::{ConnId, Event};
 use crate::decode::matching::{Matching, Protocols};
 use crate::decode::observation::Observation;
 use crate::decode::tracker::{self, Tracker};
@@ -110,12 +110,19 @@ pub(super) fn run(
     let kernel = Settings { watch_execs: selection.is_undecided_by_comm(), ..config.kernel };
     with_tap(&kernel, |tap| {
         let steering = tap.steering()?;
-        let decoder = RefCell::new(Decoder { tracker, sink, steering, heard: Vec::new() });
+        let decoder = RefCell::new(Decoder {
+            tracker,
+            sink,
+            steering,
+            heard: Vec::new(),
+            learnt: Vec::new(),
+        });
         let reader = tap.reader(|record| decoder.borrow_mut().record(record))?;
         let planner = Planner::new(config.probes);
-        let mut roster = Roster::new(tap, planner, selection, config.powers, monotonic_ns())?;
+        let (plain, powers) = (config.plain, config.powers);
+        let mut roster = Roster::new(tap, planner, selection, plain, powers, monotonic_ns())?;
         if !config.wait {
-            roster.require_tls()?;
+            roster.require_reason()?;
         }
         tracing::debug!("attached to {} processes", roster.members().count());
         decoder.borrow_mut().tell(&mut roster);
@@ -140,7 +147,7 @@ pub(super) fn run(
 
 fn decode(
     tap: &Tap<'_>,
-    roster: &mut Roster<'_>,
+    roster: &mut Roster<'_, '_>,
     reader: &tap::Reader<'_>,
     decoder: &RefCell<Decoder<'_>>,
     until: Until<'_>,
@@ -152,6 +159,9 @@ fn decode(
         let now = monotonic_ns();
         for message in decoder.heard.drain(..) {
             roster.hear(&message, now);
+        }
+        for (conn, encrypted) in decoder.learnt.drain(..) {
+            roster.learn(conn, encrypted);
         }
         roster.tend(now);
         if now >= next_tick {
@@ -180,12 +190,15 @@ struct Decoder<'a> {
     steering: Steering,
     /// What became of processes since it was last taken up.
     heard: Vec<Lifecycle>,
+    /// Sockets of which it turned out whether TLS passes there.
+    learnt: Vec<(ConnId, bool)>,
 }
 
 impl Decoder<'_> {
     fn record(&mut self, record: &Record<'_>) {
         match record {
-            Record::Tls(event) => self.event(event),
+            Record::Passed(event) => self.event(event),
+            Record::Encrypted(conn) => self.learnt.push((*conn, true)),
             Record::Process(message) => {
                 // In its place among the events: nothing of the process is still to come.
                 if message.change == Change::Exited {
@@ -197,7 +210,7 @@ impl Decoder<'_> {
     }
 
     /// Tells the sink what is tapped, if that has changed.
-    fn tell(&mut self, roster: &mut Roster<'_>) {
+    fn tell(&mut self, roster: &mut Roster<'_, '_>) {
         if roster.has_changed() {
             self.sink.tapped(&roster.members().collect::<Vec<_>>());
         }
@@ -230,12 +243,12 @@ impl Decoder<'_> {
         for hint in self.tracker.steering() {
             match hint {
                 tracker::Steering::FrameAt { conn, direction, offset, whole } => {
+                    self.learnt.extend(conn.socket().map(|_| (conn, false)));
                     self.steering.set(conn, direction, Word::FrameAt { offset, whole });
                 }
                 tracker::Steering::Ignore { conn } => {
-                    for direction in Direction::BOTH {
-                        self.steering.set(conn, direction, Word::Ignore);
-                    }
+                    self.learnt.extend(conn.socket().map(|_| (conn, false)));
+                    self.steering.ignore(conn);
                 }
             }
         }

@@ -1,5 +1,5 @@
 """A wss server and its clients in one process pair, with frames made by hand, so that both know to
-the byte what passed through their TLS library.
+the byte what passed through their TLS library; with --plain, through their sockets.
 
 `server` prints its port, serves --connections, and prints for each the plaintext bytes that it has
 sent and received. `client` waits for a line, floods the server, and ends.
@@ -26,6 +26,7 @@ parser.add_argument("--port", type=int, default=0)
 parser.add_argument("--connections", type=int, default=50)
 parser.add_argument("--frames", type=int, default=200, help="by each connection")
 parser.add_argument("--largest", type=int, default=200_000, help="payload bytes of a frame")
+parser.add_argument("--plain", action="store_true", help="without TLS")
 parser.add_argument("--at-once", type=int, default=0, help="bytes sent in one call, 0 = a frame")
 options = parser.parse_args()
 
@@ -60,7 +61,7 @@ def stream(seed, mask):
 
 
 class Counted:
-    """A TLS socket that counts the plaintext."""
+    """A socket that counts the plaintext."""
 
     def __init__(self, tls):
         self.tls, self.sent, self.received = tls, 0, 0
@@ -113,13 +114,17 @@ def serve(tls, totals):
 
 
 def server():
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(options.certificate, options.key)
+    context = None
+    if not options.plain:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(options.certificate, options.key)
     listener = socket.create_server(("127.0.0.1", options.port), backlog=options.connections)
     print(listener.getsockname()[1], flush=True)
     totals, threads = [], []
     for _ in range(options.connections):
-        tls = context.wrap_socket(listener.accept()[0], server_side=True)
+        tls = listener.accept()[0]
+        if context:
+            tls = context.wrap_socket(tls, server_side=True)
         thread = threading.Thread(target=serve, args=(tls, totals))
         thread.start()
         threads.append(thread)
@@ -131,7 +136,7 @@ def server():
 
 def talk(context, seed):
     socket_ = socket.create_connection(("127.0.0.1", options.port))
-    peer = Counted(context.wrap_socket(socket_))
+    peer = Counted(context.wrap_socket(socket_) if context else socket_)
     key = base64.b64encode(os.urandom(16)).decode()
     peer.send(
         f"GET /{seed} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -143,9 +148,11 @@ def talk(context, seed):
 
 
 def client():
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    context = None
+    if not options.plain:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     print("ready", flush=True)
     sys.stdin.readline()
     threads = [threading.Thread(target=talk, args=(context, i)) for i in range(options.connections)]

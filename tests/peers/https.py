@@ -1,7 +1,7 @@
-"""Plain HTTPS with keep-alive, on which a connection may be upgraded at last.
+"""HTTPS, or HTTP, with keep-alive, on which a connection may be upgraded at last.
 
 `server` prints its port and serves until standard input ends. `client` waits for a line before each
-step: --requests plain requests, as many again, then an upgrade and ten JSON-RPC requests, all on
+step: --requests ordinary requests, as many again, then an upgrade and ten JSON-RPC requests, all on
 one connection; it prints the name of each step when it is done.
 """
 
@@ -23,6 +23,7 @@ parser.add_argument("--key")
 parser.add_argument("--log")
 parser.add_argument("--port", type=int, default=0)
 parser.add_argument("--requests", type=int, default=100)
+parser.add_argument("--plain", action="store_true", help="http:// instead of https://")
 options = parser.parse_args()
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -70,13 +71,17 @@ def serve(tls):
 
 
 def server():
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(options.certificate, options.key)
+    context = None
+    if not options.plain:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(options.certificate, options.key)
     listener = socket.create_server(("127.0.0.1", options.port))
     print(listener.getsockname()[1], flush=True)
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     while True:
-        tls = context.wrap_socket(listener.accept()[0], server_side=True)
+        tls = listener.accept()[0]
+        if context:
+            tls = context.wrap_socket(tls, server_side=True)
         threading.Thread(target=serve, args=(tls,), daemon=True).start()
 
 
@@ -102,15 +107,18 @@ def upgraded(tls):
 
 
 def client():
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    context = None
+    if not options.plain:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     print("ready", flush=True)
     tls = None
     for name, step in [("warm", plain), ("plain", plain), ("upgraded", upgraded)]:
         sys.stdin.readline()
         if tls is None:
-            tls = context.wrap_socket(socket.create_connection(("127.0.0.1", options.port)))
+            tls = socket.create_connection(("127.0.0.1", options.port))
+            tls = context.wrap_socket(tls) if context else tls
         step(tls)
         print(name, flush=True)
     sys.stdin.read()

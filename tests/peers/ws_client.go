@@ -39,6 +39,7 @@ var (
 	count  = flag.Int("connections", 1, "")
 	rounds = flag.Int("rounds", 1, "times that the connections are opened anew")
 	size   = flag.Int("size", 20, "bytes echoed by each request")
+	plain  = flag.Bool("plain", false, "ws:// instead of wss://")
 	pause  = flag.Float64("pause", 0, "seconds the server takes")
 )
 
@@ -58,7 +59,11 @@ func record(connection int, direction string, message []byte) {
 
 func talk(connection int) {
 	dialer := websocket.Dialer{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	url := fmt.Sprintf("wss://127.0.0.1:%d/rpc?token=secret", *port)
+	scheme := "wss"
+	if *plain {
+		scheme = "ws"
+	}
+	url := fmt.Sprintf("%s://127.0.0.1:%d/rpc?token=secret", scheme, *port)
 	socket, _, err := dialer.Dial(url, nil)
 	must(err)
 	defer socket.Close()

@@ -9,6 +9,7 @@ const { values: options } = parseArgs({
   options: {
     port: { type: 'string' },
     log: { type: 'string' },
+    plain: { type: 'boolean', default: false },
     compression: { type: 'boolean', default: false },
     connections: { type: 'string', default: '1' },
     requests: { type: 'string', default: '10' },
@@ -25,7 +26,7 @@ function record(connection, direction, data) {
 
 function talk(connection) {
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(`wss://127.0.0.1:${options.port}/rpc?token=secret`, {
+    const socket = new WebSocket(`${options.plain ? 'ws' : 'wss'}://127.0.0.1:${options.port}/rpc?token=secret`, {
       rejectUnauthorized: false,
       perMessageDeflate: options.compression,
     });

@@ -20,6 +20,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--port", type=int, required=True)
 parser.add_argument("--log", required=True)
 parser.add_argument("--sync", action="store_true")
+parser.add_argument("--plain", action="store_true", help="ws:// instead of wss://")
 parser.add_argument("--compression", choices=["deflate"], default=None)
 parser.add_argument("--connections", type=int, default=1)
 parser.add_argument("--requests", type=int, default=10, help="in all")
@@ -30,7 +31,8 @@ parser.add_argument("--notify-every", type=int, default=0)
 parser.add_argument("--binary", type=int, default=0, help="bytes of one binary message at the end")
 options = parser.parse_args()
 
-url = f"wss://127.0.0.1:{options.port}/rpc?token=secret"
+scheme = "ws" if options.plain else "wss"
+url = f"{scheme}://127.0.0.1:{options.port}/rpc?token=secret"
 log = open(options.log, "w")
 turnaround_ns = []
 answered = 0
@@ -98,9 +100,11 @@ async def talk_all(context):
     await asyncio.gather(*(talk_async(c, context) for c in range(options.connections)))
 
 
-context = ssl.create_default_context()
-context.check_hostname = False
-context.verify_mode = ssl.CERT_NONE
+context = None
+if not options.plain:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
 print("ready", flush=True)
 sys.stdin.readline()
 if options.sync:

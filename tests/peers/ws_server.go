@@ -99,17 +99,20 @@ func main() {
 	certificate := flag.String("certificate", "", "")
 	key := flag.String("key", "", "")
 	path := flag.String("log", "", "")
+	plain := flag.Bool("plain", false, "ws:// instead of wss://")
 	flag.Parse()
 	file, err := os.Create(*path)
 	must(err)
 	log = bufio.NewWriter(file)
-	pair, err := tls.LoadX509KeyPair(*certificate, *key)
-	must(err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
 	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
-	config := &tls.Config{Certificates: []tls.Certificate{pair}}
-	go http.Serve(tls.NewListener(listener, config), http.HandlerFunc(handle))
+	if !*plain {
+		pair, err := tls.LoadX509KeyPair(*certificate, *key)
+		must(err)
+		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{pair}})
+	}
+	go http.Serve(listener, http.HandlerFunc(handle))
 	io.Copy(io.Discard, os.Stdin)
 
 	lock.Lock()

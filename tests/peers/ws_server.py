@@ -23,6 +23,7 @@ parser.add_argument("--certificate", required=True)
 parser.add_argument("--key", required=True)
 parser.add_argument("--log", required=True)
 parser.add_argument("--sync", action="store_true", help="threads and blocking sockets")
+parser.add_argument("--plain", action="store_true", help="ws:// instead of wss://")
 parser.add_argument("--compression", choices=["deflate"], default=None)
 options = parser.parse_args()
 
@@ -117,8 +118,10 @@ def serve_sync(context):
     summary()
 
 
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(options.certificate, options.key)
+context = None
+if not options.plain:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(options.certificate, options.key)
 if options.sync:
     serve_sync(context)
 else:

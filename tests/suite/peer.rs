@@ -54,6 +54,16 @@ impl Scene {
         Some((server, client))
     }
 
+    /// The same without TLS, and two clients.
+    pub(crate) fn http(&self) -> Option<(Peer, [Peer; 2])> {
+        let (server, client, port) = self.pair("https", [Runtime::Python; 2], &["--plain"])?;
+        let mut command = Runtime::Python.command("https")?;
+        command.args(["client", "--plain", "--port", &port.to_string()]);
+        let mut second = Peer::start(command, self.path("second.log"));
+        assert_eq!(second.line(), "ready");
+        Some((server, [client, second]))
+    }
+
     /// A client over GnuTLS and its server over OpenSSL, in one process; it waits for [`Peer::go`].
     pub(crate) fn two_stacks(&self, requests: &str) -> Option<Peer> {
         let mut command = Runtime::Python.command("two_stacks")?;
@@ -62,6 +72,12 @@ impl Scene {
         let mut peer = Peer::start(command, self.path("peer.log"));
         assert_eq!(peer.line(), "ready");
         Some(peer)
+    }
+
+    /// A server and a client that pass their bytes through every system call, without TLS.
+    pub(crate) fn calls(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
+        let (server, client, _) = self.pair("calls", [Runtime::Python; 2], arguments)?;
+        Some((server, client))
     }
 
     /// Every protocol of `peers/protocols` in two processes; the client waits for [`Peer::go`].

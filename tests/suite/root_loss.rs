@@ -109,11 +109,14 @@ fn follow(
     let (passed, losses) = with_best(flavours, settings, |tap| {
         let image = &target.images[0];
         let pid = target.process.pid;
-        tap.admit(pid, Admission { target: target.id, follow: false, hold: false })?;
+        tap.admit(
+            pid,
+            Admission { target: target.id, follow: false, hold: false, sockets: false },
+        )?;
         let attachment = tap.attach(Scope::Process(pid), image)?;
         let words = tap.steering()?;
         let reader = tap.reader(|record| {
-            let Record::Tls(event) = record else { return };
+            let Record::Passed(event) = record else { return };
             capture(&mut accounts.borrow_mut(), event);
             let mut out = |it: &Observation<'_>| observe(&mut accounts.borrow_mut(), it);
             tracker.borrow_mut().event(event, &mut out);

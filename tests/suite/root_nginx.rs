@@ -76,9 +76,10 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// The proxy sees the client's TLS leg: its requests come in and their answers go out.
+/// The proxy has two legs, one with TLS and one without: each message is counted once on each, and
+/// requests that come in on the one go out on the other.
 #[test]
-fn root_an_nginx_worker_in_front_of_a_plain_server_is_counted_exactly() {
+fn root_both_legs_of_an_nginx_worker_are_counted_exactly_and_each_once() {
     let scene = Scene::new();
     if !privileged() {
         return;
@@ -86,17 +87,27 @@ fn root_an_nginx_worker_in_front_of_a_plain_server_is_counted_exactly() {
     let Some((_server, upstream)) = scene.server(Runtime::Node, &["--plain"]) else { return };
     let Some(nginx) = Nginx::start(&scene, upstream) else { return };
     let tap = Monitor::attach(nginx.worker(), &[]);
+    let tls_alone = Monitor::attach(nginx.worker(), &["--plain", "off"]);
     for (runtime, so_far) in [(Runtime::Python, 0.0), (Runtime::Node, 500.0)] {
         let load = ["--requests", "500", "--connections", "5", "--size", "9000"];
         let mut client = scene.client(runtime, nginx.port, &load).expect("a runtime");
         client.go();
         assert_eq!(client.summary().requests, 500);
         let all = so_far + 500.0;
-        let metrics = tap.metrics_when("500 answers", |m| m.sum("turnaround_count", &[]) == all);
-        assert_eq!(metrics.sum("packet_recv_count", &[]), all);
-        assert_eq!(metrics.sum("packet_send_count", &[]), all);
-        let remote = ["origin=\"remote\"", "outcome=\"matched\""];
-        assert_eq!(metrics.sum("wstap_requests_total", &remote), all);
-        metrics.assert_flawless();
+        for (tap, legs) in [(&tap, 2.0), (&tls_alone, 1.0)] {
+            let metrics = tap.metrics_when("500 answers on each leg", |m| {
+                m.sum("turnaround_count", &[]) == legs * all
+            });
+            assert_eq!(metrics.sum("packet_recv_count", &[]), legs * all);
+            assert_eq!(metrics.sum("packet_send_count", &[]), legs * all);
+            let matched =
+                |origin| metrics.sum("wstap_requests_total", &[origin, "outcome=\"matched\""]);
+            assert_eq!(matched("origin=\"remote\""), all, "of the clients");
+            assert_eq!(matched("origin=\"local\""), (legs - 1.0) * all, "to the server behind");
+            let opened = |role| metrics.sum("wstap_connections_opened_total", &[role]);
+            assert_eq!(opened("role=\"server\""), all / 100.0);
+            assert_eq!(opened("role=\"client\""), (legs - 1.0) * all / 100.0);
+            metrics.assert_flawless();
+        }
     }
 }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::{Event, FrameView, Line, utf8_prefix};
-use crate::decode::event::Direction;
+use crate::decode::event::{Direction, Transport};
 use crate::decode::observation::{Exchange, Frame, Message, MessageKind, MessageType, Open};
 
 /// What every line begins with.
@@ -39,6 +39,7 @@ enum EventPart<'a> {
         subprotocol: Option<&'a str>,
         extensions: Option<&'a str>,
         mid_stream: bool,
+        transport: &'static str,
     },
     Frame {
         opcode: &'static str,
@@ -89,7 +90,7 @@ struct PayloadPart<'a> {
 
 pub(super) fn write(view: &FrameView, out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
     let Line { observation, process, event } = line;
-    let (direction, event) = event_part(view, event);
+    let (direction, event) = event_part(view, observation.conn.transport(), event);
     let object = Object {
         v: 1,
         ts_ns: observation.at_ns,
@@ -106,9 +107,13 @@ pub(super) fn write(view: &FrameView, out: &mut impl Write, line: &Line<'_>) -> 
     out.write_all(b"\n")
 }
 
-fn event_part<'a>(view: &FrameView, event: &Event<'a>) -> (Option<Direction>, EventPart<'a>) {
+fn event_part<'a>(
+    view: &FrameView,
+    transport: Transport,
+    event: &Event<'a>,
+) -> (Option<Direction>, EventPart<'a>) {
     match *event {
-        Event::Open(open) => (None, open_part(open)),
+        Event::Open(open) => (None, open_part(transport, open)),
         Event::Frame(frame) => (Some(frame.direction), frame_part(frame)),
         Event::Message(message) => (Some(message.direction), message_part(view, message)),
         Event::Exchange(exchange) => (None, exchange_part(exchange)),
@@ -119,9 +124,16 @@ fn event_part<'a>(view: &FrameView, event: &Event<'a>) -> (Option<Direction>, Ev
     }
 }
 
-fn open_part<'a>(open: &Open<'a>) -> EventPart<'a> {
+fn open_part<'a>(transport: Transport, open: &Open<'a>) -> EventPart<'a> {
     let Open { host, path, subprotocol, extensions, mid_stream } = *open;
-    EventPart::Open { host, path, subprotocol, extensions, mid_stream }
+    EventPart::Open {
+        host,
+        path,
+        subprotocol,
+        extensions,
+        mid_stream,
+        transport: transport.as_str(),
+    }
 }
 
 fn frame_part(frame: &Frame) -> EventPart<'static> {

@@ -194,7 +194,7 @@ fn opening_and_closing_have_lines() {
         What::Open(open()),
         concat!(
             r#""direction":null,"event":"open","host":"example.com","path":"/ws","#,
-            r#""subprotocol":"graphql-ws","extensions":"permessage-deflate","mid_stream":false}"#
+            r#""subprotocol":"graphql-ws","extensions":"permessage-deflate","mid_stream":false,"transport":"tls"}"#
         ),
     );
     assert_eq!(

@@ -111,7 +111,8 @@ impl Metrics {
             }
             _ => {}
         }
-        self.target(observation.target).record(observation.role, &observation.what);
+        let transport = observation.conn.transport();
+        self.target(observation.target).record(transport, observation.role, &observation.what);
         self.unflushed += 1;
         if self.unflushed >= FLUSH_EVERY {
             self.flush();

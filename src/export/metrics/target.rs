@@ -6,7 +6,7 @@ use super::LocalCounter;
 use super::by_request::{ByRequest, Request};
 use super::exchanges::Exchanges;
 use super::labels::{CLOSE_CODE_CLASSES, CLOSE_CODES, close_code_label, status_label};
-use crate::decode::event::Direction;
+use crate::decode::event::{Direction, Transport};
 use crate::decode::observation::{
     Fidelity, GapReason, Message, MessageType, Opcode, Origin, ProtocolError, Role, What,
 };
@@ -62,7 +62,7 @@ impl Target {
         }
     }
 
-    pub(super) fn record(&mut self, role: Role, what: &What<'_>) {
+    pub(super) fn record(&mut self, transport: Transport, role: Role, what: &What<'_>) {
         let (name, all) = (&*self.name, &self.all);
         match what {
             What::Wire { direction, bytes } => self.wire[direction.index()].inc_by(*bytes),
@@ -100,8 +100,8 @@ impl Target {
                 all.upgrades_refused.with_label_values(&[name, &status_label(*status)]).inc();
             }
             What::State { from, to } => {
-                from.map(|state| self.connections(state).dec());
-                to.map(|state| self.connections(state).inc());
+                from.map(|state| self.connections(transport, state).dec());
+                to.map(|state| self.connections(transport, state).inc());
             }
             What::Orphan { protocol, reason } => {
                 all.orphans.with_label_values(&[name, protocol, reason.as_str()]).inc();
@@ -138,9 +138,16 @@ impl Target {
         self.heartbeat_rtt.change(Request { origin, protocol, method: "" }, new).observe(rtt_ns);
     }
 
-    fn connections(&self, (role, fidelity): (Role, Fidelity)) -> IntGauge {
-        self.all.connections.with_label_values(&[&*self.name, role.as_str(), fidelity.as_str()])
+    fn connections(&self, transport: Transport, (role, fidelity): (Role, Fidelity)) -> IntGauge {
+        let labels = [&*self.name, transport.as_str(), role.as_str(), fidelity.as_str()];
+        self.all.connections.with_label_values(&labels)
     }
+}
+
+fn transports_and_fidelities() -> impl Iterator<Item = (Transport, Fidelity)> {
+    Transport::ALL
+        .into_iter()
+        .flat_map(|transport| Fidelity::ALL.iter().map(move |&fidelity| (transport, fidelity)))
 }
 
 /// Makes the rare series of a target exist at 0.
@@ -157,8 +164,9 @@ fn announce_rare(target: &str, all: &Catalogue) {
     }
     for role in Role::ALL {
         all.connections_opened.with_label_values(&[target, role.as_str()]);
-        for fidelity in Fidelity::ALL {
-            all.connections.with_label_values(&[target, role.as_str(), fidelity.as_str()]);
+        for (transport, fidelity) in transports_and_fidelities() {
+            let labels = [target, transport.as_str(), role.as_str(), fidelity.as_str()];
+            all.connections.with_label_values(&labels);
         }
     }
 }

@@ -90,7 +90,10 @@ fn series_known_in_advance_exist_at_zero() {
             (r#"wstap_wire_bytes_sent_total{target="feed"}"#, 0.0),
             (r#"wstap_skipped_bytes_total{target="feed"}"#, 0.0),
             (r#"wstap_ping_rtt_seconds_count{origin="remote",target="feed"}"#, 0.0),
-            (r#"wstap_connections{decode="no_content",role="server",target="feed"}"#, 0.0),
+            (
+                r#"wstap_connections{decode="no_content",role="server",target="feed",transport="tls"}"#,
+                0.0,
+            ),
             (r#"wstap_connections_opened_total{role="unknown",target="feed"}"#, 0.0),
             (r#"wstap_connections_closed_total{code="4xxx",target="feed"}"#, 0.0),
             (r#"wstap_protocol_errors_total{reason="utf8_text",target="feed"}"#, 0.0),
@@ -209,12 +212,15 @@ fn connections_move_between_states_and_leave() {
     record(&mut metrics, What::State { from: None, to: Some(unsynced) });
     record(&mut metrics, What::State { from: Some(unsynced), to: Some(full) });
     record(&mut metrics, What::Open(Open::default()));
-    let gauge = r#"wstap_connections{decode="full",role="client",target="feed"}"#;
+    let gauge = r#"wstap_connections{decode="full",role="client",target="feed",transport="tls"}"#;
     assert_samples(
         &mut metrics,
         &[
             (gauge, 1.0),
-            (r#"wstap_connections{decode="unsynced",role="unknown",target="feed"}"#, 0.0),
+            (
+                r#"wstap_connections{decode="unsynced",role="unknown",target="feed",transport="tls"}"#,
+                0.0,
+            ),
             (r#"wstap_connections_opened_total{role="client",target="feed"}"#, 1.0),
         ],
     );

@@ -1,0 +1,579 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
+/*
+ * The programs on TCP sockets: what a process reads and writes without TLS.
+ *
+ * They are on the kernel's own tracepoints behind every send and receive, which tell the socket and
+ * the count; where the bytes are stands in the arguments of the system call that the thread is in.
+ * Every process on the machine passes here, with socket calls only, and one that is not tapped pays
+ * for a look-up.
+ *
+ * Where a stream stands is told by TCP's own sequence numbers. So what passes by a way that cannot
+ * be followed (sendfile, splice, io_uring) is a hole of exactly its size.
+ */
+#ifndef WSTAP_SOCKET_BPF_H
+#define WSTAP_SOCKET_BPF_H
+
+/* A program on a tracepoint must not. */
+#define NEVER_SLEEPS
+
+#include "tls.bpf.h"
+#include <bpf/bpf_core_read.h>
+
+enum {
+	/* include/linux/socket.h */
+	MSG_OOB = 0x1,
+	MSG_PEEK = 0x2,
+	MSG_TRUNC = 0x20,
+	MSG_ERRQUEUE = 0x2000,
+	/* include/net/sock.h, include/net/tcp_states.h */
+	RCV_SHUTDOWN = 1,
+	SHUTDOWN_MASK = 3,
+	/* Of an inode number, in a handle. */
+	SOCKET_INODE_BITS = 48,
+	/* RFC 8446, sections 4 and 5.1; the length as TLS 1.2 allows it. */
+	RECORD_HEADER_BYTES = 5,
+	RECORD_LENGTH_MAX = (1 << 14) + 2048,
+	RECORD_HANDSHAKE = 22,
+	CLIENT_HELLO = 1,
+	SERVER_HELLO = 2,
+};
+
+#if defined(__TARGET_ARCH_x86)
+/* arch/x86/entry/syscalls/syscall_64.tbl */
+enum {
+	SYS_READ = 0,
+	SYS_WRITE = 1,
+	SYS_READV = 19,
+	SYS_WRITEV = 20,
+	SYS_SENDTO = 44,
+	SYS_RECVFROM = 45,
+	SYS_SENDMSG = 46,
+	SYS_RECVMSG = 47,
+	SYS_RECVMMSG = 299,
+	SYS_SENDMMSG = 307,
+	SYS_PREADV2 = 327,
+	SYS_PWRITEV2 = 328,
+};
+#define SYSCALL_NUMBER(regs) ((regs)->orig_ax)
+#define SYSCALL_SECOND(regs) ((regs)->si)
+#define SYSCALL_THIRD(regs) ((regs)->dx)
+#else
+/* include/uapi/asm-generic/unistd.h */
+enum {
+	SYS_READ = 63,
+	SYS_WRITE = 64,
+	SYS_READV = 65,
+	SYS_WRITEV = 66,
+	SYS_SENDTO = 206,
+	SYS_RECVFROM = 207,
+	SYS_SENDMSG = 211,
+	SYS_RECVMSG = 212,
+	SYS_RECVMMSG = 243,
+	SYS_SENDMMSG = 269,
+	SYS_PREADV2 = 286,
+	SYS_PWRITEV2 = 287,
+};
+#define SYSCALL_NUMBER(regs) ((regs)->user_regs.regs[8])
+#define SYSCALL_SECOND(regs) ((regs)->user_regs.regs[1])
+#define SYSCALL_THIRD(regs) ((regs)->user_regs.regs[2])
+#endif
+
+/* A system call of a tapped process while it is reported. */
+struct socket_call {
+	__u64 vector;	/* user address of the next iovec, or of the one buffer */
+	__u64 segments; /* buffers left, that one included */
+	__u64 spare;	/* bytes of the last buffer that the call had no use for */
+	__u64 end;	/* stream offset of the call's end */
+	__u32 seq;	/* TCP's own number of the byte there */
+	__u32 count;	/* bytes that the call passed */
+	__u32 one;	/* there is one buffer */
+	/* In sendmmsg() and recvmmsg(): which message is next. */
+	__u32 next_message;
+	__u64 messages; /* user address of the first; 0 outside of such a call */
+	struct user_msghdr message;
+	struct report report;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct socket_call);
+} socket_calls SEC(".maps");
+
+/* Whose connection a socket is. It may end when no process is there to tell. */
+struct socket_owner {
+	__u64 handle;
+	__u32 tgid;
+	__u32 pad;
+	struct report report; /* of its end */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct socket_owner);
+} socket_owners SEC(".maps");
+
+static __always_inline struct wstap_tapped *tapped_sockets(void)
+{
+	struct wstap_tapped *process = tapped_process();
+
+	return process && (process->flags & WSTAP_SOCKETS) ? process : NULL;
+}
+
+/* 0 where the socket is the kernel's own. */
+static __always_inline __u64 socket_handle(struct sock *sk)
+{
+	struct socket *socket = sk->sk_socket;
+	struct file *file;
+	struct inode *inode;
+
+	if (!socket)
+		return 0;
+	file = socket->file;
+	if (!file)
+		return 0;
+	inode = file->f_inode;
+	if (!inode)
+		return 0;
+	return WSTAP_SOCKET_HANDLE | (inode->i_ino & ((1ULL << SOCKET_INODE_BITS) - 1));
+}
+
+static __always_inline bool take_message(struct socket_call *call, __u64 at)
+{
+	if (bpf_probe_read_user(&call->message, sizeof(call->message), (void *)at))
+		return false;
+	call->vector = call->message.msg_iov;
+	call->segments = call->message.msg_iovlen;
+	return true;
+}
+
+/* The next message of a call that passes several. It ends where the kernel ends it: with the last
+ * message, with an error, or with one that was not sent whole. */
+static __always_inline bool take_next_message(struct socket_call *call, __u64 messages, __u64 count)
+{
+	__u64 at;
+
+	if (call->messages != messages)
+		call->next_message = 0;
+	at = messages + call->next_message * sizeof(struct mmsghdr);
+	call->next_message++;
+	call->messages = call->next_message < count ? messages : 0;
+	return take_message(call, at);
+}
+
+/* Where the bytes are. False if they are not in the application's memory, or passed unnoticed. */
+static __noinline int take_buffers(struct socket_call *call)
+{
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	__u64 number = SYSCALL_NUMBER(regs);
+	__u64 second = SYSCALL_SECOND(regs);
+	__u64 third = SYSCALL_THIRD(regs);
+
+	call->one = 0;
+	switch (number) {
+	case SYS_READ:
+	case SYS_WRITE:
+	case SYS_SENDTO:
+	case SYS_RECVFROM:
+		call->one = 1;
+		call->vector = second;
+		call->segments = 1;
+		return true;
+	case SYS_READV:
+	case SYS_WRITEV:
+	case SYS_PREADV2:
+	case SYS_PWRITEV2:
+		call->vector = second;
+		call->segments = third;
+		return true;
+	case SYS_SENDMSG:
+	case SYS_RECVMSG:
+		return take_message(call, second);
+	case SYS_SENDMMSG:
+	case SYS_RECVMMSG:
+		return take_next_message(call, second, third);
+	default:
+		return false;
+	}
+}
+
+/* Moves on to the next buffer of the call. False if there is none, or it cannot be found. */
+static __always_inline bool next_segment(struct socket_call *call)
+{
+	struct report *report = &call->report;
+	__u64 left = call->end - report->pos;
+	struct iovec segment;
+
+	if (!left || !call->segments)
+		return false;
+	call->segments--;
+	if (call->one) {
+		segment.iov_base = call->vector;
+		segment.iov_len = left;
+	} else {
+		if (bpf_probe_read_user(&segment, sizeof(segment), (void *)call->vector))
+			return false;
+		call->vector += sizeof(segment);
+	}
+	/* The report counts addresses from where the call began. */
+	report->buffer = segment.iov_base - (report->pos - report->base);
+	report->end = report->pos + min_u64(segment.iov_len, left);
+	call->spare = segment.iov_len - (report->end - report->pos);
+	return true;
+}
+
+/* The next piece of a call, of one buffer. Returns 1 at the end of the call. */
+static __noinline int walk_segments_on(struct socket_call *call, struct stream *s, __u32 turn)
+{
+	struct report *report = &call->report;
+
+	if (report->pos >= report->end && !next_segment(call))
+		return 1;
+	if (report->pos < report->end)
+		walk_on(report, s, turn);
+	return report->pos >= call->end;
+}
+
+struct socket_walk {
+	struct socket_call *call;
+	struct stream *stream;
+};
+
+static long socket_turn(__u32 turn, void *ctx)
+{
+	const struct socket_walk *walk = ctx;
+	int ended = walk_segments_on(walk->call, walk->stream, turn);
+
+	/* The verifier wants to see that it is 0 or 1. */
+	opaque(ended);
+	return ended ? 1 : 0;
+}
+
+/* The pieces after the first; a function of its own for the reason that walk_rest() is one. */
+static __noinline int walk_other_segments(struct socket_call *call, struct stream *s)
+{
+	struct socket_walk walk = { call, s };
+
+	if (has_loop) {
+		bpf_loop(WALK_STEPS + COPY_STEPS, socket_turn, &walk, 0);
+	} else {
+		for (__u32 turn = 0; turn < UNROLLED_STEPS; turn++)
+			if (walk_segments_on(call, s, turn))
+				break;
+	}
+	return 0;
+}
+
+/* Bytes have passed, up to the number `seq`, that no call has told of. */
+static __noinline int pass_unseen(struct report *report, struct stream *s, __u32 seq)
+{
+	__s32 unseen = seq - s->seq;
+	__u64 from = s->offset;
+	__u32 why = WSTAP_SKIPPED;
+
+	if (!s->has_seq || unseen <= 0)
+		return 0;
+	s->offset += unseen;
+	s->seq = seq;
+	if (s->mode == STREAM_IGNORE) {
+		report->pos = from;
+		skip_to(report, s, s->offset);
+		return 0;
+	}
+	if (s->skipping)
+		report_skipped(report, s, report->direction, from);
+	/* The body of an HTTP answer may take such a way. A frame that does is lost. */
+	if (s->mode == STREAM_WALK) {
+		s->mode = STREAM_COPY;
+		why = WSTAP_COPY_FAILED;
+		count_copy_failed(unseen);
+	}
+	emit_hole(report, report->direction, from, s->offset, why);
+	return 0;
+}
+
+static __always_inline bool read_record(const struct report *report, __u64 offset, __u8 *header)
+{
+	if (offset < report->base || offset + RECORD_HEADER_BYTES > report->end)
+		return false;
+	if (read_user(header, RECORD_HEADER_BYTES, report->buffer + (offset - report->base)))
+		return false;
+	return header[0] >= 20 && header[0] <= 23 && header[1] == 3 && header[2] <= 4 &&
+	       (header[3] << 8 | header[4]) <= RECORD_LENGTH_MAX;
+}
+
+/* The first record of a connection, seen whole. */
+static __always_inline bool is_hello(const struct report *report)
+{
+	__u8 kind;
+
+	if (report->end - report->base <= RECORD_HEADER_BYTES)
+		return false;
+	if (read_user(&kind, sizeof(kind), report->buffer + RECORD_HEADER_BYTES))
+		return false;
+	return kind == CLIENT_HELLO || kind == SERVER_HELLO;
+}
+
+enum tls_verdict {
+	TLS_NOT,
+	TLS_PERHAPS, /* the next record will tell */
+	TLS_CERTAINLY,
+};
+
+/* Whether a stream of which nothing else is known carries TLS (RFC 8446, section 5.1): a hello, or
+ * two records in a row, are proof. Its bytes would be searched for frames in vain, and by chance not
+ * in vain. */
+static __noinline int look_for_tls(struct socket_call *call, struct stream *s)
+{
+	struct report *report = &call->report;
+	__u8 header[RECORD_HEADER_BYTES] = {};
+
+	if (s->mode != STREAM_COPY)
+		return TLS_NOT;
+	if (!s->has_seq) {
+		if (!read_record(report, report->base, header))
+			return TLS_NOT;
+		if (header[0] == RECORD_HANDSHAKE && is_hello(report))
+			return TLS_CERTAINLY;
+		s->record_at = report->base + RECORD_HEADER_BYTES + (header[3] << 8 | header[4]);
+	}
+	if (!s->record_at)
+		return TLS_NOT;
+	if (s->record_at >= call->end)
+		return TLS_PERHAPS;
+	if (read_record(report, s->record_at, header))
+		return TLS_CERTAINLY;
+	s->record_at = 0;
+	return TLS_NOT;
+}
+
+static __always_inline void report_encrypted(const struct report *report, struct conn *conn)
+{
+	struct wstap_record *r;
+
+	conn->encrypted = 1;
+	r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
+	/* An economy of the reader: no loss. */
+	if (!r)
+		return;
+	fill_header(r, report, 0, 0);
+	r->kind = WSTAP_ENCRYPTED;
+	bpf_ringbuf_submit(r, 0);
+}
+
+static __always_inline void walk_segments(struct socket_call *call, struct conn *conn,
+					  struct stream *s)
+{
+	struct report *report = &call->report;
+
+	take_steering(report, s);
+	if (s->mode == STREAM_IGNORE)
+		notice_upgrade(report, conn);
+	if (s->mode == STREAM_COPY && s->skipping)
+		report_skipped(report, s, report->direction, report->pos);
+	if (!walk_segments_on(call, s, 0))
+		walk_other_segments(call, s);
+}
+
+static __noinline int report_socket_call(struct socket_call *call, struct conn *conn)
+{
+	struct report *report = &call->report;
+	struct stream *s;
+
+	s = &conn->streams[report->direction & 1];
+	report->generation = conn->generation;
+	if (!take_buffers(call)) {
+		pass_unseen(report, s, call->seq);
+		return 0;
+	}
+	pass_unseen(report, s, call->seq - call->count);
+	report->base = s->offset;
+	report->pos = s->offset;
+	report->end = s->offset;
+	call->end = s->offset + call->count;
+	next_segment(call);
+	switch (look_for_tls(call, s)) {
+	case TLS_CERTAINLY:
+		report_encrypted(report, conn);
+		return 0;
+	case TLS_PERHAPS:
+		skip_to(report, s, call->end);
+		break;
+	default:
+		walk_segments(call, conn, s);
+	}
+	if (report->pos < call->end) {
+		report->end = call->end;
+		give_up(report, s);
+	}
+	if (report->direction == WSTAP_SENT && (call->segments || call->spare))
+		call->messages = 0;
+	s->offset = call->end;
+	s->seq = call->seq;
+	s->has_seq = 1;
+	return 0;
+}
+
+/* A connection that is seen for the first time is remembered with the socket. */
+static __always_inline void own_socket(struct sock *sk, __u64 handle, __u32 tgid)
+{
+	struct socket_owner *owner =
+		bpf_sk_storage_get(&socket_owners, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!owner)
+		return;
+	owner->handle = handle;
+	owner->tgid = tgid;
+}
+
+static __always_inline void socket_passed(struct sock *sk, const struct wstap_tapped *process,
+					  __u32 direction, __u32 count)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	__u64 thread = bpf_get_current_pid_tgid();
+	__u64 handle = socket_handle(sk);
+	struct socket_call *call;
+	struct conn *conn;
+	__u32 seq;
+
+	/* A protocol on top of TCP in the kernel: TLS there is tapped as TLS. */
+	if (!tcp || !handle || tcp->inet_conn.icsk_ulp_ops)
+		return;
+	call = bpf_task_storage_get(&socket_calls, bpf_get_current_task_btf(), NULL,
+				    BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!call) {
+		__sync_fetch_and_add(&losses.untracked_calls, 1);
+		return;
+	}
+	call->report.thread = thread;
+	call->report.handle = handle;
+	conn = conn_of(&call->report, process->born);
+	if (!conn) {
+		__sync_fetch_and_add(&losses.untracked_calls, 1);
+		return;
+	}
+	if (conn->encrypted)
+		return;
+	if (!conn->streams[0].has_seq && !conn->streams[1].has_seq)
+		own_socket(sk, handle, thread >> 32);
+	seq = direction == WSTAP_SENT ? tcp->write_seq : tcp->copied_seq;
+	/* The end of the stream has a number, too. */
+	if (direction == WSTAP_RECEIVED && (sk->sk_shutdown & RCV_SHUTDOWN) &&
+	    conn->streams[WSTAP_RECEIVED].has_seq &&
+	    seq - count - 1 == conn->streams[WSTAP_RECEIVED].seq)
+		seq--;
+	call->report.at_ns = bpf_ktime_get_ns();
+	call->report.target = process->target;
+	call->report.direction = direction;
+	call->seq = seq;
+	call->count = count;
+	report_socket_call(call, conn);
+}
+
+/* An error, or nothing, ends a call that passes several messages. */
+static __always_inline void nothing_passed(void)
+{
+	struct socket_call *call =
+		bpf_task_storage_get(&socket_calls, bpf_get_current_task_btf(), NULL, 0);
+
+	if (call)
+		call->messages = 0;
+}
+
+/* struct sock *sk, int ret, int flags */
+SEC("tp_btf/sock_send_length")
+int socket_sent(__u64 *args)
+{
+	struct wstap_tapped *process = tapped_sockets();
+	int count = args[1];
+
+	if (!process)
+		return 0;
+	if (count > 0)
+		socket_passed((struct sock *)args[0], process, WSTAP_SENT, count);
+	else
+		nothing_passed();
+	return 0;
+}
+
+SEC("tp_btf/sock_recv_length")
+int socket_received(__u64 *args)
+{
+	struct wstap_tapped *process = tapped_sockets();
+	int count = args[1];
+	int flags = args[2];
+
+	if (!process)
+		return 0;
+	/* What is only looked at passes later. Bytes that are thrown away, and the urgent one, show
+	 * as holes. */
+	if (flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB | MSG_TRUNC))
+		return 0;
+	if (count > 0)
+		socket_passed((struct sock *)args[0], process, WSTAP_RECEIVED, count);
+	else
+		nothing_passed();
+	return 0;
+}
+
+/* In whatever process, or none. */
+static __always_inline void report_end(struct socket_owner *owner)
+{
+	struct conn_key key = { .handle = owner->handle, .tgid = owner->tgid };
+	struct wstap_tapped *process = bpf_map_lookup_elem(&tapped, &key.tgid);
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+	__u64 thread = bpf_get_current_pid_tgid();
+	struct report *report = &owner->report;
+
+	if (!process || !conn || is_stale(conn, process->born))
+		return;
+	report->thread = thread >> 32 == owner->tgid ? thread : (__u64)owner->tgid << 32;
+	report->at_ns = bpf_ktime_get_ns();
+	report->handle = owner->handle;
+	report->generation = conn->generation;
+	report->target = process->target;
+	/* Of one that carries TLS nothing was told. */
+	if (!conn->encrypted) {
+		for (int i = 0; i < 2; i++)
+			if (conn->streams[i].skipping)
+				report_skipped(report, &conn->streams[i], i,
+					       conn->streams[i].offset);
+		report_closed(report, conn);
+	}
+	bpf_map_delete_elem(&conns, &key);
+}
+
+static __always_inline void end_socket(struct sock *sk)
+{
+	struct socket_owner *owner = bpf_sk_storage_get(&socket_owners, sk, NULL, 0);
+
+	if (!owner)
+		return;
+	report_end(owner);
+	bpf_sk_storage_delete(&socket_owners, sk);
+}
+
+/* const struct sock *sk, int oldstate, int newstate: shut both ways by the process, long before TCP
+ * is done with it. */
+SEC("tp_btf/inet_sock_set_state")
+int socket_changed(__u64 *args)
+{
+	struct sock *sk = (struct sock *)args[0];
+
+	if (sk->sk_shutdown == SHUTDOWN_MASK)
+		end_socket(sk);
+	return 0;
+}
+
+/* struct sock *sk: at the latest. */
+SEC("tp_btf/tcp_destroy_sock")
+int socket_destroyed(__u64 *args)
+{
+	end_socket((struct sock *)args[0]);
+	return 0;
+}
+
+#endif

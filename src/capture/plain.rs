@@ -1,0 +1,208 @@
+//! Whether there is reason to tap a process's TCP sockets, too.
+//!
+//! What a process writes to a socket is a WebSocket in the clear, or TLS whose plaintext is tapped
+//! elsewhere, or neither. Sockets cost the process something, so they are tapped as long as there
+//! may be something to see: where there is no TLS, and where sockets carry what TLS does not
+//! explain.
+
+use std::collections::HashSet;
+
+use super::Error;
+use super::tap::{Attachment, Tap};
+use super::tcp::{self, Endpoint};
+
+/// Whether TCP sockets are tapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Plain {
+    /// Where there is no TLS, or where it does not explain what passes.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// The programs on TCP sockets: attached once for all processes, while there is one to tap.
+#[derive(Debug, Default)]
+pub(super) struct SocketTap {
+    pub(super) policy: Plain,
+    attachment: Option<Attachment>,
+    /// Why the kernel did not let them be attached; it is not asked again.
+    refusal: Option<String>,
+}
+
+impl SocketTap {
+    pub(super) fn new(policy: Plain) -> Self {
+        Self { policy, ..Self::default() }
+    }
+
+    /// Attaches the programs if they are not.
+    pub(super) fn attach(&mut self, tap: &Tap<'_>) -> Result<(), Error> {
+        if self.attachment.is_some() {
+            return Ok(());
+        }
+        if let Some(refusal) = &self.refusal {
+            return Err(Error::Kernel(refusal.clone()));
+        }
+        match tap.attach_sockets() {
+            Ok(attachment) => {
+                tracing::debug!("TCP sockets are tapped from now on");
+                self.attachment = Some(attachment);
+                Ok(())
+            }
+            Err(error) => {
+                self.refusal = Some(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes the programs: no process needs them any more.
+    pub(super) fn detach(&mut self) {
+        if self.attachment.take().is_some() {
+            tracing::debug!("TCP sockets are not tapped any more");
+        }
+    }
+
+    pub(super) fn is_attached(&self) -> bool {
+        self.attachment.is_some()
+    }
+
+    /// Why the programs cannot be attached, if that was tried.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
+    }
+
+    /// Whether a process that begins now is tapped from its first byte, before anyone has looked
+    /// at it.
+    pub(super) fn takes_newcomers(&self) -> bool {
+        self.is_attached() && self.policy != Plain::Off
+    }
+}
+
+/// What speaks for or against tapping the sockets of a process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Circumstances {
+    pub(super) policy: Plain,
+    pub(super) has_tls: bool,
+    /// It has no sockets yet, and its first ones must not be missed.
+    pub(super) is_newborn: bool,
+}
+
+/// What is known of the sockets of one process.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sockets {
+    /// What the kernel side was told last; `None` before it was told anything.
+    pub(super) tapped: Option<bool>,
+    /// Something else than TLS has passed.
+    plain: bool,
+    /// TLS has passed there.
+    explained: HashSet<Endpoint>,
+    /// As they were last listed.
+    inodes: HashSet<u64>,
+    endpoints: tcp::Sockets,
+}
+
+impl Sockets {
+    /// Whether they are tapped.
+    pub(super) fn are_tapped(&self) -> bool {
+        self.tapped == Some(true)
+    }
+
+    /// Whether there is reason to tap them.
+    pub(super) fn are_wanted(&mut self, pid: u32, now: Circumstances) -> bool {
+        match now.policy {
+            Plain::On => return true,
+            Plain::Off => return false,
+            Plain::Auto => {}
+        }
+        if self.plain || (!now.has_tls && self.are_tapped()) {
+            return true;
+        }
+        self.list(pid);
+        if self.endpoints.is_empty() {
+            return now.is_newborn;
+        }
+        !now.has_tls || !self.endpoints.values().all(|it| self.explained.contains(it))
+    }
+
+    /// Takes up what has passed on one of them.
+    pub(super) fn learn(&mut self, pid: u32, inode: u64, encrypted: bool) {
+        if !encrypted {
+            self.plain = true;
+            return;
+        }
+        if !self.endpoints.contains_key(&inode) {
+            self.list(pid);
+        }
+        self.explained.extend(self.endpoints.get(&inode));
+    }
+
+    /// Looks for sockets, if there are others than before.
+    fn list(&mut self, pid: u32) {
+        let Ok(inodes) = tcp::inodes(pid) else { return };
+        if inodes == self.inodes {
+            return;
+        }
+        if let Ok(endpoints) = tcp::sockets(pid, &inodes) {
+            self.endpoints = endpoints;
+            self.inodes = inodes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+
+    const TLS: Circumstances =
+        Circumstances { policy: Plain::Auto, has_tls: true, is_newborn: false };
+    const NO_TLS: Circumstances = Circumstances { has_tls: false, ..TLS };
+    /// Of the kernel's threads, which have no sockets.
+    const NO_SOCKETS: u32 = 2;
+
+    /// A socket of this process.
+    fn socket() -> (TcpListener, u64) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let link = std::fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap();
+        let link = link.to_str().unwrap().to_owned();
+        let digits = link.trim_matches(|c: char| !c.is_ascii_digit());
+        (listener, digits.parse().unwrap())
+    }
+
+    #[test]
+    fn without_tls_any_tcp_socket_is_a_reason_and_without_sockets_there_is_none() {
+        let _socket = socket();
+        assert!(Sockets::default().are_wanted(std::process::id(), NO_TLS));
+        assert!(!Sockets::default().are_wanted(NO_SOCKETS, NO_TLS));
+        let newborn = Circumstances { is_newborn: true, ..NO_TLS };
+        assert!(Sockets::default().are_wanted(NO_SOCKETS, newborn));
+    }
+
+    #[test]
+    fn where_tls_has_passed_there_is_no_reason_until_something_else_does() {
+        let pid = std::process::id();
+        let (_listener, inode) = socket();
+        let mut sockets = Sockets::default();
+        assert!(sockets.are_wanted(pid, TLS));
+        // Other tests have sockets in this process, too.
+        let own = sockets.endpoints[&inode];
+        sockets.endpoints.retain(|_, endpoint| *endpoint == own);
+        sockets.learn(pid, inode, true);
+        assert!(sockets.explained.contains(&own));
+        assert_eq!(sockets.explained.len(), 1);
+        sockets.learn(pid, inode, false);
+        assert!(sockets.are_wanted(pid, TLS));
+    }
+
+    #[test]
+    fn what_was_ordered_is_done() {
+        let ordered = |policy| Circumstances { policy, ..NO_TLS };
+        assert!(Sockets::default().are_wanted(NO_SOCKETS, ordered(Plain::On)));
+        let _socket = socket();
+        assert!(!Sockets::default().are_wanted(std::process::id(), ordered(Plain::Off)));
+    }
+}
