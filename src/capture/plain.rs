@@ -81,6 +81,10 @@ impl SocketTap {
     }
 }
 
+/// TLS must have explained everything for so long: the next request to a proxy may be the first one
+/// that it passes on.
+const CALM_NS: u64 = 60_000_000_000;
+
 /// What speaks for or against tapping the sockets of a process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Circumstances {
@@ -88,6 +92,7 @@ pub(super) struct Circumstances {
     pub(super) has_tls: bool,
     /// It has no sockets yet, and its first ones must not be missed.
     pub(super) is_newborn: bool,
+    pub(super) now_ns: u64,
 }
 
 /// What is known of the sockets of one process.
@@ -99,6 +104,8 @@ pub(super) struct Sockets {
     plain: bool,
     /// TLS has passed there.
     explained: HashSet<Endpoint>,
+    /// Since when there is nowhere that something else could pass.
+    calm_since_ns: Option<u64>,
     /// As they were last listed.
     inodes: HashSet<u64>,
     endpoints: tcp::Sockets,
@@ -124,7 +131,12 @@ impl Sockets {
         if self.endpoints.is_empty() {
             return now.is_newborn;
         }
-        !now.has_tls || !self.endpoints.values().all(|it| self.explained.contains(it))
+        if !now.has_tls || !self.endpoints.values().all(|it| self.explained.contains(it)) {
+            self.calm_since_ns = None;
+            return true;
+        }
+        let since = *self.calm_since_ns.get_or_insert(now.now_ns);
+        self.are_tapped() && now.now_ns.saturating_sub(since) < CALM_NS
     }
 
     /// Takes up what has passed on one of them.
@@ -159,7 +171,7 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     const TLS: Circumstances =
-        Circumstances { policy: Plain::Auto, has_tls: true, is_newborn: false };
+        Circumstances { policy: Plain::Auto, has_tls: true, is_newborn: false, now_ns: 1 };
     const NO_TLS: Circumstances = Circumstances { has_tls: false, ..TLS };
     /// Of the kernel's threads, which have no sockets.
     const NO_SOCKETS: u32 = 2;
@@ -191,11 +203,17 @@ mod tests {
         // Other tests have sockets in this process, too.
         let own = sockets.endpoints[&inode];
         sockets.endpoints.retain(|_, endpoint| *endpoint == own);
+        sockets.inodes = tcp::inodes(pid).unwrap();
+        sockets.tapped = Some(true);
         sockets.learn(pid, inode, true);
-        assert!(sockets.explained.contains(&own));
-        assert_eq!(sockets.explained.len(), 1);
+        let later = Circumstances { now_ns: 1 + CALM_NS, ..TLS };
+        assert!(sockets.are_wanted(pid, TLS), "a moment later something else may pass");
+        // Unless another test has just opened a socket.
+        if sockets.endpoints.len() == 1 {
+            assert!(!sockets.are_wanted(pid, later));
+        }
         sockets.learn(pid, inode, false);
-        assert!(sockets.are_wanted(pid, TLS));
+        assert!(sockets.are_wanted(pid, later));
     }
 
     #[test]

@@ -452,16 +452,17 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
                 Err(error) => unopened(pid, &mapping, &error),
             }
         }
-        self.look_at_sockets(pid);
+        self.look_at_sockets(pid, now_ns);
     }
 
     /// Taps the sockets of a process if there is reason to, or lets them be.
-    fn look_at_sockets(&mut self, pid: u32) {
+    fn look_at_sockets(&mut self, pid: u32, now_ns: u64) {
         let Some(member) = self.members.get_mut(&pid) else { return };
         let now = Circumstances {
             policy: self.sockets.policy,
             has_tls: member.has_tls(),
             is_newborn: self.selection.holds(pid),
+            now_ns,
         };
         let wanted = member.sockets.are_wanted(pid, now);
         if member.sockets.tapped == Some(wanted) {

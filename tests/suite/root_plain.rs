@@ -173,8 +173,9 @@ fn root_tls_is_never_counted_again_on_its_socket() {
     }
     for runtime in [Runtime::Python, Runtime::Node, Runtime::Go(GoBuild::Current)] {
         let Some((server, port)) = scene.server(runtime, &[]) else { return };
-        let tap = Monitor::attach(server.pid(), &["--plain", "on"]);
-        let reference = Monitor::attach(server.pid(), &["--plain", "off"]);
+        let arguments = |plain| ["--plain", plain, "--ring-size", "64m"];
+        let tap = Monitor::attach(server.pid(), &arguments("on"));
+        let reference = Monitor::attach(server.pid(), &arguments("off"));
         let load = ["--requests", "500", "--connections", "5", "--size", "5000"];
         let mut client = scene.client(Runtime::Python, port, &load).expect("python is there");
         client.go();
