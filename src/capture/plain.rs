@@ -128,6 +128,11 @@ impl Sockets {
             return true;
         }
         self.list(pid);
+        self.judge(now)
+    }
+
+    /// By what is known now.
+    fn judge(&mut self, now: Circumstances) -> bool {
         if self.endpoints.is_empty() {
             return now.is_newborn;
         }
@@ -168,7 +173,6 @@ impl Sockets {
 mod tests {
     use super::*;
     use std::net::TcpListener;
-    use std::os::fd::AsRawFd;
 
     const TLS: Circumstances =
         Circumstances { policy: Plain::Auto, has_tls: true, is_newborn: false, now_ns: 1 };
@@ -176,18 +180,9 @@ mod tests {
     /// Of the kernel's threads, which have no sockets.
     const NO_SOCKETS: u32 = 2;
 
-    /// A socket of this process.
-    fn socket() -> (TcpListener, u64) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let link = std::fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap();
-        let link = link.to_str().unwrap().to_owned();
-        let digits = link.trim_matches(|c: char| !c.is_ascii_digit());
-        (listener, digits.parse().unwrap())
-    }
-
     #[test]
     fn without_tls_any_tcp_socket_is_a_reason_and_without_sockets_there_is_none() {
-        let _socket = socket();
+        let _listener = TcpListener::bind("127.0.0.1:0").unwrap();
         assert!(Sockets::default().are_wanted(std::process::id(), NO_TLS));
         assert!(!Sockets::default().are_wanted(NO_SOCKETS, NO_TLS));
         let newborn = Circumstances { is_newborn: true, ..NO_TLS };
@@ -195,32 +190,31 @@ mod tests {
     }
 
     #[test]
-    fn where_tls_has_passed_there_is_no_reason_until_something_else_does() {
-        let pid = std::process::id();
-        let (_listener, inode) = socket();
+    fn where_only_tls_passes_there_is_no_reason_after_a_while() {
+        let server = Endpoint::Server(443);
+        let endpoints = tcp::Sockets::from([(7, server), (8, server)]);
+        let mut sockets = Sockets { endpoints, tapped: Some(true), ..Sockets::default() };
+        let later = Circumstances { now_ns: TLS.now_ns + CALM_NS, ..TLS };
+        assert!(sockets.judge(later), "nobody knows what passes");
+        sockets.learn(NO_SOCKETS, 7, true);
+        assert!(sockets.judge(TLS), "the next connection may be another kind");
+        assert!(!sockets.judge(later));
+        sockets.endpoints.insert(9, Endpoint::Server(80));
+        assert!(sockets.judge(later));
+    }
+
+    #[test]
+    fn where_something_else_than_tls_has_passed_there_is_a_reason_for_good() {
         let mut sockets = Sockets::default();
-        assert!(sockets.are_wanted(pid, TLS));
-        // Other tests have sockets in this process, too.
-        let own = sockets.endpoints[&inode];
-        sockets.endpoints.retain(|_, endpoint| *endpoint == own);
-        sockets.inodes = tcp::inodes(pid).unwrap();
-        sockets.tapped = Some(true);
-        sockets.learn(pid, inode, true);
-        let later = Circumstances { now_ns: 1 + CALM_NS, ..TLS };
-        assert!(sockets.are_wanted(pid, TLS), "a moment later something else may pass");
-        // Unless another test has just opened a socket.
-        if sockets.endpoints.len() == 1 {
-            assert!(!sockets.are_wanted(pid, later));
-        }
-        sockets.learn(pid, inode, false);
-        assert!(sockets.are_wanted(pid, later));
+        sockets.learn(NO_SOCKETS, 7, false);
+        assert!(sockets.are_wanted(NO_SOCKETS, TLS));
     }
 
     #[test]
     fn what_was_ordered_is_done() {
         let ordered = |policy| Circumstances { policy, ..NO_TLS };
         assert!(Sockets::default().are_wanted(NO_SOCKETS, ordered(Plain::On)));
-        let _socket = socket();
+        let _listener = TcpListener::bind("127.0.0.1:0").unwrap();
         assert!(!Sockets::default().are_wanted(std::process::id(), ordered(Plain::Off)));
     }
 }

@@ -52,6 +52,7 @@ impl<'obj> SocketPrograms<'obj> {
         };
         rodata.window_bytes = settings.window_bytes;
         rodata.wake_bytes = settings.wake_bytes();
+        rodata.reads_at_once = true;
         rodata.has_loop = flavour.bounded_loop;
         Ok(Self { skel: open.load()? })
     }
