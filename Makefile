@@ -13,7 +13,7 @@ BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib
 TEST_PACKAGES := ca-certificates libgnutls30 libmbedtls14 libnspr4 libnss3 libpcre2-8-0 libwolfssl35 \
 	musl-tools openssl procps python3 python3-venv systemd tshark
 
-.PHONY: build static kernel-matrix demo test bench fuzz check deps deps-test deps-bench lint fmt doc clean
+.PHONY: build static kernel-matrix demo test test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean
 
 build: deps
 	cargo build --release
@@ -166,6 +166,25 @@ $(PEERS)/rust/ws_client-%: tests/peers/rust/Cargo.toml tests/peers/rust/Cargo.lo
 	cargo build --release --locked --manifest-path tests/peers/rust/Cargo.toml \
 		--target-dir $(PEERS)/rust/target --features $*
 	cp $(PEERS)/rust/target/release/ws_client_rust $@
+
+## What is too large for `make test`: browsers, other runtimes, slow builds, every image installed.
+## docs/stacks.md has what it showed last.
+STACKS_PACKAGES := chromium erlang-base firefox-esr openjdk-17-jre-headless
+SURVEYED := /usr/bin /usr/sbin /usr/lib $(PEERS)
+test-stacks: deps deps-test $(PEERS)/heavy.done
+	$(SUDO) env PATH="$$PATH" WSTAP_STACKS=1 \
+		cargo test --test integration heavy_ -- --nocapture --test-threads 1
+	cargo run --release -p wstap-symbols --example survey -- $(SURVEYED)
+
+$(PEERS)/heavy.done: $(addprefix $(PEERS)/rust/ws_client-,rustls21 rustls22 vendored vendored-stripped)
+	$(SUDO) apt-get update -q
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(STACKS_PACKAGES)
+	PATH="$$PWD/$(PEERS)/venv/bin:$$PATH" npm install --prefix $(PEERS)/heavy --no-audit --no-fund \
+		--loglevel=error @deno/linux-x64-glibc@2.9.6
+	@touch $@
+
+$(PEERS)/rust/ws_client-vendored-stripped: $(PEERS)/rust/ws_client-vendored
+	strip -o $@ $<
 
 clean:
 	cargo clean

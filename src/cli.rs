@@ -192,6 +192,9 @@ pub struct ProbesArgs {
     /// Where probes go [default: cheapest]
     #[arg(long, value_name = "SITE")]
     pub probe_site: Option<ProbeSite>,
+    /// Read the `[[library]]` tables of this TOML file: functions that you have found yourself
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// `wstap protocols`.

@@ -3,7 +3,7 @@
 //! Flags win over the file, the file over the defaults, and every default stands here. Nothing is
 //! attached or opened for business before all of it has been found valid.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use regex::bytes::RegexBuilder;
 use serde::Deserialize;
-use wstap_symbols::{Options, SitePreference};
+use wstap_symbols::{GivenFunction, Options, SitePreference, known_functions};
 
 use crate::capture::cgroup::CgroupPath;
+use crate::capture::image::GivenLibrary;
 use crate::capture::plain::Plain;
 use crate::capture::privilege::Powers;
 use crate::capture::selector::{Children, Rule, Wanted};
@@ -46,6 +47,8 @@ pub struct TapConfig {
     pub plain: Plain,
     /// How probe sites are chosen.
     pub probes: Options,
+    /// Functions that the user has found.
+    pub given: Vec<GivenLibrary>,
     /// Sizes of the kernel side.
     pub kernel: Settings,
     /// Bounds of the decoder.
@@ -79,6 +82,7 @@ struct File {
     cgroup: Vec<String>,
     command: Vec<String>,
     target: Vec<FileTarget>,
+    library: Vec<FileLibrary>,
     children: Option<bool>,
     keep_caps: Option<bool>,
     sandbox: Option<bool>,
@@ -110,6 +114,16 @@ struct FileTarget {
     #[serde(default)]
     cgroup: Vec<String>,
     protocol: Option<String>,
+}
+
+/// `[[library]]`: where functions are in one build of a program or library, in case its symbols
+/// are stripped and nothing else leads to them.
+#[derive(Debug, Deserialize)]
+struct FileLibrary {
+    build_id: String,
+    /// Names of functions, and their offsets in the file.
+    #[serde(flatten)]
+    functions: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -177,6 +191,7 @@ impl TapConfig {
             command,
             plain: plain(args, file),
             probes: Options { site: site(args, file) },
+            given: file.given()?,
             kernel: Settings {
                 ring_bytes: ring_bytes(args.ring_size.or(file.ring_size))?,
                 window_bytes,
@@ -265,6 +280,11 @@ impl File {
         args.config.as_deref().map_or_else(|| Ok(Self::default()), Self::read)
     }
 
+    /// The functions that the user has found. Whether they are there is for the planner to say.
+    fn given(&self) -> Result<Vec<GivenLibrary>, UsageError> {
+        self.library.iter().map(FileLibrary::given).collect()
+    }
+
     fn read(path: &Path) -> Result<Self, UsageError> {
         let complain =
             |error: &dyn std::fmt::Display| UsageError(format!("{}: {error}", path.display()));
@@ -279,6 +299,36 @@ fn plain(args: &TapArgs, file: &File) -> Plain {
         Some(PlainArg::Off) => Plain::Off,
         Some(PlainArg::Auto) | None => Plain::Auto,
     }
+}
+
+impl FileLibrary {
+    fn given(&self) -> Result<GivenLibrary, UsageError> {
+        let complain = |what: String| UsageError(format!("library `{}`: {what}", self.build_id));
+        let build_id = self.build_id.to_ascii_lowercase();
+        if build_id.is_empty() || !build_id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(complain("its build_id is not hexadecimal".into()));
+        }
+        if let Some(name) = self.functions.keys().find(|&it| !known_functions().any(|f| f == it)) {
+            let known: Vec<&str> = known_functions().collect();
+            return Err(complain(format!("`{name}` is none of {}", known.join(", "))));
+        }
+        if self.functions.is_empty() {
+            return Err(complain("give it a function, such as SSL_write = 0x1234".into()));
+        }
+        let functions = self.functions.iter();
+        let functions =
+            functions.map(|(name, &offset)| GivenFunction { name: name.clone(), offset });
+        Ok(GivenLibrary { build_id, functions: functions.collect() })
+    }
+}
+
+/// The functions that the `[[library]]` tables of a configuration file give.
+///
+/// # Errors
+///
+/// The file cannot be read or makes no sense.
+pub fn given_libraries(path: Option<&Path>) -> Result<Vec<GivenLibrary>, UsageError> {
+    path.map_or_else(|| Ok(Vec::new()), |path| File::read(path)?.given())
 }
 
 fn site(args: &TapArgs, file: &File) -> SitePreference {

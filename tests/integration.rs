@@ -34,6 +34,14 @@ mod root_peers;
 #[path = "suite/root_stacks.rs"]
 mod root_stacks;
 
+/// Libraries without symbols: debug files, offsets by hand, and what is refused.
+#[path = "suite/root_stripped.rs"]
+mod root_stripped;
+
+/// Browsers, large runtimes and slow builds: `make test-stacks`.
+#[path = "suite/heavy_stacks.rs"]
+mod heavy_stacks;
+
 /// Real implementations of the built-in protocols, and a protocol of one's own.
 #[path = "suite/root_protocols.rs"]
 mod root_protocols;

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use memmap2::Mmap;
-use wstap_symbols::{Options, Plan};
+use wstap_symbols::{Evidence, GivenFunction, Library, Options, Plan};
 
+use super::debug;
 use super::process::{FileId, Mapping};
 
 /// A mapped file of a process, and what can be probed in it.
@@ -33,10 +34,25 @@ pub struct Image {
 /// What identifies the content of a file well enough to plan it once.
 type ContentKey = (FileId, u64, Option<SystemTime>);
 
+/// Functions that a user has found in one build of a program or library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenLibrary {
+    /// The build id, in lower-case hexadecimal.
+    pub build_id: String,
+    /// The functions.
+    pub functions: Vec<GivenFunction>,
+}
+
 /// Plans images, each file once however many processes map it.
+///
+/// A plan is kept for a file, not for a build id: a process may have mapped a file that only claims
+/// to be of a certain build, and a plan made from it would put probes into the middle of
+/// instructions of the real one. It is not kept on disk either, since planning 300 MB takes less
+/// than half a second of processor time, most of it to read them.
 #[derive(Debug, Default)]
 pub struct Planner {
     options: Options,
+    given: Vec<GivenLibrary>,
     plans: HashMap<ContentKey, Arc<Plan>>,
 }
 
@@ -44,7 +60,13 @@ impl Planner {
     /// A planner with an empty cache.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, plans: HashMap::new() }
+        Self { options, ..Self::default() }
+    }
+
+    /// The same, with functions that a user has found.
+    #[must_use]
+    pub fn with_given(options: Options, given: Vec<GivenLibrary>) -> Self {
+        Self { options, given, plans: HashMap::new() }
     }
 
     /// Opens and plans the file behind `mapping` of process `pid`.
@@ -62,7 +84,7 @@ impl Planner {
         let plan = match self.plans.get(&key) {
             Some(plan) => Arc::clone(plan),
             None => {
-                let plan = Arc::new(self.plan(&file, &mapping.path)?);
+                let plan = Arc::new(self.plan(&file, pid, &mapping.path)?);
                 self.plans.insert(key, Arc::clone(&plan));
                 plan
             }
@@ -70,15 +92,34 @@ impl Planner {
         Ok(Image { file: mapping.file, path: mapping.path.clone(), attach_path, plan })
     }
 
-    fn plan(&self, file: &File, path: &Path) -> io::Result<Plan> {
+    fn plan(&self, file: &File, pid: u32, path: &Path) -> io::Result<Plan> {
         // SAFETY: the map is private, read only and dropped before this function returns. Its
         // bytes may still change under us, or vanish, if someone rewrites a mapped program in
         // place; that kills the traced process too, and package managers do not do it.
         let bytes = unsafe { Mmap::map(file) }?;
-        Ok(wstap_symbols::plan(&bytes, &self.options).unwrap_or_else(|error| {
+        let planned = wstap_symbols::plan(&bytes, &self.options);
+        let plan = planned.unwrap_or_else(|error| {
             tracing::debug!("{}: not planned: {error}", path.display());
             Plan::default()
-        }))
+        });
+        Ok(self.with_evidence(&bytes, pid, path, &plan).unwrap_or(plan))
+    }
+
+    /// A plan that needs more than the image: the user's functions, or else a debug file where a
+    /// library was found and its functions were not.
+    fn with_evidence(&self, bytes: &[u8], pid: u32, path: &Path, plan: &Plan) -> Option<Plan> {
+        let build_id = plan.build_id.as_ref().map(ToString::to_string);
+        let given = self.given.iter().find(|it| Some(&it.build_id) == build_id.as_ref());
+        if let Some(given) = given {
+            let evidence = Evidence { given: &given.functions, debug: None };
+            return wstap_symbols::plan_with(bytes, evidence, &self.options).ok();
+        }
+        if plan.libraries.is_empty() || plan.libraries.iter().any(Library::is_tappable) {
+            return None;
+        }
+        let debug = debug::find(pid, path, bytes, build_id.as_deref())?;
+        let evidence = Evidence { debug: Some(&debug), given: &[] };
+        wstap_symbols::plan_with(bytes, evidence, &self.options).ok()
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod cgroup;
 pub mod clock;
 pub mod command;
+mod debug;
 mod error;
 pub mod image;
 pub mod kernel;

@@ -178,8 +178,7 @@ struct ProbeRow<'a> {
 /// # Errors
 ///
 /// As [`Target::resolve`], or standard output cannot be written.
-pub(super) fn probes(pid: u32, options: Options, json: bool) -> Result<(), Failure> {
-    let mut planner = Planner::new(options);
+pub(super) fn probes(pid: u32, mut planner: Planner, json: bool) -> Result<(), Failure> {
     let target = Target::resolve(&mut planner, Default::default(), pid)?;
     let mut out = io::stdout().lock();
     for image in &target.images {

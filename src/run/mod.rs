@@ -14,8 +14,9 @@ use std::process::ExitCode;
 use wstap_symbols::{Options, SitePreference};
 
 use crate::capture::Error;
+use crate::capture::image::Planner;
 use crate::cli::{Cli, Command, ProbeSite};
-use crate::config::{MonitorConfig, TapConfig, UsageError};
+use crate::config::{self, MonitorConfig, TapConfig, UsageError};
 
 /// Why wstap ends other than well. Each kind has its exit code.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +66,10 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         None => monitor::run(MonitorConfig::new(&cli.monitor)?),
         Some(Command::Ps(args)) => list::ps(args.json),
-        Some(Command::Probes(args)) => list::probes(args.pid, options(args.probe_site), args.json),
+        Some(Command::Probes(args)) => {
+            let given = config::given_libraries(args.config.as_deref())?;
+            list::probes(args.pid, Planner::with_given(options(args.probe_site), given), args.json)
+        }
         Some(Command::Frames(args)) => frames::run(TapConfig::interactive(&args.tap)?, args),
         Some(Command::Protocols(args)) => protocols::list(&args.rules, args.json),
         Some(Command::Doctor(args)) => doctor::run(args.json),

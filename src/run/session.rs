@@ -118,7 +118,7 @@ pub(super) fn run(
             learnt: Vec::new(),
         });
         let reader = tap.reader(|record| decoder.borrow_mut().record(record))?;
-        let planner = Planner::new(config.probes);
+        let planner = Planner::with_given(config.probes, config.given);
         let (plain, powers) = (config.plain, config.powers);
         let mut roster = Roster::new(tap, planner, selection, plain, powers, monotonic_ns())?;
         if !config.wait {

@@ -16,8 +16,10 @@
 #![forbid(unsafe_code)]
 
 mod anchors;
+mod debuglink;
 mod elf;
 mod foreign;
+mod given;
 mod golang;
 mod placement;
 mod plan;
@@ -29,9 +31,11 @@ mod site;
 mod stacks;
 mod version;
 
+pub use debuglink::{DebugLink, debug_link};
 pub use elf::Error;
+pub use given::{GivenFunction, known_functions};
 pub use plan::{
     Action, ArgIndex, BuildId, CallResult, Companion, Direction, Identity, Library, Linkage,
     Options, Plan, Probe, SitePreference, Stack, SymbolSource, Technique, Transfer, Verdict,
 };
-pub use planner::plan;
+pub use planner::{Evidence, plan, plan_with};

@@ -225,10 +225,14 @@ pub enum SymbolSource {
     Messages,
     /// Go's own table of functions, which `strip` cannot remove.
     GoTable,
+    /// The section `.symtab` of a separate debug file.
+    DebugFile,
+    /// Nothing in the image: a user gave their offsets.
+    Given,
 }
 
 impl SymbolSource {
-    /// The label: `dynsym`, `symtab`, `dynamic`, `messages` or `pclntab`.
+    /// The label: `dynsym`, `symtab`, `dynamic`, `messages`, `pclntab`, `debug` or `config`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -237,6 +241,8 @@ impl SymbolSource {
             Self::Dynamic => "dynamic",
             Self::Messages => "messages",
             Self::GoTable => "pclntab",
+            Self::DebugFile => "debug",
+            Self::Given => "config",
         }
     }
 }
@@ -263,6 +269,8 @@ pub enum Verdict {
     /// Functions of the right names are there, but in a version of the library that is not known, in
     /// two versions at once, or with code that does not look like them.
     Unproven,
+    /// A user gave offsets at which the image has no functions.
+    NotFunctions,
     /// The library is no native code before it runs: there is no instruction to probe.
     Managed,
 }
@@ -280,6 +288,7 @@ impl Verdict {
             Self::OldGo => "it was built by a Go older than 1.18",
             Self::Stripped => "symbols stripped",
             Self::Unproven => "its functions are not as they are known",
+            Self::NotFunctions => "no function begins at an offset that was given for it",
             Self::Managed => "it is compiled while it runs, so there is no function to probe",
         }
     }

@@ -3,6 +3,7 @@
 use crate::anchors;
 use crate::elf::{Error, Image, Machine};
 use crate::foreign;
+use crate::given::{self, GivenFunction};
 use crate::golang;
 use crate::placement;
 use crate::plan::{Direction, Library, Linkage, Options, Plan, Verdict};
@@ -12,24 +13,48 @@ use crate::search::{self, Definition, Found};
 use crate::stacks::{Role, StackRow};
 use crate::version;
 
+/// What there is beside an image.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Evidence<'a> {
+    /// A separate debug file: an ELF image with the symbols that were taken out.
+    pub debug: Option<&'a [u8]>,
+    /// Functions that a user has found.
+    pub given: &'a [GivenFunction],
+}
+
 /// Plans the probes for one ELF image.
 ///
 /// Works on any bytes in time proportional to the symbol tables: an image without a TLS library is
-/// turned away after them.
+/// turned away after them and after a search of its constants.
 ///
 /// # Errors
 ///
 /// [`Error`] when the bytes are not an ELF image that a 64-bit process could have mapped.
 pub fn plan(image: &[u8], options: &Options) -> Result<Plan, Error> {
+    plan_with(image, Evidence::default(), options)
+}
+
+/// The same, with what there is beside the image.
+///
+/// A given function is believed only if the code is that of one. A debug file is ignored if it is
+/// of another build.
+///
+/// # Errors
+///
+/// As [`plan`].
+pub fn plan_with(image: &[u8], evidence: Evidence<'_>, options: &Options) -> Result<Plan, Error> {
     let image = Image::parse(image)?;
-    let mut found = search::by_symbols(&image);
-    found.retain(Found::moves_plaintext);
-    if found.is_empty() && image.machine() == Machine::X86_64 {
-        found = anchors::by_messages(&image);
+    let debug = evidence.debug.and_then(|debug| Image::parse(debug).ok());
+    let debug = debug.filter(|debug| debug.build_id() == image.build_id());
+    let (found, mut libraries) = given::search(&image, evidence.given);
+    if found.is_empty() && libraries.is_empty() {
+        let found = searched(&image, debug.as_ref());
+        libraries.extend(found.iter().map(|found| library(&image, found, options)));
+        libraries.extend(golang::search(&image));
+        libraries.extend(rustls::search(&image, debug.as_ref().unwrap_or(&image)));
+    } else {
+        libraries.extend(found.iter().map(|found| library(&image, found, options)));
     }
-    let libraries = found.iter().map(|found| library(&image, found, options));
-    let mut libraries: Vec<Library> =
-        libraries.chain(golang::search(&image)).chain(rustls::search(&image)).collect();
     if libraries.is_empty() {
         libraries.extend(foreign::search(&image));
     }
@@ -39,6 +64,20 @@ pub fn plan(image: &[u8], options: &Options) -> Result<Plan, Error> {
         companion: version::companion(&image),
         loader_notifier: rtld::notifier(&image),
     })
+}
+
+/// Libraries of C: by their names, or else by their messages.
+fn searched(image: &Image<'_>, debug: Option<&Image<'_>>) -> Vec<Found> {
+    let mut found = search::by_symbols(image);
+    found.retain(Found::moves_plaintext);
+    if let Some(debug) = debug.filter(|_| found.is_empty()) {
+        found = search::by_debug_file(image, debug);
+        found.retain(Found::moves_plaintext);
+    }
+    if found.is_empty() && image.machine() == Machine::X86_64 {
+        found = anchors::by_messages(image);
+    }
+    found
 }
 
 fn library(image: &Image<'_>, found: &Found, options: &Options) -> Library {

@@ -5,7 +5,8 @@
 //! larger `.symtab` is then never touched.
 
 use crate::elf::{Function, Image, SymbolTable};
-use crate::plan::SymbolSource;
+use crate::given;
+use crate::plan::{Stack, SymbolSource};
 use crate::stacks::{FunctionRow, Role, STACKS, StackRow};
 
 /// Most definitions of one library that are looked at. An honest image has each function once, or a
@@ -47,15 +48,45 @@ pub(crate) fn by_symbols(image: &Image<'_>) -> Vec<Found> {
             }
         });
     }
+    found.retain(|it| !is_facade(image, it.stack));
+    found.iter_mut().for_each(Found::sort);
+    found
+}
+
+/// Whether the image offers the functions of `stack` and hands all work to another library, where
+/// the plaintext is seen.
+fn is_facade(image: &Image<'_>, stack: &StackRow) -> bool {
+    /// OpenSSL's interface to GnuTLS.
+    const FACADE: &[u8] = b"libgnutls-openssl.so";
+    stack.stack == Stack::OpenSsl && image.soname().is_some_and(|name| name.starts_with(FACADE))
+}
+
+/// Searches the symbols that were taken out of `image` and put into a file of their own.
+///
+/// Where a debug file is of another build, its addresses mean nothing. So functions must begin
+/// there.
+pub(crate) fn by_debug_file(image: &Image<'_>, debug: &Image<'_>) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
+    debug.functions(SymbolTable::Symtab, |name, function| {
+        if let Some((stack, row)) = lookup(name) {
+            add(&mut found, SymbolSource::DebugFile, stack, Definition { row, function });
+        }
+    });
     for library in &mut found {
-        let place =
-            |d: &Definition| library.stack.functions.iter().position(|row| row.name == d.row.name);
-        library.definitions.sort_by_key(|definition| (place(definition), definition.function));
+        library.definitions.retain(|it| given::begins_function(image, it.function.address));
+        library.sort();
     }
     found
 }
 
 impl Found {
+    /// In the order of the table.
+    fn sort(&mut self) {
+        let functions = self.stack.functions;
+        let place = |d: &Definition| functions.iter().position(|row| row.name == d.row.name);
+        self.definitions.sort_by_key(|definition| (place(definition), definition.function));
+    }
+
     /// There is something to tap.
     pub(crate) fn moves_plaintext(&self) -> bool {
         self.definitions.iter().any(|d| matches!(d.row.role, Role::Transfer(_)))

@@ -2,10 +2,11 @@
  * Both ends of a wss conversation in one process, over a socket pair: no network, no certificate,
  * so it also runs in a virtual machine that has nothing but a kernel.
  *
- *   wss_pair [requests=N] [wait=MS] [pause=MS] [workers=N] [go] [linger]
+ *   wss_pair [requests=N] [wait=MS] [pause=MS] [workers=N] [nested] [go] [linger]
  *
  * A connection is opened; `wait` later N JSON-RPC requests are asked one after the other, each
- * answered after `pause`. With workers=N so many children do that, not the process itself. With
+ * answered after `pause`. With `nested` the TLS connection is inside another one, whose functions it
+ * calls from its own. With workers=N so many children do that, not the process itself. With
  * `go` it waits for a line on standard input first, with `linger` for the end of standard input
  * afterwards. It prints the number of answers.
  */
@@ -19,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int requests = 1, wait_ms, pause_ms, workers;
+static int requests = 1, wait_ms, pause_ms, workers, nested;
 
 static void check(int ok, const char *what)
 {
@@ -45,7 +46,7 @@ static unsigned server_secret(SSL *ssl, const char *identity, unsigned char *sec
 	return 16;
 }
 
-static SSL *end_of(int socket, const SSL_METHOD *method)
+static SSL *end_with(const SSL_METHOD *method)
 {
 	SSL_CTX *context = SSL_CTX_new(method);
 	SSL *ssl;
@@ -56,8 +57,24 @@ static SSL *end_of(int socket, const SSL_METHOD *method)
 	SSL_CTX_set_psk_server_callback(context, server_secret);
 	ssl = SSL_new(context);
 	SSL_CTX_free(context);
-	SSL_set_fd(ssl, socket);
 	return ssl;
+}
+
+/* One end of the conversation; ready for the (inner) handshake. */
+static SSL *end_of(int socket, const SSL_METHOD *method, int (*shake_hands)(SSL *))
+{
+	SSL *outer = end_with(method), *inner;
+	BIO *tunnel;
+
+	SSL_set_fd(outer, socket);
+	if (!nested)
+		return outer;
+	check(shake_hands(outer) == 1, "the outer handshake");
+	tunnel = BIO_new(BIO_f_ssl());
+	BIO_set_ssl(tunnel, outer, BIO_CLOSE);
+	inner = end_with(method);
+	SSL_set_bio(inner, tunnel, tunnel);
+	return inner;
 }
 
 static void say(SSL *ssl, const void *bytes, int length)
@@ -100,7 +117,7 @@ static void *serve(void *argument)
 	static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
 				     "Connection: Upgrade\r\n"
 				     "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-	SSL *ssl = end_of(*(int *)argument, TLS_server_method());
+	SSL *ssl = end_of(*(int *)argument, TLS_server_method(), SSL_accept);
 	unsigned char bytes[512];
 	char text[64];
 
@@ -123,7 +140,7 @@ static void ask(int socket)
 	static const char upgrade[] = "GET / HTTP/1.1\r\nHost: pair\r\nUpgrade: websocket\r\n"
 				      "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
 				      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-	SSL *ssl = end_of(socket, TLS_client_method());
+	SSL *ssl = end_of(socket, TLS_client_method(), SSL_connect);
 	unsigned char bytes[512];
 	char text[80];
 
@@ -161,6 +178,7 @@ int main(int count, char **arguments)
 		sscanf(arguments[i], "wait=%d", &wait_ms);
 		sscanf(arguments[i], "pause=%d", &pause_ms);
 		sscanf(arguments[i], "workers=%d", &workers);
+		nested |= !strcmp(arguments[i], "nested");
 		go |= !strcmp(arguments[i], "go");
 		linger |= !strcmp(arguments[i], "linger");
 	}

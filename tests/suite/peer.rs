@@ -147,6 +147,8 @@ pub(crate) enum Runtime {
     Bun(&'static str),
     /// `websockets` over a library of C: a module of `tests/peers/native`. Only a client.
     Native(&'static str),
+    /// A page in a browser. Only a client.
+    Browser(&'static str),
     /// `tokio-tungstenite` over a TLS library of Rust: a feature of `tests/peers/rust`. Only a
     /// client.
     Rust(&'static str),
@@ -193,6 +195,7 @@ impl Runtime {
                 (installed(&format!("node_modules/bun-{version}/bin/bun"))?, ".js")
             }
             Self::Native(_) => (installed("venv/bin/python")?, "_native.py"),
+            Self::Browser(_) => (installed("venv/bin/python")?, "_browser.py"),
             Self::Rust(build) => {
                 return Some(Command::new(installed(&format!("rust/{script}-{build}"))?));
             }
@@ -211,9 +214,11 @@ impl Runtime {
         // Bun does not know the option of `ws` that says so.
         command.env("NODE_TLS_REJECT_UNAUTHORIZED", "0").env("NODE_NO_WARNINGS", "1");
         command.env("PYTHONDONTWRITEBYTECODE", "1");
-        if let Self::Native(stack) = self {
-            command.args(["--stack", stack]);
-        }
+        match self {
+            Self::Native(stack) => command.args(["--stack", stack]),
+            Self::Browser(browser) => command.args(["--browser", browser]),
+            _ => &mut command,
+        };
         Some(command)
     }
 }

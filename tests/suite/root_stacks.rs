@@ -1,5 +1,6 @@
 use serde_json::Value;
 
+use crate::pair::{self, Pair};
 use crate::peer::{GoBuild, Runtime, Scene, Transcript, sorted};
 use crate::wstap::{Frames, Monitor, privileged, transcript};
 
@@ -124,8 +125,26 @@ fn root_rust_clients_are_decoded_to_the_byte() {
     }
 }
 
+/// A connection inside another one calls the outer one's functions from its own, on the same
+/// thread: what they carry is TLS again, and no message.
+#[test]
+fn root_tls_inside_tls_is_counted_once() {
+    let Some(program) = pair::program().filter(|_| privileged()) else { return };
+    let mut pair = Pair::start(&program, &["nested", "requests=200", "wait=300", "go", "linger"]);
+    let tap = Monitor::attach(pair.pid(), &[]);
+    pair.go();
+    assert_eq!(pair.answers(), 200);
+    // Both ends are in one process.
+    let metrics = tap.metrics_when("400", |m| m.sum("turnaround_count", &[]) == 400.0);
+    assert_eq!(metrics.sum("packet_send_count", &[]), 400.0);
+    assert_eq!(metrics.sum("packet_recv_count", &[]), 400.0);
+    assert_eq!(metrics.sum("wstap_connections_opened_total", &[]), 2.0);
+    metrics.assert_balance(400.0);
+    metrics.assert_flawless();
+}
+
 /// What wstap decodes is what the client logged, on as many connections as it had.
-fn client_is_decoded_to_the_byte(runtime: Runtime) {
+pub(crate) fn client_is_decoded_to_the_byte(runtime: Runtime) {
     if !privileged() {
         return;
     }

@@ -27,7 +27,7 @@ fn is_entered(image: &Image<'_>, function: u64) -> bool {
 }
 
 /// Whether some code calls or jumps to `function` by its address.
-fn is_called(image: &Image<'_>, function: u64) -> bool {
+pub(crate) fn is_called(image: &Image<'_>, function: u64) -> bool {
     /// Bytes of a call or jump with a 32-bit distance.
     const LEN: usize = 5;
     image.code_segments().any(|(base, code)| {

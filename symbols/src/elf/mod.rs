@@ -151,6 +151,22 @@ impl<'data> Image<'data> {
         segment.executable.then_some(at as u64)
     }
 
+    /// Address of the code at an offset in the file; `None` where no code is mapped from.
+    pub(crate) fn code_address(&self, offset: u64) -> Option<u64> {
+        let offset = usize::try_from(offset).ok()?;
+        self.segments.iter().find_map(|segment| {
+            let is_inside = segment.executable && segment.file.contains(&offset);
+            is_inside
+                .then(|| segment.address.checked_add((offset - segment.file.start) as u64))
+                .flatten()
+        })
+    }
+
+    /// A number of four bytes, in the image's byte order.
+    pub(crate) fn word32(&self, bytes: [u8; 4]) -> u32 {
+        self.endian.read_u32(bytes)
+    }
+
     /// The bytes from `address` to the end of the code that is mapped there.
     pub(crate) fn code(&self, address: u64) -> Option<&'data [u8]> {
         let (segment, at) = self.locate(address)?;

@@ -46,11 +46,11 @@ struct Found {
     drop: Vec<Function>,
 }
 
-/// rustls, if it is in the image.
-pub(crate) fn search(image: &Image<'_>) -> Option<Library> {
+/// rustls, if it is in the image. `names` is the image that has its symbols: itself, or a debug file.
+pub(crate) fn search(image: &Image<'_>, names: &Image<'_>) -> Option<Library> {
     let versions = versions(image);
     let version = versions.first()?.clone();
-    let found = by_symbols(image);
+    let found = by_symbols(names);
     let (verdict, probes) = match probes(image, &versions, &found) {
         Ok(probes) => (Verdict::Experimental, probes),
         Err(verdict) => (verdict, Vec::new()),
@@ -88,9 +88,9 @@ fn versions(image: &Image<'_>) -> BTreeSet<String> {
     versions
 }
 
-fn by_symbols(image: &Image<'_>) -> Found {
+fn by_symbols(names: &Image<'_>) -> Found {
     let mut found = Found::default();
-    image.functions(SymbolTable::Symtab, |name, function| {
+    names.functions(SymbolTable::Symtab, |name, function| {
         let has = |part: &[u8]| memmem::find(name, part).is_some();
         if has(DROP) {
             push(&mut found.drop, function);

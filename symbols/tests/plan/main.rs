@@ -4,9 +4,11 @@
 //! - [`installed`]: libraries and programs of the machine that runs the tests
 //! - [`sites`]: where probes go on real and on devious code
 //! - [`golang`]: Go programs
+//! - [`evidence`]: what is beside an image
 //! - [`hostile`]: damaged and invented images
 //! - [`invented`]: invented code in a sound image
 
+mod evidence;
 mod golang;
 mod hostile;
 mod installed;

@@ -1,0 +1,25 @@
+//! Where the symbols are that were taken out of an image.
+
+use crate::elf::Image;
+
+/// The section `.gnu_debuglink`: the file that holds the symbols of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DebugLink {
+    /// The file's name, without a folder.
+    pub name: String,
+    /// CRC-32 of the whole file (as zlib and PNG have it).
+    pub crc: u32,
+}
+
+/// The debug link of an ELF image, if it has a sound one.
+#[must_use]
+pub fn debug_link(image: &[u8]) -> Option<DebugLink> {
+    let image = Image::parse(image).ok()?;
+    let (_, section) = image.section(".gnu_debuglink")?;
+    let len = memchr::memchr(0, section)?;
+    let name = std::str::from_utf8(section.get(..len)?).ok()?;
+    // The name is padded with zeros to four bytes; the number follows in the image's byte order.
+    let crc = *section.get((len + 1).next_multiple_of(4)..)?.first_chunk()?;
+    let is_plain = !name.is_empty() && !name.contains('/');
+    is_plain.then(|| DebugLink { name: name.to_owned(), crc: image.word32(crc) })
+}

@@ -1,0 +1,91 @@
+//! Where these say `skipped`, `make test-stacks` runs them. What they showed last is in
+//! docs/stacks.md.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use crate::peer::{Runtime, installed};
+use crate::root_stacks::client_is_decoded_to_the_byte;
+use crate::root_stripped::{Waiting, ps};
+use crate::wstap::{privileged, wait_for};
+
+/// Whether what these need was installed, and they are to run.
+fn asked_for() -> bool {
+    let asked = env::var_os("WSTAP_STACKS").is_some();
+    if !asked {
+        eprintln!("skipped: make test-stacks");
+    }
+    asked && privileged()
+}
+
+/// The tap is on the program that started the browser: its children are found.
+#[test]
+fn heavy_browsers_are_decoded_to_the_byte() {
+    for browser in ["chromium", "firefox-esr"] {
+        if asked_for() {
+            client_is_decoded_to_the_byte(Runtime::Browser(browser));
+            eprintln!("{browser}: equal");
+        }
+    }
+}
+
+#[test]
+fn heavy_vendored_openssl_is_decoded_to_the_byte_with_and_without_symbols() {
+    for build in ["vendored", "vendored-stripped"] {
+        if asked_for() {
+            client_is_decoded_to_the_byte(Runtime::Rust(build));
+            eprintln!("{build}: equal");
+        }
+    }
+}
+
+/// What `wstap ps` says of what it cannot tap.
+#[test]
+fn heavy_what_cannot_be_tapped_is_named() {
+    if !asked_for() {
+        return;
+    }
+    for (name, command, sentence) in unsupported() {
+        let process = Waiting::start(&mut { command });
+        let row = wait_for(name, || ps(process.pid()).into_iter().next());
+        let verdict = row["verdict"].as_str().expect("a verdict");
+        assert!(
+            verdict.starts_with("unsupported: ") && verdict.contains(sentence),
+            "{name}: {row}"
+        );
+        eprintln!("{name}: {verdict}");
+    }
+}
+
+fn unsupported() -> Vec<(&'static str, Command, &'static str)> {
+    let deno =
+        installed("heavy/node_modules/@deno/linux-x64-glibc/deno").expect("make test-stacks");
+    let mut deno = Command::new(deno);
+    deno.args(["eval", "setInterval(() => {}, 1000)"]);
+    let mut java = Command::new("/usr/lib/jvm/java-17-openjdk-amd64/bin/rmiregistry");
+    java.arg("0");
+    let mut erlang = Command::new(beam());
+    erlang.args(["--", "-root", "/usr/lib/erlang", "-progname", "erl", "--", "-home", "/tmp"]);
+    erlang.args(["--", "-noshell"]);
+    let old = |version: &str| {
+        let program = installed(&format!("rust/ws_client-{version}")).expect("make test-stacks");
+        let mut command = Command::new(program);
+        command.args(["--port", "1", "--log", "/dev/null"]);
+        command
+    };
+    vec![
+        ("deno", deno, "rustls 0."),
+        ("java", java, "Java's JSSE"),
+        ("erlang", erlang, "Erlang's ssl"),
+        ("rustls 0.21", old("rustls21"), "rustls 0.21."),
+        ("rustls 0.22", old("rustls22"), "rustls 0.22."),
+    ]
+}
+
+/// Erlang's virtual machine, whose folder has its version.
+fn beam() -> PathBuf {
+    let folders = fs::read_dir(Path::new("/usr/lib/erlang")).expect("make test-stacks");
+    let programs = folders.flatten().map(|folder| folder.path().join("bin/beam.smp"));
+    programs.into_iter().find(|program| program.exists()).expect("make test-stacks")
+}

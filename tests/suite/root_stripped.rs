@@ -1,0 +1,191 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::pair::{self, Pair};
+use crate::peer::{Scene, installed};
+use crate::wstap::{Monitor, privileged, program};
+
+/// What `wstap ps` says of a process: a row for each TLS library.
+pub(crate) fn ps(pid: u32) -> Vec<Value> {
+    let output = program().args(["ps", "--json"]).output().expect("wstap runs");
+    let rows = String::from_utf8(output.stdout).expect("text");
+    let rows = rows.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    rows.filter(|row: &Value| row["pid"] == pid).collect()
+}
+
+/// Standard output of a tool that ends well.
+fn tool(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// A program with OpenSSL inside and no symbol, and its symbols in a file of their own.
+///
+/// OpenSSL's error messages would lead to its functions all the same, so they are changed.
+struct Stripped {
+    program: PathBuf,
+    symbols: PathBuf,
+}
+
+impl Stripped {
+    fn make(folder: &Path) -> Option<Self> {
+        let mut bytes = fs::read(pair::static_program()?).expect("a program");
+        for name in [b"\0ssl_read_internal\0", b"\0ssl_write_internal".as_slice()] {
+            let places: Vec<usize> = memchr::memmem::find_iter(&bytes, name).collect();
+            assert!(!places.is_empty(), "OpenSSL says which function fails");
+            places.iter().for_each(|at| bytes[at + 1] = b'x');
+        }
+        let [whole, program, symbols] =
+            ["whole", "stripped", "stripped.debug"].map(|name| folder.join(name));
+        fs::copy(pair::static_program()?, &whole).expect("a copy");
+        fs::write(&whole, bytes).expect("a file");
+        tool(Command::new("objcopy").arg("--only-keep-debug").args([&whole, &symbols]));
+        let link = format!("--add-gnu-debuglink={}", symbols.display());
+        tool(Command::new("objcopy").args(["--strip-all", &link]).args([&whole, &program]));
+        // Where nothing looks for it.
+        let elsewhere = folder.join("elsewhere");
+        fs::rename(&symbols, &elsewhere).expect("a file");
+        Some(Self { program, symbols: elsewhere })
+    }
+
+    /// Puts the symbols where GDB looks for them.
+    fn install_symbols(&self) {
+        let folder = self.program.with_file_name(".debug");
+        fs::create_dir(&folder).expect("a folder");
+        fs::copy(&self.symbols, folder.join("stripped.debug")).expect("a file");
+    }
+
+    fn start(&self) -> Pair {
+        Pair::start(&self.program, &["go", "wait=300", "requests=40", "linger"])
+    }
+}
+
+/// Taps it and counts every message that it says it exchanged.
+fn is_counted(pair: &mut Pair, options: &[&str]) {
+    let tap = Monitor::attach(pair.pid(), options);
+    pair.go();
+    assert_eq!(pair.answers(), 40);
+    // Both ends are in one process.
+    tap.metrics_when("80", |m| m.sum("turnaround_count", &[]) == 80.0).assert_flawless();
+}
+
+#[test]
+fn root_a_stripped_openssl_is_named_and_tapped_once_its_debug_file_is_installed() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some(stripped) = Stripped::make(&scene.path("")) else { return };
+    let mut pair = stripped.start();
+    let row = &ps(pair.pid())[0];
+    let verdict = row["verdict"].as_str().expect("a verdict");
+    assert!(verdict.starts_with("unsupported: OpenSSL"), "{row}");
+    assert!(verdict.ends_with("inside, symbols stripped"), "{row}");
+    let output = program().args(["--pid", &pair.pid().to_string()]).output().expect("wstap runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("inside, symbols stripped"), "{said}");
+
+    stripped.install_symbols();
+    let row = &ps(pair.pid())[0];
+    assert_eq!((&row["verdict"], &row["symbols"]), (&"ready".into(), &"debug".into()), "{row}");
+    is_counted(&mut pair, &[]);
+}
+
+#[test]
+fn root_offsets_given_by_hand_are_checked_and_used() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some(stripped) = Stripped::make(&scene.path("")) else { return };
+    let mut pair = stripped.start();
+    // A user would find them with a disassembler.
+    let symbols = tool(Command::new("nm").arg(&stripped.symbols));
+    let address = |name: &str| {
+        let line = symbols.lines().find(|line| line.ends_with(&format!(" {name}")));
+        let address = line.and_then(|line| line.split(' ').next()).expect("a symbol");
+        u64::from_str_radix(address, 16).expect("an address")
+    };
+    let headers = tool(Command::new("readelf").args(["-lWn"]).arg(&stripped.program));
+    let (code_address, code_offset) = code_segment(&headers);
+    let build_id = headers.split("Build ID: ").nth(1).and_then(|rest| rest.lines().next());
+    let config = |wrong: u64| {
+        let offset = |name| address(name) - code_address + code_offset + wrong;
+        let text = format!(
+            "[[library]]\nbuild_id = \"{}\"\nSSL_read = {:#x}\nSSL_write = {:#x}\nSSL_free = {:#x}\n",
+            build_id.expect("a build id"),
+            offset("SSL_read"),
+            offset("SSL_write"),
+            offset("SSL_free"),
+        );
+        let path = scene.path(&format!("offsets-{wrong}.toml"));
+        fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    };
+
+    let (pid, wrong) = (pair.pid().to_string(), config(2));
+    let output = program().args(["--pid", &pid, "--config", &wrong]).output().expect("wstap runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("no function begins at an offset that was given"), "{said}");
+
+    let right = config(0);
+    let probes = program().args(["probes", "--json", "--pid", &pid, "--config", &right]).output();
+    let probes = String::from_utf8(probes.expect("wstap runs").stdout).expect("text");
+    assert!(probes.contains("\"symbols\":\"config\""), "{probes}");
+    is_counted(&mut pair, &["--config", &right]);
+}
+
+/// Where the code of a program is: address and offset in the file.
+fn code_segment(headers: &str) -> (u64, u64) {
+    let line = headers.lines().find(|line| line.contains("LOAD") && line.contains("R E"));
+    let fields: Vec<&str> = line.expect("code").split_ascii_whitespace().collect();
+    let hex = |text: &str| u64::from_str_radix(&text[2..], 16).expect("a number");
+    (hex(fields[2]), hex(fields[1]))
+}
+
+/// A program that waits for its first line, and ends with this value.
+pub(crate) struct Waiting(Child);
+
+impl Waiting {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn root_rustls_is_experimental_with_symbols_and_refused_by_name_without() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some(whole) = installed("rust/ws_client-rustls23") else { return };
+    let stripped = scene.path("rustls-stripped");
+    tool(Command::new("strip").arg("-o").args([&stripped, &whole]));
+    for (program, expected) in [
+        (&whole, "experimental"),
+        (&stripped, "unsupported: rustls 0.23.46 inside, symbols stripped"),
+    ] {
+        let log = scene.path("log").display().to_string();
+        let process = Waiting::start(Command::new(program).args(["--port", "1", "--log", &log]));
+        let row = &ps(process.pid())[0];
+        assert_eq!((&row["stack"], &row["verdict"]), (&"rustls".into(), &expected.into()), "{row}");
+    }
+}
