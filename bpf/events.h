@@ -124,6 +124,7 @@ _Static_assert(sizeof(struct wstap_losses) == 64, "wire.rs asserts the same size
  *   bit   0       direction
  *   bit   1       result: a status, and a size_t through an argument; else the count itself
  *   bit   2       the count itself is 64 bits wide; else an int
+ *   bit   3       handles are NSPR's, of which only layers are connections
  *   bits  4-7     argument that is the handle
  *   bits  8-11    argument that is the buffer
  *   bits 12-15    argument that points to the count (status only)
@@ -135,6 +136,7 @@ enum wstap_cookie {
 	WSTAP_COOKIE_DIRECTION = 0x1,
 	WSTAP_COOKIE_STATUS = 0x2,
 	WSTAP_COOKIE_LONG = 0x4,
+	WSTAP_COOKIE_LAYERS = 0x8,
 	WSTAP_COOKIE_HANDLE_SHIFT = 4,
 	WSTAP_COOKIE_BUFFER_SHIFT = 8,
 	WSTAP_COOKIE_COUNT_SHIFT = 12,

@@ -51,6 +51,19 @@ static __always_inline struct call_args *call_at(struct thread *thread, __u64 sp
 	return NULL;
 }
 
+/* Whether an NSPR descriptor is a layer, as TLS is, and no file, pipe or bare socket: its first word
+ * points to its methods, which begin with a type (prio.h). */
+static __noinline bool is_layer(__u64 descriptor)
+{
+	enum { PR_DESC_LAYERED = 4 };
+	__u64 methods = 0;
+	__u32 type = 0;
+
+	if (read_user(&methods, sizeof(methods), descriptor))
+		return false;
+	return !read_user(&type, sizeof(type), methods) && type == PR_DESC_LAYERED;
+}
+
 SEC("uprobe")
 int tap_entry(struct pt_regs *ctx)
 {
@@ -79,6 +92,8 @@ int tap_entry(struct pt_regs *ctx)
 	args->count_at = 0;
 	if (cookie & WSTAP_COOKIE_STATUS)
 		args->count_at = argument(ctx, cookie >> WSTAP_COOKIE_COUNT_SHIFT);
+	if ((cookie & WSTAP_COOKIE_LAYERS) && !is_layer(args->handle))
+		args->sp = 0;
 	return 0;
 }
 

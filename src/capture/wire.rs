@@ -3,7 +3,7 @@
 //! The only file that knows both sides. The types come from `bpf/events.h` through the object's
 //! BTF; their names stop here.
 
-use wstap_symbols::{CallResult, Direction as ProbeDirection, Transfer};
+use wstap_symbols::{CallResult, Direction as ProbeDirection, Handles, Transfer};
 
 use super::lifecycle::{Change, Lifecycle};
 use super::skeleton::types::{
@@ -144,6 +144,9 @@ pub(super) fn transfer_cookie(transfer: &Transfer) -> u64 {
     let mut cookie = direction_cookie(transfer.direction)
         | u64::from(transfer.handle.get()) << wstap_cookie::WSTAP_COOKIE_HANDLE_SHIFT.0
         | u64::from(transfer.buffer.get()) << wstap_cookie::WSTAP_COOKIE_BUFFER_SHIFT.0;
+    if transfer.handles == Handles::Layers {
+        cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_LAYERS.0);
+    }
     match transfer.result {
         CallResult::Count => {}
         CallResult::LongCount => cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_LONG.0),

@@ -1,6 +1,8 @@
 //! Plans every ELF image below some folders and prints which have a TLS library:
 //! `cargo run --release -p wstap-symbols --example survey -- FOLDER...`
 
+#![allow(clippy::disallowed_methods, reason = "it measures how long planning takes")]
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, fs, io};

@@ -248,11 +248,11 @@ fn transfer_probe(
 ) -> Option<Probe> {
     let Roles { handle, buffer, length, count } = site.roles;
     let result = count.map_or(transfer.result, |count| CallResult::Status { count });
-    let direction = transfer.direction;
+    let Transfer { direction, handles, .. } = transfer;
     Some(Probe {
         covers,
         offset: image.code_offset(site.address)?,
-        action: Action::Transfer(Transfer { direction, handle, buffer, length, result }),
+        action: Action::Transfer(Transfer { direction, handle, buffer, length, result, handles }),
         technique,
         reason,
     })

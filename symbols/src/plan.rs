@@ -379,6 +379,19 @@ pub struct Transfer {
     pub length: ArgIndex,
     /// How to read the number of bytes that passed.
     pub result: CallResult,
+    /// Which handles are connections.
+    pub handles: Handles,
+}
+
+/// Which handles of a function are TLS connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Handles {
+    /// All.
+    All,
+    /// Those of NSPR that are layers over others. A handle points to a `PRFileDesc`, whose first
+    /// word points to a table that begins with a `PRDescType` (NSPR's prio.h): 4 is a layer, such as
+    /// TLS; the others are files, pipes and bare sockets.
+    Layers,
 }
 
 /// Which way plaintext goes, as the application sees it.

@@ -3,7 +3,7 @@
 //! What a row claims about arguments and results is the library's documented interface. Which of
 //! these functions an image defines, and where, is left to [`crate::search`].
 
-use crate::plan::{ArgIndex, CallResult, Direction, Stack, Transfer};
+use crate::plan::{ArgIndex, CallResult, Direction, Handles, Stack, Transfer};
 
 /// A library and the functions that matter in it.
 pub(crate) struct StackRow {
@@ -139,10 +139,10 @@ const GNUTLS: &[FunctionRow] = &[
 
 /// NSPR's prio.h: the input and output functions of NSS's connections, and of all other files.
 const NSPR: &[FunctionRow] = &[
-    row("PR_Read", transfer(Direction::Received, CallResult::Count)),
-    row("PR_Recv", transfer(Direction::Received, CallResult::Count)),
-    row("PR_Write", transfer(Direction::Sent, CallResult::Count)),
-    row("PR_Send", transfer(Direction::Sent, CallResult::Count)),
+    row("PR_Read", through_layer(Direction::Received)),
+    row("PR_Recv", through_layer(Direction::Received)),
+    row("PR_Write", through_layer(Direction::Sent)),
+    row("PR_Send", through_layer(Direction::Sent)),
     row("PR_Close", Role::Release),
 ];
 
@@ -181,6 +181,12 @@ const fn transfer(direction: Direction, result: CallResult) -> Role {
     Role::Transfer(common_form(direction, result))
 }
 
+/// Of NSPR: of its descriptors only layers can be TLS.
+const fn through_layer(direction: Direction) -> Role {
+    let common = common_form(direction, CallResult::Count);
+    Role::Transfer(Transfer { handles: Handles::Layers, ..common })
+}
+
 const fn peek(result: CallResult) -> Role {
     Role::Peek(common_form(Direction::Received, result))
 }
@@ -193,5 +199,6 @@ const fn common_form(direction: Direction, result: CallResult) -> Transfer {
         buffer: ArgIndex::known(1),
         length: ArgIndex::known(2),
         result,
+        handles: Handles::All,
     }
 }

@@ -4,7 +4,8 @@
 //! what [`installed`] asks for, that is a failure.
 
 use wstap_symbols::{
-    Action, CallResult, Companion, Linkage, Options, Stack, SymbolSource, Verdict,
+    Action, CallResult, Companion, Handles, Linkage, Options, Stack, SymbolSource, Transfer,
+    Verdict,
 };
 
 use super::{only_library, planned, probe};
@@ -60,7 +61,11 @@ fn nspr_is_tapped_at_its_own_functions() {
     let library = only_library(&image, &Options::default());
     assert_eq!(library.stack, Stack::Nspr);
     for function in ["PR_Read", "PR_Recv", "PR_Write", "PR_Send", "PR_Close"] {
-        assert_eq!(probe(&library, function).covers, [function]);
+        let probe = probe(&library, function);
+        assert_eq!(probe.covers, [function]);
+        // Files and bare sockets are no TLS.
+        let is_of_layers = |transfer: Transfer| transfer.handles == Handles::Layers;
+        assert!(!matches!(probe.action, Action::Transfer(it) if !is_of_layers(it)), "{function}");
     }
 }
 
