@@ -70,7 +70,7 @@ deps:
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
 	fi
 
-# Clients over the TLS libraries of Rust: a feature each.
+# Clients over the TLS libraries of Rust: one for each feature.
 RUST_CLIENTS := $(addprefix $(PEERS)/rust/ws_client-,native rustls23)
 
 ## Real peers for the tests: Python, Node.js and Go with their WebSocket libraries, nginx, Prometheus.
@@ -158,7 +158,9 @@ $(PEERS)/go.done: tests/peers/ws_server.go tests/peers/ws_client.go $(PEERS)/go-
 		build $$old stripped -ldflags '-s -w' && \
 		build $$old pie -buildmode=pie && \
 		build $$new current && \
-		build $$new current-pie -buildmode=pie -ldflags '-s -w' || exit 1; \
+		build $$new current-pie -buildmode=pie -ldflags '-s -w' && \
+		CGO_ENABLED=1 build $$old cgo -ldflags '-linkmode=external' && \
+		CGO_ENABLED=1 build $$new current-cgo -ldflags '-linkmode=external -s -w' || exit 1; \
 	done
 	@touch $@
 

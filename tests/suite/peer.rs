@@ -169,11 +169,22 @@ pub(crate) enum GoBuild {
     Current,
     /// The same, position independent and without symbols.
     CurrentPie,
+    /// By Debian's Go and linked with C by the system's linker.
+    Cgo,
+    /// The same by a current Go, without symbols.
+    CurrentCgo,
 }
 
 impl GoBuild {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Debian, Self::Stripped, Self::Pie, Self::Current, Self::CurrentPie];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Debian,
+        Self::Stripped,
+        Self::Pie,
+        Self::Current,
+        Self::CurrentPie,
+        Self::Cgo,
+        Self::CurrentCgo,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -182,6 +193,8 @@ impl GoBuild {
             Self::Pie => "pie",
             Self::Current => "current",
             Self::CurrentPie => "current-pie",
+            Self::Cgo => "cgo",
+            Self::CurrentCgo => "current-cgo",
         }
     }
 }
