@@ -58,7 +58,9 @@ impl Tap {
         }
         let limits = Limits::default();
         let ledger = Ledger { window: limits.window_bytes, ..Ledger::default() };
-        let matching = Matching::new(protocols, MatchLimits::default());
+        // What one input used up of them would show in the next.
+        let match_limits = MatchLimits { methods_per_target: usize::MAX, ..Default::default() };
+        let matching = Matching::new(protocols, match_limits);
         Self {
             tracker: Tracker::new(limits, matching),
             at_ns: 0,
