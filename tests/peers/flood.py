@@ -28,20 +28,22 @@ parser.add_argument("--frames", type=int, default=200, help="by each connection"
 parser.add_argument("--largest", type=int, default=200_000, help="payload bytes of a frame")
 parser.add_argument("--plain", action="store_true", help="without TLS")
 parser.add_argument("--at-once", type=int, default=0, help="bytes sent in one call, 0 = a frame")
+parser.add_argument("--fragments", action="store_true", help="three a message, with pings between")
+parser.add_argument("--cut", action="store_true", help="calls end anywhere, mostly after a few bytes")
 options = parser.parse_args()
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-def frame(payload, mask):
+def frame(payload, mask, first=0x82):
     bit = 0x80 if mask else 0
     length = len(payload)
     if length < 126:
-        head = struct.pack("!BB", 0x82, bit | length)
+        head = struct.pack("!BB", first, bit | length)
     elif length < 65536:
-        head = struct.pack("!BBH", 0x82, bit | 126, length)
+        head = struct.pack("!BBH", first, bit | 126, length)
     else:
-        head = struct.pack("!BBQ", 0x82, bit | 127, length)
+        head = struct.pack("!BBQ", first, bit | 127, length)
     # A mask of zeros is a legal mask, and leaves the payload as it is.
     return head + (bytes(4) if mask else b"") + payload
 
@@ -56,7 +58,15 @@ def payloads(seed):
 def stream(seed, mask):
     """All that one side says: its frames, and a close frame with code 1000."""
     for payload in payloads(seed):
-        yield frame(payload, mask)
+        if options.fragments:
+            third = len(payload) // 3
+            yield frame(payload[:third], mask, 0x02)
+            yield frame(b"between", mask, 0x89)
+            yield frame(payload[third : 2 * third], mask, 0x00)
+            yield frame(b"", mask, 0x89)
+            yield frame(payload[2 * third :], mask, 0x80)
+        else:
+            yield frame(payload, mask)
     yield b"\x88" + (b"\x82\0\0\0\0" if mask else b"\x02") + b"\x03\xe8"
 
 
@@ -81,7 +91,17 @@ class Counted:
             head += self.receive(1)
         return head.decode()
 
+    def flood_in_pieces(self, seed, mask):
+        source = random.Random(f"{seed} cut")
+        pending = b"".join(stream(seed, mask))
+        while pending:
+            size = source.randint(1, 20) if source.random() < 0.7 else source.randint(1, 6000)
+            self.send(pending[:size])
+            pending = pending[size:]
+
     def flood(self, seed, mask):
+        if options.cut:
+            return self.flood_in_pieces(seed, mask)
         pending = b""
         for piece in stream(seed, mask):
             pending += piece
@@ -93,8 +113,10 @@ class Counted:
 
     def drain(self, seed, mask):
         left = sum(map(len, stream(seed, mask)))
+        source = random.Random(f"{seed} read")
         while left:
-            left -= len(self.receive(min(left, 65536)))
+            size = source.randint(1, 3000) if options.cut else 65536
+            left -= len(self.receive(min(left, size)))
 
 
 def serve(tls, totals):

@@ -27,6 +27,15 @@ struct Account {
     captured: u64,
 }
 
+/// A ring buffer that overflows soon.
+const SMALL: Settings = Settings {
+    ring_bytes: 64 << 10,
+    window_bytes: 4 << 10,
+    connections: 1024,
+    wakeup: Wakeup::Batched,
+    watch_execs: false,
+};
+
 type Accounts = BTreeMap<ConnId, [Account; 2]>;
 
 fn observe(accounts: &mut Accounts, observation: &Observation<'_>) {
@@ -79,16 +88,10 @@ fn root_every_byte_is_accounted_for_when_the_ring_buffer_overflows() {
     else {
         return;
     };
-    let settings = Settings {
-        ring_bytes: 64 << 10,
-        window_bytes: 4 << 10,
-        connections: 1024,
-        wakeup: Wakeup::Batched,
-        watch_execs: false,
-    };
     // While it sleeps the ring buffer overflows; then it goes on.
     let pause = Duration::from_millis(30);
-    let (accounts, passed, losses) = follow(&FLAVOURS, &settings, pause, &mut server, &mut client);
+    let (accounts, passed, losses) =
+        follow(&FLAVOURS, &SMALL, steer, pause, &mut server, &mut client);
     check(&accounts, passed, &losses);
 }
 
@@ -97,6 +100,7 @@ fn root_every_byte_is_accounted_for_when_the_ring_buffer_overflows() {
 fn follow(
     flavours: &[Flavour],
     settings: &Settings,
+    steer: impl Fn(&mut Tracker, &Steering),
     pause: Duration,
     server: &mut Peer,
     client: &mut Peer,
@@ -152,16 +156,10 @@ fn root_the_programs_are_exact_in_every_form_that_older_kernels_take() {
         let scene = Scene::new();
         let load = ["--connections", "4", "--frames", "200", "--largest", "40000"];
         let Some((mut server, mut client)) = scene.flood(&load) else { return };
-        let settings = Settings {
-            ring_bytes: 32 << 20,
-            window_bytes: 16 << 10,
-            connections: 1024,
-            wakeup: Wakeup::Batched,
-            watch_execs: false,
-        };
+        let settings = Settings { ring_bytes: 32 << 20, ..SMALL };
         let pause = Duration::from_millis(1);
         let (accounts, mut passed, losses) =
-            follow(&[flavour], &settings, pause, &mut server, &mut client);
+            follow(&[flavour], &settings, steer, pause, &mut server, &mut client);
         assert!(losses.iter().all(|loss| loss.records == 0), "{flavour:?}: {losses:?}");
         let mut seen: Vec<[u64; 2]> =
             accounts.values().map(|account| account.map(|direction| direction.passed)).collect();
@@ -220,6 +218,67 @@ fn root_a_stopped_wstap_knows_what_it_missed() {
     let untold = sum("wstap_lost_bytes_total") - sum("wstap_gap_bytes_total");
     assert_eq!(wire + untold, passed as f64);
     assert_eq!(crate::wstap::get(tap.address, "/-/ready").trim(), "wstap is ready.");
+}
+
+/// Headers that the border between two calls cuts, pings between fragments, a window of little or
+/// of much: every frame is found, and what is skipped is skipped on purpose.
+#[test]
+fn root_frames_are_found_wherever_calls_end_and_whatever_the_window() {
+    if !privileged() {
+        return;
+    }
+    for window in ["256", "1k", "64k"] {
+        let scene = Scene::new();
+        let load = ["--connections", "4", "--frames", "150", "--largest", "9000", "--cut"];
+        let load = [&load[..], &["--fragments"]].concat();
+        let Some((mut server, mut client)) = scene.flood(&load) else { return };
+        let tap = Monitor::attach(server.pid(), &["--window", window]);
+        client.go();
+        let passed = totals(&mut server);
+        let sum = |index: usize| passed.iter().map(|total| total[index]).sum::<u64>() as f64;
+        let metrics = tap.metrics_when("all messages", |m| {
+            m.sum("packet_recv_count", &[]) == 600.0 && m.sum("packet_send_count", &[]) == 600.0
+        });
+        for direction in ["sent", "received"] {
+            let frames = format!("wstap_frames_{direction}_total");
+            let frames = |opcode: &str| metrics.sum(&frames, &[&format!("opcode=\"{opcode}\"")]);
+            let counts = ["binary", "continuation", "ping", "close"].map(frames);
+            assert_eq!(counts, [600.0, 1_200.0, 1_200.0, 4.0], "{direction}, window {window}");
+        }
+        let bytes = |name| metrics.sum(name, &[]);
+        assert_eq!(bytes("wstap_wire_bytes_sent_total"), sum(0), "window {window}");
+        assert_eq!(bytes("wstap_wire_bytes_received_total"), sum(1), "window {window}");
+        // Both ends say the same.
+        let (sent, received) =
+            ("wstap_message_bytes_sent_total", "wstap_message_bytes_received_total");
+        assert_eq!(bytes(sent), bytes(received), "window {window}");
+        assert_eq!(bytes("wstap_skipped_bytes_total") > 0.0, window != "64k", "window {window}");
+        metrics.assert_flawless();
+    }
+}
+
+/// Offsets that the stream is already past are passed over: everything is copied, and decoded.
+#[test]
+fn root_a_stale_offset_is_ignored() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let load = ["--connections", "4", "--frames", "200", "--largest", "40000"];
+    let Some((mut server, mut client)) = scene.flood(&load) else { return };
+    let stale = |tracker: &mut Tracker, words: &Steering| {
+        for hint in tracker.steering() {
+            if let tracker::Steering::FrameAt { conn, direction, whole, .. } = hint {
+                words.set(conn, direction, Word::FrameAt { offset: 1, whole });
+            }
+        }
+    };
+    let settings = Settings { ring_bytes: 32 << 20, window_bytes: 1, ..SMALL };
+    let (accounts, passed, losses) =
+        follow(&FLAVOURS, &settings, stale, Duration::from_millis(1), &mut server, &mut client);
+    assert!(losses.iter().all(|loss| loss.records == 0), "{losses:?}");
+    let captured = accounts.values().flatten().map(|account| account.captured).sum::<u64>();
+    assert_eq!(captured, passed.iter().flatten().sum::<u64>());
 }
 
 /// Nothing is lost by default, however large the calls are in which many frames pass.
