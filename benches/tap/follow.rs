@@ -72,7 +72,7 @@ fn settled(tap: &Wstap) -> (f64, f64) {
 }
 
 fn connections() {
-    println!("\nmemory with that many open connections, one message on each\n");
+    println!("\nmemory with that many connections, upgraded and idle\n");
     println!("{:>11} {:>10}", "connections", "RSS MiB");
     for count in [100, 1_000, 10_000] {
         let (server, port) = Dialogue::start(&mut with_files(&["server"]));

@@ -22,6 +22,9 @@ fn main() {
         ["server"] => workload::serve(),
         ["client", port, connections] => workload::connect(port, connections),
         ["asker", port, connections] => workload::ask(port, connections),
+        // One half alone: `cargo bench --bench tap -- cost`.
+        ["cost", ..] => cost::measure(),
+        ["follow", ..] => follow::measure(),
         _ => measure(),
     }
 }

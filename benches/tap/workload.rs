@@ -40,6 +40,7 @@ pub(crate) async fn serve() {
     std::io::stdout().flush().unwrap();
     loop {
         let (socket, _) = listener.accept().await.unwrap();
+        socket.set_nodelay(true).unwrap();
         let ssl = Ssl::new(acceptor.context()).unwrap();
         tokio::spawn(async move {
             let mut stream = SslStream::new(ssl, socket).unwrap();
@@ -59,9 +60,9 @@ pub(crate) async fn serve() {
 #[tokio::main]
 pub(crate) async fn connect(port: &str, connections: &str) {
     let port: u16 = port.parse().unwrap();
-    let mut sockets = Vec::new();
+    let (connector, mut sockets) = (connector(), Vec::new());
     for _ in 0..connections.parse().unwrap() {
-        sockets.push(connect_one(port).await);
+        sockets.push(connect_one(&connector, port).await);
     }
     println!("ready");
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -76,9 +77,9 @@ pub(crate) async fn connect(port: &str, connections: &str) {
 #[tokio::main]
 pub(crate) async fn ask(port: &str, connections: &str) {
     let port: u16 = port.parse().unwrap();
-    let mut sockets = Vec::new();
+    let (connector, mut sockets) = (connector(), Vec::new());
     for _ in 0..connections.parse().unwrap() {
-        sockets.push(connect_one(port).await);
+        sockets.push(connect_one(&connector, port).await);
     }
     println!("ready");
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -98,10 +99,15 @@ async fn ask_until(socket: &mut Socket, until: Instant) -> u64 {
     answers
 }
 
-async fn connect_one(port: u16) -> Socket {
+/// One for all connections: it holds every certificate that the system trusts.
+fn connector() -> SslConnector {
     let mut connector = SslConnector::builder(SslMethod::tls()).unwrap();
     connector.set_verify(SslVerifyMode::NONE);
-    let ssl = connector.build().configure().unwrap().into_ssl("localhost").unwrap();
+    connector.build()
+}
+
+async fn connect_one(connector: &SslConnector, port: u16) -> Socket {
+    let ssl = connector.configure().unwrap().into_ssl("localhost").unwrap();
     let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     socket.set_nodelay(true).unwrap();
     let mut stream = SslStream::new(ssl, socket).unwrap();
