@@ -128,6 +128,7 @@ _Static_assert(sizeof(struct wstap_losses) == 64, "wire.rs asserts the same size
  *   bits  4-7     argument that is the handle
  *   bits  8-11    argument that is the buffer
  *   bits 12-15    argument that points to the count (status only)
+ *   bit  16       of a function that ends connections: only those that bytes have passed both ways
  *
  * Go's methods pass everything in registers that are known: of their cookie only bit 0 counts. The
  * cookie of a function of rustls is an offset, see rustls.bpf.h.
@@ -140,6 +141,7 @@ enum wstap_cookie {
 	WSTAP_COOKIE_HANDLE_SHIFT = 4,
 	WSTAP_COOKIE_BUFFER_SHIFT = 8,
 	WSTAP_COOKIE_COUNT_SHIFT = 12,
+	WSTAP_COOKIE_USED = 0x10000,
 };
 
 /*

@@ -223,13 +223,24 @@ static __always_inline void end_connection(__u64 handle)
 	bpf_map_delete_elem(&conns, &key);
 }
 
-/* SSL_free, SSL_clear and their like. */
+/* Whether plaintext has passed both ways: no handshake precedes that. Early data passes one way. */
+static __noinline bool is_used(__u64 handle)
+{
+	struct conn_key key = { .handle = handle, .tgid = bpf_get_current_pid_tgid() >> 32 };
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+
+	return conn && conn->streams[WSTAP_SENT].offset && conn->streams[WSTAP_RECEIVED].offset;
+}
+
+/* SSL_free, SSL_clear and their like; and SSL_do_handshake where these are not found. */
 SEC("uprobe")
 int tap_release(struct pt_regs *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u64 handle = argument(ctx, cookie >> WSTAP_COOKIE_HANDLE_SHIFT);
 
-	end_connection(argument(ctx, cookie >> WSTAP_COOKIE_HANDLE_SHIFT));
+	if (!(cookie & WSTAP_COOKIE_USED) || is_used(handle))
+		end_connection(handle);
 	return 0;
 }
 

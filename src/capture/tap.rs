@@ -572,6 +572,7 @@ impl Sites {
         let (sites, cookie) = match &probe.action {
             Action::Transfer(transfer) => (&mut self.transfers, wire::transfer_cookie(transfer)),
             Action::Release => (&mut self.releases, wire::RELEASE_COOKIE),
+            Action::Handshake => (&mut self.releases, wire::HANDSHAKE_COOKIE),
             Action::GoEnter(direction) => (&mut self.go_enters, wire::direction_cookie(*direction)),
             Action::GoReturn(direction) => {
                 (&mut self.go_returns, wire::direction_cookie(*direction))

@@ -169,6 +169,10 @@ pub(super) fn direction_cookie(direction: ProbeDirection) -> u64 {
 /// The attach cookie of a function that ends the life of the handle in its first argument.
 pub(super) const RELEASE_COOKIE: u64 = 0;
 
+/// The attach cookie of a function that every connection begins with, and whose first argument is
+/// the handle.
+pub(super) const HANDSHAKE_COOKIE: u64 = wstap_cookie::WSTAP_COOKIE_USED.0 as u64;
+
 /// The loss counters, by reason.
 pub(super) fn losses(losses: &wstap_losses) -> [Loss; 4] {
     let gap = |reason: GapReason, records, bytes| Loss { reason: reason.as_str(), records, bytes };

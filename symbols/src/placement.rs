@@ -40,8 +40,10 @@ pub(crate) fn probes(
             None => probes.extend(movers.iter().filter_map(|m| at_function(image, m, preference))),
         }
     }
-    let releases = definitions.iter().filter(|definition| definition.row.role == Role::Release);
-    probes.extend(releases.filter_map(|release| at_release(image, release, preference)));
+    for (role, action) in [(Role::Release, Action::Release), (Role::Handshake, Action::Handshake)] {
+        let found = definitions.iter().filter(|definition| definition.row.role == role);
+        probes.extend(found.filter_map(|it| at_release(image, it, action, preference)));
+    }
     probes.sort_by_key(|probe| probe.offset);
     // Aliases: two names, one instruction, and the kernel would run the program twice.
     probes.dedup_by_key(|probe| probe.offset);
@@ -188,19 +190,20 @@ fn at_function(image: &Image<'_>, mover: &Mover, preference: SitePreference) -> 
 fn at_release(
     image: &Image<'_>,
     definition: &Definition,
+    action: Action,
     preference: SitePreference,
 ) -> Option<Probe> {
     let covers = vec![definition.row.name];
     let function = definition.function;
     if let Strategy::Symbols(reason) = strategy(image, preference) {
-        return at_symbol(image, definition, covers, Action::Release, reason);
+        return at_symbol(image, definition, covers, action, reason);
     }
     let Some(site) = site::release_site(image, function.address, function.end()) else {
-        return at_symbol(image, definition, covers, Action::Release, NOTHING_PROVEN);
+        return at_symbol(image, definition, covers, action, NOTHING_PROVEN);
     };
     let (technique, reason) = chosen(definition, site.address, site.emulation.name());
     let offset = image.code_offset(site.address)?;
-    Some(Probe { covers, offset, action: Action::Release, technique, reason })
+    Some(Probe { covers, offset, action, technique, reason })
 }
 
 const NOTHING_PROVEN: &str = "no cheaper site could be proven";

@@ -330,6 +330,9 @@ pub enum Action {
     /// The handle's life ends: freed, or cleared for another connection. The handle is the first
     /// argument.
     Release,
+    /// A handshake goes on, with the handle in the first argument. Where plaintext has passed both
+    /// ways with that handle, it is another connection's by now.
+    Handshake,
     /// A Go method that moves plaintext was called. Never to be return-probed.
     ///
     /// In Go's register-based calling convention on x86-64 (Go's src/cmd/compile/abi-internal.md)

@@ -50,6 +50,8 @@ pub(crate) enum Role {
     Transfer(Transfer),
     /// Ends the life of the handle in its first argument.
     Release,
+    /// Precedes all plaintext of the handle in its first argument.
+    Handshake,
     /// Shows plaintext that a later read returns again: never tapped, and nothing shared with it.
     Peek(Transfer),
 }
@@ -100,6 +102,9 @@ pub(crate) fn openssl() -> &'static StackRow {
 pub(crate) fn boringssl() -> &'static StackRow {
     &StackRow { stack: Stack::BoringSsl, soname: "libssl.so", prefix: "SSL_", functions: OPENSSL }
 }
+
+/// What BoringSSL's connections begin with; SSL_free(3) is not found there.
+pub(crate) const BORINGSSL_HANDSHAKE: &FunctionRow = &row("SSL_do_handshake", Role::Handshake);
 
 /// The arguments that point to the count in OpenSSL's internal functions: the fourth, and for
 /// writing the fifth since 3.3, which put flags before it.

@@ -6,7 +6,8 @@
 //! dropped by some compilers; so the reason is the argument before the file, and the line the one
 //! after it.
 //!
-//! SSL_free(3) raises no error and is not found.
+//! SSL_free(3) raises no error and is not found. SSL_do_handshake(3), which every connection begins
+//! with, raises one that no other function does, and is called by the functions that move plaintext.
 
 use iced_x86::{InstructionInfoFactory, OpAccess, Register};
 
@@ -25,6 +26,8 @@ const SOURCE_FILE: &str = "ssl/ssl_lib.cc";
 const QUIC: u64 = 66;
 /// `SSL_R_BAD_LENGTH`.
 const BAD_LENGTH: u64 = 111;
+/// `SSL_R_CONNECTION_TYPE_NOT_SET`.
+const NEITHER_END: u64 = 134;
 /// `SSL_R_SSL_HANDSHAKE_FAILURE`.
 const HANDSHAKE_FAILURE: u64 = 215;
 /// `SSL_R_UNINITIALIZED`.
@@ -59,8 +62,18 @@ pub(super) fn search(image: &Image<'_>) -> Option<Found> {
     let define = |name: &str, address| {
         Some(Definition { row: stack.row(name)?, function: Function { address, size: 0 } })
     };
-    let definitions = vec![define("SSL_read", read)?, define("SSL_write", write.entry)?];
+    let mut definitions = vec![define("SSL_read", read)?, define("SSL_write", write.entry)?];
+    definitions.extend(handshake(image, &raisers, write));
     Some(Found { stack, source: SymbolSource::Messages, definitions })
+}
+
+/// SSL_do_handshake, which SSL_write calls.
+fn handshake(image: &Image<'_>, raisers: &[Raiser], write: &Raiser) -> Option<Definition> {
+    let found = only(raisers.iter().filter(|raiser| raiser.reasons == [NEITHER_END]))?;
+    let is_called = extent::instructions(image, write.entry)
+        .any(|it| it.is_call_near() && it.near_branch_target() == found.entry);
+    let function = Function { address: found.entry, size: 0 };
+    is_called.then_some(Definition { row: stacks::BORINGSSL_HANDSHAKE, function })
 }
 
 /// SSL_read, into which the compiler put SSL_peek.
