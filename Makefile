@@ -13,7 +13,7 @@ BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib
 TEST_PACKAGES := ca-certificates libgnutls30 libmbedtls14 libnspr4 libnss3 libpcre2-8-0 libwolfssl35 \
 	musl-tools openssl procps python3 python3-venv systemd tshark
 
-.PHONY: build static kernel-matrix demo test test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean
+.PHONY: build soak static kernel-matrix demo test test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean
 
 build: deps
 	cargo build --release
@@ -187,6 +187,19 @@ $(PEERS)/heavy.done: $(addprefix $(PEERS)/rust/ws_client-,rustls21 rustls22 vend
 
 $(PEERS)/rust/ws_client-vendored-stripped: $(PEERS)/rust/ws_client-vendored
 	strip -o $@ $<
+
+# The same by a current Go, for hours under load.
+$(PEERS)/go/soak: tests/peers/soak.go $(PEERS)/go-debian.done $(PEERS)/python.done
+	mkdir -p $(PEERS)/go
+	go=$$(echo $$PWD/$(PEERS)/venv/lib/python3*/site-packages/go); \
+	GO111MODULE=off GOTOOLCHAIN=local CGO_ENABLED=0 GOFLAGS= GOROOT=$$go \
+		GOPATH=$$PWD/$(PEERS)/go-debian/usr/share/gocode GOCACHE=$$PWD/$(PEERS)/go-cache \
+		$$go/bin/go build -o $@ tests/peers/soak.go
+
+## A Go server under load, tapped and let go fifty times: docs/soak.md has the last result.
+MINUTES := 10
+soak: build $(PEERS)/go/soak
+	$(SUDO) python3 tests/soak.py target/release/wstap $(PEERS)/go/soak --minutes $(MINUTES)
 
 clean:
 	cargo clean

@@ -11,6 +11,7 @@ mod empty;
 mod follow;
 mod pingpong;
 mod program;
+mod sockets;
 mod workload;
 
 use std::env;
@@ -19,6 +20,8 @@ fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["pingpong"] => pingpong::run(),
+        ["socket"] => sockets::talk(),
+        ["sockets"] => sockets::measure(),
         ["server"] => workload::serve(),
         ["client", port, connections] => workload::connect(port, connections),
         ["asker", port, connections] => workload::ask(port, connections),
@@ -32,6 +35,7 @@ fn main() {
 fn measure() {
     println!("machine: {}", machine());
     cost::measure();
+    sockets::measure();
     follow::measure();
 }
 

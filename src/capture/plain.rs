@@ -85,6 +85,9 @@ impl SocketTap {
 /// that it passes on.
 const CALM_NS: u64 = 60_000_000_000;
 
+/// Sockets that are remembered between two looks.
+const ENCRYPTED_MAX: usize = 4096;
+
 /// What speaks for or against tapping the sockets of a process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Circumstances {
@@ -102,6 +105,8 @@ pub(super) struct Sockets {
     pub(super) tapped: Option<bool>,
     /// Something else than TLS has passed.
     plain: bool,
+    /// TLS has passed on these, and it was not yet looked which they are.
+    encrypted: HashSet<u64>,
     /// TLS has passed there.
     explained: HashSet<Endpoint>,
     /// Since when there is nowhere that something else could pass.
@@ -133,6 +138,9 @@ impl Sockets {
 
     /// By what is known now.
     fn judge(&mut self, now: Circumstances) -> bool {
+        let encrypted = std::mem::take(&mut self.encrypted);
+        let explained = self.endpoints.iter().filter(|(inode, _)| encrypted.contains(inode));
+        self.explained.extend(explained.map(|(_, endpoint)| *endpoint));
         if self.endpoints.is_empty() {
             return now.is_newborn;
         }
@@ -144,16 +152,14 @@ impl Sockets {
         self.are_tapped() && now.now_ns.saturating_sub(since) < CALM_NS
     }
 
-    /// Takes up what has passed on one of them.
-    pub(super) fn learn(&mut self, pid: u32, inode: u64, encrypted: bool) {
+    /// Takes up what has passed on one of them. Costs next to nothing: connections may come and go
+    /// quickly.
+    pub(super) fn learn(&mut self, inode: u64, encrypted: bool) {
         if !encrypted {
             self.plain = true;
-            return;
+        } else if self.encrypted.len() < ENCRYPTED_MAX {
+            self.encrypted.insert(inode);
         }
-        if !self.endpoints.contains_key(&inode) {
-            self.list(pid);
-        }
-        self.explained.extend(self.endpoints.get(&inode));
     }
 
     /// Looks for sockets, if there are others than before.
@@ -196,7 +202,7 @@ mod tests {
         let mut sockets = Sockets { endpoints, tapped: Some(true), ..Sockets::default() };
         let later = Circumstances { now_ns: TLS.now_ns + CALM_NS, ..TLS };
         assert!(sockets.judge(later), "nobody knows what passes");
-        sockets.learn(NO_SOCKETS, 7, true);
+        sockets.learn(7, true);
         assert!(sockets.judge(TLS), "the next connection may be another kind");
         assert!(!sockets.judge(later));
         sockets.endpoints.insert(9, Endpoint::Server(80));
@@ -206,7 +212,7 @@ mod tests {
     #[test]
     fn where_something_else_than_tls_has_passed_there_is_a_reason_for_good() {
         let mut sockets = Sockets::default();
-        sockets.learn(NO_SOCKETS, 7, false);
+        sockets.learn(7, false);
         assert!(sockets.are_wanted(NO_SOCKETS, TLS));
     }
 

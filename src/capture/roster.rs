@@ -179,8 +179,7 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
                  in it that it could tap; only what is not encrypted is seen"
             );
         }
-        let _raised = self.powers.raise();
-        member.sockets.learn(conn.tgid, inode, encrypted);
+        member.sockets.learn(inode, encrypted);
     }
 
     /// The processes, in order of pid.

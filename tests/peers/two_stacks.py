@@ -1,5 +1,5 @@
-"""Two TLS libraries in one process: the client of ws_client_gnutls.py, and a server of its own that
-answers it over OpenSSL, as `websockets` does.
+"""Two TLS libraries in one process: the client of ws_client_native.py over GnuTLS, and a server of
+its own that answers it over OpenSSL, as `websockets` does.
 """
 
 import argparse
@@ -33,5 +33,6 @@ server = websockets.sync.server.serve(answer, "127.0.0.1", 0, ssl=context, compr
 threading.Thread(target=server.serve_forever, daemon=True).start()
 
 port = server.socket.getsockname()[1]
-sys.argv[1:] = ["--port", str(port), "--log", options.log, "--requests", options.requests]
-runpy.run_path(str(pathlib.Path(__file__).with_name("ws_client_gnutls.py")))
+sys.argv[1:] = ["--stack", "gnutls", "--port", str(port), "--log", options.log]
+sys.argv += ["--requests", options.requests]
+runpy.run_path(str(pathlib.Path(__file__).with_name("ws_client_native.py")))
