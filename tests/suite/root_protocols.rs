@@ -185,8 +185,10 @@ fn root_many_connections_of_mixed_protocols_are_told_apart() {
     let load = ["--connections", &each.to_string(), "--requests", &requests.to_string()];
     let load = [&["--at-once", "--width", "3"][..], &load].concat();
     let Some((server, mut client)) = scene.protocols(&load) else { return };
-    let tap = Monitor::attach(server.pid(), &[]);
-    let frames = Frames::attach(server.pid(), &[]);
+    // Behind the server are Jupyter's own connections, which are not encrypted.
+    let options = ["--plain", "off", "--no-children"];
+    let tap = Monitor::attach(server.pid(), &options);
+    let frames = Frames::attach(server.pid(), &options);
     let accounts = accounts(&mut client);
     let builtin = accounts.iter().filter(|account| !account.is_foreign());
     let theirs: Outcomes = builtin.flat_map(Account::outcomes).collect();
