@@ -86,7 +86,7 @@ impl Upgrade {
             let verdict = match self.lane(direction).read(bytes, limit) {
                 Read::Passed => Verdict::Http,
                 Read::Head(kind, head) => self.head(direction, kind, &head, step),
-                Read::NotAHead(kept) => self.not_a_head(kept, step),
+                Read::NotAHead(kept) => self.not_a_head(direction, kept, step),
                 Read::TooLong => {
                     step.error(direction, ProtocolError::HandshakeTooLong);
                     Verdict::Other
@@ -177,14 +177,17 @@ impl Upgrade {
     }
 
     /// What begins here is not HTTP.
-    fn not_a_head(&mut self, kept: Vec<u8>, step: &mut Step<'_>) -> Verdict {
+    fn not_a_head(&mut self, direction: Direction, kept: Vec<u8>, step: &mut Step<'_>) -> Verdict {
         if self.early.is_some() {
             // Frames of a client whose request passed before wstap attached.
             match self.settle_early(step) {
                 Verdict::WebSocket(agreement, _) => Verdict::WebSocket(agreement, kept),
                 verdict => verdict,
             }
-        } else if self.asking.is_none() {
+        } else if self.asking.is_none()
+            // The answer to the upgrade passed before its probe was placed.
+            || self.is_upgrading() && self.asking == Some(direction.opposite())
+        {
             Verdict::Unknown(kept)
         } else {
             Verdict::Http

@@ -323,3 +323,23 @@ fn what_follows_an_answer_without_a_request_is_decoded_alike_in_any_cutting() {
         assert_eq!(play(size), whole, "{size} bytes a call");
     }
 }
+
+/// Probes are placed one after the other: that on writes may come in time for the request, and that
+/// on reads too late for its answer.
+#[test]
+fn an_answer_that_passed_before_its_probe_was_placed_leaves_it_to_the_frames() {
+    let mut tape = Tape::new();
+    tape.pass(Sent, &get(""));
+    for n in 0..5 {
+        tape.pass(Sent, &masked(FIN | TEXT, format!("{{\"n\":{n}}}").as_bytes()));
+        tape.pass(Received, &plain(FIN | TEXT, format!("{{\"n\":{n}}}").as_bytes()));
+    }
+    let said = tape.said();
+    let messages = |way: &str| {
+        let of_way = said.iter().filter(|line| line.starts_with(way) && line.contains("message"));
+        of_way.count()
+    };
+    assert_eq!(messages("<"), 5, "{said:#?}");
+    // What was sent before the first frame proved the connection is not decoded.
+    assert_eq!(messages(">"), 3, "{said:#?}");
+}
