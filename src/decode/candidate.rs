@@ -15,6 +15,9 @@ const CALL_EVIDENCE: u32 = 2;
 /// Payload bytes that are looked at to refute a candidate.
 pub(super) const PREFIX: u64 = 64;
 
+/// Bytes of a mask.
+const MASK_PERIOD: usize = 4;
+
 /// Nobody sends larger frames than this, so a header that announces one is not believed.
 const LENGTH_MAX: u64 = 64 << 20;
 
@@ -47,6 +50,8 @@ pub(super) struct Candidate {
     evidence: u32,
     /// That header begins a call.
     begins_call: bool,
+    /// The first bytes of the frame before, if it may be a stretch of equal bytes under a mask.
+    last: Option<[u8; MASK_PERIOD]>,
     /// So do all headers before it.
     pub(super) only_calls: bool,
     pub(super) masked: Option<bool>,
@@ -62,6 +67,7 @@ impl Candidate {
             need: start.saturating_add(2),
             evidence: 0,
             begins_call: false,
+            last: None,
             only_calls: true,
             masked: None,
             fragments: Fragments::Unknown,
@@ -97,7 +103,7 @@ impl Candidate {
             if refutes(&header, prefix) {
                 return Verdict::Refuted;
             }
-            self.evidence += u32::from(header.length > 0);
+            self.evidence += u32::from(header.length > 0 && !self.repeats(&header, used, frame));
             self.only_calls &= self.begins_call;
             self.begins_call = false;
             if self.evidence >= PROOF {
@@ -108,6 +114,17 @@ impl Candidate {
             self.header = None;
         }
         Verdict::Possible
+    }
+
+    /// Whether a frame is like the one before and both may be equal bytes under one mask, which
+    /// repeats itself: such a chain goes on for as long as they do, and proves nothing.
+    fn repeats(&mut self, header: &Header, used: usize, frame: &[u8]) -> bool {
+        let fits = header.mask.is_none()
+            && (used as u64 + header.length).is_multiple_of(MASK_PERIOD as u64);
+        let first = frame.first_chunk::<MASK_PERIOD>().copied().filter(|_| fits);
+        let repeated = first.is_some() && first == self.last;
+        self.last = first;
+        repeated
     }
 
     /// Checks a header against the rules and against those before it.

@@ -275,6 +275,14 @@ mod tests {
         }
     }
 
+    /// A masked message of equal bytes repeats every four bytes, and its mask may look like frames.
+    #[test]
+    fn equal_bytes_under_a_mask_prove_nothing() {
+        for mask in [[0x82, 0x02, 0x17, 0x99], [0x8a, 0x02, 0x8a, 0x02]] {
+            assert_eq!(found(&mask.repeat(30), 7), None, "{mask:02x?}");
+        }
+    }
+
     #[test]
     fn two_calls_that_both_begin_with_a_frame_are_proof() {
         let mut search = Search::default();
