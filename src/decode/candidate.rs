@@ -1,5 +1,9 @@
 //! One chain of frames that a search for borders follows, and the evidence for it.
 
+use std::hash::BuildHasher;
+
+use rustc_hash::FxBuildHasher;
+
 use super::frame::{self, Header, Parsed};
 use super::mask;
 use super::observation::Opcode;
@@ -14,9 +18,6 @@ const CALL_EVIDENCE: u32 = 2;
 
 /// Payload bytes that are looked at to refute a candidate.
 pub(super) const PREFIX: u64 = 64;
-
-/// Bytes of a mask.
-const MASK_PERIOD: usize = 4;
 
 /// Nobody sends larger frames than this, so a header that announces one is not believed.
 const LENGTH_MAX: u64 = 64 << 20;
@@ -48,10 +49,11 @@ pub(super) struct Candidate {
     /// Offset that must be reached before there is more to say.
     pub(super) need: u64,
     evidence: u32,
+    /// Hashes of the first `counted` frames that are evidence, no two of them equal.
+    distinct: [u64; PROOF as usize],
+    counted: usize,
     /// That header begins a call.
     begins_call: bool,
-    /// The first bytes of the frame before, if it may be a stretch of equal bytes under a mask.
-    last: Option<[u8; MASK_PERIOD]>,
     /// So do all headers before it.
     pub(super) only_calls: bool,
     pub(super) masked: Option<bool>,
@@ -66,8 +68,9 @@ impl Candidate {
             header: None,
             need: start.saturating_add(2),
             evidence: 0,
+            distinct: [0; PROOF as usize],
+            counted: 0,
             begins_call: false,
-            last: None,
             only_calls: true,
             masked: None,
             fragments: Fragments::Unknown,
@@ -98,12 +101,11 @@ impl Candidate {
                 }
                 continue;
             };
-            let prefix = &frame[used.min(frame.len())..];
-            let prefix = &prefix[..prefix.len().min(header.length.min(PREFIX) as usize)];
-            if refutes(&header, prefix) {
+            let head = &frame[..frame.len().min(used + header.length.min(PREFIX) as usize)];
+            if refutes(&header, &head[used.min(head.len())..]) {
                 return Verdict::Refuted;
             }
-            self.evidence += u32::from(header.length > 0 && !self.repeats(&header, used, frame));
+            self.evidence += u32::from(header.length > 0 && self.counts(head));
             self.only_calls &= self.begins_call;
             self.begins_call = false;
             if self.evidence >= PROOF {
@@ -116,15 +118,19 @@ impl Candidate {
         Verdict::Possible
     }
 
-    /// Whether a frame is like the one before and both may be equal bytes under one mask, which
-    /// repeats itself: such a chain goes on for as long as they do, and proves nothing.
-    fn repeats(&mut self, header: &Header, used: usize, frame: &[u8]) -> bool {
-        let fits = header.mask.is_none()
-            && (used as u64 + header.length).is_multiple_of(MASK_PERIOD as u64);
-        let first = frame.first_chunk::<MASK_PERIOD>().copied().filter(|_| fits);
-        let repeated = first.is_some() && first == self.last;
-        self.last = first;
-        repeated
+    /// Whether a frame is evidence. One that was in the chain before is none: payload that repeats
+    /// itself does so under a mask as well, and may look like the same few frames over and over.
+    fn counts(&mut self, head: &[u8]) -> bool {
+        let hash = FxBuildHasher.hash_one(head);
+        if self.distinct[..self.counted].contains(&hash) {
+            return self.begins_call;
+        }
+        // There is room: each frame here is evidence, and PROOF of it ends the search.
+        if let Some(free) = self.distinct.get_mut(self.counted) {
+            *free = hash;
+            self.counted += 1;
+        }
+        true
     }
 
     /// Checks a header against the rules and against those before it.
