@@ -141,8 +141,9 @@ impl Sockets {
         let encrypted = std::mem::take(&mut self.encrypted);
         let explained = self.endpoints.iter().filter(|(inode, _)| encrypted.contains(inode));
         self.explained.extend(explained.map(|(_, endpoint)| *endpoint));
+        // The first bytes of a connection tell at once that it carries TLS; its middle does not.
         if self.endpoints.is_empty() {
-            return now.is_newborn;
+            return now.is_newborn || now.has_tls;
         }
         if !now.has_tls || !self.endpoints.values().all(|it| self.explained.contains(it)) {
             self.calm_since_ns = None;
@@ -193,6 +194,7 @@ mod tests {
         assert!(!Sockets::default().are_wanted(NO_SOCKETS, NO_TLS));
         let newborn = Circumstances { is_newborn: true, ..NO_TLS };
         assert!(Sockets::default().are_wanted(NO_SOCKETS, newborn));
+        assert!(Sockets::default().are_wanted(NO_SOCKETS, TLS), "it may connect any time");
     }
 
     #[test]

@@ -220,6 +220,10 @@ impl Connection {
         end: u64,
         step: &mut Step<'_>,
     ) {
+        let proven = matches!(&self.phase, Phase::Frames(session) if session.is_proven());
+        if !proven && end == bytes.len() as u64 && begins_tls(bytes) {
+            return self.give_up(step);
+        }
         self.look_for_a_head(direction, bytes, start, end, step);
         let mut rest = bytes;
         match &mut self.phase {
@@ -406,6 +410,12 @@ impl Connection {
             step.resources.hints.push(Steering::Ignore { conn: step.conn });
         }
     }
+}
+
+/// Whether a stream begins with the hello of another TLS connection (RFC 8446, sections 4 and 5.1):
+/// encrypted bytes would be searched for frames in vain, and by chance not in vain.
+fn begins_tls(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x16, 0x03, 0x00..=0x04, _, _, 0x01 | 0x02, ..])
 }
 
 /// Moves a direction's start to before what was held of it.
