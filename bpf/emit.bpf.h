@@ -99,37 +99,57 @@ static __noinline int emit_hole(const struct report *report, __u32 direction, __
 			__u8 bytes[SIZE];                                                          \
 		} *r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);                                \
 		if (!r) {                                                                          \
-			count_ring_full(len);                                                      \
-			return 0;                                                                  \
+			count_ring_full(len + rest);                                               \
+			return len + rest;                                                         \
 		}                                                                                  \
-		fill_header(&r->header, report, report->pos, len);                                 \
+		fill_header(&r->header, report, report->pos, len + rest);                          \
 		r->header.start = start;                                                           \
 		r->header.captured = len;                                                          \
 		opaque(len);                                                                       \
 		if (len > SIZE)                                                                    \
 			len = SIZE;                                                                \
 		if (read_user(r->bytes, len, from)) {                                              \
+			r->header.len = len;                                                       \
 			r->header.captured = 0;                                                    \
 			r->header.absent = WSTAP_COPY_FAILED;                                      \
 			count_copy_failed(len);                                                    \
+			rest = 0;                                                                  \
 		}                                                                                  \
 		bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r), report->pos));                       \
-		return 0;                                                                          \
+		return len + rest;                                                                 \
 	} while (0)
 
-/* Copies the next `len` bytes, at most PIECE_BYTES. */
-static __noinline int emit_bytes(const struct report *report, __u32 len, __u32 start)
+/*
+ * Copies the next `len` bytes, at most PIECE_BYTES; the `rest` that follows them is left out on
+ * purpose. Returns the bytes told, which are without the rest if copying has failed: a record has
+ * room for one reason.
+ *
+ * Sizes are round numbers and a frame header, because messages are: 4,096 bytes and their header
+ * must not take the room of 16 KiB. With the headers of the record and of the ring buffer, which
+ * have 64 bytes together, each record fills whole cache lines.
+ */
+static __noinline __u64 emit_bytes(const struct report *report, __u32 len, __u64 rest, __u32 start)
 {
 	__u64 from = report->buffer + (report->pos - report->base);
 
 	if (len <= 64)
 		EMIT_CLASS(64);
-	if (len <= 256)
-		EMIT_CLASS(256);
-	if (len <= 1024)
-		EMIT_CLASS(1024);
-	if (len <= 4096)
-		EMIT_CLASS(4096);
+	if (len <= 128)
+		EMIT_CLASS(128);
+	if (len <= 192)
+		EMIT_CLASS(192);
+	if (len <= 320)
+		EMIT_CLASS(320);
+	if (len <= 576)
+		EMIT_CLASS(576);
+	if (len <= 1088)
+		EMIT_CLASS(1088);
+	if (len <= 2112)
+		EMIT_CLASS(2112);
+	if (len <= 4160)
+		EMIT_CLASS(4160);
+	if (len <= 8256)
+		EMIT_CLASS(8256);
 	EMIT_CLASS(PIECE_BYTES);
 }
 

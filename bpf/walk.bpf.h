@@ -52,10 +52,20 @@ static __always_inline void skip_to(struct report *report, struct stream *s, __u
 
 static __always_inline void copy_to(struct report *report, __u64 stop, __u8 start)
 {
-	__u64 len = min_u64(stop - report->pos, PIECE_BYTES);
+	report->pos += emit_bytes(report, min_u64(stop - report->pos, PIECE_BYTES), 0, start);
+}
 
-	emit_bytes(report, len, start);
-	report->pos += len;
+/* Copies what the call has of the frame's window. What it has of the frame beyond goes into the
+ * same record: one more for the hop would cost as much as copying a few KiB. */
+static __always_inline void copy_window(struct report *report, struct stream *s, __u8 start)
+{
+	__u64 stop = min_u64(report->end, s->copy_until);
+	__u64 len = min_u64(stop - report->pos, PIECE_BYTES);
+	__u64 rest = 0;
+
+	if (report->pos + len == s->copy_until)
+		rest = min_u64(report->end, s->next_header) - s->copy_until;
+	report->pos += emit_bytes(report, len, rest, start);
 }
 
 static __always_inline __u8 start_of(const struct report *report)
@@ -146,7 +156,7 @@ static __always_inline void walk_header(struct report *report, struct stream *s)
 	}
 	s->head_have = 0;
 	begin_frame(s, report->pos - have + length, payload);
-	copy_to(report, min_u64(report->end, s->copy_until), start);
+	copy_window(report, s, start);
 }
 
 /* Takes up what userspace has written, unless the stream is past it already. What lies before the
@@ -201,7 +211,7 @@ static __noinline int walk_on(struct report *report, struct stream *s, __u32 tur
 	} else if (report->pos >= s->next_header) {
 		walk_header(report, s);
 	} else if (report->pos < s->copy_until) {
-		copy_to(report, min_u64(report->end, s->copy_until), start_of(report));
+		copy_window(report, s, start_of(report));
 	} else {
 		skip_to(report, s, min_u64(report->end, s->next_header));
 	}
