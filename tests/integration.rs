@@ -50,6 +50,10 @@ mod root_protocols;
 #[path = "suite/root_plain.rs"]
 mod root_plain;
 
+/// What `ps` and `doctor` say of this machine.
+#[path = "suite/root_survey.rs"]
+mod root_survey;
+
 /// nginx terminating wss.
 #[path = "suite/root_nginx.rs"]
 mod root_nginx;

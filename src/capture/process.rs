@@ -22,6 +22,9 @@ pub struct Process {
     pub start_ticks: u64,
 }
 
+/// `include/linux/sched.h`
+const PF_KTHREAD: u32 = 0x0020_0000;
+
 impl Process {
     /// Reads `/proc/PID`.
     ///
@@ -55,6 +58,13 @@ impl Process {
 pub fn is_stopped(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|stat| state(&stat) == Some('T'))
+}
+
+/// Whether `pid` is a thread of the kernel's, which maps no file.
+#[must_use]
+pub fn is_kernel_thread(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| flags(&stat).is_some_and(|flags| flags & PF_KTHREAD != 0))
 }
 
 /// The folder that a process has for its root, as wstap sees it; `/` where that may not be read.
@@ -96,6 +106,11 @@ fn state(stat: &str) -> Option<char> {
 /// Field 4 of `proc_pid_stat(5)`.
 fn parent(stat: &str) -> Option<u32> {
     stat_fields(stat)?.nth(1)?.parse().ok()
+}
+
+/// Field 9 of `proc_pid_stat(5)`.
+fn flags(stat: &str) -> Option<u32> {
+    stat_fields(stat)?.nth(6)?.parse().ok()
 }
 
 /// Field 22 of `proc_pid_stat(5)`.
@@ -240,6 +255,7 @@ mod tests {
         assert_eq!(start_ticks(stat), Some(777));
         assert_eq!(state(stat), Some('S'));
         assert_eq!(parent(stat), Some(1));
+        assert_eq!(flags(stat), Some(4_194_560));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{fs, thread};
 use serde::Serialize;
 
 use super::Failure;
+use super::refused::{Cause, Refused};
 use crate::capture::sandbox::{self, Task};
 use crate::capture::tap::{Flavour, Settings, Tap, Wakeup, with_tap};
 use crate::capture::{Error, kernel, privilege};
@@ -194,7 +195,7 @@ fn check_sockets(tap: &Tap<'_>) -> Check {
     }
 }
 
-/// Process 1 is somebody else's, unless wstap is root.
+/// Looks into all of them.
 fn check_processes() -> Check {
     let name = "others";
     if kernel::sees_all_processes() == Some(false) {
@@ -204,13 +205,16 @@ fn check_processes() -> Check {
             "docker run --pid=host; in Kubernetes hostPID: true",
         );
     }
-    match fs::read("/proc/1/maps") {
-        Ok(_) => Check::ok(name, "processes of other users can be looked into"),
-        Err(error) => Check::limited(
-            name,
-            format!("only processes of this user can be looked into: {error}"),
-            "add CAP_SYS_PTRACE",
-        ),
+    let refused = match Refused::find() {
+        Ok(refused) => refused,
+        Err(error) => return Check::fails(name, format!("/proc: {error}"), "mount /proc"),
+    };
+    match refused.cause() {
+        None => Check::ok(name, "processes of other users can be looked into"),
+        Some(Cause::Capability) => {
+            Check::limited(name, refused.sentence(Cause::Capability), "add CAP_SYS_PTRACE")
+        }
+        Some(cause) => Check::limited(name, refused.sentence(cause), cause.remedy()),
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use wstap_symbols::{Library, Options, Probe, Verdict};
 
 use super::Failure;
+use super::refused::Refused;
 use crate::capture::cgroup;
 use crate::capture::image::{Image, Planner};
 use crate::capture::process::{self, Process};
@@ -35,14 +36,12 @@ struct PsRow {
 pub(super) fn ps(json: bool) -> Result<(), Failure> {
     let mut planner = Planner::new(Options::default());
     let mut rows = Vec::new();
-    let mut unreadable = 0_usize;
+    let mut refused = Refused::default();
     for process in process::all()? {
-        // Kernel threads have no executable; a process without permission has one.
         match targets::survey(&mut planner, process.pid) {
             Ok(survey) if survey.images.is_empty() => rows.extend(plain_row(&process)),
             Ok(survey) => rows.extend(ps_rows(&process, &survey)),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => unreadable += 1,
-            Err(_) => {}
+            Err(error) => refused.note(&process, &error),
         }
     }
     let mut out = io::stdout().lock();
@@ -53,8 +52,8 @@ pub(super) fn ps(json: bool) -> Result<(), Failure> {
     } else {
         print_table(&mut out, &rows)?;
     }
-    if unreadable > 0 {
-        eprintln!("wstap: {unreadable} processes may not be looked into; run it with sudo");
+    if let Some(cause) = refused.cause() {
+        eprintln!("wstap: {}; {}", refused.sentence(cause), cause.remedy());
     }
     Ok(())
 }

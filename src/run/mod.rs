@@ -6,6 +6,7 @@ mod frames;
 mod list;
 mod monitor;
 mod protocols;
+mod refused;
 mod session;
 mod signals;
 

@@ -91,7 +91,7 @@ async def say(websocket, connection, message, number):
 
 
 async def handle(websocket):
-    connection = id(websocket)
+    connection = websocket.id
     number = 0
     async for message in websocket:
         record(connection, "received", message)
