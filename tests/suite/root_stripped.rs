@@ -3,10 +3,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
+use sha1::{Digest, Sha1};
 
 use crate::pair::{self, Pair};
 use crate::peer::{Scene, installed};
-use crate::wstap::{Monitor, privileged, program};
+use crate::wstap::{Monitor, privileged, program, wait_for};
 
 /// What `wstap ps` says of a process: a row for each TLS library.
 pub(crate) fn ps(pid: u32) -> Vec<Value> {
@@ -25,11 +26,16 @@ fn tool(command: &mut Command) -> String {
 
 /// A program with OpenSSL inside and no symbol, and its symbols in a file of their own.
 ///
-/// OpenSSL's error messages would lead to its functions all the same, so they are changed.
+/// OpenSSL's error messages would lead to its functions all the same, so they are changed. Its
+/// build id is its own.
 struct Stripped {
     program: PathBuf,
     symbols: PathBuf,
+    build_id: String,
 }
+
+/// The file that the program names.
+const LINK: &str = "stripped.debug";
 
 impl Stripped {
     fn make(folder: &Path) -> Option<Self> {
@@ -39,8 +45,8 @@ impl Stripped {
             assert!(!places.is_empty(), "OpenSSL says which function fails");
             places.iter().for_each(|at| bytes[at + 1] = b'x');
         }
-        let [whole, program, symbols] =
-            ["whole", "stripped", "stripped.debug"].map(|name| folder.join(name));
+        let build_id = change_build_id(&mut bytes, folder);
+        let [whole, program, symbols] = ["whole", "stripped", LINK].map(|name| folder.join(name));
         fs::copy(pair::static_program()?, &whole).expect("a copy");
         fs::write(&whole, bytes).expect("a file");
         tool(Command::new("objcopy").arg("--only-keep-debug").args([&whole, &symbols]));
@@ -49,19 +55,74 @@ impl Stripped {
         // Where nothing looks for it.
         let elsewhere = folder.join("elsewhere");
         fs::rename(&symbols, &elsewhere).expect("a file");
-        Some(Self { program, symbols: elsewhere })
+        Some(Self { program, symbols: elsewhere, build_id })
     }
 
     /// Puts the symbols where GDB looks for them.
     fn install_symbols(&self) {
         let folder = self.program.with_file_name(".debug");
         fs::create_dir(&folder).expect("a folder");
-        fs::copy(&self.symbols, folder.join("stripped.debug")).expect("a file");
+        fs::copy(&self.symbols, folder.join(LINK)).expect("a file");
     }
 
     fn start(&self) -> Pair {
-        Pair::start(&self.program, &["go", "wait=300", "requests=40", "linger"])
+        Pair::start(&self.program, &RUN)
     }
+
+    /// Starts it where `/usr/lib` is its own to write to: what is put there is seen by no other
+    /// process, and goes with it.
+    fn start_in_a_root_of_its_own(&self) -> Pair {
+        let [upper, work] = ["upper", "work"].map(|name| self.program.with_file_name(name));
+        for folder in [&upper, &work] {
+            fs::create_dir(folder).expect("a folder");
+        }
+        let script = format!(
+            "mount -t overlay overlay -o lowerdir=/usr/lib,upperdir={},workdir={} /usr/lib && \
+             exec {} {}",
+            upper.display(),
+            work.display(),
+            self.program.display(),
+            RUN.join(" "),
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &script]);
+        let pair = Pair::spawn(command);
+        let exe = PathBuf::from(format!("/proc/{}/exe", pair.pid()));
+        wait_for("the program", || (fs::read_link(&exe).ok()? == self.program).then_some(()));
+        pair
+    }
+
+    /// Where the symbols are looked for by the build id, in the root of process `pid`.
+    fn named_by_id(&self, pid: u32) -> PathBuf {
+        let (folder, file) = self.build_id.split_at(2);
+        format!("/proc/{pid}/root/usr/lib/debug/.build-id/{folder}/{file}.debug").into()
+    }
+}
+
+const RUN: [&str; 4] = ["go", "wait=300", "requests=40", "linger"];
+
+/// Gives a program a build id that no other one has, made of the name of its folder.
+fn change_build_id(program: &mut [u8], folder: &Path) -> String {
+    // Of an ELF note: length of its name, of what it says, its type, its name.
+    let note = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0";
+    let at = memchr::memmem::find(program, note).expect("a build id") + note.len();
+    let id = Sha1::digest(folder.as_os_str().as_encoded_bytes());
+    program[at..at + id.len()].copy_from_slice(&id);
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Panics unless `wstap ps` says that there is no way to the functions of this process.
+fn assert_unsupported(pid: u32) {
+    let row = &ps(pid)[0];
+    let verdict = row["verdict"].as_str().expect("a verdict");
+    assert!(verdict.starts_with("unsupported: OpenSSL"), "{row}");
+    assert!(verdict.ends_with("inside, symbols stripped"), "{row}");
+}
+
+/// Panics unless it says that a debug file leads to them.
+fn assert_ready(pid: u32) {
+    let row = &ps(pid)[0];
+    assert_eq!((&row["verdict"], &row["symbols"]), (&"ready".into(), &"debug".into()), "{row}");
 }
 
 /// Taps it and counts every message that it says it exchanged.
@@ -81,18 +142,55 @@ fn root_a_stripped_openssl_is_named_and_tapped_once_its_debug_file_is_installed(
     }
     let Some(stripped) = Stripped::make(&scene.path("")) else { return };
     let mut pair = stripped.start();
-    let row = &ps(pair.pid())[0];
-    let verdict = row["verdict"].as_str().expect("a verdict");
-    assert!(verdict.starts_with("unsupported: OpenSSL"), "{row}");
-    assert!(verdict.ends_with("inside, symbols stripped"), "{row}");
+    assert_unsupported(pair.pid());
     let output = program().args(["--pid", &pair.pid().to_string()]).output().expect("wstap runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.contains("inside, symbols stripped"), "{said}");
 
     stripped.install_symbols();
-    let row = &ps(pair.pid())[0];
-    assert_eq!((&row["verdict"], &row["symbols"]), (&"ready".into(), &"debug".into()), "{row}");
+    assert_ready(pair.pid());
+    is_counted(&mut pair, &[]);
+}
+
+/// The debug file that the build id names, as distributions install them, in the process's own
+/// root. One of another build is not believed, whatever its name.
+#[test]
+fn root_a_stripped_openssl_is_tapped_by_the_debug_file_of_its_build_id() {
+    let (scene, other) = (Scene::new(), Scene::new());
+    if !privileged() {
+        return;
+    }
+    let Some(stripped) = Stripped::make(&scene.path("")) else { return };
+    let Some(other) = Stripped::make(&other.path("")) else { return };
+    let mut pair = stripped.start_in_a_root_of_its_own();
+    assert_unsupported(pair.pid());
+    let file = stripped.named_by_id(pair.pid());
+    fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+    fs::copy(&other.symbols, &file).expect("a file");
+    assert_unsupported(pair.pid());
+    fs::copy(&stripped.symbols, &file).expect("a file");
+    assert_ready(pair.pid());
+    is_counted(&mut pair, &[]);
+    assert!(!stripped.named_by_id(std::process::id()).exists(), "it was installed for one process");
+}
+
+/// The debug file that the program names, beside it. One with another checksum is not believed.
+#[test]
+fn root_a_stripped_openssl_is_tapped_by_the_debug_file_beside_it() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some(stripped) = Stripped::make(&scene.path("")) else { return };
+    let mut pair = stripped.start();
+    assert_unsupported(pair.pid());
+    let file = stripped.program.with_file_name(LINK);
+    let symbols = fs::read(&stripped.symbols).expect("a file");
+    fs::write(&file, [&symbols[..], b"x"].concat()).expect("a file");
+    assert_unsupported(pair.pid());
+    fs::write(&file, symbols).expect("a file");
+    assert_ready(pair.pid());
     is_counted(&mut pair, &[]);
 }
 
