@@ -4,18 +4,17 @@
 //! A probe on the wrong inode attaches without an error and never fires, so a path is only
 //! trusted when device and inode are those of the mapping.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use memmap2::Mmap;
 use wstap_symbols::{Evidence, GivenFunction, Library, Options, Plan};
 
 use super::debug;
+use super::plans::Plans;
 use super::process::{FileId, Mapping};
 
 /// A mapped file of a process, and what can be probed in it.
@@ -30,9 +29,6 @@ pub struct Image {
     /// What is in it.
     pub plan: Arc<Plan>,
 }
-
-/// What identifies the content of a file well enough to plan it once.
-type ContentKey = (FileId, u64, Option<SystemTime>);
 
 /// Functions that a user has found in one build of a program or library.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +49,7 @@ pub struct GivenLibrary {
 pub struct Planner {
     options: Options,
     given: Vec<GivenLibrary>,
-    plans: HashMap<ContentKey, Arc<Plan>>,
+    plans: Plans,
 }
 
 impl Planner {
@@ -66,7 +62,7 @@ impl Planner {
     /// The same, with functions that a user has found.
     #[must_use]
     pub fn with_given(options: Options, given: Vec<GivenLibrary>) -> Self {
-        Self { options, given, plans: HashMap::new() }
+        Self { options, given, plans: Plans::default() }
     }
 
     /// Opens and plans the file behind `mapping` of process `pid`.
@@ -82,7 +78,7 @@ impl Planner {
         let metadata = file.metadata()?;
         let key = (mapping.file, metadata.len(), metadata.modified().ok());
         let plan = match self.plans.get(&key) {
-            Some(plan) => Arc::clone(plan),
+            Some(plan) => plan,
             None => {
                 let plan = Arc::new(self.plan(&file, pid, &mapping.path)?);
                 self.plans.insert(key, Arc::clone(&plan));

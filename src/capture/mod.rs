@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod lifecycle;
 mod links;
 pub mod plain;
+mod plans;
 pub mod privilege;
 pub mod process;
 pub mod roster;

@@ -435,6 +435,7 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
         let Some(member) = self.members.get_mut(&pid) else { return };
         // A process that has just ended: the kernel will say so.
         let Ok(mappings) = process::executable_files(pid) else { return };
+        member.forget_unmapped(&mappings);
         if self.powers == Powers::None {
             return;
         }
@@ -533,6 +534,17 @@ impl Member {
         !self.target.process.is_alive()
     }
 
+    /// Forgets files that are mapped no more and have no probes: a process may load new ones for
+    /// as long as it runs.
+    fn forget_unmapped(&mut self, mappings: &[Mapping]) {
+        if self.seen.len() > mappings.len() {
+            let mapped = mappings.iter().map(|mapping| mapping.file);
+            let probed = self.target.images.iter().map(|image| image.file);
+            let kept: HashSet<FileId> = mapped.chain(probed).collect();
+            self.seen.retain(|file| kept.contains(file));
+        }
+    }
+
     /// Keeps an image that has a TLS library. `true` if that changes what is tapped.
     fn take(&mut self, image: Image, probed: Result<bool, Error>) -> bool {
         let pid = self.target.process.pid;
@@ -546,8 +558,12 @@ impl Member {
             Err(error) => tracing::warn!("pid {pid}: {error}"),
         }
         if image.plan.libraries.is_empty() {
-            self.target.companions.extend(image.plan.companion.clone());
-            return image.plan.companion.is_some();
+            let Some(companion) = image.plan.companion.clone() else { return false };
+            let is_new = !self.target.companions.contains(&companion);
+            if is_new {
+                self.target.companions.push(companion);
+            }
+            return is_new;
         }
         self.target.images.push(image);
         true
