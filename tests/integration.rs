@@ -54,6 +54,10 @@ mod root_plain;
 #[path = "suite/root_survey.rs"]
 mod root_survey;
 
+/// TLS connections whose sockets are tapped, too.
+#[path = "suite/root_busy.rs"]
+mod root_busy;
+
 /// nginx terminating wss.
 #[path = "suite/root_nginx.rs"]
 mod root_nginx;

@@ -40,6 +40,11 @@ impl Assembly {
         Self { direction, compression, message: None, headless: false }
     }
 
+    /// The same where the first message may have begun before.
+    pub(super) fn met(self) -> Self {
+        Self { headless: true, ..self }
+    }
+
     /// A data frame begins.
     pub(super) fn begin_frame(&mut self, header: &Header, step: &mut Step<'_>) {
         match (header.opcode, &mut self.message) {

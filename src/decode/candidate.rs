@@ -83,6 +83,11 @@ impl Candidate {
         self.begins_call = true;
     }
 
+    /// There is as much evidence for it as a frame at the start of a call is.
+    pub(super) fn is_likely(&self) -> bool {
+        self.evidence > CALL_EVIDENCE
+    }
+
     /// Looks at `bytes`, the stream from `base` to `end`.
     pub(super) fn look(&mut self, bytes: &[u8], base: u64, end: u64, rules: &Rules) -> Verdict {
         while self.need <= end {

@@ -186,6 +186,11 @@ impl Connection {
         }
     }
 
+    /// It is a WebSocket, beyond doubt.
+    fn is_proven(&self) -> bool {
+        matches!(&self.phase, Phase::Frames(session) if session.is_proven())
+    }
+
     fn next(&self, direction: Direction) -> u64 {
         self.places[direction.index()].next()
     }
@@ -203,7 +208,7 @@ impl Connection {
 
     /// Tells what was kept of a socket, once it is a WebSocket.
     fn prove(&mut self, step: &mut Step<'_>) {
-        let proven = matches!(&self.phase, Phase::Frames(session) if session.is_proven());
+        let proven = self.is_proven();
         if let Some(unproven) = self.unproven.take_if(|_| proven) {
             unproven.tell(|what| step.emit(what));
         }
@@ -220,10 +225,6 @@ impl Connection {
         end: u64,
         step: &mut Step<'_>,
     ) {
-        let proven = matches!(&self.phase, Phase::Frames(session) if session.is_proven());
-        if !proven && end == bytes.len() as u64 && begins_tls(bytes) {
-            return self.give_up(step);
-        }
         self.look_for_a_head(direction, bytes, start, end, step);
         let mut rest = bytes;
         match &mut self.phase {
@@ -235,9 +236,7 @@ impl Connection {
             }
             Phase::Frames(session) => {
                 session.bytes(direction, bytes, start, step);
-                if session.is_hopeless(step) {
-                    self.give_up(step);
-                }
+                self.lose_hope(step);
             }
             Phase::Other => {}
         }
@@ -252,13 +251,14 @@ impl Connection {
         end: u64,
         step: &mut Step<'_>,
     ) {
-        match &mut self.phase {
-            Phase::Http(upgrade) if start == SegmentStart::Call => {
-                return upgrade.call_starts(direction, bytes);
+        if let Phase::Http(upgrade) = &mut self.phase {
+            if start == SegmentStart::Call {
+                upgrade.call_starts(direction, bytes);
             }
-            Phase::Http(_) => return,
-            Phase::Frames(session) if session.is_proven() => return,
-            Phase::Frames(_) | Phase::Other => {}
+            return;
+        }
+        if self.is_proven() {
+            return;
         }
         let Some(begun) = self.watches[direction.index()].look(start, bytes) else { return };
         self.phase = Phase::Http(Box::default());
@@ -286,13 +286,12 @@ impl Connection {
         step: &mut Step<'_>,
     ) {
         self.watches[direction.index()].interrupt();
-        let websocket = matches!(&self.phase, Phase::Frames(session) if session.is_proven());
         let hole = match loss {
-            Some(reason) if websocket || !self.ignored => {
+            Some(reason) => {
                 self.tell(What::Gap { direction, bytes: n, reason }, step);
                 Hole::Lost
             }
-            _ => {
+            None => {
                 self.tell(What::Skipped { direction, bytes: n }, step);
                 Hole::Skipped
             }
@@ -301,6 +300,9 @@ impl Connection {
             Phase::Http(upgrade) => {
                 let verdict = upgrade.absent(direction, n, step);
                 self.turn(verdict, direction, &[], SegmentStart::Middle, end, step);
+                if let Phase::Frames(session) = &mut self.phase {
+                    session.lose_border(direction, step);
+                }
             }
             Phase::Frames(session) => session.absent(direction, n, hole, step),
             Phase::Other => {}
@@ -337,11 +339,16 @@ impl Connection {
                 starts[direction.index()] = end - (rest.len() + buffer.len()) as u64;
                 let held = held.unwrap_or_default();
                 rewind(&mut starts, held_direction, &held);
-                let mut session = Session::adrift(starts);
+                let mut session = if upgrade.is_upgrading() {
+                    Session::asked_for(starts)
+                } else {
+                    Session::met(starts, step)
+                };
                 replay(&mut session, held_direction, &held, step);
                 session.bytes(direction, &buffer, SegmentStart::Middle, step);
                 session.bytes(direction, rest, start, step);
                 self.phase = Phase::Frames(Box::new(session));
+                self.lose_hope(step);
             }
         }
     }
@@ -400,22 +407,25 @@ impl Connection {
         step.resources.held_bytes -= std::mem::take(&mut self.held_bytes);
     }
 
+    /// Gives up frames that are not there.
+    fn lose_hope(&mut self, step: &mut Step<'_>) {
+        if matches!(&self.phase, Phase::Frames(session) if session.is_hopeless(step)) {
+            self.give_up(step);
+        }
+    }
+
     fn give_up(&mut self, step: &mut Step<'_>) {
+        let mut encrypted = false;
         if let Phase::Frames(session) = &mut self.phase {
+            encrypted = session.is_encrypted();
             session.leave(step);
         }
         self.phase = Phase::Other;
         if !self.ignored {
             self.ignored = true;
-            step.resources.hints.push(Steering::Ignore { conn: step.conn });
+            step.resources.hints.push(Steering::Ignore { conn: step.conn, encrypted });
         }
     }
-}
-
-/// Whether a stream begins with the hello of another TLS connection (RFC 8446, sections 4 and 5.1):
-/// encrypted bytes would be searched for frames in vain, and by chance not in vain.
-fn begins_tls(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x16, 0x03, 0x00..=0x04, _, _, 0x01 | 0x02, ..])
 }
 
 /// Moves a direction's start to before what was held of it.

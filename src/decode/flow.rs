@@ -67,11 +67,9 @@ impl Flow {
 
     /// A direction that was met in mid-stream, at `position`.
     pub(super) fn adrift(direction: Direction, position: u64, compression: Compression) -> Self {
-        Self {
-            search: Some(Box::default()),
-            announce: false,
-            ..Self::synced(direction, position, compression)
-        }
+        let flow = Self::synced(direction, position, compression);
+        let assembly = flow.assembly.met();
+        Self { search: Some(Box::default()), announce: false, assembly, ..flow }
     }
 
     /// The stream goes on with `bytes`.
@@ -160,6 +158,11 @@ impl Flow {
     pub(super) fn is_exhausted(&self, link: &Link, step: &Step<'_>) -> bool {
         let rules = self.rules(link, step);
         self.search.as_ref().is_some_and(|search| search.is_exhausted(&rules))
+    }
+
+    /// What passes now may well be the payload of a frame.
+    pub(super) fn is_promising(&self) -> bool {
+        self.search.as_ref().is_some_and(|search| search.is_promising())
     }
 
     /// Bytes that a search takes.

@@ -36,6 +36,7 @@ mod mask;
 mod ping;
 mod resync;
 mod session;
+mod tls_records;
 
 mod assembly;
 mod compression;

@@ -92,6 +92,11 @@ impl Search {
         self.backlog.held_bytes() + self.candidates.len() * size_of::<Candidate>()
     }
 
+    /// A chain is followed that may well be true.
+    pub(super) fn is_promising(&self) -> bool {
+        self.candidates.iter().any(Candidate::is_likely)
+    }
+
     /// So many bytes were searched in vain that only the starts of calls are still tried.
     pub(super) fn is_exhausted(&self, rules: &Rules) -> bool {
         self.scanned >= rules.search_bytes

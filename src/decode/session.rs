@@ -8,12 +8,23 @@ use super::link::Link;
 use super::observation::{Fidelity, Role};
 use super::steering::Steering;
 use super::step::Step;
+use super::tls_records::TlsRecords;
 
 /// Both directions of one connection, from its 101 (or from where it was met) to its end.
 #[derive(Debug)]
 pub(super) struct Session {
     flows: [Flow; 2],
     link: Link,
+    /// Present while it may be something else than a WebSocket.
+    doubt: Option<Box<Doubt>>,
+}
+
+/// What is looked at where neither a handshake nor frames say what a connection is.
+#[derive(Debug)]
+struct Doubt {
+    records: [TlsRecords; 2],
+    /// It is TLS.
+    encrypted: bool,
 }
 
 impl Session {
@@ -24,7 +35,8 @@ impl Session {
             Flow::synced(direction, starts[direction.index()], compression)
         };
         let flows = Direction::BOTH.map(flow);
-        let mut session = Self { flows, link: Link::agreed(agreement.role, agreement.unmasked) };
+        let link = Link::agreed(agreement.role, agreement.unmasked);
+        let mut session = Self { flows, link, doubt: None };
         step.role = agreement.role;
         for direction in Direction::BOTH {
             let reason = agreement.violations.iter().filter(|_| direction == agreement.answered());
@@ -36,13 +48,22 @@ impl Session {
         session
     }
 
-    /// A connection that was met in mid-stream, at these offsets.
-    pub(super) fn adrift(starts: [u64; 2]) -> Self {
+    /// A connection that was met in mid-stream, at these offsets, and may be anything.
+    pub(super) fn met(starts: [u64; 2], step: &Step<'_>) -> Self {
+        let search_bytes = step.resources.limits.search_bytes;
+        let records = starts.map(|start| TlsRecords::new(start, search_bytes));
+        let doubt = Some(Box::new(Doubt { records, encrypted: false }));
+        Self { doubt, ..Self::asked_for(starts) }
+    }
+
+    /// A connection whose upgrade was asked for, and whose answer was not seen. Frames begin
+    /// anywhere from these offsets on.
+    pub(super) fn asked_for(starts: [u64; 2]) -> Self {
         let flow = |direction: Direction| {
             let compression = Compression::Unknown { unreadable: false };
             Flow::adrift(direction, starts[direction.index()], compression)
         };
-        Self { flows: Direction::BOTH.map(flow), link: Link::default() }
+        Self { flows: Direction::BOTH.map(flow), link: Link::default(), doubt: None }
     }
 
     /// One direction goes on with `bytes`.
@@ -53,11 +74,13 @@ impl Session {
         start: SegmentStart,
         step: &mut Step<'_>,
     ) {
-        if bytes.is_empty() {
+        if bytes.is_empty() || self.is_encrypted() {
             return;
         }
         self.begin(direction, start, step);
-        self.flows[direction.index()].bytes(bytes, &mut self.link, step);
+        let rest = self.look_for_tls(direction, bytes, step);
+        self.flows[direction.index()].bytes(rest, &mut self.link, step);
+        self.doubt.take_if(|_| self.link.is_proven());
         self.announce(direction, step);
     }
 
@@ -66,13 +89,19 @@ impl Session {
         if hole == Hole::Lost && self.link.is_proven() {
             step.matching_gap(direction);
         }
+        if let Some(doubt) = &mut self.doubt {
+            doubt.records[direction.index()].absent(n);
+        }
         self.flows[direction.index()].absent(n, hole, &mut self.link, step);
     }
 
     /// Bytes before the first frame border of one direction are missing.
     pub(super) fn lose_border(&mut self, direction: Direction, step: &mut Step<'_>) {
-        step.matching_gap(direction);
-        self.flows[direction.index()].lose_border(&mut self.link, step);
+        let flow = &mut self.flows[direction.index()];
+        if !flow.is_adrift() {
+            step.matching_gap(direction);
+            flow.lose_border(&mut self.link, step);
+        }
     }
 
     /// The TLS connection ended.
@@ -120,13 +149,18 @@ impl Session {
         self.link.is_proven()
     }
 
-    /// Every direction that carried bytes was searched in vain.
+    /// It is TLS, whatever that carries.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.doubt.as_ref().is_some_and(|doubt| doubt.encrypted)
+    }
+
+    /// It is something else, or every direction that carried bytes was searched in vain.
     pub(super) fn is_hopeless(&self, step: &Step<'_>) -> bool {
-        !self.is_proven()
-            && Direction::BOTH
-                .into_iter()
-                .filter(|&it| self.link.has_passed(it))
-                .all(|it| self.flows[it.index()].is_exhausted(&self.link, step))
+        let has_passed = |it: &Direction| self.link.has_passed(*it);
+        let is_exhausted = |it: Direction| self.flows[it.index()].is_exhausted(&self.link, step);
+        let in_vain = || Direction::BOTH.into_iter().filter(has_passed).all(is_exhausted);
+        let passed = Direction::BOTH.iter().any(has_passed);
+        self.is_encrypted() || (self.doubt.is_some() && passed && in_vain())
     }
 
     /// Bytes on the heap, besides what is only there while a search or a message is under way.
@@ -145,6 +179,28 @@ impl Session {
             SegmentStart::Call => flow.call_starts(),
             SegmentStart::FrameHeader => flow.header_starts(&mut self.link, step),
         }
+    }
+
+    /// Takes as much off `bytes` as it takes to see whether they are TLS, all of them if they are,
+    /// and decodes that. What is proven first, records or frames, wins, and frames that may well be
+    /// true win time: TLS goes on for ever, and records inside of a frame end with it.
+    fn look_for_tls<'a>(
+        &mut self,
+        direction: Direction,
+        bytes: &'a [u8],
+        step: &mut Step<'_>,
+    ) -> &'a [u8] {
+        let flow = &mut self.flows[direction.index()];
+        let mut rest = bytes;
+        while let Some(doubt) = self.doubt.as_mut().filter(|_| !self.link.is_proven())
+            && let Some(n) = doubt.records[direction.index()].look(rest)
+        {
+            let (looked_at, behind) = rest.split_at(n);
+            flow.bytes(looked_at, &mut self.link, step);
+            doubt.encrypted = !self.link.is_proven() && !flow.is_promising();
+            rest = if doubt.encrypted { &[] } else { behind };
+        }
+        rest
     }
 
     fn refresh(&mut self, direction: Direction, step: &mut Step<'_>) {

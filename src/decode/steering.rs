@@ -13,6 +13,8 @@ pub enum Steering {
     Ignore {
         /// Which connection.
         conn: ConnId,
+        /// It carries TLS.
+        encrypted: bool,
     },
     /// A frame header begins at an absolute offset of one direction.
     FrameAt {

@@ -106,11 +106,22 @@ impl Upgrade {
             return if self.early.is_some() { self.settle_early(step) } else { Verdict::Http };
         }
         let lost = self.lane(direction).pass(n).is_err();
-        // The answer to an upgrade may have been in it: only frames can tell.
-        if lost && self.is_upgrading() && self.asking == Some(direction.opposite()) {
+        if lost && self.early.is_some() && self.asking == Some(direction) {
+            return self.settle_early(step);
+        }
+        if lost && self.may_have_upgraded_unseen(direction) {
             return Verdict::Unknown(Vec::new());
         }
         Verdict::Http
+    }
+
+    /// A hole in `direction` may have hidden all that tells of an upgrade: frames can tell, or the
+    /// next head.
+    fn may_have_upgraded_unseen(&self, direction: Direction) -> bool {
+        let answer = self.asking == Some(direction.opposite());
+        let nothing_known = self.asking.is_none() || self.lanes.iter().all(Lane::is_lost);
+        // Of what is ignored the kernel side copies the answer to an upgrade.
+        (self.is_upgrading() && answer) || (nothing_known && !self.ignored)
     }
 
     /// A call begins with `bytes`: a direction that is lost may go on with a head.
@@ -334,7 +345,8 @@ impl Upgrade {
         }
     }
 
-    fn is_upgrading(&self) -> bool {
+    /// A request to upgrade waits for its answer.
+    pub(super) fn is_upgrading(&self) -> bool {
         self.waiting.iter().any(|asked| asked.offer.is_some())
     }
 
@@ -346,7 +358,7 @@ impl Upgrade {
     fn ignore(&mut self, step: &mut Step<'_>) {
         if !self.ignored && !self.is_upgrading() {
             self.ignored = true;
-            step.resources.hints.push(Steering::Ignore { conn: step.conn });
+            step.resources.hints.push(Steering::Ignore { conn: step.conn, encrypted: false });
         }
     }
 

@@ -246,8 +246,8 @@ impl Decoder<'_> {
                     self.learnt.extend(conn.socket().map(|_| (conn, false)));
                     self.steering.set(conn, direction, Word::FrameAt { offset, whole });
                 }
-                tracker::Steering::Ignore { conn } => {
-                    self.learnt.extend(conn.socket().map(|_| (conn, false)));
+                tracker::Steering::Ignore { conn, encrypted } => {
+                    self.learnt.extend(conn.socket().map(|_| (conn, encrypted)));
                     self.steering.ignore(conn);
                 }
             }

@@ -33,7 +33,8 @@ pub(crate) fn finish(server: &mut Peer) -> f64 {
     sent_frames(server)
 }
 
-fn sent_frames(peer: &mut Peer) -> f64 {
+/// Waits until a peer has said its part, and returns the data frames that it sent.
+pub(crate) fn sent_frames(peer: &mut Peer) -> f64 {
     let summary: Value = serde_json::from_str(&peer.line()).expect("a summary");
     summary["sent_frames"].as_f64().expect("a count")
 }

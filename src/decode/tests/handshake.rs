@@ -179,7 +179,7 @@ fn plain_https_is_silent_ignored_and_may_still_upgrade_later() {
     let mut tape = Tape::new();
     tape.pass(Sent, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     tape.pass(Received, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
-    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN }]);
+    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN, encrypted: false }]);
     // The kernel side leaves out the body and all of the next exchange.
     tape.segment(Received, &[], 1000 + 300, Absent::Skipped);
     tape.segment(Sent, &[], 200, Absent::Skipped);
@@ -208,7 +208,7 @@ fn an_upgrade_of_an_ignored_connection_is_known_from_its_answer_alone() {
 }
 
 #[test]
-fn bytes_that_never_come_while_a_connection_is_ignored_are_no_gap() {
+fn bytes_that_never_come_are_lost_even_of_an_ignored_connection() {
     let mut tape = Tape::new();
     tape.pass(Sent, b"GET / HTTP/1.1\r\n\r\n");
     tape.pass(Received, b"HTTP/1.1 204 No Content\r\n\r\n");
@@ -216,7 +216,7 @@ fn bytes_that_never_come_while_a_connection_is_ignored_are_no_gap() {
     tape.lose(Received, &[0; 60]);
     tape.pass(Sent, &get(""));
     tape.close();
-    tape.says(&["> skipped 50", "< skipped 60"]);
+    tape.says(&["> gap 50 ring_full", "< gap 60 ring_full"]);
     assert_eq!(tape.wire, tape.offsets);
 }
 
@@ -227,12 +227,12 @@ fn http2_and_other_upgrades_are_ignored() {
         tape.pass(Sent, first.as_bytes());
         tape.pass(Received, b"HTTP/1.1 200 OK\r\n\r\n");
         tape.says(&[]);
-        assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN }], "{first}");
+        assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN, encrypted: false }], "{first}");
     }
     let mut tape = Tape::new();
     tape.pass(Sent, b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n");
     tape.pass(Received, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n");
-    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN }]);
+    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN, encrypted: false }]);
 }
 
 #[test]

@@ -227,3 +227,75 @@ fn a_large_frame_is_announced_to_the_kernel_with_the_border_behind_it() {
         [Steering::FrameAt { conn: CONN, direction: Received, offset, whole: false }]
     );
 }
+
+#[test]
+fn a_websocket_whose_whole_handshake_was_lost_is_found_by_its_frames() {
+    let mut tape = Tape::new();
+    tape.lose(Received, &get(""));
+    tape.lose(Sent, &switching(""));
+    for n in 0..2 {
+        tape.pass(Sent, &text(n));
+        tape.pass(Received, &masked(FIN | TEXT, b"hi"));
+    }
+    let said = tape.said();
+    assert_eq!(said[0], format!("> gap {} ring_full", switching("").len()));
+    assert_eq!(said[1], format!("< gap {} ring_full", get("").len()));
+    assert_eq!(said[2], "open server - - - [] mid-stream");
+    assert_states_chain(&said);
+    assert_eq!(said.iter().filter(|line| line.contains(" message of ")).count(), 4);
+}
+
+#[test]
+fn a_request_that_was_lost_costs_what_it_asked_for_and_the_first_border_behind_it() {
+    let mut tape = Tape::new();
+    tape.lose(Sent, &get(""));
+    tape.pass(Received, &switching(""));
+    tape.pass(Received, &text(0));
+    tape.says(&[]);
+    for _ in 0..2 {
+        tape.pass(Sent, &masked(FIN | TEXT, b"hi"));
+    }
+    tape.says(&[
+        &format!("> gap {} ring_full", get("").len()),
+        "open client - - - []",
+        "state - -> client/full",
+        "< text plain 8",
+        "< text message of 1 frames, 8 wire, 8 bytes: {\\\"id\\\":0}",
+        "state client/full -> client/unsynced",
+        "state client/unsynced -> client/full",
+        "> text 2",
+        "> text message of 1 frames, 2 wire, 2 bytes: hi",
+        "> text 2",
+        "> text message of 1 frames, 2 wire, 2 bytes: hi",
+    ]);
+}
+
+#[test]
+fn an_upgrade_whose_answer_was_lost_is_never_given_up() {
+    let mut tape = Tape::with(Limits { search_bytes: 1000, ..Limits::default() });
+    tape.pass(Sent, &get(""));
+    tape.lose(Received, &switching(""));
+    for direction in Direction::BOTH {
+        tape.pass_in(direction, &[0xff; 5000], 100);
+    }
+    assert_eq!(tape.hints(), []);
+    for n in 0..2 {
+        tape.pass(Received, &text(n));
+    }
+    let said = tape.said();
+    assert_eq!(said[1], "open client - - - [] mid-stream");
+    assert_eq!(said.iter().filter(|line| line.contains(" message of ")).count(), 2);
+}
+
+#[test]
+fn http_goes_on_behind_a_hole_in_it() {
+    let mut tape = Tape::new();
+    tape.lose(Sent, &[0; 50]);
+    tape.pass(Sent, b"GET / HTTP/1.1\r\n\r\n");
+    tape.lose(Received, &[0; 70]);
+    tape.pass(Received, b"HTTP/1.1 204 No Content\r\n\r\n");
+    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN, encrypted: false }]);
+    tape.pass(Sent, &get(""));
+    tape.pass(Received, &switching(""));
+    assert_eq!(tape.said()[2..], ["open client example.com /feed - []", "state - -> client/full"]);
+}

@@ -91,6 +91,19 @@ fn a_stream_met_in_the_midst_of_a_message_is_decoded_from_a_proven_border_on() {
 }
 
 #[test]
+fn the_rest_of_a_message_that_began_before_is_no_error() {
+    let mut tape = Tape::new();
+    tape.pass(Received, &plain(CONTINUATION, b"one"));
+    tape.pass(Received, &plain(FIN | CONTINUATION, b"two"));
+    tape.pass(Received, &plain(FIN | TEXT, b"three"));
+    let said = tape.said();
+    assert!(said.iter().all(|line| !line.contains("error")), "{said:#?}");
+    assert_eq!(messages(&said), ["three"]);
+    tape.pass(Received, &plain(FIN | CONTINUATION, b"four"));
+    assert_eq!(tape.said()[0], "< error continuation_without_start");
+}
+
+#[test]
 fn self_contained_messages_are_read_although_the_parameters_are_unknown() {
     let mut tape = Tape::new();
     let mut deflater = Deflater::new(false);
@@ -136,7 +149,7 @@ fn a_search_in_vain_ends_with_a_hint_to_ignore_the_connection() {
     for n in 0..40_u8 {
         tape.pass(Received, &[n | 0xf0; 60]);
     }
-    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN }]);
+    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN, encrypted: false }]);
     tape.pass(Sent, &get(""));
     tape.pass(Received, &switching(""));
     tape.says(&["open client example.com /feed - []", "state - -> client/full"]);

@@ -5,6 +5,7 @@
 //! - `deflate`: RFC 7692
 //! - `holes`: gaps, skipped payload, broken headers
 //! - `midstream`: connections met after their handshake
+//! - `tls`: what is left alone because it is TLS, and what must not be
 //! - `limits`: every bound bites, and is seen to
 //! - `properties`: what holds for any stream, any cutting and any loss
 //! - `oracles`: what other implementations encode and decode
@@ -17,6 +18,7 @@ mod limits;
 mod midstream;
 mod oracles;
 mod properties;
+mod tls;
 
 use std::cell::RefCell;
 

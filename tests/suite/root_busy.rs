@@ -1,0 +1,59 @@
+use crate::mixed::{forget, say, sent_frames};
+use crate::peer::{Runtime, Scene};
+use crate::wstap::{Metrics, Monitor, privileged, wait_for};
+
+/// wstap comes, with its defaults, in the midst of a transfer on 50 connections. Their sockets are
+/// tapped as well, and what passes there means nothing: none is taken for a WebSocket, and it costs
+/// the TLS connections nothing.
+#[test]
+fn root_busy_tls_connections_lose_nothing_to_their_sockets() {
+    if !privileged() {
+        return;
+    }
+    const MESSAGES: f64 = 10_000.0;
+    for runtime in [Runtime::Python, Runtime::Node] {
+        let scene = Scene::new();
+        let arguments = ["--connections", "50", "--messages", "10000"];
+        let Some((mut server, mut client, _)) = scene.mixed(runtime, runtime, &arguments) else {
+            return;
+        };
+        say(&mut client);
+        client.go();
+        let tap = Monitor::attach(server.pid(), &[]);
+        sent_frames(&mut client);
+        forget(&mut server);
+        let before = settled(&tap);
+        let [received, sent] = counts(&before);
+        assert!(received > 0.0 && received < MESSAGES, "{runtime:?}: {received} of the transfer");
+        assert!((received - sent).abs() <= 400.0, "{runtime:?}: a batch of each connection");
+
+        say(&mut client);
+        let metrics = tap
+            .metrics_when("all messages", |m| counts(m) == [received + MESSAGES, sent + MESSAGES]);
+        for name in ["wstap_lost_records_total", "wstap_lost_bytes_total", "wstap_gap_bytes_total"]
+        {
+            assert_eq!(metrics.sum(name, &[]), 0.0, "{runtime:?}: {name}");
+        }
+        assert_eq!(metrics.sum("wstap_protocol_errors_total", &[]), 0.0, "{runtime:?}");
+        let connections = |labels: &[&str]| metrics.sum("wstap_connections", labels);
+        assert_eq!(connections(&["transport=\"tls\"", "decode=\"full\""]), 50.0, "{runtime:?}");
+        assert_eq!(connections(&[]), 50.0, "{runtime:?}: and none of them is plain");
+        assert_eq!(metrics.sum("wstap_connections_opened_total", &[]), 50.0, "{runtime:?}");
+    }
+}
+
+/// Messages received and sent.
+fn counts(metrics: &Metrics) -> [f64; 2] {
+    ["packet_recv_count", "packet_send_count"].map(|name| metrics.sum(name, &[]))
+}
+
+/// The metrics, once no more messages come.
+fn settled(tap: &Monitor) -> Metrics {
+    let mut before = [f64::NAN; 2];
+    wait_for("the transfer to end", || {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let metrics = tap.metrics();
+        let now = counts(&metrics);
+        (std::mem::replace(&mut before, now) == now).then_some(metrics)
+    })
+}
