@@ -12,6 +12,7 @@ const { values: options } = parseArgs({
     plain: { type: 'boolean', default: false },
     compression: { type: 'boolean', default: false },
     connections: { type: 'string', default: '1' },
+    rounds: { type: 'string', default: '1' },
     requests: { type: 'string', default: '10' },
     size: { type: 'string', default: '20' },
   },
@@ -30,7 +31,8 @@ function talk(connection) {
       rejectUnauthorized: false,
       perMessageDeflate: options.compression,
     });
-    const count = Math.floor(Number(options.requests) / Number(options.connections));
+    const all = Number(options.connections) * Number(options.rounds);
+    const count = Math.floor(Number(options.requests) / all);
     let number = 0;
     let began;
     const ask = () => {
@@ -53,8 +55,11 @@ function talk(connection) {
 }
 
 async function main() {
-  const connections = Array.from({ length: Number(options.connections) }, (_, c) => talk(c));
-  await Promise.all(connections);
+  // Each round's connections are closed before the next one's are opened.
+  for (let round = 0; round < Number(options.rounds); round++) {
+    const names = Array.from({ length: Number(options.connections) }, (_, c) => `${round}.${c}`);
+    await Promise.all(names.map(talk));
+  }
   turnaroundNs.sort((a, b) => a - b);
   console.log(JSON.stringify({
     answered: turnaroundNs.length,

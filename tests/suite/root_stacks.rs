@@ -116,6 +116,37 @@ fn root_other_tls_libraries_are_decoded_to_the_byte() {
     }
 }
 
+/// BoringSSL gives the address of a connection to the next one, and nothing tells of its end: each
+/// is told from the others by its handshake.
+#[test]
+fn root_every_connection_of_bun_is_one_of_its_own() {
+    if !privileged() {
+        return;
+    }
+    for version in ["1.3.5", "1.3.14", "1.4.5"] {
+        let scene = Scene::new();
+        let Some((mut server, port)) = scene.server(Runtime::Python, &[]) else { return };
+        let load = ["--requests", "900", "--rounds", "300"];
+        let Some(mut client) = scene.client(Runtime::Bun(version), port, &load) else { return };
+        let tap = Monitor::attach(client.pid(), &[]);
+        client.go();
+        assert_eq!(client.summary().requests, 900, "{version}");
+        assert_eq!(server.finish().requests, 900, "{version}");
+        assert_eq!(client.transcript().len(), 300, "{version}");
+        let metrics = tap.metrics_when("900 answers on 300 connections", |m| {
+            m.sum("turnaround_count", &[]) == 900.0
+                && m.sum("wstap_connections_closed_total", &[]) == 300.0
+        });
+        assert_eq!(metrics.sum("packet_send_count", &[]), 900.0, "{version}");
+        assert_eq!(metrics.sum("packet_recv_count", &[]), 900.0, "{version}");
+        let opened = metrics.sum("wstap_connections_opened_total", &["role=\"client\""]);
+        assert_eq!(opened, 300.0, "{version}");
+        assert_eq!(metrics.sum("wstap_connections_opened_total", &[]), 300.0, "{version}");
+        metrics.assert_balance(900.0);
+        metrics.assert_flawless();
+    }
+}
+
 /// Rust: over the system's OpenSSL, and over rustls. What rustls holds for a connection moves in
 /// memory after the handshake, so this is one connection only if that is not taken for its name.
 #[test]
