@@ -29,7 +29,8 @@ def answer(websocket):
 
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(options.certificate, options.key)
-server = websockets.sync.server.serve(answer, "127.0.0.1", 0, ssl=context, compression=None)
+SETTINGS = {"compression": None, "open_timeout": None, "ping_interval": None}
+server = websockets.sync.server.serve(answer, "127.0.0.1", 0, ssl=context, **SETTINGS)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 
 port = server.socket.getsockname()[1]

@@ -32,6 +32,13 @@ parser.add_argument("--binary", type=int, default=0, help="bytes of one binary m
 options = parser.parse_args()
 
 scheme = "ws" if options.plain else "wss"
+# How long the other side may take is for the test to say: the machine may be busy.
+SETTINGS = {
+    "compression": options.compression,
+    "max_size": None,
+    "open_timeout": None,
+    "ping_interval": None,
+}
 url = f"{scheme}://127.0.0.1:{options.port}/rpc?token=secret"
 log = open(options.log, "w")
 turnaround_ns = []
@@ -68,10 +75,7 @@ def measured(began):
 
 
 async def talk_async(connection, context):
-    connecting = websockets.asyncio.client.connect(
-        url, ssl=context, compression=options.compression, max_size=None
-    )
-    async with connecting as websocket:
+    async with websockets.asyncio.client.connect(url, ssl=context, **SETTINGS) as websocket:
         for message, wait in script(connection):
             began = time.monotonic_ns()
             await websocket.send(message)
@@ -83,9 +87,7 @@ async def talk_async(connection, context):
 
 
 def talk_sync(connection, context):
-    with websockets.sync.client.connect(
-        url, ssl=context, compression=options.compression, max_size=None
-    ) as websocket:
+    with websockets.sync.client.connect(url, ssl=context, **SETTINGS) as websocket:
         for message, wait in script(connection):
             began = time.monotonic_ns()
             websocket.send(message)

@@ -27,6 +27,13 @@ parser.add_argument("--plain", action="store_true", help="ws:// instead of wss:/
 parser.add_argument("--compression", choices=["deflate"], default=None)
 options = parser.parse_args()
 
+# How long the other side may take is for the test to say: the machine may be busy.
+SETTINGS = {
+    "compression": options.compression,
+    "max_size": None,
+    "open_timeout": None,
+    "ping_interval": None,
+}
 log = open(options.log, "w")
 lock = threading.Lock()
 service_ns = []
@@ -95,10 +102,8 @@ def summary():
 
 async def serve_async(context):
     stop = asyncio.get_running_loop().create_future()
-    serving = websockets.asyncio.server.serve(
-        handle_async, "127.0.0.1", 0, ssl=context, compression=options.compression, max_size=None
-    )
-    async with serving as server:
+    serve = websockets.asyncio.server.serve
+    async with serve(handle_async, "127.0.0.1", 0, ssl=context, **SETTINGS) as server:
         print(server.sockets[0].getsockname()[1], flush=True)
         loop = asyncio.get_running_loop()
         loop.run_in_executor(None, sys.stdin.read).add_done_callback(
@@ -109,9 +114,8 @@ async def serve_async(context):
 
 
 def serve_sync(context):
-    with websockets.sync.server.serve(
-        handle_sync, "127.0.0.1", 0, ssl=context, compression=options.compression, max_size=None
-    ) as server:
+    serve = websockets.sync.server.serve
+    with serve(handle_sync, "127.0.0.1", 0, ssl=context, **SETTINGS) as server:
         print(server.socket.getsockname()[1], flush=True)
         threading.Thread(target=lambda: (sys.stdin.read(), server.shutdown())).start()
         server.serve_forever()

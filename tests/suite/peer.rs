@@ -295,7 +295,8 @@ impl Peer {
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("output");
-        assert!(line.ends_with('\n'), "the peer ended early");
+        let (log, ended) = (self.log.display(), self.process.try_wait());
+        assert!(line.ends_with('\n'), "the peer of {log} ended early: {ended:?}");
         line.trim_end().to_owned()
     }
 
