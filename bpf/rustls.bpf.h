@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
- * The programs on two private functions of rustls. Both are given structures of Rust, of which
- * symbols/ has seen that the code uses them as it is done here. All are entry probes: a panic
- * could not unwind through a return probe.
+ * The programs on two private functions of rustls 0.23, and on two of its versions before. Those of
+ * 0.23 are given structures of Rust, of which symbols/ has seen that the code uses them as it is
+ * done here. All are entry probes: a panic could not unwind through a return probe.
  *
  * The state of a connection moves whenever its owner does, so its address is no handle. What
  * encrypts for it is on the heap and stays until the keys are changed; the cookie says where in
@@ -15,9 +15,14 @@
 
 #if defined(__TARGET_ARCH_x86)
 #define RUSTLS_COUNT(ctx) ((ctx)->ax)
+/* io::Result<usize>: zero, and the number; or another value, and the error. */
+#define RUSTLS_FAILED(ctx) ((ctx)->ax)
+#define RUSTLS_READ(ctx) ((ctx)->dx)
 #else
 /* rustls is tapped on x86-64 only: symbols/ plans no such probe for another machine. */
 #define RUSTLS_COUNT(ctx) 0
+#define RUSTLS_FAILED(ctx) 1
+#define RUSTLS_READ(ctx) 0
 #endif
 
 enum {
@@ -30,7 +35,7 @@ struct rustls_call_key {
 	__u64 sp;
 };
 
-/* Calls to send between entry and return. A call that a panic leaves has no return: the longest unused go first. */
+/* Calls between entry and return. A call that a panic leaves has no return: the longest unused go first. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
@@ -38,20 +43,19 @@ struct {
 	__type(value, struct sliced_call);
 } rustls_calls SEC(".maps");
 
-/* The connection of the state in the first argument; 0 if it has none. */
-static __always_inline __u64 rustls_handle(struct pt_regs *ctx)
+/* The connection whose state is `at`, or of which that is a part; 0 if there is none. */
+static __always_inline __u64 rustls_handle(struct pt_regs *ctx, __u64 at)
 {
 	__u64 handle = 0;
 
-	if (read_user(&handle, sizeof(handle), PT_REGS_PARM1(ctx) + bpf_get_attach_cookie(ctx)))
+	if (read_user(&handle, sizeof(handle), at + bpf_get_attach_cookie(ctx)))
 		return 0;
 	return handle;
 }
 
 /* Takes down what the entry of a call tells; the thread's state if the call is to be reported. */
-static __always_inline struct thread *rustls_begin(struct pt_regs *ctx)
+static __always_inline struct thread *rustls_begin(struct pt_regs *ctx, struct thread *thread, __u64 at)
 {
-	struct thread *thread = tapped_thread();
 	struct call_args *args;
 
 	/* The probe may be there for others. */
@@ -61,18 +65,29 @@ static __always_inline struct thread *rustls_begin(struct pt_regs *ctx)
 	args->sp = PT_REGS_SP(ctx);
 	args->at_ns = bpf_ktime_get_ns();
 	args->process = thread->process;
-	args->handle = rustls_handle(ctx);
+	args->handle = rustls_handle(ctx, at);
 	if (args->handle)
 		return thread;
 	__sync_fetch_and_add(&losses.untracked_calls, 1);
 	return NULL;
 }
 
+/* Keeps what was taken down until the call returns. */
+static __always_inline void rustls_keep(struct sliced_call *call)
+{
+	struct rustls_call_key key = {
+		.thread = bpf_get_current_pid_tgid(),
+		.sp = call->args.sp,
+	};
+
+	if (bpf_map_update_elem(&rustls_calls, &key, call, BPF_ANY))
+		__sync_fetch_and_add(&losses.untracked_calls, 1);
+}
+
 SEC("uprobe")
 int rustls_send(struct pt_regs *ctx)
 {
-	struct rustls_call_key key = { .thread = bpf_get_current_pid_tgid() };
-	struct thread *thread = rustls_begin(ctx);
+	struct thread *thread = rustls_begin(ctx, tapped_thread(), PT_REGS_PARM1(ctx));
 	struct sliced_call *call;
 	__u64 chunks[3];
 
@@ -86,9 +101,60 @@ int rustls_send(struct pt_regs *ctx)
 	call->args.buffer = chunks[1];
 	call->slices = chunks[0];
 	call->from = chunks[2];
-	key.sp = call->args.sp;
-	if (bpf_map_update_elem(&rustls_calls, &key, call, BPF_ANY))
+	rustls_keep(call);
+	return 0;
+}
+
+/* CommonState::send_some_plaintext() before 0.23: the state, an address, a length. */
+SEC("uprobe")
+int rustls_write(struct pt_regs *ctx)
+{
+	struct thread *thread = rustls_begin(ctx, tapped_thread(), PT_REGS_PARM1(ctx));
+
+	if (!thread)
+		return 0;
+	thread->entering.args.buffer = PT_REGS_PARM2(ctx);
+	thread->entering.slices = 0;
+	rustls_keep(&thread->entering);
+	return 0;
+}
+
+/* Reader::read() before 0.23: a structure that begins with the address of a part of the state, the
+ * address of a buffer, its length. */
+SEC("uprobe")
+int rustls_read(struct pt_regs *ctx)
+{
+	struct thread *thread = tapped_thread();
+	__u64 part;
+
+	if (!thread)
+		return 0;
+	if (read_user(&part, sizeof(part), PT_REGS_PARM1(ctx))) {
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
+		return 0;
+	}
+	if (!rustls_begin(ctx, thread, part))
+		return 0;
+	thread->entering.args.buffer = PT_REGS_PARM2(ctx);
+	rustls_keep(&thread->entering);
+	return 0;
+}
+
+SEC("uprobe")
+int rustls_read_done(struct pt_regs *ctx)
+{
+	struct rustls_call_key key = {
+		.thread = bpf_get_current_pid_tgid(),
+		.sp = PT_REGS_SP(ctx),
+	};
+	struct sliced_call *call = bpf_map_lookup_elem(&rustls_calls, &key);
+	struct thread *thread = this_thread(0);
+
+	if (!call || !thread)
+		return 0;
+	if (!RUSTLS_FAILED(ctx) && RUSTLS_READ(ctx))
+		report_call(&thread->report, &call->args, WSTAP_RECEIVED, RUSTLS_READ(ctx));
+	bpf_map_delete_elem(&rustls_calls, &key);
 	return 0;
 }
 
@@ -158,7 +224,7 @@ int rustls_sent(struct pt_regs *ctx)
 SEC("uprobe")
 int rustls_received(struct pt_regs *ctx)
 {
-	struct thread *thread = rustls_begin(ctx);
+	struct thread *thread = rustls_begin(ctx, tapped_thread(), PT_REGS_PARM1(ctx));
 	struct call_args *args;
 	__u64 payload[3];
 
@@ -178,7 +244,7 @@ int rustls_received(struct pt_regs *ctx)
 SEC("uprobe")
 int rustls_release(struct pt_regs *ctx)
 {
-	end_connection(rustls_handle(ctx));
+	end_connection(rustls_handle(ctx, PT_REGS_PARM1(ctx)));
 	return 0;
 }
 

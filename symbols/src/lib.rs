@@ -35,8 +35,8 @@ pub use debuglink::{DebugLink, debug_link};
 pub use elf::Error;
 pub use given::{GivenFunction, known_functions};
 pub use plan::{
-    Action, ArgIndex, BuildId, CallResult, Companion, Direction, Handles, Identity, Library,
-    Linkage, Options, Plan, Probe, SitePreference, Stack, SymbolSource, Technique, Transfer,
-    Verdict,
+    Action, ArgIndex, BuildId, CallResult, Companion, Direction, Distance, Handles, Identity,
+    Library, Linkage, Options, Plan, Probe, SitePreference, Stack, SymbolSource, Technique,
+    Transfer, Verdict,
 };
 pub use planner::{Evidence, plan, plan_with};

@@ -355,6 +355,17 @@ pub enum Action {
     /// rustls's `CommonState::take_received_plaintext(&mut self, Payload)` is called. The second
     /// argument points to three words: a capacity, address and length of the plaintext.
     RustlsReceived(Identity),
+    /// rustls's `CommonState::send_some_plaintext(&mut self, &[u8]) -> usize` is called, before
+    /// 0.23. The second argument is the address of the plaintext. It returns with
+    /// [`Action::RustlsSent`].
+    RustlsWrite(Identity),
+    /// rustls's `Reader::read(&mut self, &mut [u8]) -> io::Result<usize>` is called, before 0.23.
+    /// The first argument points to the address of a part of the state, the second is the address
+    /// of the buffer.
+    RustlsRead(Distance),
+    /// The same returns: a call that passed its [`Action::RustlsRead`] with the same stack pointer.
+    /// Where RAX is 0, RDX is the number of bytes; else there are none.
+    RustlsReadDone,
     /// The state of a rustls connection, in the first argument, is dropped.
     RustlsRelease(Identity),
 }
@@ -367,6 +378,13 @@ pub enum Action {
 pub struct Identity {
     /// Where in `CommonState` the address is, in bytes.
     pub offset: u16,
+}
+
+/// How a rustls connection is told from others by one who has a part of its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Distance {
+    /// From the part to the address that is meant by [`Identity`], in bytes.
+    pub bytes: i32,
 }
 
 /// Where a call keeps what a tap must read.

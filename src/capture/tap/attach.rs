@@ -133,6 +133,9 @@ impl Tap<'_> {
             (&progs.go_release, &sites.go_releases, false),
             (&progs.rustls_sent, &sites.rustls_sent, false),
             (&progs.rustls_send, &sites.rustls_sends, false),
+            (&progs.rustls_write, &sites.rustls_writes, false),
+            (&progs.rustls_read_done, &sites.rustls_reads_done, false),
+            (&progs.rustls_read, &sites.rustls_reads, false),
             (&progs.rustls_received, &sites.rustls_received, false),
             (&progs.rustls_release, &sites.rustls_releases, false),
         ] {
@@ -181,6 +184,9 @@ struct Sites {
     rustls_sends: Vec<(u64, u64)>,
     rustls_sent: Vec<(u64, u64)>,
     rustls_received: Vec<(u64, u64)>,
+    rustls_writes: Vec<(u64, u64)>,
+    rustls_reads: Vec<(u64, u64)>,
+    rustls_reads_done: Vec<(u64, u64)>,
     rustls_releases: Vec<(u64, u64)>,
 }
 
@@ -198,6 +204,12 @@ impl Sites {
             Action::RustlsSend(identity) => (&mut self.rustls_sends, identity.offset.into()),
             Action::RustlsSent => (&mut self.rustls_sent, wire::RELEASE_COOKIE),
             Action::RustlsReceived(identity) => (&mut self.rustls_received, identity.offset.into()),
+            Action::RustlsWrite(identity) => (&mut self.rustls_writes, identity.offset.into()),
+            // The kernel side adds it, so a negative one wraps.
+            Action::RustlsRead(distance) => {
+                (&mut self.rustls_reads, i64::from(distance.bytes).cast_unsigned())
+            }
+            Action::RustlsReadDone => (&mut self.rustls_reads_done, wire::RELEASE_COOKIE),
             Action::RustlsRelease(identity) => (&mut self.rustls_releases, identity.offset.into()),
         };
         sites.push((probe.offset, cookie));

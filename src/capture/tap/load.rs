@@ -143,6 +143,9 @@ impl<'obj> Tap<'obj> {
             &mut progs.rustls_send,
             &mut progs.rustls_sent,
             &mut progs.rustls_received,
+            &mut progs.rustls_write,
+            &mut progs.rustls_read,
+            &mut progs.rustls_read_done,
             &mut progs.rustls_release,
         ] {
             if flavour.multi {

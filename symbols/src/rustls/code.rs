@@ -9,7 +9,7 @@ use crate::elf::{Function, Image};
 use crate::site;
 
 /// Registers that a function leaves as they were: where it keeps what it needs throughout.
-const KEPT: [Register; 6] =
+pub(super) const KEPT: [Register; 6] =
     [Register::RBX, Register::RBP, Register::R12, Register::R13, Register::R14, Register::R15];
 
 /// Instructions at the beginning in which arguments are looked for.
@@ -56,7 +56,7 @@ impl Receiver {
 
 /// Whether control goes elsewhere without returning: by a tail call, or through a table that cannot
 /// be told from one.
-fn leaves(instruction: &Instruction, start: u64, end: u64) -> bool {
+pub(super) fn leaves(instruction: &Instruction, start: u64, end: u64) -> bool {
     match instruction.flow_control() {
         FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch => {
             !(start..end).contains(&instruction.near_branch_target())
@@ -93,7 +93,7 @@ fn reads_words(body: &[Instruction], argument: Register, offsets: &[u64]) -> boo
 ///
 /// It is a trait object: two words, the address of its memory and that of its table of methods. A
 /// call loads both and goes through the second. There may be several such calls; all must agree.
-fn encrypter(body: &[Instruction]) -> Option<Identity> {
+pub(super) fn encrypter(body: &[Instruction]) -> Option<Identity> {
     let (copied, state) = keeper(body, Register::RDI)?;
     let mut offsets: Vec<u64> = (copied..body.len())
         .take_while(|&at| at == copied || !overwrites(&body[at], state))
@@ -106,7 +106,7 @@ fn encrypter(body: &[Instruction]) -> Option<Identity> {
 }
 
 /// The register that keeps `argument`, and which instruction puts it there.
-fn keeper(body: &[Instruction], argument: Register) -> Option<(usize, Register)> {
+pub(super) fn keeper(body: &[Instruction], argument: Register) -> Option<(usize, Register)> {
     let mut beginning = body.iter().take(BEGINNING).enumerate();
     beginning.find_map(|(at, instruction)| {
         let is_kept = is_copy(instruction)
@@ -117,7 +117,7 @@ fn keeper(body: &[Instruction], argument: Register) -> Option<(usize, Register)>
 }
 
 /// Whether the register gets another value, other than its old one before a return.
-fn overwrites(instruction: &Instruction, register: Register) -> bool {
+pub(super) fn overwrites(instruction: &Instruction, register: Register) -> bool {
     instruction.mnemonic() != Mnemonic::Pop
         && writes(instruction, register, &mut InstructionInfoFactory::new())
 }

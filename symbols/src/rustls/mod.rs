@@ -7,12 +7,14 @@
 //!
 //! Nothing leads to them in a stripped program.
 
+mod before;
 mod code;
 
 use std::collections::BTreeSet;
 
 use memchr::memmem;
 
+use self::before::{Functions, Passage, Passages};
 use self::code::{Receiver, Sender};
 use crate::elf::{Function, Image, Machine, SymbolTable};
 use crate::plan::{
@@ -30,8 +32,21 @@ const RECEIVE: &[u8] = b"23take_received_plaintext";
 /// What the end of a connection is called.
 const DROP: &[u8] = b"drop_in_place$LT$rustls..common_state..CommonState$GT$";
 
+/// Before 0.23, the method that takes what the application sends, and two that show where things
+/// are.
+const SEND_SOME: &[u8] = b"19send_some_plaintext";
+const FRAGMENT: &[u8] = b"20send_single_fragment";
+const IO_STATE: &[u8] = b"16current_io_state";
+/// Before 0.23, where what is sent waits for the end of the handshake.
+const APPEND: &[u8] = b"14ChunkVecBuffer19append_limited_copy";
+/// Before 0.23, the method that gives the application decrypted bytes. In Rust's later mangling it
+/// is not found.
+const READ: &[u8] = b"rustls..conn..Reader$u20$as$u20$std..io..Read$GT$4read17h";
+
 /// The versions whose code was looked at and tried.
 const KNOWN: &str = "0.23.";
+/// Those before it.
+const KNOWN_BEFORE: [&str; 2] = ["0.21.", "0.22."];
 
 /// Most copies of one function that are looked at.
 const MAX_COPIES: usize = 32;
@@ -44,6 +59,11 @@ struct Found {
     send: Vec<Function>,
     receive: Vec<Function>,
     drop: Vec<Function>,
+    send_some: Vec<Function>,
+    fragment: Vec<Function>,
+    io_state: Vec<Function>,
+    read: Vec<Function>,
+    append: Vec<Function>,
 }
 
 /// rustls, if it is in the image. `names` is the image that has its symbols: itself, or a debug file.
@@ -95,15 +115,26 @@ fn by_symbols(names: &Image<'_>) -> Found {
         if has(DROP) {
             push(&mut found.drop, function);
         }
+        if has(READ) {
+            push(&mut found.read, function);
+        }
         if !has(CRATE) {
             return;
         }
         found.named = true;
-        if has(STATE) && has(SEND) {
-            push(&mut found.send, function);
+        if has(APPEND) {
+            push(&mut found.append, function);
         }
-        if has(STATE) && has(RECEIVE) {
-            push(&mut found.receive, function);
+        for (method, functions) in [
+            (SEND, &mut found.send),
+            (RECEIVE, &mut found.receive),
+            (SEND_SOME, &mut found.send_some),
+            (FRAGMENT, &mut found.fragment),
+            (IO_STATE, &mut found.io_state),
+        ] {
+            if has(STATE) && has(method) {
+                push(functions, function);
+            }
         }
     });
     found
@@ -126,11 +157,23 @@ fn probes(
     if image.machine() != Machine::X86_64 {
         return Err(Verdict::UnsupportedMachine);
     }
+    let version = versions.first().filter(|_| versions.len() == 1).ok_or(Verdict::Unproven)?;
+    let mut probes = if KNOWN_BEFORE.iter().any(|known| version.starts_with(known)) {
+        probes_before(image, found)?
+    } else if version.starts_with(KNOWN) {
+        probes_now(image, found)?
+    } else {
+        return Err(Verdict::Unproven);
+    };
+    probes.sort_by_key(|probe| probe.offset);
+    probes.dedup_by_key(|probe| probe.offset);
+    Ok(probes)
+}
+
+/// Of 0.23.
+fn probes_now(image: &Image<'_>, found: &Found) -> Result<Vec<Probe>, Verdict> {
     let &[receive] = found.receive.as_slice() else { return Err(missing(&found.receive, true)) };
     let &[send] = found.send.as_slice() else { return Err(missing(&found.send, false)) };
-    if versions.len() != 1 || !versions.iter().all(|version| version.starts_with(KNOWN)) {
-        return Err(Verdict::Unproven);
-    }
     let sender = Sender::prove(image, send).ok_or(Verdict::Unproven)?;
     let receiver = Receiver::prove(image, receive).ok_or(Verdict::Unproven)?;
     let mut probes = sending(image, &sender);
@@ -142,14 +185,56 @@ fn probes(
         Technique::Internal,
         "all that is received passes it",
     ));
-    probes.extend(found.drop.iter().filter_map(|drop| {
-        let action = Action::RustlsRelease(sender.identity);
-        let why = "a connection ends here";
-        probe(image, "drop_in_place::<CommonState>", drop.address, action, Technique::Internal, why)
-    }));
-    probes.sort_by_key(|probe| probe.offset);
-    probes.dedup_by_key(|probe| probe.offset);
+    probes.extend(releases(image, found, sender.identity));
     Ok(probes)
+}
+
+/// Of 0.21 and 0.22.
+fn probes_before(image: &Image<'_>, found: &Found) -> Result<Vec<Probe>, Verdict> {
+    const WRITE: &str = "CommonState::send_some_plaintext";
+    const READ: &str = "Reader::read";
+    let &[read] = found.read.as_slice() else { return Err(missing(&found.read, true)) };
+    let &[write] = found.send_some.as_slice() else {
+        return Err(missing(&found.send_some, false));
+    };
+    let (&[fragment], &[io_state]) = (found.fragment.as_slice(), found.io_state.as_slice()) else {
+        return Err(Verdict::Unproven);
+    };
+    let append = found.append.first().copied();
+    let functions = Functions { write, read, fragment, io_state, append };
+    let passages = Passages::prove(image, functions).ok_or(Verdict::Unproven)?;
+    let (entered, returned) = (Action::RustlsWrite(passages.identity), Action::RustlsSent);
+    let mut probes = passing(image, WRITE, &passages.write, entered, returned);
+    let (entered, returned) = (Action::RustlsRead(passages.distance), Action::RustlsReadDone);
+    probes.extend(passing(image, READ, &passages.read, entered, returned));
+    probes.extend(releases(image, found, passages.identity));
+    Ok(probes)
+}
+
+/// A function that all plaintext of a direction passes, at its entry and wherever it returns.
+fn passing(
+    image: &Image<'_>,
+    name: &'static str,
+    passage: &Passage,
+    entered: Action,
+    returned: Action,
+) -> Vec<Probe> {
+    let why = "all plaintext passes it";
+    let entry = probe(image, name, passage.entry, entered, Technique::Internal, why);
+    let returns = passage.returns.iter().filter_map(|&address| {
+        let why = "it returns here how much passed; a panic could not pass a return probe";
+        probe(image, name, address, returned, Technique::Return, why)
+    });
+    entry.into_iter().chain(returns).collect()
+}
+
+fn releases(image: &Image<'_>, found: &Found, identity: Identity) -> Vec<Probe> {
+    const NAME: &str = "drop_in_place::<CommonState>";
+    let (action, why) = (Action::RustlsRelease(identity), "a connection ends here");
+    let drops = found.drop.iter();
+    let probes =
+        drops.filter_map(|drop| probe(image, NAME, drop.address, action, Technique::Internal, why));
+    probes.collect()
 }
 
 /// None, or several of which nobody knows which version they are of.
