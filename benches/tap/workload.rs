@@ -59,11 +59,7 @@ pub(crate) async fn serve() {
 /// connections, and prints how many were sent.
 #[tokio::main]
 pub(crate) async fn connect(port: &str, connections: &str) {
-    let port: u16 = port.parse().unwrap();
-    let (connector, mut sockets) = (connector(), Vec::new());
-    for _ in 0..connections.parse().unwrap() {
-        sockets.push(connect_one(&connector, port).await);
-    }
+    let mut sockets = connect_all(port, connections).await;
     println!("ready");
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let (rate, seconds) = line.split_once(' ').unwrap();
@@ -76,11 +72,7 @@ pub(crate) async fn connect(port: &str, connections: &str) {
 /// the other on each, and prints how many were answered.
 #[tokio::main]
 pub(crate) async fn ask(port: &str, connections: &str) {
-    let port: u16 = port.parse().unwrap();
-    let (connector, mut sockets) = (connector(), Vec::new());
-    for _ in 0..connections.parse().unwrap() {
-        sockets.push(connect_one(&connector, port).await);
-    }
+    let mut sockets = connect_all(port, connections).await;
     println!("ready");
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let until = Instant::now() + Duration::from_secs(line.parse().unwrap());
@@ -104,6 +96,15 @@ fn connector() -> SslConnector {
     let mut connector = SslConnector::builder(SslMethod::tls()).unwrap();
     connector.set_verify(SslVerifyMode::NONE);
     connector.build()
+}
+
+async fn connect_all(port: &str, connections: &str) -> Vec<Socket> {
+    let port: u16 = port.parse().unwrap();
+    let (connector, mut sockets) = (connector(), Vec::new());
+    for _ in 0..connections.parse().unwrap() {
+        sockets.push(connect_one(&connector, port).await);
+    }
+    sockets
 }
 
 async fn connect_one(connector: &SslConnector, port: u16) -> Socket {
