@@ -2,14 +2,16 @@
  * Both ends of a wss conversation in one process, over a socket pair: no network, no certificate,
  * so it also runs in a virtual machine that has nothing but a kernel.
  *
- *   wss_pair [requests=N] [wait=MS] [pause=MS] [workers=N] [nested] [go] [linger]
+ *   wss_pair [requests=N] [wait=MS] [pause=MS] [workers=N] [nested] [plain] [go] [linger]
  *
  * A connection is opened; `wait` later N JSON-RPC requests are asked one after the other, each
  * answered after `pause`. With `nested` the TLS connection is inside another one, whose functions it
- * calls from its own. With workers=N so many children do that, not the process itself. With
+ * calls from its own; with `plain` there is no TLS, but TCP over loopback. With workers=N so many children do that, not the process itself. With
  * `go` it waits for a line on standard input first, with `linger` for the end of standard input
  * afterwards. It prints the number of answers.
  */
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -20,7 +22,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int requests = 1, wait_ms, pause_ms, workers, nested;
+static int requests = 1, wait_ms, pause_ms, workers, nested, plain;
+
+/* One end of the conversation. */
+struct end {
+	int socket;
+	SSL *ssl; /* NULL without TLS */
+};
 
 static void check(int ok, const char *what)
 {
@@ -46,7 +54,7 @@ static unsigned server_secret(SSL *ssl, const char *identity, unsigned char *sec
 	return 16;
 }
 
-static SSL *end_with(const SSL_METHOD *method)
+static SSL *tls_with(const SSL_METHOD *method)
 {
 	SSL_CTX *context = SSL_CTX_new(method);
 	SSL *ssl;
@@ -60,10 +68,10 @@ static SSL *end_with(const SSL_METHOD *method)
 	return ssl;
 }
 
-/* One end of the conversation; ready for the (inner) handshake. */
-static SSL *end_of(int socket, const SSL_METHOD *method, int (*shake_hands)(SSL *))
+/* Ready for the (inner) handshake. */
+static SSL *tls_over(int socket, const SSL_METHOD *method, int (*shake_hands)(SSL *))
 {
-	SSL *outer = end_with(method), *inner;
+	SSL *outer = tls_with(method), *inner;
 	BIO *tunnel;
 
 	SSL_set_fd(outer, socket);
@@ -72,36 +80,59 @@ static SSL *end_of(int socket, const SSL_METHOD *method, int (*shake_hands)(SSL 
 	check(shake_hands(outer) == 1, "the outer handshake");
 	tunnel = BIO_new(BIO_f_ssl());
 	BIO_set_ssl(tunnel, outer, BIO_CLOSE);
-	inner = end_with(method);
+	inner = tls_with(method);
 	SSL_set_bio(inner, tunnel, tunnel);
 	return inner;
 }
 
-static void say(SSL *ssl, const void *bytes, int length)
+static struct end open_end(int socket, const SSL_METHOD *method, int (*shake_hands)(SSL *))
 {
-	check(SSL_write(ssl, bytes, length) == length, "SSL_write");
+	struct end end = { .socket = socket };
+
+	if (plain)
+		return end;
+	end.ssl = tls_over(socket, method, shake_hands);
+	check(shake_hands(end.ssl) == 1, "the handshake");
+	return end;
+}
+
+/* The socket below TLS stays open: the other end may still say goodbye. */
+static void close_end(struct end end)
+{
+	if (end.ssl)
+		SSL_free(end.ssl);
+	else
+		close(end.socket);
+}
+
+static void say(struct end end, const void *bytes, int length)
+{
+	int said = end.ssl ? SSL_write(end.ssl, bytes, length) : write(end.socket, bytes, length);
+
+	check(said == length, "a write");
 }
 
 /* Everything that is said here is short and comes in one piece. */
-static int hear(SSL *ssl, unsigned char *bytes, int size)
+static int hear(struct end end, unsigned char *bytes, int size)
 {
-	int length = SSL_read(ssl, bytes, size - 1);
+	int length = end.ssl ? SSL_read(end.ssl, bytes, size - 1)
+			     : read(end.socket, bytes, size - 1);
 
-	check(length > 0, "SSL_read");
+	check(length > 0, "a read");
 	bytes[length] = 0;
 	return length;
 }
 
 /* Like an event loop, this server is not inside SSL_read while it has nothing to read. */
-static void await(int socket)
+static void await(struct end end)
 {
-	struct pollfd ready = { .fd = socket, .events = POLLIN };
+	struct pollfd ready = { .fd = end.socket, .events = POLLIN };
 
 	check(poll(&ready, 1, -1) == 1, "poll");
 }
 
 /* RFC 6455, section 5.2; the mask is zero, so masked bytes are the bytes. */
-static void send_text(SSL *ssl, const char *text, int masked)
+static void send_text(struct end end, const char *text, int masked)
 {
 	unsigned char frame[136] = { 0x81 };
 	int length = strlen(text), head = masked ? 6 : 2;
@@ -109,7 +140,7 @@ static void send_text(SSL *ssl, const char *text, int masked)
 	check(length <= 125, "a short text");
 	frame[1] = (masked ? 0x80 : 0) | length;
 	memcpy(frame + head, text, length);
-	say(ssl, frame, head + length);
+	say(end, frame, head + length);
 }
 
 static void *serve(void *argument)
@@ -117,21 +148,20 @@ static void *serve(void *argument)
 	static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
 				     "Connection: Upgrade\r\n"
 				     "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-	SSL *ssl = end_of(*(int *)argument, TLS_server_method(), SSL_accept);
+	struct end end = open_end(*(int *)argument, TLS_server_method(), SSL_accept);
 	unsigned char bytes[512];
 	char text[64];
 
-	check(SSL_accept(ssl) == 1, "SSL_accept");
-	hear(ssl, bytes, sizeof(bytes));
-	say(ssl, answer, strlen(answer));
+	hear(end, bytes, sizeof(bytes));
+	say(end, answer, strlen(answer));
 	for (int id = 0; id < requests; id++) {
-		await(*(int *)argument);
-		hear(ssl, bytes, sizeof(bytes));
+		await(end);
+		hear(end, bytes, sizeof(bytes));
 		usleep(pause_ms * 1000);
 		snprintf(text, sizeof(text), "{\"jsonrpc\":\"2.0\",\"id\":%d,\"result\":{}}", id);
-		send_text(ssl, text, 0);
+		send_text(end, text, 0);
 	}
-	SSL_free(ssl);
+	close_end(end);
 	return NULL;
 }
 
@@ -140,21 +170,37 @@ static void ask(int socket)
 	static const char upgrade[] = "GET / HTTP/1.1\r\nHost: pair\r\nUpgrade: websocket\r\n"
 				      "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
 				      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-	SSL *ssl = end_of(socket, TLS_client_method(), SSL_connect);
+	struct end end = open_end(socket, TLS_client_method(), SSL_connect);
 	unsigned char bytes[512];
 	char text[80];
 
-	check(SSL_connect(ssl) == 1, "SSL_connect");
-	say(ssl, upgrade, strlen(upgrade));
-	hear(ssl, bytes, sizeof(bytes));
+	say(end, upgrade, strlen(upgrade));
+	hear(end, bytes, sizeof(bytes));
 	usleep(wait_ms * 1000);
 	for (int id = 0; id < requests; id++) {
 		snprintf(text, sizeof(text),
 			 "{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"echo\",\"params\":{}}", id);
-		send_text(ssl, text, 1);
-		hear(ssl, bytes, sizeof(bytes));
+		send_text(end, text, 1);
+		hear(end, bytes, sizeof(bytes));
 	}
-	SSL_free(ssl);
+	close_end(end);
+}
+
+/* What socketpair() is for Unix. */
+static void tcp_pair(int sockets[2])
+{
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+	check(bind(listener, (void *)&address, size) == 0 && listen(listener, 1) == 0, "listen");
+	check(getsockname(listener, (void *)&address, &size) == 0, "getsockname");
+	sockets[0] = socket(AF_INET, SOCK_STREAM, 0);
+	check(connect(sockets[0], (void *)&address, size) == 0, "connect");
+	sockets[1] = accept(listener, NULL, NULL);
+	check(sockets[1] >= 0, "accept");
+	close(listener);
 }
 
 static void converse(void)
@@ -162,7 +208,10 @@ static void converse(void)
 	int sockets[2];
 	pthread_t server;
 
-	check(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) == 0, "socketpair");
+	if (plain)
+		tcp_pair(sockets);
+	else
+		check(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) == 0, "socketpair");
 	check(pthread_create(&server, NULL, serve, &sockets[1]) == 0, "pthread_create");
 	ask(sockets[0]);
 	pthread_join(server, NULL);
@@ -179,6 +228,7 @@ int main(int count, char **arguments)
 		sscanf(arguments[i], "pause=%d", &pause_ms);
 		sscanf(arguments[i], "workers=%d", &workers);
 		nested |= !strcmp(arguments[i], "nested");
+		plain |= !strcmp(arguments[i], "plain");
 		go |= !strcmp(arguments[i], "go");
 		linger |= !strcmp(arguments[i], "linger");
 	}
