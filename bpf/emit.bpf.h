@@ -93,7 +93,7 @@ static __noinline int emit_hole(const struct report *report, __u32 direction, __
 /* Reserve needs a constant size, so records come in classes: a 100-byte message must not take
  * the room of a 16 KiB one. */
 #define EMIT_CLASS(SIZE)                                                                           \
-	do {                                                                                       \
+	if (len <= SIZE || SIZE == PIECE_BYTES) {                                                  \
 		struct {                                                                           \
 			struct wstap_record header;                                                \
 			__u8 bytes[SIZE];                                                          \
@@ -117,7 +117,7 @@ static __noinline int emit_hole(const struct report *report, __u32 direction, __
 		}                                                                                  \
 		bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r), report->pos));                       \
 		return len + rest;                                                                 \
-	} while (0)
+	}
 
 /*
  * Copies the next `len` bytes, at most PIECE_BYTES; the `rest` that follows them is left out on
@@ -132,25 +132,16 @@ static __noinline __u64 emit_bytes(const struct report *report, __u32 len, __u64
 {
 	__u64 from = report->buffer + (report->pos - report->base);
 
-	if (len <= 64)
-		EMIT_CLASS(64);
-	if (len <= 128)
-		EMIT_CLASS(128);
-	if (len <= 192)
-		EMIT_CLASS(192);
-	if (len <= 320)
-		EMIT_CLASS(320);
-	if (len <= 576)
-		EMIT_CLASS(576);
-	if (len <= 1088)
-		EMIT_CLASS(1088);
-	if (len <= 2112)
-		EMIT_CLASS(2112);
-	if (len <= 4160)
-		EMIT_CLASS(4160);
-	if (len <= 8256)
-		EMIT_CLASS(8256);
-	EMIT_CLASS(PIECE_BYTES);
+	EMIT_CLASS(64)
+	EMIT_CLASS(128)
+	EMIT_CLASS(192)
+	EMIT_CLASS(320)
+	EMIT_CLASS(576)
+	EMIT_CLASS(1088)
+	EMIT_CLASS(2112)
+	EMIT_CLASS(4160)
+	EMIT_CLASS(8256)
+	EMIT_CLASS(PIECE_BYTES)
 }
 
 #endif

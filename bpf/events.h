@@ -91,7 +91,7 @@ struct wstap_tapped {
 	__u32 born;   /* generations up to this one belong to an earlier process or program */
 	__u16 target; /* index of the selector */
 	__u8 flags;   /* enum wstap_tapped_flags */
-	__u8 reserved;
+	__u8 execs;   /* the kernel side's own: task_struct.self_exec_id at the exec last told of */
 };
 _Static_assert(sizeof(struct wstap_tapped) == 8, "wire.rs asserts the same size");
 

@@ -81,7 +81,8 @@ struct stream {
 	__u8 head[32];	   /* HEADER_BYTES used; room for a second read at any of them */
 	__u8 upgraded; /* left IGNORE because of a later upgrade: never goes back */
 	__u8 has_seq;
-	__u8 pad[2];
+	__u8 has_end; /* of a socket: all that was to be received has been */
+	__u8 pad;
 	__u32 seq; /* of a socket: TCP's own number of the byte at `offset` */
 	__u32 pad_too;
 	__u64 record_at; /* of a socket: if it carries TLS a record begins here; 0 = not known */

@@ -5,6 +5,11 @@
  * A probe may be shared by every process that maps the library, so the programs on TLS functions
  * ask here first. The programs below follow forks on the spot, without a trip to userspace: a
  * worker is tapped before it runs its first instruction.
+ *
+ * Each program on a tracepoint is there twice. The kernel does not run one again on a processor
+ * where it is running already (kernel/trace/bpf_trace.c, __bpf_trace_run), and since 7.0 a thread may
+ * be preempted in it: what others do meanwhile would go unseen. The second does what the first has
+ * missed.
  */
 #ifndef WSTAP_PROCESS_BPF_H
 #define WSTAP_PROCESS_BPF_H
@@ -105,22 +110,21 @@ static __always_inline void report_process(__u8 kind, __u32 tgid, __u32 parent,
 	bpf_ringbuf_submit(r, BPF_RB_FORCE_WAKEUP);
 }
 
-static __always_inline void admit(__u32 tgid, const struct wstap_tapped *like, __u8 flags)
+static __always_inline void admit(__u32 tgid, const struct wstap_tapped *like, __u8 flags,
+				  __u8 execs)
 {
 	struct wstap_tapped entry = *like;
 
 	entry.born = generations;
 	entry.flags = flags;
+	entry.execs = execs;
 	if (bpf_map_update_elem(&tapped, &tgid, &entry, BPF_ANY))
 		__sync_fetch_and_add(&losses.process_records, 1);
 	begin_epoch();
 }
 
-SEC("tp_btf/sched_process_fork")
-int process_fork(__u64 *args)
+static __always_inline int forked(struct task_struct *parent, struct task_struct *child, bool again)
 {
-	struct task_struct *parent = (struct task_struct *)args[0];
-	struct task_struct *child = (struct task_struct *)args[1];
 	__u32 from = parent->tgid;
 	__u32 to = child->tgid;
 	struct wstap_tapped *known;
@@ -131,14 +135,29 @@ int process_fork(__u64 *args)
 	known = bpf_map_lookup_elem(&tapped, &from);
 	if (!known || !(known->flags & WSTAP_FOLLOW))
 		return 0;
+	if (again && bpf_map_lookup_elem(&tapped, &to))
+		return 0;
 	/* Only a process that wstap itself has started is ever stopped. */
-	admit(to, known, known->flags & ~WSTAP_HOLD);
+	admit(to, known, known->flags & ~WSTAP_HOLD, known->execs);
 	report_process(WSTAP_FORKED, to, from, known);
 	return 0;
 }
 
+/* struct task_struct *parent, struct task_struct *child */
+SEC("tp_btf/sched_process_fork")
+int process_fork(__u64 *args)
+{
+	return forked((struct task_struct *)args[0], (struct task_struct *)args[1], false);
+}
+
+SEC("tp_btf/sched_process_fork")
+int process_fork_too(__u64 *args)
+{
+	return forked((struct task_struct *)args[0], (struct task_struct *)args[1], true);
+}
+
 /* A program that was not tapped has begun. */
-static __always_inline void newcomer(__u32 tgid)
+static __always_inline void newcomer(__u32 tgid, __u8 execs, bool again)
 {
 	struct wstap_tapped *wanted;
 	struct comm comm = {};
@@ -146,34 +165,49 @@ static __always_inline void newcomer(__u32 tgid)
 	bpf_get_current_comm(comm.name, sizeof(comm.name));
 	wanted = bpf_map_lookup_elem(&comms, &comm);
 	if (wanted)
-		admit(tgid, wanted, wanted->flags);
-	if (wanted || watch_execs)
+		admit(tgid, wanted, wanted->flags, execs);
+	/* Of one that is not wanted the first leaves no trace; userspace looks again later. */
+	if (wanted || (watch_execs && !again))
 		report_process(WSTAP_EXECUTED, tgid, 0, wanted);
 }
 
-SEC("tp_btf/sched_process_exec")
-int process_exec(__u64 *args __attribute__((unused)))
+static __always_inline int executed(struct task_struct *task, bool again)
 {
-	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	__u32 tgid = task->tgid;
+	__u8 execs = task->self_exec_id;
 	struct wstap_tapped *known = bpf_map_lookup_elem(&tapped, &tgid);
 
 	if (!known) {
-		newcomer(tgid);
+		newcomer(tgid, execs, again);
 		return 0;
 	}
+	if (again && known->execs == execs)
+		return 0;
 	/* The handles of the old program are gone; the new one may use their addresses. Calls in
 	 * flight, too, have no return any more. */
 	known->born = generations;
+	known->execs = execs;
 	begin_epoch();
 	bpf_task_storage_delete(&threads, bpf_get_current_task_btf());
 	report_process(WSTAP_EXECUTED, tgid, 0, known);
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exit")
-int process_exit(__u64 *args)
+/* struct task_struct *task: the one that is running */
+SEC("tp_btf/sched_process_exec")
+int process_exec(__u64 *args)
 {
-	struct task_struct *task = (struct task_struct *)args[0];
+	return executed((struct task_struct *)args[0], false);
+}
+
+SEC("tp_btf/sched_process_exec")
+int process_exec_too(__u64 *args)
+{
+	return executed((struct task_struct *)args[0], true);
+}
+
+static __always_inline int exited(struct task_struct *task)
+{
 	__u32 tgid = task->tgid;
 	struct wstap_tapped *known;
 	struct wstap_tapped last;
@@ -188,6 +222,19 @@ int process_exit(__u64 *args)
 	if (bpf_map_delete_elem(&tapped, &tgid) == 0)
 		report_process(WSTAP_EXITED, tgid, 0, &last);
 	return 0;
+}
+
+/* struct task_struct *task */
+SEC("tp_btf/sched_process_exit")
+int process_exit(__u64 *args)
+{
+	return exited((struct task_struct *)args[0]);
+}
+
+SEC("tp_btf/sched_process_exit")
+int process_exit_too(__u64 *args)
+{
+	return exited((struct task_struct *)args[0]);
 }
 
 /* _dl_debug_state(): the dynamic loader calls it when it has changed its list of libraries. */

@@ -367,13 +367,7 @@ static __always_inline void report_encrypted(const struct report *report, struct
 static __always_inline void walk_segments(struct socket_call *call, struct conn *conn,
 					  struct stream *s)
 {
-	struct report *report = &call->report;
-
-	take_steering(report, s);
-	if (s->mode == STREAM_IGNORE)
-		notice_upgrade(report, conn);
-	if (s->mode == STREAM_COPY && s->skipping)
-		report_skipped(report, s, report->direction, report->pos);
+	begin_call(&call->report, conn, s);
 	if (!walk_segments_on(call, s, 0))
 		walk_other_segments(call, s);
 }
@@ -437,6 +431,7 @@ static __always_inline void socket_passed(struct sock *sk, const struct wstap_ta
 	__u64 handle = socket_handle(sk);
 	struct socket_call *call;
 	struct conn *conn;
+	struct stream *s;
 	__u32 seq;
 
 	/* A protocol on top of TCP in the kernel: TLS there is tapped as TLS. */
@@ -459,12 +454,16 @@ static __always_inline void socket_passed(struct sock *sk, const struct wstap_ta
 		return;
 	if (!conn->streams[0].has_seq && !conn->streams[1].has_seq)
 		own_socket(sk, handle, thread >> 32);
+	s = &conn->streams[direction & 1];
 	seq = direction == WSTAP_SENT ? tcp->write_seq : tcp->copied_seq;
+	if (s->has_end || (s->has_seq && (__s32)(seq - s->seq) <= 0))
+		return;
 	/* The end of the stream has a number, too. */
-	if (direction == WSTAP_RECEIVED && (sk->sk_shutdown & RCV_SHUTDOWN) &&
-	    conn->streams[WSTAP_RECEIVED].has_seq &&
-	    seq - count - 1 == conn->streams[WSTAP_RECEIVED].seq)
+	if (direction == WSTAP_RECEIVED && (sk->sk_shutdown & RCV_SHUTDOWN) && s->has_seq &&
+	    seq - count - 1 == s->seq) {
+		s->has_end = 1;
 		seq--;
+	}
 	call->report.at_ns = bpf_ktime_get_ns();
 	call->report.target = process->target;
 	call->report.direction = direction;
@@ -483,28 +482,22 @@ static __always_inline void nothing_passed(void)
 		call->messages = 0;
 }
 
-/* struct sock *sk, int ret, int flags */
-SEC("tp_btf/sock_send_length")
-int socket_sent(__u64 *args)
+static __always_inline int call_sent(struct sock *sk, int count)
 {
 	struct wstap_tapped *process = tapped_sockets();
-	int count = args[1];
 
 	if (!process)
 		return 0;
 	if (count > 0)
-		socket_passed((struct sock *)args[0], process, WSTAP_SENT, count);
+		socket_passed(sk, process, WSTAP_SENT, count);
 	else
 		nothing_passed();
 	return 0;
 }
 
-SEC("tp_btf/sock_recv_length")
-int socket_received(__u64 *args)
+static __always_inline int call_received(struct sock *sk, int count, int flags)
 {
 	struct wstap_tapped *process = tapped_sockets();
-	int count = args[1];
-	int flags = args[2];
 
 	if (!process)
 		return 0;
@@ -513,10 +506,36 @@ int socket_received(__u64 *args)
 	if (flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB | MSG_TRUNC))
 		return 0;
 	if (count > 0)
-		socket_passed((struct sock *)args[0], process, WSTAP_RECEIVED, count);
+		socket_passed(sk, process, WSTAP_RECEIVED, count);
 	else
 		nothing_passed();
 	return 0;
+}
+
+/* struct sock *sk, int ret, int flags. Each program is there twice, for the reason that those in
+ * process.bpf.h are: the second sees by TCP's numbers whether the first has told of the call. */
+SEC("tp_btf/sock_send_length")
+int socket_sent(__u64 *args)
+{
+	return call_sent((struct sock *)args[0], args[1]);
+}
+
+SEC("tp_btf/sock_send_length")
+int socket_sent_too(__u64 *args)
+{
+	return call_sent((struct sock *)args[0], args[1]);
+}
+
+SEC("tp_btf/sock_recv_length")
+int socket_received(__u64 *args)
+{
+	return call_received((struct sock *)args[0], args[1], args[2]);
+}
+
+SEC("tp_btf/sock_recv_length")
+int socket_received_too(__u64 *args)
+{
+	return call_received((struct sock *)args[0], args[1], args[2]);
 }
 
 /* In whatever process, or none. */
@@ -571,6 +590,13 @@ int socket_changed(__u64 *args)
 /* struct sock *sk: at the latest. */
 SEC("tp_btf/tcp_destroy_sock")
 int socket_destroyed(__u64 *args)
+{
+	end_socket((struct sock *)args[0]);
+	return 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int socket_destroyed_too(__u64 *args)
 {
 	end_socket((struct sock *)args[0]);
 	return 0;

@@ -53,6 +53,7 @@ struct signal_struct {
 
 struct task_struct {
 	int tgid;
+	__u64 self_exec_id;
 	struct signal_struct *signal;
 } __attribute__((preserve_access_index));
 

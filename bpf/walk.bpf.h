@@ -284,16 +284,23 @@ static __noinline int walk_rest(struct report *report, struct stream *s)
 	return 0;
 }
 
-/* Reports the bytes [base, end) of one call. */
-static __always_inline void walk(struct report *report, struct conn *conn)
+/* What may change at the beginning of a call. */
+static __always_inline void begin_call(const struct report *report, struct conn *conn,
+				       struct stream *s)
 {
-	struct stream *s = &conn->streams[report->direction & 1];
-
 	take_steering(report, s);
 	if (s->mode == STREAM_IGNORE)
 		notice_upgrade(report, conn);
 	if (s->mode == STREAM_COPY && s->skipping)
 		report_skipped(report, s, report->direction, report->pos);
+}
+
+/* Reports the bytes [base, end) of one call. */
+static __always_inline void walk(struct report *report, struct conn *conn)
+{
+	struct stream *s = &conn->streams[report->direction & 1];
+
+	begin_call(report, conn, s);
 	/* Most calls are one piece: they are spared the loop. */
 	if (!walk_on(report, s, 0))
 		walk_rest(report, s);

@@ -61,11 +61,14 @@ impl<'obj> SocketPrograms<'obj> {
     pub(super) fn attach(&self) -> Result<Attachment, Error> {
         let progs = &self.skel.progs;
         // Ends first: none must be missed once there is a beginning.
-        let programs: [&ProgramMut<'_>; 4] = [
+        let programs: [&ProgramMut<'_>; 7] = [
             &progs.socket_changed,
             &progs.socket_destroyed,
+            &progs.socket_destroyed_too,
             &progs.socket_sent,
+            &progs.socket_sent_too,
             &progs.socket_received,
+            &progs.socket_received_too,
         ];
         let links: libbpf_rs::Result<Vec<Link>> =
             programs.iter().map(|program| program.attach_trace()).collect();

@@ -50,7 +50,14 @@ impl Tap<'_> {
     /// The kernel refuses.
     pub fn watch_processes(&self) -> Result<Attachment, Error> {
         let progs = &self.skel.progs;
-        let programs = [&progs.process_fork, &progs.process_exec, &progs.process_exit];
+        let programs = [
+            &progs.process_fork,
+            &progs.process_fork_too,
+            &progs.process_exec,
+            &progs.process_exec_too,
+            &progs.process_exit,
+            &progs.process_exit_too,
+        ];
         let links: libbpf_rs::Result<_> = programs.iter().map(|it| it.attach_trace()).collect();
         let links = links.map_err(|error| match error.kind() {
             ErrorKind::PermissionDenied => Error::privilege("watch processes", &error),
