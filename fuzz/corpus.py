@@ -1,6 +1,7 @@
 """Writes the corpus of valid traffic that mutation starts from. The ELF images are the fixtures of
 `symbols/`. The layout of an input is told in src/lib.rs."""
 
+import hashlib
 import json
 import pathlib
 import struct
@@ -61,6 +62,15 @@ def reply(number):
     return json.dumps({"jsonrpc": "2.0", "id": number, "result": "größer"}).encode()
 
 
+def tls(kind, *body):
+    return bytes([kind, 3, 3]) + struct.pack(">H", sum(map(len, body))) + b"".join(body)
+
+
+def encrypted(number):
+    """A record as it looks to who has no key."""
+    return tls(23, *(hashlib.sha256(bytes([number, part])).digest() for part in range(1 + number % 5)))
+
+
 for chunk in range(8):
     asks = [(SENT, frame(0x81, call(n), True)) for n in range(3)]
     answers = [(RECEIVED, frame(0x81, reply(n))) for n in range(3)]
@@ -91,6 +101,11 @@ write("upgrade", "refused", [32], hello[0], (RECEIVED, b"HTTP/1.1 401 No\r\nCont
 damaged = (SENT, b"X" + hello[0][1])
 write("upgrade", "given-up", [16], damaged, hello[1], (SENT, frame(0x81, call(1), True)))
 write("upgrade", "mid-stream", [40], *((SENT, frame(0x81, call(n), True)) for n in range(6)))
+hello = tls(22, b"\x01\0\0\x3c\x03\x03" + bytes(range(58)))
+write("upgrade", "tls", [16], (SENT, hello), (RECEIVED, tls(22, b"\x02\0\0\0")), (SENT, tls(20, b"\x01")))
+records = b"".join(encrypted(n) for n in range(9))
+write("upgrade", "tls-in-mid-stream", [24], (RECEIVED, records[20:500]), (RECEIVED, records[500:]))
+write("upgrade", "tls-in-frames", [32], *((RECEIVED, frame(0x82, records[n : n + 600])) for n in range(0, 900, 300)))
 
 END = 0x4000
 for bits in (9, 15):
@@ -116,6 +131,10 @@ said = [record(0, 0, 0, frame(0x81, call(n), True)) + record(0, 1, 0, frame(0x81
 (folder / "from-the-middle").write_bytes(b"".join(said * 2))
 lost = bytes([0, 3]) + struct.pack(">H", 2) + b"\x81\xa0" + struct.pack(">H", 34)
 (folder / "hole").write_bytes(b"".join(opened) + said[0] + lost + b"".join(said))
+
+records = [encrypted(n) for n in range(9)]
+begun = [bytes([4, 1]) + struct.pack(">H", 20) + it[:20] + struct.pack(">H", len(it) - 20) for it in records]
+(folder / "tls-with-holes").write_bytes(b"".join(begun))
 
 for number, file in enumerate(sorted(PROTOCOLS.glob("*.toml"))):
     texts = []

@@ -108,6 +108,7 @@ fn played(data: &[u8], begin: impl Fn(&mut Tap, u8)) -> [Ended; 2] {
         let whole = play(whole, usize::MAX, SegmentStart::Call);
         let records = play(cut, bytes, SegmentStart::Middle);
         assert_eq!(records.seen, whole.seen, "whole and cut into records");
+        assert_eq!(records.encrypted, whole.encrypted, "whole and cut into records");
         [whole, play(cut, bytes, SegmentStart::Call)]
     })
 }

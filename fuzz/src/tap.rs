@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wstap::decode::event::{ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
 use wstap::decode::matching::{MatchLimits, Matching, Protocols};
 use wstap::decode::observation::{Fidelity, Message, Observation, Role, What};
-use wstap::decode::tracker::{Limits, Tracker};
+use wstap::decode::tracker::{Limits, Steering, Tracker};
 
 use crate::trace::{Trace, digest, digest_of_bytes};
 
@@ -33,6 +33,8 @@ pub(crate) struct Ended {
     /// How many of them came before the event behind which it was not known where the next head or
     /// frame begins; `None` if it always was.
     pub(crate) until_adrift: Option<usize>,
+    /// Connections that were taken for TLS.
+    pub(crate) encrypted: Vec<u32>,
 }
 
 #[derive(Default)]
@@ -41,6 +43,7 @@ struct Ledger {
     seen: Vec<u64>,
     until_error: Option<usize>,
     until_adrift: Option<usize>,
+    encrypted: Vec<u32>,
     started: u64,
     ended: u64,
     states: BTreeMap<ConnId, (Role, Fidelity)>,
@@ -98,11 +101,14 @@ impl Tap {
             let end = segment.offset.saturating_add(segment.len);
             self.offsets.insert((conn, segment.direction), end);
         }
+        let number = conn;
         let conn = ConnId { tgid: 1, generation: self.first + conn, handle: 0 };
         let event = Event { conn, target: TargetId(0), tid: 1, at_ns: self.at_ns, kind };
         let Self { tracker, ledger, .. } = self;
         let before = ledger.seen.len();
         tracker.event(&event, &mut |observation| ledger.enter(observation));
+        let is_tls = |hint| matches!(hint, Steering::Ignore { encrypted: true, .. });
+        ledger.encrypted.extend(tracker.steering().filter(|it| is_tls(*it)).map(|_| number));
         if ledger.until_adrift.is_none() && tracker.is_adrift(conn) {
             ledger.until_adrift = Some(before);
         }
@@ -130,8 +136,11 @@ impl Tap {
         self.first = self.first.wrapping_add(CONNECTIONS);
         self.offsets.clear();
         let next = Ledger { window: ledger.window, ..Ledger::default() };
-        let Ledger { trace, seen, until_error, until_adrift, .. } = std::mem::replace(ledger, next);
-        Ended { trace, until_error: until_error.unwrap_or(seen.len()), seen, until_adrift }
+        let Ledger { mut trace, seen, until_error, until_adrift, encrypted, .. } =
+            std::mem::replace(ledger, next);
+        trace.add(&("encrypted", encrypted.len()));
+        let until_error = until_error.unwrap_or(seen.len());
+        Ended { trace, until_error, seen, until_adrift, encrypted }
     }
 }
 
