@@ -58,6 +58,11 @@ impl SocketTap {
         }
     }
 
+    /// Passes over what kept the programs from being attached, unless they were ordered.
+    pub(super) fn excuse(&self, error: Error) -> Result<(), Error> {
+        if self.policy == Plain::On { Err(error) } else { Ok(()) }
+    }
+
     /// Removes the programs: no process needs them any more.
     pub(super) fn detach(&mut self) {
         if self.attachment.take().is_some() {

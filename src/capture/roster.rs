@@ -100,8 +100,9 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
             holds: powers != Powers::None,
             releases: Releases::default(),
         };
-        if plain == Plain::On {
-            roster.sockets.attach(tap)?;
+        // First of all: it takes a while, in which nobody reads what is tapped already.
+        if plain != Plain::Off {
+            roster.sockets.attach(tap).or_else(|error| roster.sockets.excuse(error))?;
         }
         for (comm, target) in roster.selection.comms() {
             tap.admit_comm(comm, roster.admission(target))?;

@@ -42,6 +42,27 @@ fn root_busy_tls_connections_lose_nothing_to_their_sockets() {
     }
 }
 
+/// The same with messages that fill the ring buffer quickly: what is tapped first must not have to wait
+/// for what takes a while to be tapped.
+#[test]
+fn root_large_messages_in_flight_are_not_lost_while_sockets_are_being_tapped() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some((server, port)) = scene.server(Runtime::Python, &[]) else { return };
+    let load = ["--requests", "1000000", "--connections", "50", "--size", "20000"];
+    let mut client = scene.client(Runtime::Python, port, &load).expect("python is there");
+    client.go();
+    let logged = || std::fs::metadata(scene.path("server.log")).map_or(0, |log| log.len());
+    wait_for("the transfer to begin", || (logged() > 5_000_000).then_some(()));
+    let tap = Monitor::attach(server.pid(), &[]);
+    let metrics = tap.metrics_when("1,000 messages", |m| counts(m)[0] >= 1_000.0);
+    assert_eq!(metrics.sum("wstap_lost_bytes_total", &[]), 0.0);
+    assert_eq!(metrics.sum("wstap_connections", &["transport=\"tls\""]), 50.0);
+    assert_eq!(metrics.sum("wstap_connections", &[]), 50.0);
+}
+
 /// Messages received and sent.
 fn counts(metrics: &Metrics) -> [f64; 2] {
     ["packet_recv_count", "packet_send_count"].map(|name| metrics.sum(name, &[]))
