@@ -92,8 +92,33 @@ fn share(open: &mut OpenSocketMaps<'_>, maps: &TracerMaps<'_>) -> libbpf_rs::Res
 }
 
 fn refused(reason: &dyn std::fmt::Display) -> Error {
-    Error::Kernel(format!(
-        "this kernel does not let TCP sockets be tapped ({reason}): plain ws:// needs the \
-         tracepoints sock_send_length and sock_recv_length, which came with 6.3"
-    ))
+    let why = why_refused(super::kernel::lockdown().as_deref());
+    Error::Kernel(format!("this kernel does not let TCP sockets be tapped ({reason}): {why}"))
+}
+
+/// The programs are on tracepoints, where they may not sleep; what does not sleep may not read an
+/// application's memory in this mode (security/lockdown, LOCKDOWN_BPF_READ_KERNEL).
+fn why_refused(lockdown: Option<&str>) -> &'static str {
+    match lockdown {
+        Some("confidentiality") => {
+            "lockdown=confidentiality forbids programs on tracepoints to read an application's memory"
+        }
+        _ => {
+            "plain ws:// needs the tracepoints sock_send_length and sock_recv_length, which came \
+             with 6.3"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::why_refused;
+
+    #[test]
+    fn a_refusal_names_the_lockdown_if_there_is_one() {
+        assert!(why_refused(Some("confidentiality")).contains("lockdown"));
+        for mode in [None, Some("none"), Some("integrity")] {
+            assert!(why_refused(mode).contains("6.3"));
+        }
+    }
 }
