@@ -30,16 +30,7 @@ pub enum Error {
 impl Error {
     /// `attempt` was refused for want of privilege.
     pub(super) fn privilege(attempt: &str, error: &dyn std::fmt::Display) -> Self {
-        let missing = super::privilege::missing();
-        let missing = if missing.is_empty() {
-            String::from("all capabilities that wstap knows to need are there")
-        } else {
-            format!("missing: {}", missing.join(", "))
-        };
-        Self::Privilege(format!(
-            "not permitted to {attempt}: {error} ({missing}); run it with sudo, or `wstap doctor` \
-             for the least set of capabilities"
-        ))
+        Self::Privilege(refusal(attempt, error, &super::privilege::missing()))
     }
 
     /// Attaching to `path` failed.
@@ -50,5 +41,35 @@ impl Error {
             }
             _ => Self::Other(format!("failed to attach probes to {}: {error:#}", path.display())),
         }
+    }
+}
+
+/// Who has all capabilities is not told to get them.
+fn refusal(attempt: &str, error: &dyn std::fmt::Display, missing: &[String]) -> String {
+    if missing.is_empty() {
+        return format!(
+            "not permitted to {attempt}: {error}, though all capabilities that wstap knows to need \
+             are there; something else forbids it, such as a security module; `wstap doctor` tells \
+             more"
+        );
+    }
+    format!(
+        "not permitted to {attempt}: {error} (missing: {}); run it with sudo, or `wstap doctor` for \
+         the least set of capabilities",
+        missing.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_what_is_missing_and_asks_for_nothing_that_is_there() {
+        let missing = ["CAP_BPF", "CAP_PERFMON"].map(String::from);
+        let said = refusal("look into pid 1", &"EACCES", &missing);
+        assert!(said.contains("missing: CAP_BPF, CAP_PERFMON") && said.contains("sudo"), "{said}");
+        let said = refusal("look into pid 1", &"EACCES", &[]);
+        assert!(said.contains("something else forbids it") && !said.contains("sudo"), "{said}");
     }
 }
