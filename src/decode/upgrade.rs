@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use super::backlog::{Backlog, Stamp};
 use super::event::Direction;
 use super::handshake::Agreement;
-use super::http::{HeadInvalid, Method, Offer, Opening, RequestHead, ResponseHead};
+use super::http::{Framing, HeadInvalid, Method, Offer, Opening, RequestHead, ResponseHead};
 use super::lane::{Lane, Read};
 use super::observation::{ProtocolError, What};
 use super::steering::Steering;
@@ -228,6 +228,10 @@ impl Upgrade {
             self.waiting.pop_front();
         }
         self.waiting.push_back(Asked { method: head.method, offer: head.offer });
+        // An upload may be longer than the ring buffer; nothing comes before it has passed.
+        if head.framing != Framing::Length(0) {
+            self.ignore(step);
+        }
         Verdict::Http
     }
 
@@ -354,7 +358,7 @@ impl Upgrade {
         &mut self.lanes[direction.index()]
     }
 
-    /// An ordinary request was answered: nothing here needs to be copied.
+    /// An ordinary request was answered, or has a body: nothing here needs to be copied.
     fn ignore(&mut self, step: &mut Step<'_>) {
         if !self.ignored && !self.is_upgrading() {
             self.ignored = true;

@@ -189,6 +189,20 @@ fn plain_https_is_silent_ignored_and_may_still_upgrade_later() {
 }
 
 #[test]
+fn an_upload_is_ignored_from_its_head_on() {
+    let mut tape = Tape::new();
+    tape.pass(Sent, b"GET / HTTP/1.1\r\n\r\n");
+    assert!(tape.hints().is_empty());
+    tape.pass(Received, b"HTTP/1.1 100 Continue\r\n\r\n");
+    tape.pass(Sent, b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n");
+    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN, encrypted: false }]);
+    tape.segment(Sent, &[], 1000, Absent::Skipped);
+    tape.segment(Received, &[], 300, Absent::Skipped);
+    tape.pass(Received, &switching(""));
+    tape.says(&["> skipped 1000", "< skipped 300", "open client - - - []", ENTER]);
+}
+
+#[test]
 fn an_upgrade_of_an_ignored_connection_is_known_from_its_answer_alone() {
     let mut tape = Tape::new();
     tape.pass(Sent, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
