@@ -131,7 +131,7 @@ def main():
         tap = Tap(server.pid)
         tap.recognised()
         ask(client, "pause")
-        first, metrics = tap.settled()
+        first, _ = tap.settled()
         at_first = passed(server)
         ask(client, "resume")
         attached.append(rate(server, max(pause - 5, 1)))

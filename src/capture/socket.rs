@@ -1,7 +1,7 @@
 //! The programs on TCP sockets, for what a process reads and writes without TLS.
 //!
-//! They are an object of their own: it is loaded when there is a reason to, shares the maps of the
-//! other one, and a kernel that refuses it still taps TLS. Nothing here is per process: which ones
+//! They are an object of their own: it is loaded unless sockets are to be left alone, shares the maps
+//! of the other one, and a kernel that refuses it still taps TLS. Nothing here is per process: which ones
 //! are meant stands in the map of tapped processes.
 
 use std::mem::MaybeUninit;
@@ -93,7 +93,10 @@ fn share(open: &mut OpenSocketMaps<'_>, maps: &TracerMaps<'_>) -> libbpf_rs::Res
 
 fn refused(reason: &dyn std::fmt::Display) -> Error {
     let why = why_refused(super::kernel::lockdown().as_deref());
-    Error::Kernel(format!("this kernel does not let TCP sockets be tapped ({reason}): {why}"))
+    Error::Kernel(format!(
+        "this kernel does not let TCP sockets be tapped ({reason}): {why}; TLS can be tapped all the \
+         same, without `--plain on`"
+    ))
 }
 
 /// The programs are on tracepoints, where they may not sleep; what does not sleep may not read an

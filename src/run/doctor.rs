@@ -190,7 +190,7 @@ fn check_sockets(tap: &Tap<'_>) -> Check {
         Err(error) => Check::limited(
             "plain ws://",
             error.to_string(),
-            "kernel 6.3 or newer, not locked down to confidentiality; TLS is tapped all the same",
+            "kernel 6.3 or newer, not locked down to confidentiality",
         ),
     }
 }
