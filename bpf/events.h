@@ -148,19 +148,21 @@ enum wstap_cookie {
  * Steering, written by userspace into mapped memory: one word for each direction, at the slot
  * generation % WSTAP_STEER_SLOTS. A word is valid on its own, whatever was in the slot before:
  *
- *   bits  0-46    absolute offset at which a frame header starts; all ones = ignore the stream
+ *   bits  0-45    absolute offset at which a frame header starts; all ones = ignore the stream
+ *   bit  46       copy only the beginning of long messages that are not compressed
  *   bit  47       copy compressed messages whole (the inflater needs every byte)
  *   bits 48-63    bits 14-28 of the generation, plus one, so that 0 is "no word"
  */
 enum wstap_steer_bits {
 	WSTAP_STEER_SLOTS = 16384,
 	WSTAP_STEER_SLOT_BITS = 14,
-	WSTAP_STEER_OFFSET_BITS = 47,
+	WSTAP_STEER_OFFSET_BITS = 46,
 	WSTAP_STEER_TAG_SHIFT = 48,
 	WSTAP_STEER_TAG_MASK = 0x7fff,
 };
 #define WSTAP_STEER_IGNORE ((1ULL << WSTAP_STEER_OFFSET_BITS) - 1)
-#define WSTAP_STEER_WHOLE (1ULL << WSTAP_STEER_OFFSET_BITS)
+#define WSTAP_STEER_NARROW (1ULL << WSTAP_STEER_OFFSET_BITS)
+#define WSTAP_STEER_WHOLE (WSTAP_STEER_NARROW << 1)
 
 struct wstap_steer {
 	__u64 word[2]; /* by enum wstap_direction */

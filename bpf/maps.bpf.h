@@ -11,6 +11,9 @@
 
 /* Payload bytes copied of each message. */
 const volatile __u32 window_bytes = 64 << 10;
+/* Where that of a direction is narrow: of messages whose first frame is longer than long_bytes. */
+const volatile __u64 long_bytes = 1 << 10;
+const volatile __u64 narrow_bytes = 256;
 /* The reader is woken when the ring buffer holds this much; 0 wakes it for every record. */
 const volatile __u64 wake_bytes = 1 << 20;
 /* The programs are sleepable and may fault the application's pages in (>= 6.1). */
@@ -82,7 +85,7 @@ struct stream {
 	__u8 upgraded; /* left IGNORE because of a later upgrade: never goes back */
 	__u8 has_seq;
 	__u8 has_end; /* of a socket: all that was to be received has been */
-	__u8 pad;
+	__u8 narrow;  /* long messages that are not compressed are copied in part */
 	__u32 seq; /* of a socket: TCP's own number of the byte at `offset` */
 	__u32 pad_too;
 	__u64 record_at; /* of a socket: if it carries TLS a record begins here; 0 = not known */

@@ -104,6 +104,14 @@ static __always_inline int decode_header(const __u8 *head, __u32 have, __u64 *pa
 	return length;
 }
 
+/* Payload bytes to copy of a message that begins with a frame of so many, whose header is known. */
+static __always_inline __u64 window_of(const struct stream *s, __u64 payload)
+{
+	if (s->head[0] & 0x40)
+		return s->whole ? ~0ULL : window_bytes;
+	return s->narrow && payload > long_bytes ? narrow_bytes : window_bytes;
+}
+
 /* A header is known: sets where its payload's copy and the frame itself end. */
 static __always_inline void begin_frame(struct stream *s, __u64 payload_at, __u64 payload)
 {
@@ -116,7 +124,7 @@ static __always_inline void begin_frame(struct stream *s, __u64 payload_at, __u6
 		return;
 	}
 	if (opcode)
-		s->window_left = s->whole && (s->head[0] & 0x40) ? ~0ULL : window_bytes;
+		s->window_left = window_of(s, payload);
 	grant = min_u64(payload, s->window_left);
 	if (s->window_left != ~0ULL)
 		s->window_left -= grant;
@@ -175,6 +183,7 @@ static __always_inline void take_steering(const struct report *report, struct st
 	if (word >> WSTAP_STEER_TAG_SHIFT != tag)
 		return;
 	s->whole = !!(word & WSTAP_STEER_WHOLE);
+	s->narrow = !!(word & WSTAP_STEER_NARROW);
 	offset = word & WSTAP_STEER_IGNORE;
 	if (s->mode == STREAM_WALK)
 		return;

@@ -139,7 +139,8 @@ pub struct TapArgs {
     /// Ring buffer between kernel and wstap, in bytes, with k, m or g [default: 8m]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub ring_size: Option<u64>,
-    /// Payload copied of each message, in bytes, with k or m [default: 64k]
+    /// Payload copied of each message, in bytes, with k or m [default: 64k, but only the first 256
+    /// bytes of those over 1k while these prove to be enough]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub window: Option<u64>,
     /// Tap TCP sockets, too, for plain ws://: on, off, or auto where a process has no TLS, or

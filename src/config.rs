@@ -201,6 +201,8 @@ impl TapConfig {
             },
             limits: Limits {
                 window_bytes: window_bytes as usize,
+                // Who watches wants to see what passes, and who names a window wants that one.
+                narrows: wakeup == Wakeup::Batched && args.window.or(file.window).is_none(),
                 connections: DEFAULT_CONNECTIONS as usize,
                 ..Limits::default()
             },

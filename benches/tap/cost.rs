@@ -54,21 +54,21 @@ enum Mode {
     None,
     Empty,
     Wstap,
-    SmallWindow,
+    WholeWindow,
     Symbol,
     Bpftrace,
 }
 
 impl Mode {
     const ALL: [Self; 6] =
-        [Self::None, Self::Empty, Self::Wstap, Self::SmallWindow, Self::Symbol, Self::Bpftrace];
+        [Self::None, Self::Empty, Self::Wstap, Self::WholeWindow, Self::Symbol, Self::Bpftrace];
 
     fn name(self) -> &'static str {
         match self {
             Self::None => "no probes: the message itself",
             Self::Empty => "empty probes at wstap's sites",
             Self::Wstap => "wstap",
-            Self::SmallWindow => "wstap --window 1k",
+            Self::WholeWindow => "wstap --window 64k",
             Self::Symbol => "wstap --probe-site=symbol",
             Self::Bpftrace => "bpftrace counting at the symbols",
         }
@@ -87,8 +87,8 @@ impl Mode {
                 let _tap = Wstap::attach(pid, &[]);
                 Some(ask(target, message))
             }
-            Self::SmallWindow => {
-                let _tap = Wstap::attach(pid, &["--window", "1k"]);
+            Self::WholeWindow => {
+                let _tap = Wstap::attach(pid, &["--window", "64k"]);
                 Some(ask(target, message))
             }
             Self::Symbol => {
@@ -151,7 +151,7 @@ fn print(message: &str, medians: &BTreeMap<Mode, f64>) {
         };
         let ns = if mode == Mode::None { total } else { added(mode) };
         print!("{message:>10}  {:34} {ns:>9.0}", mode.name());
-        if matches!(mode, Mode::Wstap | Mode::SmallWindow) {
+        if matches!(mode, Mode::Wstap | Mode::WholeWindow) {
             let (floor, symbol) = (ns / added(Mode::Empty), ns / added(Mode::Symbol));
             print!("  {floor:>8.2} {symbol:>8.3}");
         }

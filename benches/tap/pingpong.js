@@ -53,7 +53,10 @@ function frame(size) {
   bytes[0] = 0x81;
   bytes[1] = 0x80 | (size < 132 ? size - 6 : 126);
   if (size >= 132) bytes.writeUInt16BE(size - 8, 2);
-  bytes.fill(0, size < 132 ? 2 : 4, size < 132 ? 6 : 8);
+  const payload = size < 132 ? 6 : 8;
+  bytes.fill(0, payload - 4, payload);
+  bytes.write('{"jsonrpc":"2.0","id":1,"method":"put","params":["', payload);
+  bytes.write('"]}', size - 3);
   return bytes;
 }
 

@@ -71,7 +71,8 @@ fn round(client: &mut SslStream<End>, server: &mut SslStream<End>, message: &[u8
     median(writes) + median(reads)
 }
 
-/// A client's text frame of `size` bytes in all (RFC 6455, section 5.2). The mask is zero.
+/// A client's text frame of `size` bytes in all (RFC 6455, section 5.2). The mask is zero, and the
+/// payload a JSON-RPC request.
 fn frame(size: usize) -> Vec<u8> {
     let mut frame = match size {
         ..132 => vec![0x81, 0x80 | (size - 6) as u8],
@@ -81,7 +82,9 @@ fn frame(size: usize) -> Vec<u8> {
         }
     };
     frame.extend([0; 4]);
-    frame.resize(size, b'x');
+    frame.extend(br#"{"jsonrpc":"2.0","id":1,"method":"put","params":[""#);
+    frame.resize(size - 3, b'x');
+    frame.extend(br#""]}"#);
     frame
 }
 

@@ -14,6 +14,7 @@ use super::Error;
 use super::skeleton::TracerMaps;
 use super::skeleton::socket::{OpenSocketMaps, SocketSkel, SocketSkelBuilder};
 use super::tap::{Attachment, Flavour, Settings};
+use crate::decode::window::{LONG_BYTES, NARROW_BYTES};
 
 /// The kernel's tracepoints that tell of what passes, for people.
 pub const TRACEPOINTS: [&str; 2] = ["sock_send_length", "sock_recv_length"];
@@ -51,6 +52,8 @@ impl<'obj> SocketPrograms<'obj> {
             return Err(std::io::Error::other("the object has no settings").into());
         };
         rodata.window_bytes = settings.window_bytes;
+        rodata.long_bytes = LONG_BYTES;
+        rodata.narrow_bytes = NARROW_BYTES as u64;
         rodata.wake_bytes = settings.wake_bytes();
         rodata.reads_at_once = true;
         rodata.has_loop = flavour.bounded_loop;

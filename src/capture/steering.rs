@@ -18,10 +18,12 @@ use crate::decode::event::{ConnId, Direction};
 pub enum Word {
     /// A frame header begins at this absolute offset.
     FrameAt {
-        /// Absolute stream offset; at or beyond 2^47 - 1 the word is not written.
+        /// Absolute stream offset; at or beyond 2^46 - 1 the word is not written.
         offset: u64,
         /// Copy compressed messages whole: the inflater needs every byte.
         whole: bool,
+        /// Copy only the beginning of others that are long (see [`crate::decode::window`]).
+        narrow: bool,
     },
     /// Not WebSocket: copy nothing until an upgrade is answered.
     Ignore,
@@ -36,7 +38,8 @@ pub struct Steering {
 const SLOTS: u32 = wstap_steer_bits::WSTAP_STEER_SLOTS.0;
 const BYTES: usize = SLOTS as usize * size_of::<wstap_steer>();
 const IGNORE: u64 = (1 << wstap_steer_bits::WSTAP_STEER_OFFSET_BITS.0) - 1;
-const WHOLE: u64 = 1 << wstap_steer_bits::WSTAP_STEER_OFFSET_BITS.0;
+const NARROW: u64 = 1 << wstap_steer_bits::WSTAP_STEER_OFFSET_BITS.0;
+const WHOLE: u64 = NARROW << 1;
 
 impl Steering {
     pub(super) fn map(map: &impl MapCore) -> io::Result<Self> {
@@ -49,7 +52,9 @@ impl Steering {
     pub fn set(&self, conn: ConnId, direction: Direction, word: Word) {
         let value = match word {
             Word::FrameAt { offset, .. } if offset >= IGNORE => return,
-            Word::FrameAt { offset, whole } => offset | if whole { WHOLE } else { 0 },
+            Word::FrameAt { offset, whole, narrow } => {
+                offset | if whole { WHOLE } else { 0 } | if narrow { NARROW } else { 0 }
+            }
             Word::Ignore => IGNORE,
         };
         let slot = (conn.generation % SLOTS) as usize;

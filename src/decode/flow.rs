@@ -127,7 +127,8 @@ impl Flow {
 
     /// The offset of the next frame header, if the kernel side should be told: until it walks, the
     /// stream may have passed each offset that it was told, so it is told the next.
-    pub(super) fn take_announcement(&mut self) -> Option<u64> {
+    pub(super) fn take_announcement(&mut self, link: &mut Link) -> Option<u64> {
+        self.announce |= link.windows.take_change(self.direction);
         if (self.walked && !self.announce) || self.search.is_some() {
             return None;
         }

@@ -8,6 +8,9 @@
 pub struct Limits {
     /// Bytes of a message that are kept; longer ones are counted exactly but truncated.
     pub window_bytes: usize,
+    /// Where the first [`NARROW_BYTES`](super::window::NARROW_BYTES) of long messages have proven
+    /// to be enough, the kernel side is asked for no more of them.
+    pub narrows: bool,
     /// Bytes of unfinished messages that are kept, over all connections. Beyond it messages are
     /// truncated earlier than at the window.
     pub unfinished_bytes: usize,
@@ -42,6 +45,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             window_bytes: 64 << 10,
+            narrows: true,
             unfinished_bytes: 8 << 20,
             connections: 16_384,
             inflaters: 256,

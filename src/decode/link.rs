@@ -6,6 +6,7 @@ use super::matching::Hint;
 use super::observation::{Fidelity, Open, Role, What};
 use super::ping::Pings;
 use super::step::Step;
+use super::window::Windows;
 
 /// RFC 6455, section 7.4.1: a close frame without a code, and no close frame at all.
 const CLOSE_NO_STATUS: u16 = 1005;
@@ -26,6 +27,7 @@ pub(super) struct Link {
     masks_unknown: bool,
     pub(super) pings: Pings,
     pub(super) identical: Identical,
+    pub(super) windows: Windows,
     /// By direction: a close frame passed.
     closing: [bool; 2],
     /// Of the first close frame.

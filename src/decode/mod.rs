@@ -18,6 +18,7 @@ mod steering;
 mod step;
 mod stream;
 mod unproven;
+pub mod window;
 
 mod handshake;
 mod http;

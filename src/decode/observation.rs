@@ -167,6 +167,15 @@ pub enum GapReason {
     CallTooLarge,
 }
 
+/// What more of a message would have been needed for than was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WindowMiss {
+    /// To read what it is: its beginning does not say it, or not for certain.
+    Content,
+    /// To compare it with one of the other direction that has the same length and beginning.
+    Comparison,
+}
+
 /// Bounded tables of the decoder that may have to let an entry go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Table {
@@ -233,6 +242,7 @@ labels! {
     GapReason {
         RingFull => "ring_full", CopyFailed => "copy_failed", CallTooLarge => "call_too_large",
     }
+    WindowMiss { Content => "content", Comparison => "comparison" }
     Table {
         Connections => "connections", Inflaters => "inflaters", Pending => "pending",
         Streams => "streams",
@@ -281,6 +291,13 @@ pub enum What<'a> {
         bytes: u64,
         /// How it was lost.
         reason: GapReason,
+    },
+    /// Of a message only the beginning was asked for, and more would have been needed.
+    WindowMiss {
+        /// Which way.
+        direction: Direction,
+        /// What for.
+        reason: WindowMiss,
     },
     /// A WebSocket connection began (its 101 was seen) or was recognised in mid-stream.
     Open(Open<'a>),

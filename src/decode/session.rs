@@ -82,6 +82,9 @@ impl Session {
         self.flows[direction.index()].bytes(rest, &mut self.link, step);
         self.doubt.take_if(|_| self.link.is_proven());
         self.announce(direction, step);
+        if self.link.windows.has_changed(direction.opposite()) {
+            self.announce(direction.opposite(), step);
+        }
     }
 
     /// One direction goes on with `n` bytes that are not here.
@@ -210,9 +213,10 @@ impl Session {
 
     fn announce(&mut self, direction: Direction, step: &mut Step<'_>) {
         let flow = &mut self.flows[direction.index()];
-        let Some(offset) = flow.take_announcement() else { return };
+        let Some(offset) = flow.take_announcement(&mut self.link) else { return };
         let (conn, whole) = (step.conn, flow.needs_whole());
-        step.resources.hints.push(Steering::FrameAt { conn, direction, offset, whole });
+        let narrow = self.link.windows.is_narrow(direction);
+        step.resources.hints.push(Steering::FrameAt { conn, direction, offset, whole, narrow });
     }
 
     fn release(&mut self, step: &mut Step<'_>) {

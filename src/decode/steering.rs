@@ -27,6 +27,9 @@ pub enum Steering {
         offset: u64,
         /// Compressed messages must be copied whole: their context goes on.
         whole: bool,
+        /// Of the others that are long, the beginning is enough (see
+        /// [`window`](super::window)).
+        narrow: bool,
     },
 }
 

@@ -93,6 +93,12 @@ impl Step<'_> {
         self.resources.matching.message(at, message, self.out);
     }
 
+    /// Whether the beginning of a message, which was handed over just now, was all that matching
+    /// would look at.
+    pub(super) fn is_settled_by(&mut self, beginning: &Message<'_>) -> bool {
+        self.resources.matching.is_settled_by(self.conn, self.role, beginning)
+    }
+
     /// Tells matching that a WebSocket connection begins.
     pub(super) fn matching_open(&mut self, hint: Hint<'_>) {
         self.resources.matching.open(self.conn, self.target, hint, self.stamp.at_ns);

@@ -49,6 +49,7 @@ pub(super) struct Catalogue {
     pub(super) gaps: IntCounterVec,
     pub(super) gap_bytes: IntCounterVec,
     pub(super) skipped_bytes: IntCounterVec,
+    pub(super) window_misses: IntCounterVec,
     pub(super) label_overflow: IntCounterVec,
     pub(super) evictions: IntCounterVec,
 }
@@ -135,6 +136,9 @@ impl Catalogue {
                 "Plaintext bytes in the holes that the decoder met.", &["target", "reason"])?,
             skipped_bytes: counters(to, "wstap_skipped_bytes_total",
                 "Plaintext bytes that were left in the application's memory on purpose.", &["target"])?,
+            window_misses: counters(to, "wstap_window_misses_total",
+                "Messages of which only the beginning was copied, where more was needed: to read them, or to compare them.",
+                &["target", "reason"])?,
             label_overflow: counters(to, "wstap_label_overflow_total",
                 "Label values that were folded into __other__.", &["label"])?,
             evictions: counters(to, "wstap_evictions_total",

@@ -242,9 +242,9 @@ impl Decoder<'_> {
     fn steer(&mut self) {
         for hint in self.tracker.steering() {
             match hint {
-                tracker::Steering::FrameAt { conn, direction, offset, whole } => {
+                tracker::Steering::FrameAt { conn, direction, offset, whole, narrow } => {
                     self.learnt.extend(conn.socket().map(|_| (conn, false)));
-                    self.steering.set(conn, direction, Word::FrameAt { offset, whole });
+                    self.steering.set(conn, direction, Word::FrameAt { offset, whole, narrow });
                 }
                 tracker::Steering::Ignore { conn, encrypted } => {
                     self.learnt.extend(conn.socket().map(|_| (conn, encrypted)));

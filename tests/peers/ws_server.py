@@ -25,6 +25,7 @@ parser.add_argument("--log", required=True)
 parser.add_argument("--sync", action="store_true", help="threads and blocking sockets")
 parser.add_argument("--plain", action="store_true", help="ws:// instead of wss://")
 parser.add_argument("--compression", choices=["deflate"], default=None)
+parser.add_argument("--late-after", type=int, help="answers, from which on ids stand last")
 options = parser.parse_args()
 
 # How long the other side may take is for the test to say: the machine may be busy.
@@ -63,6 +64,8 @@ def answer(message):
         reply["error"] = {"code": -32000, "message": "as asked"}
     else:
         reply["result"] = request.get("params", {}).get("echo")
+    if options.late_after is not None and requests > options.late_after:
+        reply["id"] = reply.pop("id")
     return json.dumps(reply), pause
 
 

@@ -65,8 +65,8 @@ fn capture(accounts: &mut Accounts, event: &Event<'_>) {
 fn steer(tracker: &mut Tracker, words: &Steering) {
     for hint in tracker.steering() {
         match hint {
-            tracker::Steering::FrameAt { conn, direction, offset, whole } => {
-                words.set(conn, direction, Word::FrameAt { offset, whole });
+            tracker::Steering::FrameAt { conn, direction, offset, whole, narrow } => {
+                words.set(conn, direction, Word::FrameAt { offset, whole, narrow });
             }
             tracker::Steering::Ignore { conn, .. } => {
                 for direction in Direction::BOTH {
@@ -281,7 +281,8 @@ fn root_a_stale_offset_is_ignored() {
     let stale = |tracker: &mut Tracker, words: &Steering| {
         for hint in tracker.steering() {
             if let tracker::Steering::FrameAt { conn, direction, whole, .. } = hint {
-                words.set(conn, direction, Word::FrameAt { offset: 1, whole });
+                let word = Word::FrameAt { offset: 1, whole, narrow: false };
+                words.set(conn, direction, word);
             }
         }
     };

@@ -75,3 +75,60 @@ fn root_plain_https_is_left_alone_until_it_is_upgraded() {
     assert_eq!(metrics.sum("wstap_connections_opened_total", &["role=\"server\""]), 1.0);
     metrics.assert_flawless();
 }
+
+/// Of long messages that say in front what they are, no more is copied once that has proven to be
+/// enough, and nothing is told otherwise for it.
+#[test]
+fn root_long_messages_with_ids_in_front_are_copied_in_part() {
+    const REQUESTS: f64 = 400.0;
+    const SIZE: f64 = 20_000.0;
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some((server, port)) = scene.server(Runtime::Python, &[]) else { return };
+    let load = ["--requests", "400", "--size", "20000"];
+    let mut client = scene.client(Runtime::Python, port, &load).expect("python is there");
+    let taps = [client.pid(), server.pid()]
+        .map(|pid| [Monitor::attach(pid, &[]), Monitor::attach(pid, &["--window", "64k"])]);
+    client.go();
+    assert_eq!(client.summary().requests, REQUESTS as u64);
+    for [learns, copies] in taps {
+        let [learnt, whole] = [&learns, &copies].map(|tap| {
+            let metrics =
+                tap.metrics_when("all answers", |m| m.sum("turnaround_count", &[]) == REQUESTS);
+            assert!(metrics.sum("wstap_message_bytes_sent_total", &[]) > REQUESTS * SIZE);
+            assert!(metrics.sum("wstap_message_bytes_received_total", &[]) > REQUESTS * SIZE);
+            metrics.assert_flawless();
+            metrics
+        });
+        assert_eq!(whole.sum("wstap_skipped_bytes_total", &[]), 0.0);
+        assert!(copied(&whole) > 2.0 * REQUESTS * SIZE);
+        // 64 messages each way, and what passes until the kernel side has heard.
+        assert!(copied(&learnt) < copied(&whole) / 2.0, "{} were copied", copied(&learnt));
+    }
+}
+
+/// Where the id no longer stands in front, what could not be read is counted, and soon all can be.
+#[test]
+fn root_an_id_that_moves_behind_the_window_is_counted_as_missed() {
+    const REQUESTS: f64 = 1000.0;
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let arguments = ["--late-after", "300"];
+    let Some((server, port)) = scene.server(Runtime::Python, &arguments) else { return };
+    let load = ["--requests", "1000", "--size", "5000"];
+    let mut client = scene.client(Runtime::Python, port, &load).expect("python is there");
+    let tap = Monitor::attach(server.pid(), &[]);
+    client.go();
+    assert_eq!(client.summary().requests, REQUESTS as u64);
+    let missed = |m: &Metrics| m.sum("wstap_window_misses_total", &["reason=\"content\""]);
+    let answered = |m: &Metrics| m.sum("turnaround_count", &[]);
+    let metrics = tap.metrics_when("all answers", |m| answered(m) + missed(m) == REQUESTS);
+    assert!(missed(&metrics) > 0.0, "ids were to be missed");
+    assert!(answered(&metrics) > 300.0, "and then to be read again");
+    assert_eq!(metrics.sum("wstap_window_misses_total", &[]), missed(&metrics));
+    assert_eq!(metrics.sum("packet_send_count", &[]), REQUESTS);
+}

@@ -190,6 +190,7 @@ impl Metrics {
             "wstap_protocol_errors_total",
             "wstap_evictions_total",
             "wstap_orphan_responses_total",
+            "wstap_window_misses_total",
         ] {
             assert_eq!(self.sum(name, &[]), 0.0, "{name}: {:#?}", self.nonzero());
         }

@@ -14,6 +14,7 @@ use super::{Settings, Tap};
 use crate::capture::shared::Shared;
 use crate::capture::skeleton::TracerSkelBuilder;
 use crate::capture::{Error, kernel, privilege};
+use crate::decode::window::{LONG_BYTES, NARROW_BYTES};
 
 /// How the programs were loaded: the best that this kernel takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +127,8 @@ impl<'obj> Tap<'obj> {
             return Err(libbpf_rs::Error::from(io::Error::other("the object has no settings")));
         };
         rodata.window_bytes = settings.window_bytes;
+        rodata.long_bytes = LONG_BYTES;
+        rodata.narrow_bytes = NARROW_BYTES as u64;
         rodata.wake_bytes = settings.wake_bytes();
         // The verifier drops the branches that these switch off.
         rodata.sleepable = flavour.sleepable;

@@ -128,6 +128,11 @@ impl Sniff {
         self.kept.clear();
     }
 
+    /// Nothing that passed `direction` looked like any protocol, and looking has become rare.
+    pub(super) fn has_given_up(&self, direction: Direction) -> bool {
+        self.looks[direction.index()].left == 0 && self.kept.is_empty()
+    }
+
     fn is_answered_by(
         &self,
         protocol: ProtocolIndex,

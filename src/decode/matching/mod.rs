@@ -117,19 +117,27 @@ impl Matching {
     pub fn message(&mut self, at: At, message: Message<'_>, out: &mut dyn FnMut(&Observation<'_>)) {
         self.correlator.expire(at.at_ns, out);
         let index = self.connection(at);
-        let text = Text {
-            direction: message.direction,
-            sender: sender(at.role, message.direction),
-            message_type: message.message_type,
-            payload: message.payload,
-            wholeness: if message.truncated { Wholeness::Cut } else { Wholeness::Whole },
-        };
+        let text = text(&message, at.role);
         let passed = Passed { at_ns: at.at_ns, tid: at.tid, direction: message.direction };
         let Some(protocol) = self.recognise(at, index, passed, text, out) else {
             out(&at.observation(What::Message(Message { protocol: UNKNOWN, ..message })));
             return;
         };
         self.read(Place { at, index, protocol }, text, message, out);
+    }
+
+    /// Whether the beginning of a message, of a connection whose end `role` is tapped, settles what
+    /// [`message`](Self::message) reads in it: whatever follows changes nothing.
+    #[must_use]
+    pub fn is_settled_by(&self, conn: ConnId, role: Role, beginning: &Message<'_>) -> bool {
+        let Some(index) = self.correlator.index_of(conn) else { return false };
+        match &self.correlator.connection(index).speaks {
+            Speaks::Unknown(sniff) => sniff.has_given_up(beginning.direction),
+            Speaks::Known(protocol) => {
+                let text = text(beginning, role);
+                self.protocols.get(*protocol).is_some_and(|protocol| protocol.is_settled_by(text))
+            }
+        }
     }
 
     /// Bytes that went in `direction` were lost: requests that they may have answered end.
@@ -188,6 +196,17 @@ impl At {
     fn observation<'a>(&self, what: What<'a>) -> Observation<'a> {
         let Self { conn, target, role, tid, at_ns } = *self;
         Observation { at_ns, tid, target, conn, role, what }
+    }
+}
+
+/// A message as the rules see it.
+fn text<'a>(message: &Message<'a>, role: Role) -> Text<'a> {
+    Text {
+        direction: message.direction,
+        sender: sender(role, message.direction),
+        message_type: message.message_type,
+        payload: message.payload,
+        wholeness: if message.truncated { Wholeness::Cut } else { Wholeness::Whole },
     }
 }
 

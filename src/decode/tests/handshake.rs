@@ -257,7 +257,13 @@ fn the_kernel_side_is_told_where_frames_begin_until_it_walks_by_itself() {
     let [sent, _] = tape.offsets;
     tape.pass(Received, &[switching(""), frame.clone()].concat());
     let first = switching("").len() as u64;
-    let at = |direction, offset| Steering::FrameAt { conn: CONN, direction, offset, whole: false };
+    let at = |direction, offset| Steering::FrameAt {
+        conn: CONN,
+        direction,
+        offset,
+        whole: false,
+        narrow: false,
+    };
     let second = first + frame.len() as u64;
     assert_eq!(tape.hints(), [at(Sent, sent), at(Received, first), at(Received, second)]);
     tape.start = SegmentStart::FrameHeader;

@@ -224,7 +224,13 @@ fn a_large_frame_is_announced_to_the_kernel_with_the_border_behind_it() {
     let offset = start + frame.len() as u64;
     assert_eq!(
         tape.hints(),
-        [Steering::FrameAt { conn: CONN, direction: Received, offset, whole: false }]
+        [Steering::FrameAt {
+            conn: CONN,
+            direction: Received,
+            offset,
+            whole: false,
+            narrow: false
+        }]
     );
 }
 

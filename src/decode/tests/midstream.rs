@@ -162,6 +162,12 @@ fn the_kernel_side_is_told_the_border_once_it_is_proven() {
     tape.pass(Received, &plain(FIN | TEXT, b"two"));
     assert_eq!(
         tape.hints(),
-        [Steering::FrameAt { conn: CONN, direction: Received, offset: 10, whole: false }]
+        [Steering::FrameAt {
+            conn: CONN,
+            direction: Received,
+            offset: 10,
+            whole: false,
+            narrow: false
+        }]
     );
 }

@@ -8,6 +8,7 @@
 //! - `tls`: what is left alone because it is TLS, and what must not be
 //! - `limits`: every bound bites, and is seen to
 //! - `properties`: what holds for any stream, any cutting and any loss
+//! - `windows`: how much of long messages is asked for, and that nothing hangs on it
 //! - `oracles`: what other implementations encode and decode
 
 mod deflate;
@@ -19,6 +20,7 @@ mod midstream;
 mod oracles;
 mod properties;
 mod tls;
+mod windows;
 
 use std::cell::RefCell;
 

@@ -101,6 +101,7 @@ impl FrameView {
             | What::Orphan { .. }
             | What::PingRtt { .. }
             | What::ProtocolError { .. }
+            | What::WindowMiss { .. }
             | What::Evicted(_)
             | What::LabelOverflow(_) => None,
         }

@@ -9,6 +9,7 @@ use super::labels::{CLOSE_CODE_CLASSES, CLOSE_CODES, close_code_label, status_la
 use crate::decode::event::{Direction, Transport};
 use crate::decode::observation::{
     Fidelity, GapReason, Message, MessageType, Opcode, Origin, ProtocolError, Role, What,
+    WindowMiss,
 };
 use crate::export::catalogue::Catalogue;
 use crate::export::timings::Timing;
@@ -109,6 +110,9 @@ impl Target {
             What::ProtocolError { reason, .. } => {
                 all.protocol_errors.with_label_values(&[name, reason.as_str()]).inc();
             }
+            What::WindowMiss { reason, .. } => {
+                all.window_misses.with_label_values(&[name, reason.as_str()]).inc();
+            }
             What::Evicted(table) => all.evictions.with_label_values(&[table.as_str()]).inc(),
             What::LabelOverflow(label) => all.label_overflow.with_label_values(&[label]).inc(),
         }
@@ -158,6 +162,9 @@ fn announce_rare(target: &str, all: &Catalogue) {
     for reason in GapReason::ALL {
         all.gaps.with_label_values(&[target, reason.as_str()]);
         all.gap_bytes.with_label_values(&[target, reason.as_str()]);
+    }
+    for reason in WindowMiss::ALL {
+        all.window_misses.with_label_values(&[target, reason.as_str()]);
     }
     for code in CLOSE_CODES.iter().map(|&(_, label)| label).chain(CLOSE_CODE_CLASSES) {
         all.connections_closed.with_label_values(&[target, code]);

@@ -77,6 +77,21 @@ impl Framing {
         }
     }
 
+    /// The message that `beginning` begins is one application message, as it is.
+    pub(in crate::decode::matching) fn is_single(self, beginning: Text<'_>) -> bool {
+        let is_wrapped = match self.unwrap {
+            Unwrap::None => false,
+            Unwrap::Sockjs => true,
+            Unwrap::JupyterV1 | Unwrap::PhoenixV2 => beginning.message_type == MessageType::Binary,
+        };
+        let is_split = match self.split {
+            Split::None => false,
+            Split::Array => beginning.payload.trim_ascii_start().starts_with(b"["),
+            Split::RecordSeparator | Split::Newline => true,
+        };
+        !is_wrapped && !is_split
+    }
+
     /// The strings of a SockJS array. One that was cut is dropped: where it ends is not known.
     fn each_string(
         self,

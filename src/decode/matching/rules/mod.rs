@@ -211,6 +211,20 @@ impl Protocol {
     }
 }
 
+impl Protocol {
+    /// Whether the beginning of a message settles what [`read`](Self::read) finds in it. Where
+    /// that takes more than one look at a JSON text (several in one message, patterns, a decoder
+    /// with a memory) it never does.
+    pub(super) fn is_settled_by(&self, beginning: Text<'_>) -> bool {
+        match &self.syntax {
+            Syntax::Rules(rules) => {
+                rules.framing.is_single(beginning) && rules.json.is_settled_by(beginning)
+            }
+            Syntax::Mqtt => false,
+        }
+    }
+}
+
 impl RuleSet {
     fn read(&mut self, text: Text<'_>, scratch: &mut Vec<u8>, found: &mut dyn FnMut(Reading<'_>)) {
         let Self { framing, json, patterns, .. } = self;

@@ -160,15 +160,7 @@ impl JsonRules {
 
     /// Tells `found` what `text` is; returns whether any rule held.
     pub(super) fn read(&self, text: Text<'_>, found: &mut dyn FnMut(Reading<'_>)) -> bool {
-        let mut evaluation = Evaluation {
-            rules: self,
-            sender: text.sender,
-            yes: 0,
-            no: 0,
-            resolved: Slots::default(),
-            fields: [None; MAX_SLOTS],
-            settled: None,
-        };
+        let mut evaluation = Evaluation::new(self, text.sender);
         match self.wanted.scan(text.payload, &mut evaluation) {
             End::Stopped | End::Complete => {}
             End::Cut if text.wholeness == Wholeness::Cut => {}
@@ -177,6 +169,15 @@ impl JsonRules {
         let Some(rule) = evaluation.verdict() else { return false };
         evaluation.tell(rule, found);
         true
+    }
+
+    /// Whether [`read`](Self::read) looks no further than `beginning`, whatever follows it.
+    pub(super) fn is_settled_by(&self, beginning: Text<'_>) -> bool {
+        let mut evaluation = Evaluation::new(self, beginning.sender);
+        let end = self.wanted.scan(beginning.payload, &mut evaluation);
+        // An array of ids is known before its end is.
+        let reads_on = |rule: &JsonRule| matches!(rule.id, IdSource::Elements(_));
+        end == End::Stopped && evaluation.settled.is_some_and(|rule| !reads_on(rule))
     }
 }
 
@@ -225,6 +226,18 @@ impl<'a> Sink<'a> for Evaluation<'_, 'a> {
 }
 
 impl<'r, 'a> Evaluation<'r, 'a> {
+    fn new(rules: &'r JsonRules, sender: Sender) -> Self {
+        Self {
+            rules,
+            sender,
+            yes: 0,
+            no: 0,
+            resolved: Slots::default(),
+            fields: [None; MAX_SLOTS],
+            settled: None,
+        }
+    }
+
     fn settle(&mut self) -> Verdict {
         let (resolved, no) = (self.resolved, self.no);
         let is_settled =
