@@ -261,9 +261,9 @@ pub enum Verdict {
     NoWrite,
     /// The functions are there, but the image is for a machine whose calling convention is unknown.
     UnsupportedMachine,
-    /// The functions are there, but they are Go's of before 1.18: their table is of another layout,
-    /// and before 1.17 arguments were on the stack.
-    OldGo,
+    /// The functions are there, but they are given their arguments on the stack: those of Go before
+    /// 1.17 are, and of a Go 1.17 that was told so.
+    StackArguments,
     /// The library is there, but no symbol leads to its functions, and nothing else does.
     Stripped,
     /// Functions of the right names are there, but in a version of the library that is not known, in
@@ -285,7 +285,7 @@ impl Verdict {
             Self::NoRead => "no function that reads plaintext was found",
             Self::NoWrite => "no function that writes plaintext was found",
             Self::UnsupportedMachine => "the machine is not supported",
-            Self::OldGo => "it was built by a Go older than 1.18",
+            Self::StackArguments => "it passes arguments on the stack, as Go did before 1.17",
             Self::Stripped => "symbols stripped",
             Self::Unproven => "its functions are not as they are known",
             Self::NotFunctions => "no function begins at an offset that was given for it",

@@ -176,6 +176,12 @@ impl<'data> Image<'data> {
         self.data.get(at..segment.file.end)
     }
 
+    /// The bytes from `address` to the end of what the file has for that segment.
+    pub(crate) fn stored(&self, address: u64) -> Option<&'data [u8]> {
+        let (segment, at) = self.locate(address)?;
+        self.data.get(at..segment.file.end)
+    }
+
     /// Where the function that holds `address` must have ended: at the next one's start.
     pub(crate) fn next_function(&self, address: u64) -> Option<u64> {
         self.unwind.as_ref()?.next_start(address)

@@ -5,14 +5,20 @@
 //! A goroutine may return on another thread than it was called on, so calls are matched by the
 //! goroutine, not by the thread. See [`Action::GoEnter`] for what is in which register.
 
+mod buildinfo;
+mod convention;
 mod pclntab;
 mod site;
 
-use self::pclntab::LineTable;
+use iced_x86::Instruction;
+
+use self::convention::{Convention, convention};
+use self::pclntab::{LineTable, Place, Said};
 use crate::elf::{Image, Machine};
 use crate::plan::{
     Action, Direction, Library, Linkage, Probe, Stack, SymbolSource, Technique, Verdict,
 };
+use crate::site::{body, returns};
 
 /// The methods that move plaintext.
 const TRANSFERS: [(Direction, &str); 2] = [
@@ -20,56 +26,41 @@ const TRANSFERS: [(Direction, &str); 2] = [
     (Direction::Sent, "crypto/tls.(*Conn).Write"),
 ];
 
-/// The method that ends a connection. Its memory is used again after a garbage collection.
-const CLOSE: &str = "crypto/tls.(*Conn).Close";
+/// The words of their arguments that a tap needs: the connection, address and length of the buffer.
+const TRANSFER_ARGUMENTS: usize = 3;
 
-/// A Go method with its addresses.
+/// The method that ends a connection, and of its arguments the connection. Its memory is used again
+/// after a garbage collection.
+const CLOSE: &str = "crypto/tls.(*Conn).Close";
+const CLOSE_ARGUMENTS: usize = 1;
+
+/// A Go method that was found.
 struct Method {
     name: &'static str,
-    start: u64,
-    end: u64,
-}
-
-/// A method that moves plaintext.
-struct Transfer {
-    direction: Direction,
-    method: Method,
-    /// Addresses of the instructions that return; at least one.
-    returns: Vec<u64>,
+    code: Vec<Instruction>,
+    convention: Convention,
 }
 
 /// crypto/tls, if it is in the image.
 pub(crate) fn search(image: &Image<'_>) -> Option<Library> {
-    let Some((address, table)) = line_table(image) else {
-        return is_old(image).then(|| library(image, Verdict::OldGo, Vec::new()));
+    let Some(table) = Table::find(image) else {
+        return is_old(image).then(|| library(image, Verdict::StackArguments, Vec::new()));
     };
+    let mut named =
+        TRANSFERS.iter().filter(|(_, name)| table.lines.find(name).is_some()).peekable();
+    named.peek()?;
     if image.machine() != Machine::X86_64 {
-        let is_there = TRANSFERS.iter().any(|(_, name)| table.find(name).is_some());
-        return is_there.then(|| library(image, Verdict::UnsupportedMachine, Vec::new()));
+        return Some(library(image, Verdict::UnsupportedMachine, Vec::new()));
     }
-    let text = text_address(image, address, &table)?;
-    let method = |name| {
-        let place = table.find(name)?;
-        let (start, end) = (text.checked_add(place.start)?, text.checked_add(place.end)?);
-        Some(Method { name, start, end })
-    };
-    let transfers: Vec<Transfer> = TRANSFERS
-        .iter()
-        .filter_map(|&(direction, name)| {
-            let method = method(name)?;
-            let returns = site::returns(image, method.start, method.end);
-            (!returns.is_empty()).then_some(Transfer { direction, method, returns })
-        })
+    let transfers: Vec<(Direction, Method)> = named
+        .map(|&(direction, name)| (direction, table.method(image, name, TRANSFER_ARGUMENTS)))
         .collect();
-    if transfers.is_empty() {
-        return None;
-    }
     let verdict = verdict(&transfers);
     let mut probes = Vec::new();
     if verdict == Verdict::Tappable {
-        probes = transfers.iter().flat_map(|transfer| transfer_probes(image, transfer)).collect();
-        let close = method(CLOSE);
-        probes.extend(close.and_then(|close| enter_probe(image, &close, Action::GoRelease)));
+        let close = table.method(image, CLOSE, CLOSE_ARGUMENTS);
+        probes.extend(transfers.iter().flat_map(|transfer| transfer_probes(image, transfer)));
+        probes.extend(enter_probe(image, &close, Action::GoRelease));
         probes.sort_by_key(|probe: &Probe| probe.offset);
     }
     Some(library(image, verdict, probes))
@@ -78,7 +69,7 @@ pub(crate) fn search(image: &Image<'_>) -> Option<Library> {
 fn library(image: &Image<'_>, verdict: Verdict, probes: Vec<Probe>) -> Library {
     Library {
         stack: Stack::Go,
-        version: version(image),
+        version: buildinfo::version(image),
         linkage: Linkage::Static,
         symbols: SymbolSource::GoTable,
         verdict,
@@ -86,8 +77,14 @@ fn library(image: &Image<'_>, verdict: Verdict, probes: Vec<Probe>) -> Library {
     }
 }
 
-fn verdict(transfers: &[Transfer]) -> Verdict {
-    let has = |direction| transfers.iter().any(|transfer| transfer.direction == direction);
+fn verdict(transfers: &[(Direction, Method)]) -> Verdict {
+    if transfers.iter().any(|(_, method)| method.convention == Convention::Stack) {
+        return Verdict::StackArguments;
+    }
+    if !transfers.iter().all(|(_, method)| method.is_proven()) {
+        return Verdict::Unproven;
+    }
+    let has = |direction| transfers.iter().any(|&(it, _)| it == direction);
     match (has(Direction::Received), has(Direction::Sent)) {
         (true, true) => Verdict::Tappable,
         (true, false) => Verdict::NoWrite,
@@ -95,14 +92,21 @@ fn verdict(transfers: &[Transfer]) -> Verdict {
     }
 }
 
+impl Method {
+    /// Whether it is known how it is entered, and where it is left.
+    fn is_proven(&self) -> bool {
+        matches!(self.convention, Convention::Registers { .. }) && !returns(&self.code).is_empty()
+    }
+}
+
 /// One probe where the arguments are, and one at every instruction that returns.
-fn transfer_probes(image: &Image<'_>, transfer: &Transfer) -> Vec<Probe> {
-    let entered = enter_probe(image, &transfer.method, Action::GoEnter(transfer.direction));
-    let returned = transfer.returns.iter().filter_map(|&address| {
+fn transfer_probes(image: &Image<'_>, (direction, method): &(Direction, Method)) -> Vec<Probe> {
+    let entered = enter_probe(image, method, Action::GoEnter(*direction));
+    let returned = returns(&method.code).into_iter().filter_map(|address| {
         Some(Probe {
-            covers: vec![transfer.method.name],
+            covers: vec![method.name],
             offset: image.code_offset(address)?,
-            action: Action::GoReturn(transfer.direction),
+            action: Action::GoReturn(*direction),
             technique: Technique::Return,
             reason: "a Go function is left here; a return probe would break its stack".to_owned(),
         })
@@ -112,14 +116,13 @@ fn transfer_probes(image: &Image<'_>, transfer: &Transfer) -> Vec<Probe> {
 
 /// The probe where the arguments are.
 fn enter_probe(image: &Image<'_>, method: &Method, action: Action) -> Option<Probe> {
-    let enter = site::enter(image, method.start, method.end);
-    let technique =
-        if enter.address == method.start { Technique::Symbol } else { Technique::Prologue };
+    let Convention::Registers { check } = method.convention else { return None };
+    let enter = site::enter(&method.code, check)?;
     Some(Probe {
         covers: vec![method.name],
         offset: image.code_offset(enter.address)?,
         action,
-        technique,
+        technique: Technique::Prologue,
         reason: enter.reason.to_owned(),
     })
 }
@@ -133,51 +136,68 @@ fn is_old(image: &Image<'_>) -> bool {
     tables.any(|(_, data)| TRANSFERS.iter().any(|(_, name)| pclntab::is_old_with(data, name)))
 }
 
-/// The table of functions and its address.
-fn line_table<'data>(image: &Image<'data>) -> Option<(u64, LineTable<'data>)> {
-    let found = TABLE_SECTIONS.iter().find_map(|name| {
-        let (address, data) = image.section(name)?;
-        Some((address, LineTable::parse(data)?))
-    });
-    found.or_else(|| {
-        // Position-independent and linked by another linker: somewhere in the relocated data.
-        let (address, data) = image.section(".data.rel.ro")?;
-        let places = memchr::memmem::find_iter(data, b"\xff\xff\xff\0\0\x01\x08");
-        places.filter_map(|at| at.checked_sub(1)).find_map(|at| {
-            Some((address.checked_add(at as u64)?, LineTable::parse(data.get(at..)?)?))
+/// The table of functions in an image.
+struct Table<'data> {
+    address: u64,
+    lines: LineTable<'data>,
+}
+
+impl<'data> Table<'data> {
+    fn find(image: &Image<'data>) -> Option<Self> {
+        let found = TABLE_SECTIONS.iter().find_map(|name| {
+            let (address, data) = image.section(name)?;
+            Some(Self { address, lines: LineTable::parse(data)? })
+        });
+        found.or_else(|| {
+            // Position-independent and linked by another linker: somewhere in the relocated data.
+            let (address, data) = image.section(".data.rel.ro")?;
+            let places = memchr::memmem::find_iter(data, b"\xff\xff\xff\0\0\x01\x08");
+            places.filter_map(|at| at.checked_sub(1)).find_map(|at| {
+                let lines = LineTable::parse(data.get(at..)?)?;
+                Some(Self { address: address.checked_add(at as u64)?, lines })
+            })
         })
-    })
-}
-
-/// The address from which the table counts.
-///
-/// Since Go 1.26 the table does not say, but the module data do (runtime.moduledata). They also
-/// say it a second time, and where the table is; all must agree, because a wrong base would put
-/// probes into the middle of instructions.
-fn text_address(image: &Image<'_>, table_address: u64, table: &LineTable<'_>) -> Option<u64> {
-    const LOWEST_PC: u64 = 160;
-    const TEXT: u64 = 176;
-    if table.text != 0 {
-        return Some(table.text);
     }
-    let (module, _) = image.section(".go.module")?;
-    let word = |offset: u64| image.relocated_word(module.checked_add(offset)?);
-    let text = word(TEXT)?;
-    (word(0)? == table_address && word(LOWEST_PC)? == text).then_some(text)
-}
 
-/// The version of Go, without its `go`: from `.go.buildinfo`, where it follows 32 bytes of header
-/// with its length before it (debug/buildinfo).
-fn version(image: &Image<'_>) -> Option<String> {
-    const MAGIC: &[u8] = b"\xff Go buildinf:";
-    const INLINE: u8 = 2;
-    let (_, info) = image.section(".go.buildinfo")?;
-    let flags = *info.strip_prefix(MAGIC)?.get(1)?;
-    let (&len, text) = info.get(32..)?.split_first()?;
-    // Longer ones have a length of two bytes and hold more than a version.
-    let version = text.get(..usize::from(len)).filter(|_| flags & INLINE != 0 && len < 0x80)?;
-    let version = std::str::from_utf8(version).ok()?.strip_prefix("go")?;
-    // Experiments and the like come after a space.
-    let version = version.split(' ').next()?;
-    version.bytes().all(|byte| byte.is_ascii_graphic()).then(|| version.to_owned())
+    /// The method of this name; without code if there is none, or not all of it is instructions.
+    fn method(&self, image: &Image<'_>, name: &'static str, arguments: usize) -> Method {
+        let code = self.range(image, name).and_then(|(start, end)| body(image, start, end));
+        let code = code.unwrap_or_default();
+        let convention = convention(&code, arguments);
+        Method { name, code, convention }
+    }
+
+    /// Addresses of the first instruction of a method, and of the next function's; `None` unless the
+    /// table says the same of the first wherever it says it.
+    fn range(&self, image: &Image<'_>, name: &str) -> Option<(u64, u64)> {
+        let Said { start: [listed, described], end } = match self.lines.find(name)? {
+            Place::Offsets(Said { start, end }) => {
+                let text = self.text_address(image)?;
+                let address = |offset: u64| text.checked_add(offset);
+                Said { start: start.map(address), end: address(end) }
+            }
+            Place::Addresses(Said { start, end }) => {
+                let word = |at: usize| image.relocated_word(self.address.checked_add(at as u64)?);
+                Said { start: start.map(word), end: word(end) }
+            }
+        };
+        Some((listed.filter(|_| listed == described)?, end?))
+    }
+
+    /// The address from which the table counts.
+    ///
+    /// Since Go 1.26 the table does not say, but the module data do (runtime.moduledata). They also
+    /// say it a second time, and where the table is; all must agree, because a wrong base would put
+    /// probes into the middle of instructions.
+    fn text_address(&self, image: &Image<'_>) -> Option<u64> {
+        const LOWEST_PC: u64 = 160;
+        const TEXT: u64 = 176;
+        if self.lines.text != 0 {
+            return Some(self.lines.text);
+        }
+        let (module, _) = image.section(".go.module")?;
+        let word = |offset: u64| image.relocated_word(module.checked_add(offset)?);
+        let text = word(TEXT)?;
+        (word(0)? == self.address && word(LOWEST_PC)? == text).then_some(text)
+    }
 }

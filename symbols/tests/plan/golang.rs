@@ -4,10 +4,20 @@ use wstap_symbols::{Action, Direction, Library, Options, Stack, SymbolSource, Te
 
 use super::only_library;
 
-const IMAGES: [(&str, &[u8]); 3] = [
-    ("the table has the text's address", include_bytes!("../fixtures/golang")),
-    ("the module data have it", include_bytes!("../fixtures/golang-module")),
-    ("the loader writes it there", include_bytes!("../fixtures/golang-pie")),
+/// How an image was made, the image, its version of Go, and the first byte of the instruction at
+/// which its methods are entered.
+type Made = (&'static str, &'static [u8], &'static str, u8);
+
+/// `push %rbp` and `jbe` with a distance of one byte.
+const PUSH: u8 = 0x55;
+const JUMP: u8 = 0x76;
+
+const IMAGES: [Made; 5] = [
+    ("the table has the text's address", include_bytes!("../fixtures/golang"), "1.27.3", PUSH),
+    ("the module data have it", include_bytes!("../fixtures/golang-module"), "1.27.3", PUSH),
+    ("the loader writes it there", include_bytes!("../fixtures/golang-pie"), "1.27.3", PUSH),
+    ("the table has addresses", include_bytes!("../fixtures/golang-17"), "1.17.8", JUMP),
+    ("the loader writes them", include_bytes!("../fixtures/golang-17-pie"), "1.17.8", JUMP),
 ];
 
 /// Offsets of the probes for an action.
@@ -16,75 +26,122 @@ fn offsets(library: &Library, action: Action) -> Vec<u64> {
     probes.map(|probe| probe.offset).collect()
 }
 
+/// The byte at an offset.
+fn byte(image: &[u8], offset: u64) -> u8 {
+    image[usize::try_from(offset).expect("an offset")]
+}
+
+/// Where `wanted` is in an image that has it once.
+fn place(image: &[u8], wanted: &[u8]) -> usize {
+    let places: Vec<usize> = memchr::memmem::find_iter(image, wanted).collect();
+    assert_eq!(places.len(), 1, "{wanted:x?}");
+    places[0]
+}
+
+fn assert_refused(image: &[u8], verdict: Verdict) -> Library {
+    let library = only_library(image, &Options::default());
+    assert_eq!((library.stack, library.verdict), (Stack::Go, verdict));
+    assert!(library.probes.is_empty());
+    library
+}
+
 #[test]
 fn every_return_of_a_go_method_is_probed() {
-    for (name, image) in IMAGES {
+    for (name, image, version, _) in IMAGES {
         let library = only_library(image, &Options::default());
         assert_eq!((library.stack, library.symbols), (Stack::Go, SymbolSource::GoTable), "{name}");
-        assert_eq!(library.version.as_deref(), Some("1.27.3"), "{name}");
+        assert_eq!(library.version.as_deref(), Some(version), "{name}");
         for (direction, returns) in [(Direction::Sent, 2), (Direction::Received, 1)] {
             let returned = offsets(&library, Action::GoReturn(direction));
             assert_eq!(returned.len(), returns, "{name}");
             for offset in returned {
-                assert_eq!(image[usize::try_from(offset).expect("an offset")], 0xc3, "{name}");
+                assert_eq!(byte(image, offset), 0xc3, "{name}");
             }
         }
     }
 }
 
 #[test]
-fn a_go_method_is_entered_behind_its_stack_check() {
-    for (name, image) in IMAGES {
+fn a_go_method_is_entered_where_the_kernel_emulates() {
+    for (name, image, _, first) in IMAGES {
         let library = only_library(image, &Options::default());
-        for direction in [Direction::Sent, Direction::Received] {
-            let [offset] = offsets(&library, Action::GoEnter(direction))[..] else {
-                panic!("{name}: one probe where the method is entered");
+        for action in [
+            Action::GoEnter(Direction::Sent),
+            Action::GoEnter(Direction::Received),
+            Action::GoRelease,
+        ] {
+            let [offset] = offsets(&library, action)[..] else {
+                panic!("{name}: one probe for {action:?}");
             };
-            // push rbp
-            assert_eq!(image[usize::try_from(offset).expect("an offset")], 0x55, "{name}");
+            assert_eq!(byte(image, offset), first, "{name}: {action:?}");
         }
-        let techniques = library.probes.iter().map(|probe| probe.technique);
-        assert!(
-            techniques
-                .into_iter()
-                .all(|technique| { matches!(technique, Technique::Prologue | Technique::Return) })
-        );
+        let mut techniques = library.probes.iter().map(|probe| probe.technique);
+        assert!(techniques.all(|it| matches!(it, Technique::Prologue | Technique::Return)));
     }
 }
 
-#[test]
-fn a_go_connection_ends_where_it_is_closed() {
-    for (name, image) in IMAGES {
-        let library = only_library(image, &Options::default());
-        let [offset] = offsets(&library, Action::GoRelease)[..] else {
-            panic!("{name}: one probe where a connection is closed");
-        };
-        // push rbp
-        assert_eq!(image[usize::try_from(offset).expect("an offset")], 0x55, "{name}");
-    }
-}
-
-/// Go 1.17 has the same section with another magic number, and Go for arm64 other instructions.
+/// Go before 1.16 has the same section with another magic number, and Go for arm64 other
+/// instructions.
 #[test]
 fn a_go_program_that_cannot_be_tapped_is_named_with_the_reason() {
-    let (_, image) = IMAGES[0];
-    let magic = [0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8];
-    let table = memchr::memmem::find(image, &magic).expect("a table");
-    let mut old = image.to_vec();
-    old[table] = 0xfa;
-    let mut foreign = image.to_vec();
-    // e_machine: EM_AARCH64
-    foreign[18] = 183;
-    for (image, verdict) in [(old, Verdict::OldGo), (foreign, Verdict::UnsupportedMachine)] {
-        let library = only_library(&image, &Options::default());
-        assert_eq!((library.stack, library.verdict), (Stack::Go, verdict));
-        assert!(library.probes.is_empty());
+    for (_, image, version, _) in IMAGES {
+        let mut foreign = image.to_vec();
+        // e_machine: EM_AARCH64
+        foreign[18] = 183;
+        assert_refused(&foreign, Verdict::UnsupportedMachine);
+        if image == IMAGES[1].1 || image == IMAGES[2].1 {
+            continue;
+        }
+        let mut old = image.to_vec();
+        old[place(image, &[0xff, 0xff, 0xff, 0, 0, 1, 8]) - 1] = 0xfb;
+        let library = assert_refused(&old, Verdict::StackArguments);
+        let refusal = library.refusal().expect("it is refused");
+        let expected = format!("crypto/tls of Go {version}: it passes arguments on the stack");
+        assert!(refusal.starts_with(&expected), "{refusal}");
+    }
+}
+
+/// What a method saves before its stack grows is what it was given in registers.
+#[test]
+fn a_go_method_that_saves_other_registers_is_not_tapped() {
+    for (name, image, ..) in IMAGES {
+        // mov %rcx, 24(%rsp), in both methods that move plaintext
+        let saves: Vec<usize> =
+            memchr::memmem::find_iter(image, &[0x48, 0x89, 0x4c, 0x24, 24]).collect();
+        assert_eq!(saves.len(), 2, "{name}");
+        for at in saves {
+            let mut changed = image.to_vec();
+            // mov %rdx
+            changed[at + 2] = 0x54;
+            assert_refused(&changed, Verdict::Unproven);
+        }
+    }
+}
+
+/// Where a method begins is said twice: in the list of functions, and where each is described.
+#[test]
+fn a_go_table_that_contradicts_itself_proves_nothing() {
+    let (_, image, ..) = IMAGES[0];
+    let offset = u32::try_from(BEFORE_WRITE).expect("four bytes").to_le_bytes();
+    let (_, addresses, ..) = IMAGES[3];
+    let address = entry(addresses).to_le_bytes();
+    for (image, start) in [(image, &offset[..]), (addresses, &address[..])] {
+        let names = place(image, b"runtime.morestack\0");
+        let functions = memchr::memmem::find(&image[names..], start).expect("functions") + names;
+        // The first of them is the method that sends; it is described at this distance.
+        let distance = usize::from(image[functions + start.len()]);
+        assert!(image[functions + distance..].starts_with(start));
+        for at in [functions, functions + distance] {
+            let mut changed = image.to_vec();
+            changed[at] ^= 1;
+            assert_refused(&changed, Verdict::Unproven);
+        }
     }
 }
 
 #[test]
 fn module_data_that_contradict_themselves_prove_nothing() {
-    let (_, image) = IMAGES[1];
+    let (_, image, ..) = IMAGES[1];
     // The text's address: 160 bytes into the module data as the lowest counter, 176 as the text.
     let text = (entry(image) - BEFORE_WRITE).to_le_bytes();
     let lowest = memchr::memmem::find_iter(image, &text)
@@ -93,7 +150,7 @@ fn module_data_that_contradict_themselves_prove_nothing() {
     for at in [lowest, lowest + 16] {
         let mut changed = image.to_vec();
         changed[at + 1] ^= 1;
-        assert!(super::planned(&changed, &Options::default()).libraries.is_empty());
+        assert_refused(&changed, Verdict::Unproven);
     }
 }
 

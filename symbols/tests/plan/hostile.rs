@@ -5,12 +5,14 @@ use wstap_symbols::{Options, plan};
 
 use super::AT_SYMBOLS;
 
-const IMAGES: [&[u8]; 7] = [
+const IMAGES: [&[u8]; 9] = [
     include_bytes!("../fixtures/shared.so"),
     include_bytes!("../fixtures/no-sections.so"),
     include_bytes!("../fixtures/sysv-hash.so"),
     include_bytes!("../fixtures/static-exec"),
     include_bytes!("../fixtures/golang-pie"),
+    include_bytes!("../fixtures/golang-17"),
+    include_bytes!("../fixtures/golang-17-pie"),
     include_bytes!("../fixtures/boringssl-stripped"),
     include_bytes!("../fixtures/openssl/3.6.3-exec-stripped"),
 ];
