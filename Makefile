@@ -10,7 +10,7 @@ PEERS := target/peers
 SECONDS := 60
 
 BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib1g-dev
-TEST_PACKAGES := ca-certificates libgnutls30 libmbedtls14 libnspr4 libnss3 libpcre2-8-0 libwolfssl35 \
+TEST_PACKAGES := ca-certificates git libgnutls30 libmbedtls14 libnspr4 libnss3 libpcre2-8-0 libwolfssl35 \
 	musl-tools openssl procps python3 python3-venv systemd tshark
 
 .PHONY: build soak static kernel-matrix demo test test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean

@@ -34,6 +34,10 @@ mod root_peers;
 #[path = "suite/root_stacks.rs"]
 mod root_stacks;
 
+/// Go's own of before Go 1.19.
+#[path = "suite/root_old_go.rs"]
+mod root_old_go;
+
 /// Libraries without symbols: debug files, offsets by hand, and what is refused.
 #[path = "suite/root_stripped.rs"]
 mod root_stripped;

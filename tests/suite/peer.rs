@@ -48,6 +48,16 @@ impl Scene {
         Some((server, client))
     }
 
+    /// An HTTPS server that counts the plaintext bytes of its connections, with its port.
+    pub(crate) fn build_cache(&self) -> Option<(Peer, u16)> {
+        let mut command = Runtime::Python.command("build_cache")?;
+        command.arg("--certificate").arg(self.path("cert.pem"));
+        command.arg("--key").arg(self.path("key.pem"));
+        let mut server = Peer::start(command, self.path("server.log"));
+        let port = server.line().parse().expect("a port");
+        Some((server, port))
+    }
+
     /// An HTTPS server, and a client that keeps its connection and upgrades it at last.
     pub(crate) fn https(&self) -> Option<(Peer, Peer)> {
         let (server, client, _) = self.pair("https", [Runtime::Python; 2], &[])?;
@@ -186,6 +196,14 @@ impl GoBuild {
         Self::CurrentCgo,
     ];
 
+    /// What the version of its Go begins with.
+    pub(crate) fn version(self) -> &'static str {
+        match self {
+            Self::Debian | Self::Stripped | Self::Pie | Self::Cgo => "1.19.",
+            Self::Current | Self::CurrentPie | Self::CurrentCgo => "1.27.",
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Debian => "debian",
@@ -302,8 +320,13 @@ impl Peer {
 
     /// Lets a client begin.
     pub(crate) fn go(&mut self) {
+        self.say("go");
+    }
+
+    /// A line of its input.
+    pub(crate) fn say(&mut self, line: &str) {
         let input = self.input.as_mut().expect("running");
-        input.write_all(b"go\n").expect("input");
+        writeln!(input, "{line}").expect("input");
         input.flush().expect("input");
     }
 

@@ -1,7 +1,8 @@
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::pair::{self, Pair};
 use crate::peer::{GoBuild, Runtime, Scene, Transcript, sorted};
+use crate::root_stripped::ps;
 use crate::wstap::{Frames, Monitor, privileged, transcript};
 
 /// Exchanges, all of them with an answer and asked by `origin`.
@@ -14,6 +15,17 @@ fn answered(lines: &[Value], origin: &str) -> usize {
 fn from_the_other_side(mut transcript: Transcript) -> Transcript {
     transcript.iter_mut().for_each(|connection| connection.reverse());
     sorted(transcript)
+}
+
+/// Panics unless process `pid` is ready to be tapped in the one way there is for Go, and by a
+/// version that begins so.
+pub(crate) fn assert_ready_go(pid: u32, version: &str) {
+    let rows = ps(pid);
+    let [row] = &rows[..] else { panic!("one TLS library: {rows:?}") };
+    let found = ["stack", "linkage", "symbols", "verdict"].map(|key| &row[key]);
+    assert_eq!(found, ["go", "static", "pclntab", "ready"], "{row}");
+    assert_eq!(row["technique"], json!(["prologue", "return"]), "{row}");
+    assert!(row["version"].as_str().is_some_and(|it| it.starts_with(version)), "{row}");
 }
 
 /// However it was linked, and whether or not symbols were removed: what wstap decodes on either
@@ -29,6 +41,7 @@ fn root_go_programs_are_decoded_to_the_byte_on_both_sides() {
         let Some((mut server, port)) = scene.server(runtime, &[]) else { return };
         let load = ["--requests", "600", "--connections", "3", "--size", "3000"];
         let Some(mut client) = scene.client(runtime, port, &load) else { return };
+        assert_ready_go(server.pid(), build.version());
         let on_server = Frames::attach(server.pid(), &["--payload", "100000"]);
         let on_client = Frames::attach(client.pid(), &["--payload", "100000"]);
         client.go();
