@@ -51,7 +51,7 @@ pub fn plan_with(image: &[u8], evidence: Evidence<'_>, options: &Options) -> Res
         let found = searched(&image, debug.as_ref());
         libraries.extend(found.iter().map(|found| library(&image, found, options)));
         libraries.extend(golang::search(&image));
-        libraries.extend(rustls::search(&image, debug.as_ref().unwrap_or(&image)));
+        libraries.extend(rustls::search(&image, debug.as_ref()));
     } else {
         libraries.extend(found.iter().map(|found| library(&image, found, options)));
     }

@@ -38,7 +38,12 @@ struct Stripped {
 const LINK: &str = "stripped.debug";
 
 impl Stripped {
-    fn make(folder: &Path) -> Option<Self> {
+    /// `None` where the test is to be skipped.
+    fn make(scene: &Scene) -> Option<Self> {
+        if !privileged() {
+            return None;
+        }
+        let folder = &scene.path("");
         let mut bytes = fs::read(pair::static_program()?).expect("a program");
         for name in [b"\0ssl_read_internal\0", b"\0ssl_write_internal".as_slice()] {
             let places: Vec<usize> = memchr::memmem::find_iter(&bytes, name).collect();
@@ -137,10 +142,7 @@ fn is_counted(pair: &mut Pair, options: &[&str]) {
 #[test]
 fn root_a_stripped_openssl_is_named_and_tapped_once_its_debug_file_is_installed() {
     let scene = Scene::new();
-    if !privileged() {
-        return;
-    }
-    let Some(stripped) = Stripped::make(&scene.path("")) else { return };
+    let Some(stripped) = Stripped::make(&scene) else { return };
     let mut pair = stripped.start();
     assert_unsupported(pair.pid());
     let output = program().args(["--pid", &pair.pid().to_string()]).output().expect("wstap runs");
@@ -158,11 +160,8 @@ fn root_a_stripped_openssl_is_named_and_tapped_once_its_debug_file_is_installed(
 #[test]
 fn root_a_stripped_openssl_is_tapped_by_the_debug_file_of_its_build_id() {
     let (scene, other) = (Scene::new(), Scene::new());
-    if !privileged() {
-        return;
-    }
-    let Some(stripped) = Stripped::make(&scene.path("")) else { return };
-    let Some(other) = Stripped::make(&other.path("")) else { return };
+    let Some(stripped) = Stripped::make(&scene) else { return };
+    let Some(other) = Stripped::make(&other) else { return };
     let mut pair = stripped.start_in_a_root_of_its_own();
     assert_unsupported(pair.pid());
     let file = stripped.named_by_id(pair.pid());
@@ -179,10 +178,7 @@ fn root_a_stripped_openssl_is_tapped_by_the_debug_file_of_its_build_id() {
 #[test]
 fn root_a_stripped_openssl_is_tapped_by_the_debug_file_beside_it() {
     let scene = Scene::new();
-    if !privileged() {
-        return;
-    }
-    let Some(stripped) = Stripped::make(&scene.path("")) else { return };
+    let Some(stripped) = Stripped::make(&scene) else { return };
     let mut pair = stripped.start();
     assert_unsupported(pair.pid());
     let file = stripped.program.with_file_name(LINK);
@@ -197,10 +193,7 @@ fn root_a_stripped_openssl_is_tapped_by_the_debug_file_beside_it() {
 #[test]
 fn root_offsets_given_by_hand_are_checked_and_used() {
     let scene = Scene::new();
-    if !privileged() {
-        return;
-    }
-    let Some(stripped) = Stripped::make(&scene.path("")) else { return };
+    let Some(stripped) = Stripped::make(&scene) else { return };
     let mut pair = stripped.start();
     // A user would find them with a disassembler.
     let symbols = tool(Command::new("nm").arg(&stripped.symbols));
@@ -277,13 +270,14 @@ fn root_rustls_is_experimental_with_symbols_and_refused_by_name_without() {
     let Some(whole) = installed("rust/ws_client-rustls23") else { return };
     let stripped = scene.path("rustls-stripped");
     tool(Command::new("strip").arg("-o").args([&stripped, &whole]));
-    for (program, expected) in [
-        (&whole, "experimental"),
-        (&stripped, "unsupported: rustls 0.23.46 inside, symbols stripped"),
+    for (program, symbols, expected) in [
+        (&whole, "symtab", "experimental"),
+        (&stripped, "messages", "unsupported: rustls 0.23.46 inside, symbols stripped"),
     ] {
         let log = scene.path("log").display().to_string();
         let process = Waiting::start(Command::new(program).args(["--port", "1", "--log", &log]));
         let row = &ps(process.pid())[0];
-        assert_eq!((&row["stack"], &row["verdict"]), (&"rustls".into(), &expected.into()), "{row}");
+        let found = ["stack", "symbols", "verdict"].map(|key| &row[key]);
+        assert_eq!(found, ["rustls", symbols, expected], "{row}");
     }
 }

@@ -66,11 +66,11 @@ struct Found {
     append: Vec<Function>,
 }
 
-/// rustls, if it is in the image. `names` is the image that has its symbols: itself, or a debug file.
-pub(crate) fn search(image: &Image<'_>, names: &Image<'_>) -> Option<Library> {
+/// rustls, if it is in the image. `debug` has the symbols that were taken out of it, if any.
+pub(crate) fn search(image: &Image<'_>, debug: Option<&Image<'_>>) -> Option<Library> {
     let versions = versions(image);
     let version = versions.first()?.clone();
-    let found = by_symbols(names);
+    let (found, symbols) = functions(image, debug);
     let (verdict, probes) = match probes(image, &versions, &found) {
         Ok(probes) => (Verdict::Experimental, probes),
         Err(verdict) => (verdict, Vec::new()),
@@ -79,10 +79,22 @@ pub(crate) fn search(image: &Image<'_>, names: &Image<'_>) -> Option<Library> {
         stack: Stack::Rustls,
         version: Some(version),
         linkage: Linkage::Static,
-        symbols: SymbolSource::Symtab,
+        symbols,
         verdict,
         probes,
     })
+}
+
+/// The functions that the image's own symbols lead to, or else those of its debug file. If neither
+/// has a name of rustls, nothing but its messages is known.
+fn functions(image: &Image<'_>, debug: Option<&Image<'_>>) -> (Found, SymbolSource) {
+    let own = by_symbols(image);
+    if own.named {
+        return (own, SymbolSource::Symtab);
+    }
+    let apart = debug.map(by_symbols).unwrap_or_default();
+    let source = if apart.named { SymbolSource::DebugFile } else { SymbolSource::Messages };
+    (apart, source)
 }
 
 /// The versions in the paths of source files that panic messages name, such as
