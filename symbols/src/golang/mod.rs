@@ -18,7 +18,7 @@ use crate::elf::{Image, Machine};
 use crate::plan::{
     Action, Direction, Library, Linkage, Probe, Stack, SymbolSource, Technique, Verdict,
 };
-use crate::site::{body, returns};
+use crate::site::{body, jumps_out, returns};
 
 /// The methods that move plaintext.
 const TRANSFERS: [(Direction, &str); 2] = [
@@ -30,7 +30,7 @@ const TRANSFERS: [(Direction, &str); 2] = [
 const TRANSFER_ARGUMENTS: usize = 3;
 
 /// The method that ends a connection, and of its arguments the connection. Its memory is used again
-/// after a garbage collection.
+/// after a garbage collection. Where it is not as it is known, it is not probed.
 const CLOSE: &str = "crypto/tls.(*Conn).Close";
 const CLOSE_ARGUMENTS: usize = 1;
 
@@ -93,9 +93,14 @@ fn verdict(transfers: &[(Direction, Method)]) -> Verdict {
 }
 
 impl Method {
-    /// Whether it is known how it is entered, and where it is left.
+    /// Whether it is known how it is entered, and where it is left. (A jump through a table stays
+    /// inside: Go has no other.)
     fn is_proven(&self) -> bool {
-        matches!(self.convention, Convention::Registers { .. }) && !returns(&self.code).is_empty()
+        let (Some(first), Some(last)) = (self.code.first(), self.code.last()) else { return false };
+        let leaves = |it: &Instruction| jumps_out(it, first.ip(), last.next_ip());
+        matches!(self.convention, Convention::Registers { .. })
+            && !returns(&self.code).is_empty()
+            && !self.code.iter().any(leaves)
     }
 }
 

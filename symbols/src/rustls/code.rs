@@ -57,13 +57,8 @@ impl Receiver {
 /// Whether control goes elsewhere without returning: by a tail call, or through a table that cannot
 /// be told from one.
 pub(super) fn leaves(instruction: &Instruction, start: u64, end: u64) -> bool {
-    match instruction.flow_control() {
-        FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch => {
-            !(start..end).contains(&instruction.near_branch_target())
-        }
-        FlowControl::IndirectBranch => true,
-        _ => false,
-    }
+    instruction.flow_control() == FlowControl::IndirectBranch
+        || site::jumps_out(instruction, start, end)
 }
 
 /// Whether the beginning reads 64-bit words at each of `offsets` from the address in `argument`, or

@@ -16,6 +16,16 @@ pub(crate) fn body(text: &impl Text, start: u64, end: u64) -> Option<Vec<Instruc
     instructions.iter().all(|instruction| !instruction.is_invalid()).then_some(instructions)
 }
 
+/// Whether this is a jump that names its target, and that is not in `[start, end)`: a tail call, if
+/// the function is there.
+pub(crate) fn jumps_out(instruction: &Instruction, start: u64, end: u64) -> bool {
+    let is_jump = matches!(
+        instruction.flow_control(),
+        FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch
+    );
+    is_jump && !(start..end).contains(&instruction.near_branch_target())
+}
+
 /// Addresses of the instructions that return.
 pub(crate) fn returns(body: &[Instruction]) -> Vec<u64> {
     let returns = body.iter().filter(|i| i.flow_control() == FlowControl::Return);

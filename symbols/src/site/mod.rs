@@ -24,7 +24,7 @@ mod value;
 mod walk;
 mod wrapper;
 
-pub(crate) use self::body::{body, returns};
+pub(crate) use self::body::{body, jumps_out, returns};
 pub(crate) use self::pointer::{count_argument, counts_in_frame};
 pub(crate) use self::prologue::{TransferSite, release_site, transfer_site};
 pub(crate) use self::walk::decode;

@@ -118,6 +118,23 @@ fn a_go_method_that_saves_other_registers_is_not_tapped() {
     }
 }
 
+/// A jump to another function is not followed: where that returns nobody looks.
+#[test]
+fn a_go_method_that_is_left_by_a_jump_is_not_tapped() {
+    for (name, image, ..) in IMAGES {
+        // At the end of the methods that move plaintext: mov 32(%rsp), %rdi; jmp to the beginning.
+        let ends = memchr::memmem::find_iter(image, &[0x48, 0x8b, 0x7c, 0x24, 32, 0xeb]);
+        let ends: Vec<usize> = ends.map(|at| at + 6).collect();
+        assert_eq!(ends.len(), 2, "{name}");
+        for at in ends {
+            let mut changed = image.to_vec();
+            // Forward by 127 bytes.
+            changed[at] = 0x7f;
+            assert_refused(&changed, Verdict::Unproven);
+        }
+    }
+}
+
 /// Where a method begins is said twice: in the list of functions, and where each is described.
 #[test]
 fn a_go_table_that_contradicts_itself_proves_nothing() {
