@@ -4,8 +4,8 @@
 //! what [`installed`] asks for, that is a failure.
 
 use wstap_symbols::{
-    Action, CallResult, Companion, Handles, Linkage, Options, Stack, SymbolSource, Transfer,
-    Verdict,
+    Action, CallResult, Companion, Direction, Handles, Linkage, Options, Stack, SymbolSource,
+    Transfer, Verdict,
 };
 
 use super::{only_library, planned, probe};
@@ -42,6 +42,52 @@ fn node_has_openssl_inside() {
     assert!(library.version.is_some_and(|version| version.starts_with("3.")));
     assert_eq!(library.linkage, Linkage::Static);
     assert_eq!(library.verdict, Verdict::Tappable);
+}
+
+/// The bytes of a program that `make deps-test` takes from npm.
+fn from_npm(path: &str) -> Option<Vec<u8>> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers/node_modules");
+    installed(&format!("{folder}/{path}"))
+}
+
+/// Programs as their makers shipped them: stripped, and older than any Go that is to be had.
+#[test]
+fn go_1_17_is_entered_at_the_check_of_the_stack_and_left_at_returns() {
+    for (path, version) in
+        [("turbo-1.1.10/bin/turbo", "1.17.8"), ("turbo-1.3.1/bin/turbo", "1.18.3")]
+    {
+        let Some(image) = from_npm(path) else { continue };
+        let library = only_library(&image, &Options::default());
+        assert_eq!((library.stack, library.verdict), (Stack::Go, Verdict::Tappable), "{path}");
+        assert_eq!(library.symbols, SymbolSource::GoTable);
+        assert_eq!(library.version.as_deref(), Some(version), "{path}");
+        let mut returns = [0; 2];
+        for probe in &library.probes {
+            let code = &image[usize::try_from(probe.offset).expect("an offset in the file")..];
+            match probe.action {
+                Action::GoReturn(direction) => {
+                    // ret
+                    assert_eq!(code[0], 0xc3, "{path}: {probe:?}");
+                    returns[usize::from(direction == Direction::Received)] += 1;
+                }
+                // jbe with a distance of four bytes
+                _ => assert_eq!(code[..2], [0x0f, 0x86], "{path}: {probe:?}"),
+            }
+        }
+        // As many as `objdump` shows in the method that sends and in the one that receives.
+        assert_eq!(returns, [8, 7], "{path}");
+        // With one where each of these is entered, and one where a connection is closed.
+        assert_eq!(library.probes.len(), 8 + 7 + 3, "{path}");
+    }
+}
+
+#[test]
+fn go_1_16_passes_arguments_on_the_stack() {
+    let Some(image) = from_npm("esbuild-0.12.15/bin/esbuild") else { return };
+    let library = only_library(&image, &Options::default());
+    assert_eq!((library.stack, library.verdict), (Stack::Go, Verdict::StackArguments));
+    assert_eq!(library.version.as_deref(), Some("1.16.3"));
+    assert!(library.probes.is_empty());
 }
 
 #[test]
