@@ -262,7 +262,7 @@ impl Assembly {
             _ if payload.is_empty() => return Seen::No,
             _ if !finished.truncated => Content::Whole(payload),
             Some(length) if length <= window && self.is_cut(payload, length, link) => {
-                Content::Beginning { bytes: &payload[..NARROW_BYTES], length }
+                Content::Beginning { bytes: payload, length }
             }
             _ => return Seen::No,
         };
@@ -270,10 +270,10 @@ impl Assembly {
         link.identical.see(self.direction, content, step.stamp.at_ns, budget)
     }
 
-    /// Whether a message of which not all is there was cut by a narrow window.
+    /// Whether a message of which only `payload` is there was cut by a narrow window.
     fn is_cut(&self, payload: &[u8], length: u64, link: &Link) -> bool {
         length > LONG_BYTES
-            && payload.len() >= NARROW_BYTES
+            && payload.len() == NARROW_BYTES
             && link.windows.has_been_narrow(self.direction)
     }
 

@@ -82,9 +82,7 @@ impl Session {
         self.flows[direction.index()].bytes(rest, &mut self.link, step);
         self.doubt.take_if(|_| self.link.is_proven());
         self.announce(direction, step);
-        if self.link.windows.has_changed(direction.opposite()) {
-            self.announce(direction.opposite(), step);
-        }
+        self.announce_windows(step);
     }
 
     /// One direction goes on with `n` bytes that are not here.
@@ -96,6 +94,7 @@ impl Session {
             doubt.records[direction.index()].absent(n);
         }
         self.flows[direction.index()].absent(n, hole, &mut self.link, step);
+        self.announce_windows(step);
     }
 
     /// Bytes before the first frame border of one direction are missing.
@@ -217,6 +216,14 @@ impl Session {
         let (conn, whole) = (step.conn, flow.needs_whole());
         let narrow = self.link.windows.is_narrow(direction);
         step.resources.hints.push(Steering::FrameAt { conn, direction, offset, whole, narrow });
+    }
+
+    fn announce_windows(&mut self, step: &mut Step<'_>) {
+        for direction in Direction::BOTH {
+            if self.link.windows.has_changed(direction) {
+                self.announce(direction, step);
+            }
+        }
     }
 
     fn release(&mut self, step: &mut Step<'_>) {

@@ -130,6 +130,19 @@ fn each_miss_is_counted_until_the_kernel_side_has_heard() {
 }
 
 #[test]
+fn what_is_longer_than_any_window_is_no_miss_of_a_narrow_one() {
+    let mut played = Played::new();
+    for id in 0..ENOUGH {
+        played.pass(Received, &answer(id));
+    }
+    played.pass(Received, &late_answer(0));
+    assert_eq!((played.misses(), played.narrow), (1, [false; 2]));
+    let long = String::from_utf8(late_answer(1)).unwrap().replace("x", &"x".repeat(64));
+    played.pass(Received, long.as_bytes());
+    assert_eq!(played.misses(), 0);
+}
+
+#[test]
 fn what_says_nothing_in_front_is_asked_for_whole() {
     let notification =
         |n: usize| padded(&format!(r#"{{"jsonrpc":"2.0","method":"tick{n}","params":["PAD"]}}"#));
