@@ -14,6 +14,8 @@ use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
@@ -88,7 +90,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // Its pid is ours until it has been waited for, so it cannot hit another process.
-        let _ = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
-        let _ = self.0.wait();
+        if kill_process(Pid::from_child(&self.0), Signal::TERM).is_ok() {
+            let _ = self.0.wait();
+        }
     }
 }

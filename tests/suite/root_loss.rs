@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use wstap::capture::image::Planner;
 use wstap::capture::steering::{Steering, Word};
 use wstap::capture::tap::{
@@ -215,10 +216,10 @@ fn root_a_stopped_wstap_knows_what_it_missed() {
         return;
     };
     let tap = Monitor::attach(server.pid(), &["--ring-size", "64k"]);
-    signal(tap.pid(), "STOP");
+    signal(tap.pid(), Signal::STOP);
     client.go();
     let passed: u64 = totals(&mut server).iter().flatten().sum();
-    signal(tap.pid(), "CONT");
+    signal(tap.pid(), Signal::CONT);
     // The kernel side's counts are there at once, what the ring buffer holds is once it was read.
     let accounted_for = |m: &Metrics| {
         let sum = |name| m.sum(name, &[]);

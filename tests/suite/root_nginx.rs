@@ -2,6 +2,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::{Child, Command};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::peer::{Runtime, Scene, installed};
 use crate::wstap::{Monitor, privileged, wait_for};
 
@@ -65,8 +67,9 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-TERM", &self.master.id().to_string()]).status();
-        let _ = self.master.wait();
+        if kill_process(Pid::from_child(&self.master), Signal::TERM).is_ok() {
+            let _ = self.master.wait();
+        }
     }
 }
 

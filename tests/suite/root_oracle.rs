@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::mixed::{WHOLE, assert_same, finish, say};
@@ -128,7 +129,7 @@ impl Capture {
             (packets("tcp.flags.fin == 1").len() >= 2 * CONNECTIONS).then_some(())
         });
         let opened = packets("http.response.code == 101");
-        signal(self.process.id(), "INT");
+        signal(self.process.id(), Signal::INT);
         self.process.wait().expect("tshark ends");
         sorted(opened.iter().map(|stream| self.conversation(keys, stream)).collect())
     }

@@ -1,6 +1,8 @@
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::peer::{GoBuild, Peer, Runtime, Scene, installed};
 use crate::wstap::{Frames, Metrics, Monitor, privileged, program, transcript};
 
@@ -235,11 +237,11 @@ fn root_every_plain_byte_is_accounted_for_when_the_ring_buffer_overflows() {
     let load = ["--connections", "50", "--frames", "60", "--plain"];
     let Some((mut server, mut client)) = scene.flood(&load) else { return };
     let tap = Monitor::attach(server.pid(), &["--ring-size", "64k", "--plain", "on"]);
-    crate::wstap::signal(tap.pid(), "STOP");
+    crate::wstap::signal(tap.pid(), Signal::STOP);
     client.go();
     let passed: Vec<[u64; 2]> = serde_json::from_str(&server.line()).expect("totals");
     let passed: u64 = passed.iter().flatten().sum();
-    crate::wstap::signal(tap.pid(), "CONT");
+    crate::wstap::signal(tap.pid(), Signal::CONT);
     let sum = |m: &Metrics, name| m.sum(name, &[]);
     let metrics = tap.metrics_when("the losses", |m| {
         let wire =

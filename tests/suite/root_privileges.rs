@@ -3,6 +3,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use crate::pair::{self, Pair};
 use crate::wstap::{Monitor, privileged, signal};
 
@@ -121,10 +123,10 @@ fn root_after_the_drop_metrics_flow_and_an_overflow_is_counted() {
     no_caps(&tap);
     let permitted = fs::read_to_string(format!("/proc/{}/status", tap.pid())).expect("a status");
     assert_eq!(field(&permitted, "CapPrm:"), 0);
-    signal(tap.pid(), "STOP");
+    signal(tap.pid(), Signal::STOP);
     target.go();
     assert_eq!(target.answers(), 4000);
-    signal(tap.pid(), "CONT");
+    signal(tap.pid(), Signal::CONT);
     let metrics = tap.metrics_when("the loss", |m| {
         m.sum("wstap_lost_records_total", &["reason=\"ring_full\""]) > 0.0
     });

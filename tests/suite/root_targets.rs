@@ -3,6 +3,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::pair::{self, Pair};
 use crate::peer::{Runtime, Scene, installed};
 use crate::wstap::{Monitor, privileged, wait_for};
@@ -75,7 +77,7 @@ fn root_nginx_s_workers_are_found_from_the_master_before_and_after_a_reload() {
         client.summary().requests
     };
     assert_eq!(ask("100"), 100);
-    crate::wstap::signal(nginx.pid(), "HUP");
+    crate::wstap::signal(nginx.pid(), Signal::HUP);
     wait_for("another worker", || (nginx.worker() != first).then_some(()));
     assert_eq!(ask("150"), 150);
     // Each on the clients' leg and on the one to the server behind.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::peer::{Transcript, sorted};
@@ -107,7 +108,7 @@ impl Monitor {
 
     /// Ends it as a service manager does.
     pub(crate) fn terminate(mut self) -> ExitStatus {
-        signal(self.pid(), "TERM");
+        signal(self.pid(), Signal::TERM);
         self.process.wait().expect("wstap ends")
     }
 
@@ -131,9 +132,9 @@ impl Drop for Monitor {
 }
 
 /// Sends a signal to a child of ours.
-pub(crate) fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
-    assert!(status.is_ok_and(|status| status.success()), "kill -{name} {pid}");
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
+    kill_process(process, signal).unwrap_or_else(|error| panic!("{signal:?} to {pid}: {error}"));
 }
 
 /// The body that `path` answers with.
@@ -235,7 +236,7 @@ impl Frames {
 
     /// Detaches and hands out every line.
     pub(crate) fn finish(mut self) -> Vec<Value> {
-        signal(self.process.id(), "TERM");
+        signal(self.process.id(), Signal::TERM);
         assert!(self.process.wait().expect("wstap ends").success());
         self.lines.join().expect("lines")
     }
