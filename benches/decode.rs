@@ -194,15 +194,19 @@ fn large_messages(bencher: Bencher<'_, '_>) {
 }
 
 /// What is not a WebSocket and was met in mid-stream, until it is given up.
-#[divan::bench(args = ["text", "noise"])]
+#[divan::bench(args = ["text", "noise", "masked spaces"])]
 fn search_in_vain(bencher: Bencher<'_, '_>, kind: &str) {
     let mut seed = 1_u32;
-    let byte = |_| {
+    let mut noise = || {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let byte = (seed >> 24) as u8;
-        if kind == "text" { b' ' + byte % 95 } else { byte }
+        (seed >> 24) as u8
     };
-    let stream: Vec<u8> = (0..256 << 10).map(byte).collect();
+    let stream: Vec<u8> = match kind {
+        "text" => (0..256 << 10).map(|_| b' ' + noise() % 95).collect(),
+        "noise" => (0..256 << 10).map(|_| noise()).collect(),
+        // Four KiB under each key.
+        _ => (0..64).flat_map(|_| [(); 4].map(|()| noise()).repeat(1 << 10)).collect(),
+    };
     bencher.with_inputs(Tap::new).counter(BytesCount::new(stream.len())).bench_local_values(
         |mut tap| {
             stream.chunks(4 << 10).for_each(|call| tap.pass(Direction::Received, call));

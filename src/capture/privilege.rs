@@ -1,6 +1,6 @@
 //! Which capabilities wstap needs, which of them it lacks, and how it lets go of them.
 //!
-//! Capabilities belong to threads. Only the thread that taps ever uses any, and between two
+//! Capabilities belong to threads. Only the thread that attaches ever uses any, and between two
 //! attachments they are not in effect there either.
 
 use caps::{CapSet, Capability, CapsHashSet};
@@ -59,7 +59,7 @@ fn usable() -> CapsHashSet {
     caps::read(None, CapSet::Permitted).unwrap_or_default()
 }
 
-/// What the thread that taps keeps for later.
+/// What the thread that attaches keeps for later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Powers {
     /// All that it came with, in effect all the time: while it starts.

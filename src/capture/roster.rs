@@ -100,7 +100,7 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
             holds: powers != Powers::None,
             releases: Releases::default(),
         };
-        // First of all: it takes a while, in which nobody reads what is tapped already.
+        // First of all: once TLS is tapped, what its sockets carry must be known for TLS.
         if plain != Plain::Off {
             roster.sockets.attach(tap).or_else(|error| roster.sockets.excuse(error))?;
         }
@@ -209,6 +209,12 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
         if stops && self.is_held(pid) {
             self.releases.release(pid, now_ns);
         }
+    }
+
+    /// Something may have become of a process that was not told: everything is looked at again with
+    /// the next [`Roster::tend`].
+    pub fn has_missed_something(&mut self) {
+        self.next_net_ns = 0;
     }
 
     /// Does what is due. To be called often: it costs nothing when nothing is.

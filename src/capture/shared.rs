@@ -13,6 +13,12 @@ pub(super) struct Shared<'obj> {
     object: PhantomData<&'obj mut bss_shared>,
 }
 
+// SAFETY: nothing in it belongs to a thread. Its words are read as volatile or changed as atomics, and
+// the kernel side is one more that changes them at the same time.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
 impl<'obj> Shared<'obj> {
     /// From here on they are reached through this only: the kernel side changes them at any time,
     /// which a reference would deny.

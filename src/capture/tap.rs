@@ -1,6 +1,7 @@
 //! The tap itself: the loaded BPF programs, and what is read from them.
 //!
-//! A [`Tap`] lives on the stack of the thread that reads it. Probes are gone when their
+//! A [`Tap`] lives on the stack of the thread that attaches; its [`Ring`] is read by another, so that
+//! what passes while probes are being placed does not wait. Probes are gone when their
 //! [`Attachment`] is dropped, or when the process ends, in whatever way: the kernel owns them.
 
 mod admission;
@@ -11,7 +12,7 @@ use std::cell::{Cell, OnceCell};
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use libbpf_rs::{OpenObject, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{MapHandle, OpenObject, RingBuffer, RingBufferBuilder};
 
 use super::lifecycle::Lifecycle;
 use super::shared::Shared;
@@ -105,28 +106,15 @@ impl Tap<'_> {
         self.shared.losses().process_records
     }
 
-    /// A reader of the ring buffer that hands every record to `sink`, in the order in which the
-    /// kernel reserved them.
+    /// The ring buffer, for the thread that is to read it.
     ///
     /// # Errors
     ///
-    /// The ring buffer cannot be mapped.
-    pub fn reader<'tap>(
-        &'tap self,
-        mut sink: impl FnMut(&Record<'_>) + 'tap,
-    ) -> Result<Reader<'tap>, Error> {
-        let mut builder = RingBufferBuilder::new();
-        builder
-            .add(&self.skel.maps.events, move |record| {
-                match wire::record(record) {
-                    Some(record) => sink(&record),
-                    None => tracing::error!("a record of {} bytes is not ours", record.len()),
-                }
-                0
-            })
-            .and_then(|builder| std::mem::take(builder).build())
-            .map(|ring| Reader { ring })
-            .map_err(|error| Error::Other(format!("failed to map the ring buffer: {error}")))
+    /// There is no file descriptor left for it.
+    pub fn ring(&self) -> Result<Ring, Error> {
+        MapHandle::try_from(&self.skel.maps.events)
+            .map(|events| Ring { events })
+            .map_err(|error| Error::Other(format!("failed to share the ring buffer: {error}")))
     }
 
     /// The words that tell the kernel side where frames begin.
@@ -139,17 +127,62 @@ impl Tap<'_> {
             .map_err(|error| Error::Other(format!("failed to map the steering words: {error}")))
     }
 
-    /// What the kernel side lost so far. Read from mapped memory, so no privilege is needed.
+    /// What the kernel side lost, for any thread to look at.
     #[must_use]
-    pub fn losses(&self) -> [Loss; 4] {
+    pub fn losses(&self) -> Losses<'_> {
+        Losses { shared: &self.shared }
+    }
+}
+
+/// What the kernel side lost. Read from mapped memory, so no privilege is needed.
+#[derive(Clone, Copy, Debug)]
+pub struct Losses<'tap> {
+    shared: &'tap Shared<'tap>,
+}
+
+impl Losses<'_> {
+    /// So far, by reason.
+    #[must_use]
+    pub fn now(&self) -> [Loss; 4] {
         wire::losses(&self.shared.losses())
+    }
+}
+
+/// The ring buffer. It has one reader: what one has read, another does not see.
+#[derive(Debug)]
+pub struct Ring {
+    events: MapHandle,
+}
+
+impl Ring {
+    /// Hands every record to `sink`, in the order in which the kernel reserved them.
+    ///
+    /// # Errors
+    ///
+    /// The ring buffer cannot be mapped.
+    pub fn reader<'sink>(
+        &self,
+        mut sink: impl FnMut(&Record<'_>) + 'sink,
+    ) -> Result<Reader<'sink>, Error> {
+        let mut builder = RingBufferBuilder::new();
+        builder
+            .add(&self.events, move |record| {
+                match wire::record(record) {
+                    Some(record) => sink(&record),
+                    None => tracing::error!("a record of {} bytes is not ours", record.len()),
+                }
+                0
+            })
+            .and_then(|builder| std::mem::take(builder).build())
+            .map(|ring| Reader { ring })
+            .map_err(|error| Error::Other(format!("failed to map the ring buffer: {error}")))
     }
 }
 
 /// Reads the ring buffer.
 #[derive(Debug)]
-pub struct Reader<'tap> {
-    ring: RingBuffer<'tap>,
+pub struct Reader<'sink> {
+    ring: RingBuffer<'sink>,
 }
 
 /// Records handed out before [`Reader::read`] returns to let its caller look at the clock.

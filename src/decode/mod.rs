@@ -29,6 +29,7 @@ mod watch;
 
 mod backlog;
 mod candidate;
+mod chains;
 mod close;
 mod flow;
 mod frame;

@@ -13,14 +13,13 @@
 //! Only where each of its frames begins a call is the whole chain taken for true.
 //!
 //! The stream is searched byte by byte and the chain that is proven first wins, so that the result
-//! does not depend on how the stream was cut.
+//! does not depend on how the stream was cut. Left out is the payload of a frame that a call began
+//! with, or that has others before it: it may be long, and there is hardly a border in it.
 
 use super::backlog::{Backlog, Stamp};
 use super::candidate::{Candidate, PREFIX, Verdict};
+use super::chains::Chains;
 use super::frame::HEADER_MAX;
-
-/// Chains that are followed at a time.
-const CANDIDATES_MAX: usize = 64;
 
 /// Bytes are searched in pieces of this size.
 const PIECE: usize = 4096;
@@ -51,50 +50,37 @@ pub(super) struct Found {
 /// A search in one direction of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Search {
-    candidates: Vec<Candidate>,
+    chains: Chains,
+    /// The start of the last call, if it is behind what was searched.
+    call: Option<u64>,
     /// The last bytes that were searched.
     backlog: Backlog,
     /// Offset behind them.
     end: u64,
-    /// No candidate has anything to say before this offset is reached.
-    due: u64,
     scanned: u64,
 }
 
 impl Search {
     /// The stream goes on at `offset`, and a call begins there.
     pub(super) fn call_starts(&mut self, offset: u64) {
-        let mut known = false;
-        for candidate in self.candidates.iter_mut().filter(|it| it.at == offset) {
-            candidate.call_starts();
-            known |= candidate.start == offset;
-        }
-        if known {
-            return;
-        }
-        if self.candidates.len() == CANDIDATES_MAX {
-            self.candidates.pop();
-        }
-        let mut candidate = Candidate::new(offset);
-        candidate.call_starts();
-        self.add(candidate);
+        self.chains.call_starts(offset);
+        self.call = Some(offset);
     }
 
     /// Bytes are missing from here to `offset`: no chain reaches over them.
     pub(super) fn interrupt(&mut self) {
-        self.candidates.clear();
+        self.chains = Chains::default();
         self.backlog = Backlog::default();
-        self.due = u64::MAX;
     }
 
     /// Bytes that it takes.
     pub(super) fn held_bytes(&self) -> usize {
-        self.backlog.held_bytes() + self.candidates.len() * size_of::<Candidate>()
+        self.backlog.held_bytes() + self.chains.held_bytes()
     }
 
     /// A chain is followed that may well be true.
     pub(super) fn is_promising(&self) -> bool {
-        self.candidates.iter().any(Candidate::is_likely)
+        self.chains.iter().any(Candidate::is_likely)
     }
 
     /// So many bytes were searched in vain that only the starts of calls are still tried.
@@ -111,12 +97,12 @@ impl Search {
         rules: &Rules,
     ) -> Option<Found> {
         if offset != self.end {
-            self.candidates.retain(|it| it.start == offset);
+            self.chains.retain(|it| it.start == offset);
             self.backlog = Backlog::default();
             self.end = offset;
         }
         while !bytes.is_empty() {
-            if self.is_exhausted(rules) && self.candidates.is_empty() {
+            if self.is_exhausted(rules) && self.chains.is_empty() {
                 self.backlog = Backlog::default();
                 self.end += bytes.len() as u64;
                 *bytes = &[];
@@ -143,9 +129,16 @@ impl Search {
         let base = stop - self.backlog.bytes().len() as u64;
         let mut end = from;
         while end < stop {
-            let quiet = self.due.clamp(end + 1, stop);
-            end = if self.is_exhausted(rules) { quiet } else { self.scan(end, quiet, base, rules) };
-            if end >= self.due
+            let quiet = self.chains.due().clamp(end + 1, stop);
+            let covered = self.chains.covered();
+            end = if self.is_exhausted(rules) {
+                quiet
+            } else if end < covered {
+                quiet.min(covered)
+            } else {
+                self.scan(end, quiet, base, rules)
+            };
+            if end >= self.chains.due()
                 && let Some(proven) = self.advance(end, base, rules)
             {
                 return Some((proven, end));
@@ -163,29 +156,17 @@ impl Search {
         let found = bytes.iter().position(|&byte| starts[usize::from(byte)]);
         let end = found.map_or(to, |index| from + index as u64 + 1);
         self.scanned += end - from;
-        if found.is_some()
-            && self.candidates.len() < CANDIDATES_MAX
-            && self.candidates.iter().all(|it| it.start != end - 1)
-        {
-            self.add(Candidate::new(end - 1));
+        if found.is_some() && !self.chains.is_full() && self.call != Some(end - 1) {
+            self.chains.add(Candidate::new(end - 1));
         }
         end
-    }
-
-    fn add(&mut self, candidate: Candidate) {
-        self.due = if self.candidates.is_empty() { candidate.need } else { self.due };
-        self.due = self.due.min(candidate.need);
-        self.candidates.push(candidate);
     }
 
     /// Lets all candidates look at what is there up to `end`.
     fn advance(&mut self, end: u64, base: u64, rules: &Rules) -> Option<Proven> {
         let bytes = &self.backlog.bytes()[..(end - base) as usize];
         let mut proven = None;
-        self.candidates.retain_mut(|candidate| {
-            if candidate.need > end {
-                return true;
-            }
+        self.chains.retain_due(end, |candidate| {
             let verdict = candidate.look(bytes, base, end, rules);
             if verdict == Verdict::Proven && proven.is_none() {
                 let near = end - candidate.start <= rules.held_bytes as u64;
@@ -195,7 +176,6 @@ impl Search {
             }
             verdict != Verdict::Refuted
         });
-        self.due = self.candidates.iter().map(|it| it.need).min().unwrap_or(u64::MAX);
         proven
     }
 
@@ -212,7 +192,7 @@ impl Search {
     /// Lets bytes go that no candidate can be replayed from.
     fn trim(&mut self, rules: &Rules) {
         let base = self.end - self.backlog.bytes().len() as u64;
-        let oldest = self.candidates.iter().map(|it| it.start).min().unwrap_or(self.end);
+        let oldest = self.chains.oldest().unwrap_or(self.end);
         let held = rules.held_bytes.max(HEADER_MAX + PREFIX as usize) as u64;
         let keep_from = oldest.max(self.end.saturating_sub(held));
         self.backlog.drop_front(keep_from.saturating_sub(base) as usize);
@@ -300,6 +280,20 @@ mod tests {
             let stream = period.repeat(1000);
             assert_eq!(found(&stream, 1000), None, "{period:?}");
         }
+    }
+
+    /// Whatever a call begins with may look like a frame; the next call tells.
+    #[test]
+    fn a_frame_that_is_none_hides_no_border_for_longer_than_it_says() {
+        let mut search = Search::default();
+        let mut stream = [&b"\x82\x7e\x00\x82"[..], &[0xff; 80]].concat();
+        let border = stream.len() as u64;
+        stream.extend((0..20).flat_map(|number| text(&format!("message {number:02}"))));
+        search.call_starts(0);
+        let found = search.search(&mut &stream[..], 0, Stamp::default(), &rules());
+        let length = text("message 00").len() as u64;
+        let hidden = (134 - border).div_ceil(length);
+        assert_eq!(found.map(|found| found.start), Some(border + (hidden + 5) * length));
     }
 
     #[test]

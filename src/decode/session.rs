@@ -10,6 +10,14 @@ use super::steering::Steering;
 use super::step::Step;
 use super::tls_records::TlsRecords;
 
+/// A direction that was searched in vain speaks for both once so many times the bytes of a search have
+/// passed there: the other one may be silent for ever.
+const ONE_SIDED: u64 = 16;
+
+/// A stream that is not understood after so many bytes never will be: the longest frame that is believed,
+/// twice.
+const ENDLESS_BYTES: u64 = 128 << 20;
+
 /// Both directions of one connection, from its 101 (or from where it was met) to its end.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -23,6 +31,8 @@ pub(super) struct Session {
 #[derive(Debug)]
 struct Doubt {
     records: [TlsRecords; 2],
+    /// Bytes of each direction that were looked at.
+    passed: [u64; 2],
     /// It is TLS.
     encrypted: bool,
 }
@@ -52,7 +62,7 @@ impl Session {
     pub(super) fn met(starts: [u64; 2], step: &Step<'_>) -> Self {
         let search_bytes = step.resources.limits.search_bytes;
         let records = starts.map(|start| TlsRecords::new(start, search_bytes));
-        let doubt = Some(Box::new(Doubt { records, encrypted: false }));
+        let doubt = Some(Box::new(Doubt { records, passed: [0; 2], encrypted: false }));
         Self { doubt, ..Self::asked_for(starts) }
     }
 
@@ -76,6 +86,9 @@ impl Session {
     ) {
         if bytes.is_empty() || self.is_encrypted() {
             return;
+        }
+        if let Some(doubt) = &mut self.doubt {
+            doubt.passed[direction.index()] += bytes.len() as u64;
         }
         self.begin(direction, start, step);
         let rest = self.look_for_tls(direction, bytes, step);
@@ -156,13 +169,23 @@ impl Session {
         self.doubt.as_ref().is_some_and(|doubt| doubt.encrypted)
     }
 
-    /// It is something else, or every direction that carried bytes was searched in vain.
+    /// It is something else: what has passed was searched in vain. While a frame is followed that a call
+    /// has begun with, it was not, unless that has no end.
     pub(super) fn is_hopeless(&self, step: &Step<'_>) -> bool {
-        let has_passed = |it: &Direction| self.link.has_passed(*it);
-        let is_exhausted = |it: Direction| self.flows[it.index()].is_exhausted(&self.link, step);
-        let in_vain = || Direction::BOTH.into_iter().filter(has_passed).all(is_exhausted);
-        let passed = Direction::BOTH.iter().any(has_passed);
-        self.is_encrypted() || (self.doubt.is_some() && passed && in_vain())
+        let Some(doubt) = &self.doubt else { return false };
+        let passed = |it: Direction| doubt.passed[it.index()];
+        let in_vain = |it: Direction| {
+            let flow = &self.flows[it.index()];
+            flow.is_exhausted(&self.link, step) && !flow.is_promising()
+        };
+        let without_the_other = ONE_SIDED * step.resources.limits.search_bytes;
+        let mut spoken = Direction::BOTH.into_iter().filter(|&it| passed(it) > 0).peekable();
+        doubt.encrypted
+            || (spoken.peek().is_some() && spoken.all(in_vain))
+            || Direction::BOTH.into_iter().any(|it| {
+                let enough = if in_vain(it) { without_the_other } else { ENDLESS_BYTES };
+                passed(it) >= enough
+            })
     }
 
     /// Bytes on the heap, besides what is only there while a search or a message is under way.

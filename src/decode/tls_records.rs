@@ -20,6 +20,9 @@ const PROOF: usize = 4;
 /// Of a record.
 const HEADER: u64 = 5;
 
+/// The second byte of a header: all versions begin with it.
+const MAJOR: u8 = 3;
+
 /// Bytes of a body that are compared.
 const BODY: u64 = size_of::<u64>() as u64;
 
@@ -67,18 +70,52 @@ impl TlsRecords {
     /// The stream goes on with `bytes`. Returns how many of them it takes to prove that they are
     /// TLS, or to prove it once more; what is behind them has not been looked at.
     pub(super) fn look(&mut self, bytes: &[u8]) -> Option<usize> {
-        for (i, &byte) in bytes.iter().enumerate() {
+        let mut rest = bytes;
+        while let Some(&byte) = rest.first() {
             if self.left == 0 && self.chains.is_empty() {
-                self.at += (bytes.len() - i) as u64;
+                self.at += rest.len() as u64;
                 return None;
+            }
+            let quiet = self.quiet(rest);
+            if quiet > 0 {
+                self.pass(&rest[..quiet]);
+                rest = &rest[quiet..];
+                continue;
             }
             self.at += 1;
             self.window = self.window << 8 | u64::from(byte);
+            rest = &rest[1..];
             if self.is_hello() || self.follow() {
-                return Some(i + 1);
+                return Some(bytes.len() - rest.len());
             }
         }
         None
+    }
+
+    /// How many of these bytes change nothing: no chain waits for one of them, and no header ends
+    /// with one.
+    fn quiet(&self, bytes: &[u8]) -> usize {
+        // Of a header, the byte that is always the same stands so far before its end.
+        const BEHIND: usize = 3;
+        let recent = self.window.to_le_bytes();
+        if self.from == 0 && self.at <= HEADER || recent[..BEHIND].contains(&MAJOR) {
+            return 0;
+        }
+        let waited_for =
+            self.chains.iter().map(|chain| chain.due.saturating_sub(self.at + 1)).min();
+        let most = waited_for.unwrap_or(u64::MAX).min(bytes.len() as u64) as usize;
+        let kind = |at: usize| at.checked_sub(1).map_or(recent[0], |before| bytes[before]);
+        let header = memchr::memchr_iter(MAJOR, &bytes[..most]).find(|&at| is_kind(kind(at)));
+        header.map_or(most, |at| most.min(at + BEHIND))
+    }
+
+    /// Goes on behind bytes that change nothing.
+    fn pass(&mut self, bytes: &[u8]) {
+        self.at += bytes.len() as u64;
+        self.left = self.left.saturating_sub(bytes.len() as u64);
+        let recent = &bytes[bytes.len().saturating_sub(size_of::<u64>())..];
+        self.window =
+            recent.iter().fold(self.window, |window, &byte| window << 8 | u64::from(byte));
     }
 
     /// The stream goes on with `n` bytes that are not here. Only what stands in a body is certain
@@ -161,6 +198,11 @@ impl Chain {
 fn length(window: u64) -> Option<u64> {
     let [_, _, _, kind, major, minor, high, low] = window.to_be_bytes();
     let length = u16::from_be_bytes([high, low]);
-    let is_header = matches!(kind, 20..=23) && major == 3 && minor <= 4 && length <= LENGTH_MAX;
+    let is_header = is_kind(kind) && major == MAJOR && minor <= 4 && length <= LENGTH_MAX;
     is_header.then_some(length.into())
+}
+
+/// Whether a header may begin with it.
+fn is_kind(byte: u8) -> bool {
+    matches!(byte, 20..=23)
 }

@@ -1,15 +1,18 @@
 //! `wstap frames`: a line for each message as it passes.
 
-use std::io::{self, BufWriter, StdoutLock, Write};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::io::{self, BufWriter, Stdout, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use tokio::sync::oneshot;
 
-use super::session::{self, Sink, Until};
+use super::reader::Sink;
+use super::session::{self, Audience, Until};
 use super::{Failure, signals};
 use crate::capture::clock::wall_offset_ns;
+use crate::capture::process;
 use crate::capture::roster::Member;
 use crate::capture::tap::Loss;
 use crate::cli::FramesArgs;
@@ -28,15 +31,16 @@ pub(super) fn run(config: TapConfig, args: &FramesArgs) -> Result<(), Failure> {
         wall_offset_ns: wall_offset_ns().into(),
     };
     let stop = stop_on_signal(config.sandbox)?;
+    let mut names = Names::default();
     let mut sink = Lines {
         view,
-        out: BufWriter::new(io::stdout().lock()),
+        out: BufWriter::new(io::stdout()),
         error: None,
-        comms: Vec::new(),
+        names: names.clone(),
         lost: 0,
     };
     let until = Until { stop: &stop, targets_end: true, attached: false };
-    session::run(config, prepared, until, &mut sink)?;
+    session::run(config, prepared, until, &mut sink, &mut names)?;
     match sink.error {
         // `wstap frames | head` is no failure.
         Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -69,11 +73,35 @@ fn stop_on_signal(sandbox: bool) -> Result<Arc<AtomicBool>, Failure> {
     }
 }
 
+/// What processes are called.
+#[derive(Clone, Default)]
+struct Names(Arc<Mutex<HashMap<u32, String>>>);
+
+impl Names {
+    /// Runs `body` with the name of process `pid`. One that nobody has told of yet is asked itself:
+    /// its first bytes may be here before it was looked into.
+    fn with<R>(&self, pid: u32, body: impl FnOnce(&str) -> R) -> R {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = names.entry(pid).or_insert_with(|| {
+            process::Process::read(pid).map_or_else(|_| String::new(), |process| process.comm)
+        });
+        body(name)
+    }
+}
+
+impl Audience for Names {
+    fn tapped(&mut self, members: &[&Member]) {
+        let processes = members.iter().map(|member| &member.target.process);
+        let names = processes.map(|process| (process.pid, process.comm.clone())).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+}
+
 struct Lines {
     view: FrameView,
-    out: BufWriter<StdoutLock<'static>>,
+    out: BufWriter<Stdout>,
     error: Option<io::Error>,
-    comms: Vec<(u32, String)>,
+    names: Names,
     lost: u64,
 }
 
@@ -83,14 +111,10 @@ impl Sink for Lines {
             return;
         }
         let pid = observation.conn.tgid;
-        let comm = self.comms.iter().find(|(known, _)| *known == pid).map_or("", |(_, c)| c);
-        let process = Process { pid, comm };
-        self.error = self.view.write(&mut self.out, observation, process).err();
-    }
-
-    fn tapped(&mut self, members: &[&Member]) {
-        let processes = members.iter().map(|member| &member.target.process);
-        self.comms = processes.map(|process| (process.pid, process.comm.clone())).collect();
+        let (view, out) = (&self.view, &mut self.out);
+        let written =
+            self.names.with(pid, |comm| view.write(out, observation, Process { pid, comm }));
+        self.error = written.err();
     }
 
     fn caught_up(&mut self, losses: &[Loss]) {

@@ -4,8 +4,10 @@
 mod doctor;
 mod frames;
 mod list;
+mod mailbox;
 mod monitor;
 mod protocols;
+mod reader;
 mod refused;
 mod session;
 mod signals;

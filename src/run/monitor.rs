@@ -7,7 +7,8 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use super::session::{self, Prepared, Sink, Until};
+use super::reader::Sink;
+use super::session::{self, Audience, Prepared, Until};
 use super::{Failure, signals};
 use crate::capture::roster::Member;
 use crate::capture::socket;
@@ -37,9 +38,8 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
         .map_err(|error| Failure::Runtime(format!("failed to register the metrics: {error}")))?;
     let router = export::router(Exporter::new(&metrics, Arc::clone(&status)));
     let address = listener.local_addr()?;
-    let sink =
-        MetricsSink { metrics, status, losses, check: config.check, announced: false, address };
-    serve(config, prepared, listener, router, sink)
+    let board = Board { status, check: config.check, announced: false, address };
+    serve(config, prepared, listener, router, (MetricsSink { metrics, losses }, board))
 }
 
 /// Listens before anything is attached: a port in use must not cost the target a probe.
@@ -60,7 +60,7 @@ async fn serve(
     prepared: Prepared,
     listener: TcpListener,
     router: axum::Router,
-    mut sink: MetricsSink,
+    (mut sink, mut board): (MetricsSink, Board),
 ) -> Result<(), Failure> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut signals = signals::ended()?;
@@ -73,12 +73,12 @@ async fn serve(
         let check = config.check;
         thread::Builder::new().name("wstap-tap".into()).spawn(move || {
             let until = Until { stop: &stop, targets_end: until_targets_end, attached: check };
-            let result = session::run(config.tap, prepared, until, &mut sink);
+            let result = session::run(config.tap, prepared, until, &mut sink, &mut board);
             // Nobody listens any more if the process is ending for another reason.
             let _ = ended.send(result);
         })?
     };
-    // The tap has a thread of its own; this one only serves.
+    // The tap has threads of its own; this one only serves.
     session::only_serve(sandbox)?;
     let (stop_serving, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(export::serve(listener, router, async {
@@ -97,14 +97,10 @@ async fn serve(
     result.unwrap_or_else(|_| Err(Failure::Runtime("the tap thread has panicked".into())))
 }
 
-/// Counts observations, and keeps the status page and the loss counters current.
+/// Counts observations, and keeps the loss counters current.
 struct MetricsSink {
     metrics: Metrics,
-    status: Arc<Status>,
     losses: Arc<Mutex<Vec<status::Loss>>>,
-    check: bool,
-    announced: bool,
-    address: SocketAddr,
 }
 
 impl Sink for MetricsSink {
@@ -112,6 +108,27 @@ impl Sink for MetricsSink {
         self.metrics.record(observation);
     }
 
+    fn caught_up(&mut self, losses: &[Loss]) {
+        self.metrics.flush();
+        let mut shared = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.clear();
+        shared.extend(losses.iter().map(|loss| status::Loss {
+            reason: loss.reason,
+            records: loss.records,
+            bytes: loss.bytes,
+        }));
+    }
+}
+
+/// Keeps the status page current, and says what is tapped.
+struct Board {
+    status: Arc<Status>,
+    check: bool,
+    announced: bool,
+    address: SocketAddr,
+}
+
+impl Audience for Board {
     fn tapped(&mut self, members: &[&Member]) {
         self.status.update(|now| {
             for target in &mut now.targets {
@@ -132,17 +149,6 @@ impl Sink for MetricsSink {
         } else if !std::mem::replace(&mut self.announced, true) {
             announce(members, self.address);
         }
-    }
-
-    fn caught_up(&mut self, losses: &[Loss]) {
-        self.metrics.flush();
-        let mut shared = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.clear();
-        shared.extend(losses.iter().map(|loss| status::Loss {
-            reason: loss.reason,
-            records: loss.records,
-            bytes: loss.bytes,
-        }));
     }
 }
 

@@ -1,48 +1,41 @@
-//! The tap thread: one thread owns the BPF object, the decoder and what records its observations.
+//! A session: what is tapped, from the first probe to the last record.
 //!
-//! The ring buffer is the only queue between the tapped process and the decoder, so there is one
-//! place where data can be lost, and the kernel side counts it there.
+//! Two threads have a part in it. This one attaches: it owns the BPF object and looks after
+//! processes. The other one reads and decodes (`reader`), and is there before the first probe is, so
+//! that nothing waits for this one.
 
-use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use super::Failure;
+use super::mailbox::Mailbox;
+use super::reader::{Decoder, Place, Sink};
 use crate::capture::Error;
 use crate::capture::clock::monotonic_ns;
 use crate::capture::command::Launch;
 use crate::capture::image::Planner;
-use crate::capture::lifecycle::{Change, Lifecycle};
+use crate::capture::plain::Plain;
 use crate::capture::privilege::Powers;
 use crate::capture::roster::{Member, Roster};
 use crate::capture::sandbox::{self, Task};
 use crate::capture::selector::Selection;
-use crate::capture::steering::{Steering, Word};
-use crate::capture::tap::{self, Loss, Record, Settings, Tap, with_tap};
+use crate::capture::tap::{Settings, Tap, with_tap};
 use crate::config::{TapConfig, UsageError};
-use crate::decode::event::{ConnId, Event};
 use crate::decode::matching::{Matching, Protocols};
-use crate::decode::observation::Observation;
-use crate::decode::tracker::{self, Tracker};
+use crate::decode::tracker::Tracker;
 
-/// What takes the observations, and hears how the tap is doing.
-pub(super) trait Sink {
-    /// One observation, on the hot path.
-    fn observe(&mut self, observation: &Observation<'_>);
-    /// What is tapped has changed.
+/// How long a thread sleeps between two looks at what nobody wakes it for.
+pub(super) const POLL: Duration = Duration::from_millis(10);
+/// How often requests expire and those who watch hear what is tapped.
+pub(super) const TICK_NS: u64 = 250_000_000;
+
+/// Hears what is tapped whenever that changes, on the thread that attaches.
+pub(super) trait Audience {
+    /// It has changed to this.
     fn tapped(&mut self, members: &[&Member]);
-    /// The reader has caught up for now; `losses` are the kernel side's totals.
-    fn caught_up(&mut self, losses: &[Loss]);
-    /// Nobody wants to hear more: the session ends.
-    fn is_closed(&self) -> bool {
-        false
-    }
 }
-
-/// How long the reader sleeps between looks at a ring buffer that nobody wakes it for.
-const POLL: Duration = Duration::from_millis(10);
-/// How often requests expire and processes are looked after.
-const TICK_NS: u64 = 250_000_000;
 
 /// What ends a session.
 #[derive(Clone, Copy, Debug)]
@@ -96,161 +89,136 @@ fn enter_sandbox(task: Task) -> Result<(), Error> {
     })
 }
 
-/// Attaches, then decodes until `until` says so. Returns when every probe is gone and every
-/// event that was in the ring buffer has been observed.
+/// Attaches, and decodes until `until` says so. Returns when every probe is gone and every event that
+/// was in the ring buffer has been observed.
 pub(super) fn run(
     config: TapConfig,
     prepared: Prepared,
     until: Until<'_>,
-    sink: &mut dyn Sink,
+    sink: &mut (dyn Sink + Send),
+    audience: &mut dyn Audience,
 ) -> Result<(), Failure> {
     let Prepared { selection, launch } = prepared;
     let matching = Matching::new(protocols(config.protocols, &selection)?, config.match_limits);
     let tracker = Tracker::new(config.limits, matching);
     let kernel = Settings { watch_execs: selection.is_undecided_by_comm(), ..config.kernel };
+    let planner = Planner::with_given(config.probes, config.given);
+    let attaching = Attaching {
+        launch,
+        wait: config.wait,
+        plain: config.plain,
+        powers: config.powers,
+        sandbox: config.sandbox,
+        until,
+        audience,
+    };
     with_tap(&kernel, |tap| {
-        let steering = tap.steering()?;
-        let decoder = RefCell::new(Decoder {
-            tracker,
-            sink,
-            steering,
-            heard: Vec::new(),
-            learnt: Vec::new(),
-        });
-        let reader = tap.reader(|record| decoder.borrow_mut().record(record))?;
-        let planner = Planner::with_given(config.probes, config.given);
-        let (plain, powers) = (config.plain, config.powers);
-        let mut roster = Roster::new(tap, planner, selection, plain, powers, monotonic_ns())?;
-        if !config.wait {
-            roster.require_reason()?;
-        }
-        tracing::debug!("attached to {} processes", roster.members().count());
-        decoder.borrow_mut().tell(&mut roster);
-        roster.settle_for(config.powers)?;
-        if config.sandbox {
-            enter_sandbox(match config.powers {
-                Powers::None => Task::Serve,
-                _ => Task::Attach,
-            })?;
-        }
-        launch.map_or(Ok(()), Launch::go)?;
-        if !until.attached {
-            decode(tap, &mut roster, &reader, &decoder, until);
-        }
-        roster.detach();
-        while reader.read() {}
-        decoder.borrow_mut().finish(&tap.losses());
-        Ok(())
+        let decoder = Decoder::new(tracker, sink, tap.steering()?);
+        let (mailbox, done) = (Mailbox::default(), AtomicBool::new(false));
+        let (ready, is_ready) = mpsc::channel();
+        let place =
+            Place { ring: tap.ring()?, losses: tap.losses(), mailbox: &mailbox, done: &done };
+        let sandbox = config.sandbox;
+        thread::scope(|scope| {
+            let reader = thread::Builder::new().name("wstap-reader".into());
+            let reader = reader
+                .spawn_scoped(scope, move || decoder.run(place, sandbox, &ready))
+                .map_err(|error| Error::Other(format!("cannot start a thread: {error}")))?;
+            // It sends nothing if it cannot read, and says why when it is waited for.
+            let attached = match is_ready.recv() {
+                Ok(()) => {
+                    let _done = Done(&done);
+                    attaching.run(tap, planner, selection, &mailbox)
+                }
+                Err(_) => Ok(()),
+            };
+            let read = reader.join();
+            attached?;
+            read.unwrap_or_else(|_| Err(Error::Other("the reading thread has panicked".into())))
+        })
     })?;
     Ok(())
 }
 
-fn decode(
-    tap: &Tap<'_>,
-    roster: &mut Roster<'_, '_>,
-    reader: &tap::Reader<'_>,
-    decoder: &RefCell<Decoder<'_>>,
-    until: Until<'_>,
-) {
-    let mut next_tick = 0;
-    while !until.stop.load(Ordering::Relaxed) {
-        let more = reader.read();
-        let mut decoder = decoder.borrow_mut();
-        let now = monotonic_ns();
-        for message in decoder.heard.drain(..) {
-            roster.hear(&message, now);
-        }
-        for (conn, encrypted) in decoder.learnt.drain(..) {
-            roster.learn(conn, encrypted);
-        }
-        roster.tend(now);
-        if now >= next_tick {
-            next_tick = now + TICK_NS;
-            decoder.tick(now);
-            decoder.tell(roster);
-            if until.targets_end && !roster.may_grow() {
-                return;
-            }
-        }
-        if decoder.sink.is_closed() {
-            return;
-        }
-        if !more {
-            decoder.sink.caught_up(&tap.losses());
-            drop(decoder);
-            reader.wait(POLL);
-        }
+/// Lets the reader come to its end, also where this thread comes to a sudden one.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
-/// The decoder with its ends: observations go to the sink, frame borders to the kernel side.
-struct Decoder<'a> {
-    tracker: Tracker,
-    sink: &'a mut dyn Sink,
-    steering: Steering,
-    /// What became of processes since it was last taken up.
-    heard: Vec<Lifecycle>,
-    /// Sockets of which it turned out whether TLS passes there.
-    learnt: Vec<(ConnId, bool)>,
+/// The part of the thread that attaches.
+struct Attaching<'a> {
+    launch: Option<Launch>,
+    wait: bool,
+    plain: Plain,
+    powers: Powers,
+    sandbox: bool,
+    until: Until<'a>,
+    audience: &'a mut dyn Audience,
 }
 
-impl Decoder<'_> {
-    fn record(&mut self, record: &Record<'_>) {
-        match record {
-            Record::Passed(event) => self.event(event),
-            Record::Encrypted(conn) => self.learnt.push((*conn, true)),
-            Record::Process(message) => {
-                // In its place among the events: nothing of the process is still to come.
-                if message.change == Change::Exited {
-                    self.exited(message);
+impl Attaching<'_> {
+    fn run(
+        mut self,
+        tap: &Tap<'_>,
+        planner: Planner,
+        selection: Selection,
+        mailbox: &Mailbox,
+    ) -> Result<(), Error> {
+        let (plain, powers) = (self.plain, self.powers);
+        let mut roster = Roster::new(tap, planner, selection, plain, powers, monotonic_ns())?;
+        if !self.wait {
+            roster.require_reason()?;
+        }
+        tracing::debug!("attached to {} processes", roster.members().count());
+        self.tell(&mut roster);
+        roster.settle_for(powers)?;
+        if self.sandbox {
+            enter_sandbox(match powers {
+                Powers::None => Task::Serve,
+                _ => Task::Attach,
+            })?;
+        }
+        self.launch.take().map_or(Ok(()), Launch::go)?;
+        if !self.until.attached {
+            self.look_after(&mut roster, mailbox);
+        }
+        roster.detach();
+        Ok(())
+    }
+
+    fn look_after(&mut self, roster: &mut Roster<'_, '_>, mailbox: &Mailbox) {
+        let mut next_tick = 0;
+        while !self.until.stop.load(Ordering::Relaxed) {
+            let Some(mail) = mailbox.collect(POLL) else { return };
+            let now = monotonic_ns();
+            for message in mail.heard {
+                roster.hear(&message, now);
+            }
+            for (conn, encrypted) in mail.learnt {
+                roster.learn(conn, encrypted);
+            }
+            if mail.missed {
+                roster.has_missed_something();
+            }
+            roster.tend(now);
+            if now >= next_tick {
+                next_tick = now + TICK_NS;
+                self.tell(roster);
+                if self.until.targets_end && !roster.may_grow() {
+                    return;
                 }
-                self.heard.push(*message);
             }
         }
     }
 
-    /// Tells the sink what is tapped, if that has changed.
+    /// Tells who listens what is tapped, if that has changed.
     fn tell(&mut self, roster: &mut Roster<'_, '_>) {
         if roster.has_changed() {
-            self.sink.tapped(&roster.members().collect::<Vec<_>>());
-        }
-    }
-
-    fn exited(&mut self, message: &Lifecycle) {
-        let sink = &mut *self.sink;
-        let (tgid, at_ns) = (message.pid, message.at_ns);
-        self.tracker.exited(tgid, at_ns, &mut |observation| sink.observe(observation));
-    }
-
-    fn event(&mut self, event: &Event<'_>) {
-        let sink = &mut *self.sink;
-        self.tracker.event(event, &mut |observation| sink.observe(observation));
-        self.steer();
-    }
-
-    fn tick(&mut self, now_ns: u64) {
-        let sink = &mut *self.sink;
-        self.tracker.tick(now_ns, &mut |observation| sink.observe(observation));
-    }
-
-    fn finish(&mut self, losses: &[Loss]) {
-        let sink = &mut *self.sink;
-        self.tracker.finish(monotonic_ns(), &mut |observation| sink.observe(observation));
-        sink.caught_up(losses);
-    }
-
-    fn steer(&mut self) {
-        for hint in self.tracker.steering() {
-            match hint {
-                tracker::Steering::FrameAt { conn, direction, offset, whole, narrow } => {
-                    self.learnt.extend(conn.socket().map(|_| (conn, false)));
-                    self.steering.set(conn, direction, Word::FrameAt { offset, whole, narrow });
-                }
-                tracker::Steering::Ignore { conn, encrypted } => {
-                    self.learnt.extend(conn.socket().map(|_| (conn, encrypted)));
-                    self.steering.ignore(conn);
-                }
-            }
+            self.audience.tapped(&roster.members().collect::<Vec<_>>());
         }
     }
 }

@@ -126,7 +126,7 @@ fn follow(
         )?;
         let attachment = tap.attach(Scope::Process(pid), image)?;
         let words = tap.steering()?;
-        let reader = tap.reader(|record| {
+        let reader = tap.ring()?.reader(|record| {
             let Record::Passed(event) = record else { return };
             capture(&mut accounts.borrow_mut(), event);
             let mut out = |it: &Observation<'_>| observe(&mut accounts.borrow_mut(), it);
@@ -146,7 +146,7 @@ fn follow(
         });
         drop(attachment);
         while reader.read() {}
-        Ok((passed, tap.losses()))
+        Ok((passed, tap.losses().now()))
     })
     .expect("a tap");
     (accounts.into_inner(), passed, losses.to_vec())

@@ -156,6 +156,49 @@ fn a_search_in_vain_ends_with_a_hint_to_ignore_the_connection() {
 }
 
 #[test]
+fn a_direction_that_is_searched_in_vain_for_long_speaks_for_a_silent_one() {
+    let limits = Limits { search_bytes: 1000, ..Limits::default() };
+    let mut tape = Tape::with(limits);
+    tape.pass(Sent, b"subscribe");
+    let mut calls = 0;
+    while tape.hints().is_empty() {
+        tape.pass(Received, &[0xf3; 100]);
+        calls += 1;
+    }
+    assert_eq!(calls, 160, "sixteen times as many bytes as are searched");
+}
+
+/// The search is over before the first message is, and the second one proves both.
+#[test]
+fn a_connection_with_messages_that_are_longer_than_a_search_is_not_given_up() {
+    let limits = Limits { search_bytes: 1000, ..Limits::default() };
+    let mut tape = Tape::with(limits);
+    tape.pass(Received, &[0xf3; 900]);
+    for n in 0..3 {
+        let message = masked(FIN | TEXT, format!("{n}{}", "x".repeat(40_000)).as_bytes());
+        message.chunks(300).for_each(|call| tape.pass(Received, call));
+        assert_eq!(tape.tracker.connections(), 1);
+    }
+    assert!(!tape.hints().contains(&Steering::Ignore { conn: CONN, encrypted: false }));
+    assert_eq!(tape.said().iter().filter(|line| line.contains(" message of ")).count(), 2);
+}
+
+#[test]
+fn what_never_ends_is_given_up() {
+    let limits = Limits { search_bytes: 1000, ..Limits::default() };
+    let mut tape = Tape::with(limits);
+    // A frame of 64 MiB begins again and again where the last one ends, and never a call.
+    let mut calls = 0_u64;
+    let call = [0x82; 1 << 20];
+    while tape.hints().is_empty() {
+        tape.pass(Received, &[0x82, 0x7f, 0, 0, 0, 0, 0x04, 0, 0, 0]);
+        tape.pass_in(Received, &call, 1 << 20);
+        calls += 1;
+        assert!(calls < 200);
+    }
+}
+
+#[test]
 fn the_kernel_side_is_told_the_border_once_it_is_proven() {
     let mut tape = Tape::new();
     tape.pass(Received, &plain(FIN | TEXT, b"one"));

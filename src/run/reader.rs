@@ -1,0 +1,168 @@
+//! The thread that reads the ring buffer, decodes, and records what was observed. It has no privilege.
+//!
+//! The ring buffer is the only queue between the tapped process and the decoder, so there is one
+//! place where data can be lost, and the kernel side counts it there.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
+use super::mailbox::Mailbox;
+use super::session::{POLL, TICK_NS, only_serve};
+use crate::capture::Error;
+use crate::capture::clock::monotonic_ns;
+use crate::capture::lifecycle::{Change, Lifecycle};
+use crate::capture::steering::{Steering, Word};
+use crate::capture::tap::{Loss, Losses, Record, Ring};
+use crate::decode::event::{ConnId, Event};
+use crate::decode::observation::Observation;
+use crate::decode::tracker::{self, Tracker};
+
+/// What takes the observations, on the thread that reads.
+pub(super) trait Sink {
+    /// One observation, on the hot path.
+    fn observe(&mut self, observation: &Observation<'_>);
+    /// The reader has caught up for now; `losses` are the kernel side's totals.
+    fn caught_up(&mut self, losses: &[Loss]);
+    /// Nobody wants to hear more: the session ends.
+    fn is_closed(&self) -> bool {
+        false
+    }
+}
+
+/// What the reader has to do with others.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    pub(super) ring: Ring,
+    pub(super) losses: Losses<'a>,
+    pub(super) mailbox: &'a Mailbox,
+    /// Every probe is gone: what is in the ring buffer is the rest.
+    pub(super) done: &'a AtomicBool,
+}
+
+/// The decoder with its ends: observations go to the sink, frame borders to the kernel side.
+pub(super) struct Decoder<'a> {
+    tracker: Tracker,
+    sink: &'a mut (dyn Sink + Send),
+    steering: Steering,
+    /// What became of processes since it was last handed on.
+    heard: Vec<Lifecycle>,
+    /// Sockets of which it turned out whether TLS passes there.
+    learnt: Vec<(ConnId, bool)>,
+}
+
+impl<'a> Decoder<'a> {
+    pub(super) fn new(
+        tracker: Tracker,
+        sink: &'a mut (dyn Sink + Send),
+        steering: Steering,
+    ) -> Self {
+        Self { tracker, sink, steering, heard: Vec::new(), learnt: Vec::new() }
+    }
+
+    /// Reads until `place.done`, or until nobody wants to hear more. Says so to `ready` once it can.
+    ///
+    /// # Errors
+    ///
+    /// The ring buffer cannot be mapped, or privileges cannot be dropped.
+    pub(super) fn run(
+        self,
+        place: Place<'_>,
+        sandbox: bool,
+        ready: &mpsc::Sender<()>,
+    ) -> Result<(), Error> {
+        let _closing = Closing(place.mailbox);
+        let decoder = RefCell::new(self);
+        let reader = place.ring.reader(|record| decoder.borrow_mut().record(record))?;
+        only_serve(sandbox)?;
+        // Who waits for it is there until this thread has ended.
+        let _ = ready.send(());
+        let mut next_tick = 0;
+        while !place.done.load(Ordering::Acquire) {
+            let more = reader.read();
+            let mut decoder = decoder.borrow_mut();
+            decoder.hand_on(place.mailbox);
+            let now = monotonic_ns();
+            if now >= next_tick {
+                next_tick = now + TICK_NS;
+                decoder.tick(now);
+            }
+            if decoder.sink.is_closed() {
+                break;
+            }
+            if !more {
+                decoder.sink.caught_up(&place.losses.now());
+                drop(decoder);
+                reader.wait(POLL);
+            }
+        }
+        while reader.read() {}
+        decoder.borrow_mut().finish(&place.losses.now());
+        Ok(())
+    }
+
+    fn record(&mut self, record: &Record<'_>) {
+        match record {
+            Record::Passed(event) => self.event(event),
+            Record::Encrypted(conn) => self.learnt.push((*conn, true)),
+            Record::Process(message) => {
+                // In its place among the events: nothing of the process is still to come.
+                if message.change == Change::Exited {
+                    self.exited(message);
+                }
+                self.heard.push(*message);
+            }
+        }
+    }
+
+    fn hand_on(&mut self, mailbox: &Mailbox) {
+        mailbox.put(&mut self.heard, &mut self.learnt);
+    }
+
+    fn exited(&mut self, message: &Lifecycle) {
+        let sink = &mut *self.sink;
+        let (tgid, at_ns) = (message.pid, message.at_ns);
+        self.tracker.exited(tgid, at_ns, &mut |observation| sink.observe(observation));
+    }
+
+    fn event(&mut self, event: &Event<'_>) {
+        let sink = &mut *self.sink;
+        self.tracker.event(event, &mut |observation| sink.observe(observation));
+        self.steer();
+    }
+
+    fn tick(&mut self, now_ns: u64) {
+        let sink = &mut *self.sink;
+        self.tracker.tick(now_ns, &mut |observation| sink.observe(observation));
+    }
+
+    fn finish(&mut self, losses: &[Loss]) {
+        let sink = &mut *self.sink;
+        self.tracker.finish(monotonic_ns(), &mut |observation| sink.observe(observation));
+        sink.caught_up(losses);
+    }
+
+    fn steer(&mut self) {
+        for hint in self.tracker.steering() {
+            match hint {
+                tracker::Steering::FrameAt { conn, direction, offset, whole, narrow } => {
+                    self.learnt.extend(conn.socket().map(|_| (conn, false)));
+                    self.steering.set(conn, direction, Word::FrameAt { offset, whole, narrow });
+                }
+                tracker::Steering::Ignore { conn, encrypted } => {
+                    self.learnt.extend(conn.socket().map(|_| (conn, encrypted)));
+                    self.steering.ignore(conn);
+                }
+            }
+        }
+    }
+}
+
+/// Says that nobody reads any more, also where this thread comes to a sudden end.
+struct Closing<'a>(&'a Mailbox);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
