@@ -52,6 +52,8 @@ pub(super) struct Candidate {
     /// Hashes of the first `counted` frames that are evidence, no two of them equal.
     distinct: [u64; PROOF as usize],
     counted: usize,
+    /// A frame was like one before it and began no call: payload that repeats itself looks like that.
+    repeats: bool,
     /// That header begins a call.
     begins_call: bool,
     /// So do all headers before it.
@@ -70,6 +72,7 @@ impl Candidate {
             evidence: 0,
             distinct: [0; PROOF as usize],
             counted: 0,
+            repeats: false,
             begins_call: false,
             only_calls: true,
             masked: None,
@@ -79,7 +82,6 @@ impl Candidate {
 
     /// The header that it stands at begins a call.
     pub(super) fn call_starts(&mut self) {
-        self.evidence += CALL_EVIDENCE;
         self.begins_call = true;
     }
 
@@ -110,7 +112,7 @@ impl Candidate {
             if refutes(&header, &head[used.min(head.len())..]) {
                 return Verdict::Refuted;
             }
-            self.evidence += u32::from(header.length > 0 && self.counts(head));
+            self.evidence += self.weigh(header.length, head);
             self.only_calls &= self.begins_call;
             self.begins_call = false;
             if self.evidence >= PROOF {
@@ -123,12 +125,21 @@ impl Candidate {
         Verdict::Possible
     }
 
+    /// What a frame counts for, by itself and for beginning a call.
+    fn weigh(&mut self, length: u64, head: &[u8]) -> u32 {
+        let counts = length > 0 && self.counts(head);
+        let is_call = self.begins_call && (counts || (length == 0 && !self.repeats));
+        u32::from(counts) + if is_call { CALL_EVIDENCE } else { 0 }
+    }
+
     /// Whether a frame is evidence. One that was in the chain before is none: payload that repeats
-    /// itself does so under a mask as well, and may look like the same few frames over and over.
+    /// itself does so under a mask as well, and may look like the same few frames over and over, also
+    /// where a call happens to begin. A message that is said again, each time with a call, is.
     fn counts(&mut self, head: &[u8]) -> bool {
         let hash = FxBuildHasher.hash_one(head);
         if self.distinct[..self.counted].contains(&hash) {
-            return self.begins_call;
+            self.repeats |= !self.begins_call;
+            return !self.repeats;
         }
         // There is room: each frame here is evidence, and PROOF of it ends the search.
         if let Some(free) = self.distinct.get_mut(self.counted) {

@@ -69,7 +69,7 @@ impl Chains {
     }
 
     /// A call begins at `offset`, which one chain or another may have expected. One that begins there
-    /// is followed from now on, if need be instead of the last one.
+    /// is followed from now on, if need be instead of the last one that has little to say for it.
     pub(super) fn call_starts(&mut self, offset: u64) {
         let mut known = false;
         for place in &self.order {
@@ -83,7 +83,10 @@ impl Chains {
             return;
         }
         if self.is_full() {
-            self.free.extend(self.order.pop().map(|place| place.slot));
+            let slots = &self.slots;
+            let is_poor = |place: &Place| !slots[usize::from(place.slot)].is_likely();
+            let last = self.order.iter().rposition(is_poor).unwrap_or(CHAINS_MAX - 1);
+            self.free.push(self.order.remove(last).slot);
         }
         let mut candidate = Candidate::new(offset);
         candidate.call_starts();
@@ -132,6 +135,8 @@ impl Chains {
 
 #[cfg(test)]
 mod tests {
+    use super::super::candidate::Verdict;
+    use super::super::resync::Rules;
     use super::*;
 
     fn starts(chains: &Chains) -> Vec<u64> {
@@ -165,6 +170,13 @@ mod tests {
         chains.call_starts(1_000);
         assert_eq!(chains.order.len(), CHAINS_MAX);
         assert_eq!(starts(&chains)[CHAINS_MAX - 2..], [CHAINS_MAX as u64 - 2, 1_000]);
+        chains.retain_due(1_006, |candidate| {
+            let rules = Rules { rsv1: false, ..Rules::default() };
+            candidate.start < 1_000
+                || candidate.look(b"\x81\x04tick", 1_000, 1_006, &rules) == Verdict::Possible
+        });
+        chains.call_starts(2_000);
+        assert_eq!(starts(&chains)[CHAINS_MAX - 2..], [1_000, 2_000]);
         assert_eq!(chains.slots.len(), CHAINS_MAX);
     }
 }

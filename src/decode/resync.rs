@@ -279,7 +279,26 @@ mod tests {
         for period in [&b"\x82\x02ab"[..], b"\x82\x02ab\x81\x04abcd", b"\x81\x00\x82\x02ab"] {
             let stream = period.repeat(1000);
             assert_eq!(found(&stream, 1000), None, "{period:?}");
+            let mut search = Search::default();
+            for (call, offset) in
+                stream.chunks(10 * period.len()).zip((0..).step_by(10 * period.len()))
+            {
+                search.call_starts(offset);
+                let found = search.search(&mut &call[..], offset, Stamp::default(), &rules());
+                assert!(found.is_none(), "{period:?} with calls");
+            }
         }
+    }
+
+    #[test]
+    fn a_message_that_is_said_again_with_each_call_is_proof() {
+        let mut search = Search::default();
+        let tick = text("tick");
+        search.call_starts(0);
+        assert!(search.search(&mut &tick[..], 0, Stamp::default(), &rules()).is_none());
+        search.call_starts(tick.len() as u64);
+        let again = search.search(&mut &tick[..], tick.len() as u64, Stamp::default(), &rules());
+        assert_eq!(again.map(|found| found.start), Some(0));
     }
 
     /// Whatever a call begins with may look like a frame; the next call tells.
