@@ -242,6 +242,46 @@ mod tests {
         });
     }
 
+    /// Where a beginning settles what a message is, whatever follows it is read no differently.
+    #[test]
+    fn a_beginning_that_settles_is_all_that_is_read() {
+        let mut settled = 0;
+        each_text_example(|protocol, example, text| {
+            for cut in 0..text.len() {
+                let beginning = Text {
+                    direction: Direction::Sent,
+                    sender: example.from,
+                    message_type: MessageType::Text,
+                    payload: &text.as_bytes()[..cut],
+                    wholeness: Wholeness::Cut,
+                };
+                if !protocol.is_settled_by(beginning) {
+                    continue;
+                }
+                settled += 1;
+                let read = readings(protocol, beginning);
+                assert_eq!(read.len(), 1, "{}", payload(beginning));
+                let (whole, other) = (text.to_owned(), format!("{}\u{1}\"}}]", payload(beginning)));
+                for text in [whole, other] {
+                    let whole =
+                        Text { payload: text.as_bytes(), wholeness: Wholeness::Whole, ..beginning };
+                    assert_eq!(readings(protocol, whole), read, "{text}");
+                }
+            }
+        });
+        assert!(settled > 1_000, "{settled}");
+    }
+
+    /// What is read in a text, to be compared.
+    fn readings(protocol: &mut Protocol, text: Text<'_>) -> Vec<String> {
+        let (mut scratch, mut mqtt) = (Vec::new(), mqtt::Stream::default());
+        let mut read = Vec::new();
+        protocol.read(text, &mut scratch, &mut mqtt, &mut |reading| {
+            read.push(format!("{reading:?}"));
+        });
+        read
+    }
+
     fn payload(text: Text<'_>) -> String {
         String::from_utf8_lossy(text.payload).into_owned()
     }
