@@ -154,6 +154,15 @@ struct {
 	__type(value, struct conn);
 } conns SEC(".maps");
 
+/* Processes that have had a connection which is ignored. What is left out of one is told now and then;
+ * what was not told when the process ends must be looked for, and only there. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32); /* tgid */
+	__type(value, __u8);
+} ignoring SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

@@ -14,7 +14,7 @@
 #ifndef WSTAP_PROCESS_BPF_H
 #define WSTAP_PROCESS_BPF_H
 
-#include "maps.bpf.h"
+#include "remainder.bpf.h"
 
 /* Report every exec, not only those of tapped processes: a selector may match a newcomer. */
 const volatile bool watch_execs = false;
@@ -77,6 +77,22 @@ static __always_inline struct thread *tapped_thread(void)
 	thread->process = *process;
 	thread->epoch = now;
 	return thread;
+}
+
+/* The handles of this process are gone. All connections there are must be looked at for those of which
+ * there is something to tell; so it is done only where that may be. */
+static __always_inline void handles_end(const struct wstap_tapped *process)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct thread *thread;
+
+	if (bpf_map_delete_elem(&ignoring, &tgid))
+		return;
+	thread = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (thread)
+		tell_remainders(thread, process);
+	else
+		__sync_fetch_and_add(&losses.untracked_calls, 1);
 }
 
 /* After each change of `tapped`. */
@@ -185,6 +201,7 @@ static __always_inline int executed(struct task_struct *task, bool again)
 		return 0;
 	/* The handles of the old program are gone; the new one may use their addresses. Calls in
 	 * flight, too, have no return any more. */
+	handles_end(known);
 	known->born = generations;
 	known->execs = execs;
 	begin_epoch();
@@ -219,8 +236,10 @@ static __always_inline int exited(struct task_struct *task)
 		return 0;
 	last = *known;
 	/* The last threads may come here together: one of them deletes. */
-	if (bpf_map_delete_elem(&tapped, &tgid) == 0)
-		report_process(WSTAP_EXITED, tgid, 0, &last);
+	if (bpf_map_delete_elem(&tapped, &tgid))
+		return 0;
+	handles_end(&last);
+	report_process(WSTAP_EXITED, tgid, 0, &last);
 	return 0;
 }
 

@@ -114,12 +114,6 @@ static __always_inline __u64 bytes_passed(struct pt_regs *ctx, __u64 cookie, __u
 	return count;
 }
 
-/* Whether a connection belongs to an earlier process of this pid, or to the program before exec. */
-static __always_inline bool is_stale(const struct conn *conn, __u32 born)
-{
-	return (__s32)(conn->generation - born) <= 0;
-}
-
 /* The connection of a handle; made on first sight, with a generation of its own. */
 static __noinline struct conn *conn_of(struct report *report, __u32 born)
 {

@@ -167,6 +167,17 @@ static __always_inline void walk_header(struct report *report, struct stream *s)
 	copy_window(report, s, start);
 }
 
+/* A direction of a connection is ignored from now on. */
+static __noinline int begin_ignoring(const struct report *report, struct stream *s)
+{
+	__u32 tgid = report->thread >> 32;
+	__u8 some = 1;
+
+	s->mode = STREAM_IGNORE;
+	bpf_map_update_elem(&ignoring, &tgid, &some, BPF_ANY);
+	return 0;
+}
+
 /* Takes up what userspace has written, unless the stream is past it already. What lies before the
  * named header is payload of a message whose start was copied: another window of it will do. */
 static __always_inline void take_steering(const struct report *report, struct stream *s)
@@ -188,8 +199,8 @@ static __always_inline void take_steering(const struct report *report, struct st
 	if (s->mode == STREAM_WALK)
 		return;
 	if (offset == WSTAP_STEER_IGNORE) {
-		if (!s->upgraded)
-			s->mode = STREAM_IGNORE;
+		if (!s->upgraded && s->mode != STREAM_IGNORE)
+			begin_ignoring(report, s);
 		return;
 	}
 	if (s->mode != STREAM_COPY || offset < report->pos)

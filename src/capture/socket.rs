@@ -81,9 +81,10 @@ impl<'obj> SocketPrograms<'obj> {
 
 /// What both objects have in common is one.
 fn share(open: &mut OpenSocketMaps<'_>, maps: &TracerMaps<'_>) -> libbpf_rs::Result<()> {
-    let pairs: [(&mut OpenMapMut<'_>, &MapMut<'_>); 5] = [
+    let pairs: [(&mut OpenMapMut<'_>, &MapMut<'_>); 6] = [
         (&mut open.events, &maps.events),
         (&mut open.conns, &maps.conns),
+        (&mut open.ignoring, &maps.ignoring),
         (&mut open.steering, &maps.steering),
         (&mut open.tapped, &maps.tapped),
         (&mut open.bss_shared, &maps.bss_shared),

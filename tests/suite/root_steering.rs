@@ -1,5 +1,7 @@
+use rustix::process::Signal;
+
 use crate::peer::{Runtime, Scene};
-use crate::wstap::{Metrics, Monitor, privileged, wait_for};
+use crate::wstap::{Metrics, Monitor, privileged, signal, wait_for};
 
 /// Plaintext bytes that were copied out of the target.
 fn copied(metrics: &Metrics) -> f64 {
@@ -73,6 +75,34 @@ fn root_plain_https_is_left_alone_until_it_is_upgraded() {
     let since = copied(&metrics) - copied(&warm);
     assert!(since < 10.0 * 2.0 * 400.0 + 400.0, "{since} bytes were copied");
     assert_eq!(metrics.sum("wstap_connections_opened_total", &["role=\"server\""]), 1.0);
+    metrics.assert_flawless();
+}
+
+/// What was left out of a connection is told at the latest when its process ends, however it ends:
+/// here without a word, and at once after the last answer.
+#[test]
+fn root_plain_https_is_counted_to_the_last_byte_of_a_process_that_is_killed() {
+    const REQUEST: f64 = "GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n".len() as f64;
+    const ANSWER: f64 = "HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n".len() as f64 + 10_000.0;
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some((_server, mut client)) = scene.https() else { return };
+    let tap = Monitor::attach(client.pid(), &[]);
+    for step in ["warm", "plain"] {
+        client.go();
+        assert_eq!(client.line(), step);
+        settled(&tap);
+    }
+    signal(client.pid(), Signal::KILL);
+    client.wait();
+    let metrics = tap.metrics_when("every byte", |m| {
+        m.sum("wstap_target_up", &[]) == 0.0
+            && m.sum("wstap_wire_bytes_sent_total", &[]) == 200.0 * REQUEST
+            && m.sum("wstap_wire_bytes_received_total", &[]) == 200.0 * ANSWER
+    });
+    assert!(copied(&metrics) < 100.0 * ANSWER, "it was not ignored");
     metrics.assert_flawless();
 }
 
