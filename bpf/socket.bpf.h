@@ -28,6 +28,7 @@ enum {
 	/* include/net/sock.h, include/net/tcp_states.h */
 	RCV_SHUTDOWN = 1,
 	SHUTDOWN_MASK = 3,
+	TCP_SYN_SENT = 2,
 	/* Of an inode number, in a handle. */
 	SOCKET_INODE_BITS = 48,
 };
@@ -325,16 +326,27 @@ static __always_inline void end_socket(struct sock *sk)
 	bpf_sk_storage_delete(&socket_owners, sk);
 }
 
-/* const struct sock *sk, int oldstate, int newstate: shut both ways by the process, long before TCP
- * is done with it. */
+/* Shut both ways by the process, long before TCP is done with it; or connected, which a socket may be
+ * more than once: connect() to AF_UNSPEC takes it back (net/ipv4/tcp.c, tcp_disconnect). What passes
+ * from then on is another connection, with numbers of its own. */
+static __always_inline int changed(struct sock *sk, int state)
+{
+	if (sk->sk_shutdown == SHUTDOWN_MASK || state == TCP_SYN_SENT)
+		end_socket(sk);
+	return 0;
+}
+
+/* const struct sock *sk, int oldstate, int newstate */
 SEC("tp_btf/inet_sock_set_state")
 int socket_changed(__u64 *args)
 {
-	struct sock *sk = (struct sock *)args[0];
+	return changed((struct sock *)args[0], args[2]);
+}
 
-	if (sk->sk_shutdown == SHUTDOWN_MASK)
-		end_socket(sk);
-	return 0;
+SEC("tp_btf/inet_sock_set_state")
+int socket_changed_too(__u64 *args)
+{
+	return changed((struct sock *)args[0], args[2]);
 }
 
 /* struct sock *sk: at the latest. */

@@ -30,6 +30,9 @@ pub use member::Member;
 /// Everything is looked at again this often, in case a message was lost.
 const NET_NS: u64 = 5_000_000_000;
 
+/// The kernel's count of what was missed is read this often.
+const COUNT_NS: u64 = 250_000_000;
+
 /// The processes that are tapped, and all their probes.
 pub struct Roster<'tap, 'obj> {
     tap: &'tap Tap<'obj>,
@@ -43,6 +46,9 @@ pub struct Roster<'tap, 'obj> {
     due: BTreeSet<(u64, u32)>,
     next_net_ns: u64,
     unheard: u64,
+    /// See [`Tap::perhaps_missed`].
+    missed: u64,
+    next_count_ns: u64,
     changed: bool,
     /// Of who is found now.
     arrival: Arrival,
@@ -94,6 +100,8 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
             due: BTreeSet::new(),
             next_net_ns: now_ns + NET_NS,
             unheard: 0,
+            missed: 0,
+            next_count_ns: now_ns,
             changed: true,
             arrival: Arrival::Found,
             powers: Powers::All,
@@ -220,6 +228,7 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
     /// Does what is due. To be called often: it costs nothing when nothing is.
     pub fn tend(&mut self, now_ns: u64) {
         self.releases.tend(now_ns);
+        self.count_misses(now_ns);
         let unheard = self.tap.unheard();
         let net = now_ns >= self.next_net_ns || unheard != self.unheard;
         if !net && self.due.first().is_none_or(|&(due_ns, _)| due_ns > now_ns) {
@@ -246,6 +255,20 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
             && self.sockets.policy == Plain::Auto
         {
             self.sockets.detach();
+        }
+    }
+
+    /// Looks again soon where news of a process may have been missed.
+    fn count_misses(&mut self, now_ns: u64) {
+        if now_ns < self.next_count_ns {
+            return;
+        }
+        self.next_count_ns = now_ns + COUNT_NS;
+        let missed = self.tap.perhaps_missed();
+        if missed > self.missed {
+            tracing::debug!("forks, execs or exits may have been missed, {missed} in all at most");
+            self.missed = missed;
+            self.has_missed_something();
         }
     }
 

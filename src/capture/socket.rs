@@ -64,8 +64,9 @@ impl<'obj> SocketPrograms<'obj> {
     pub(super) fn attach(&self) -> Result<Attachment, Error> {
         let progs = &self.skel.progs;
         // Ends first: none must be missed once there is a beginning.
-        let programs: [&ProgramMut<'_>; 7] = [
+        let programs: [&ProgramMut<'_>; 8] = [
             &progs.socket_changed,
+            &progs.socket_changed_too,
             &progs.socket_destroyed,
             &progs.socket_destroyed_too,
             &progs.socket_sent,

@@ -7,6 +7,7 @@
 mod admission;
 mod attach;
 mod load;
+mod misses;
 
 use std::cell::{Cell, OnceCell};
 use std::mem::MaybeUninit;

@@ -3,8 +3,9 @@ without TLS anywhere in the process.
 
 `server` prints its port and serves one connection after the other. `client` waits for a line, opens
 a connection for each pair of calls, and sends messages that the server echoes; with --halves it
-waits for another line in the middle of each. Both peek before they receive, scatter what they pass
-over buffers of odd sizes, and log `connection direction type base64`.
+waits for another line in the middle of each, and with --again one socket serves for all of them.
+Both peek before they receive, scatter what they pass over buffers of odd sizes, and log
+`connection direction type base64`.
 """
 
 import argparse
@@ -29,6 +30,7 @@ parser.add_argument("--messages", type=int, default=40, help="on each connection
 parser.add_argument("--largest", type=int, default=100_000, help="payload bytes of a message")
 parser.add_argument("--family", choices=["4", "6"], default="4")
 parser.add_argument("--halves", action="store_true")
+parser.add_argument("--again", action="store_true", help="disconnect a socket and connect it again")
 options = parser.parse_args()
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -231,11 +233,26 @@ def server():
     sys.stdin.read()
 
 
+def disconnect(conn):
+    """Takes back what connect() did: the socket is as new, and has the same descriptor and inode."""
+    nobody = struct.pack("H14x", socket.AF_UNSPEC)
+    assert libc.connect(conn.fileno(), nobody, len(nobody)) == 0, os.strerror(ctypes.get_errno())
+
+
+def connect(last):
+    if not (options.again and last):
+        return socket.create_connection((HOST, options.port))
+    disconnect(last)
+    last.connect((HOST, options.port))
+    return last
+
+
 def client():
     print("ready", flush=True)
     sys.stdin.readline()
+    conn = None
     for name, calls in enumerate(itertools.product(SENDERS, RECEIVERS)):
-        conn = socket.create_connection((HOST, options.port))
+        conn = connect(conn)
         peer = Peer(conn, calls, str(name), mask=True)
         key = base64.b64encode(os.urandom(16)).decode()
         peer.send(
@@ -252,7 +269,8 @@ def client():
             assert peer.hear() == message
         peer.send(peer.frame(0x88, b"\x03\xe8"))
         assert peer.hear() is None
-        conn.close()
+        if not options.again:
+            conn.close()
     log.close()
     print(json.dumps({"answered": 0, "median_ns": 0}), flush=True)
     sys.stdin.read()

@@ -95,6 +95,26 @@ fn root_every_system_call_is_followed_over_ipv4_and_ipv6() {
     }
 }
 
+/// One socket that is disconnected and connected again is as many connections, each with numbers of its
+/// own, whichever of them is the higher.
+#[test]
+fn root_a_socket_that_is_connected_again_carries_a_connection_of_its_own() {
+    if !privileged() {
+        return;
+    }
+    let scene = Scene::new();
+    let load = ["--again", "--messages", "8", "--largest", "5000"];
+    let Some((mut server, mut client)) = scene.calls(&load) else { return };
+    let on_client = Frames::attach(client.pid(), &[&PAYLOAD[..], &["--plain", "on"]].concat());
+    client.go();
+    client.summary();
+    server.summary();
+    let on_client = on_client.finish();
+    assert_same(&on_client, &client);
+    let count = |event: &str| on_client.iter().filter(|line| line["event"] == event).count();
+    assert_eq!([count("open"), count("close"), count("gap")], [25, 25, 0]);
+}
+
 fn assert_same(lines: &[serde_json::Value], peer: &Peer) {
     let (ours, own) = (transcript(lines), peer.transcript());
     assert_eq!(ours.len(), own.len(), "connections");
