@@ -2,7 +2,8 @@
 the byte what passed through their TLS library; with --plain, through their sockets.
 
 `server` prints its port, serves --connections, and prints for each the plaintext bytes that it has
-sent and received. `client` waits for a line, floods the server, and ends.
+sent and received. `client` waits for a line, floods the server, and ends; with --meet it says when all
+connections are open, and waits for another line before anything but handshakes passes.
 """
 
 import argparse
@@ -30,6 +31,7 @@ parser.add_argument("--plain", action="store_true", help="without TLS")
 parser.add_argument("--at-once", type=int, default=0, help="bytes sent in one call, 0 = a frame")
 parser.add_argument("--fragments", action="store_true", help="three a message, with pings between")
 parser.add_argument("--cut", action="store_true", help="calls end anywhere, mostly after a few bytes")
+parser.add_argument("--meet", action="store_true", help="open all connections first")
 options = parser.parse_args()
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -70,6 +72,11 @@ def stream(seed, mask):
     yield b"\x88" + (b"\x82\0\0\0\0" if mask else b"\x02") + b"\x03\xe8"
 
 
+BEGIN = frame(b"begin", True, 0x89)
+# The connections of a client and its main thread: when all are open, and when all may begin.
+met, begin = (threading.Barrier(options.connections + 1) for _ in range(2))
+
+
 class Counted:
     """A socket that counts the plaintext."""
 
@@ -86,6 +93,11 @@ class Counted:
         return data
 
     def head(self):
+        """Takes no byte of what is behind it."""
+        if options.plain:
+            while (end := self.tls.recv(65536, socket.MSG_PEEK).find(b"\r\n\r\n")) < 0:
+                pass
+            return self.receive(end + 4).decode()
         head = b""
         while b"\r\n\r\n" not in head:
             head += self.receive(1)
@@ -129,6 +141,9 @@ def serve(tls, totals):
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
     )
+    left = len(BEGIN) if options.meet else 0
+    while left:
+        left -= len(peer.receive(left))
     peer.flood(seed, mask=False)
     peer.drain(seed, mask=True)
     tls.close()
@@ -165,6 +180,10 @@ def talk(context, seed):
         f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
     )
     peer.head()
+    if options.meet:
+        met.wait()
+        begin.wait()
+        peer.send(BEGIN)
     peer.drain(seed, mask=False)
     peer.flood(seed, mask=True)
 
@@ -180,6 +199,11 @@ def client():
     threads = [threading.Thread(target=talk, args=(context, i)) for i in range(options.connections)]
     for thread in threads:
         thread.start()
+    if options.meet:
+        met.wait()
+        print("met", flush=True)
+        sys.stdin.readline()
+        begin.wait()
     for thread in threads:
         thread.join()
     print("done", flush=True)

@@ -98,14 +98,39 @@ fn root_every_byte_is_accounted_for_when_the_ring_buffer_overflows() {
     // While it sleeps the ring buffer overflows; then it goes on.
     let pause = Duration::from_millis(30);
     let (accounts, passed, losses) =
-        follow(&FLAVOURS, &SMALL, steer, pause, &mut server, &mut client);
+        follow((&FLAVOURS, Where::Tls), &SMALL, steer, pause, &mut server, &mut client);
     check(&accounts, passed, &losses);
+}
+
+/// The same on sockets. Which of them are WebSockets is known before the ring buffer overflows: of
+/// another one nothing is told.
+#[test]
+fn root_every_plain_byte_is_accounted_for_when_the_ring_buffer_overflows() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let load = ["--connections", "50", "--frames", "60", "--plain", "--meet"];
+    let Some((mut server, mut client)) = scene.flood(&load) else { return };
+    let pause = Duration::from_millis(30);
+    let flavour = (&FLAVOURS[..], Where::Sockets);
+    let (accounts, passed, losses) =
+        follow(flavour, &SMALL, steer, pause, &mut server, &mut client);
+    check(&accounts, passed, &losses);
+}
+
+/// What is tapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Where {
+    Tls,
+    /// The client says when all connections are open.
+    Sockets,
 }
 
 /// Taps `server` while `client` floods it, with a reader that looks at the ring buffer after each
 /// `pause`. What the decoder made of it, the server's own totals, and the kernel side's losses.
 fn follow(
-    flavours: &[Flavour],
+    (flavours, tapped): (&[Flavour], Where),
     settings: &Settings,
     steer: impl Fn(&mut Tracker, &Steering),
     pause: Duration,
@@ -120,11 +145,12 @@ fn follow(
     let (passed, losses) = with_best(flavours, settings, |tap| {
         let image = &target.images[0];
         let pid = target.process.pid;
-        tap.admit(
-            pid,
-            Admission { target: target.id, follow: false, hold: false, sockets: false },
-        )?;
-        let attachment = tap.attach(Scope::Process(pid), image)?;
+        let sockets = tapped == Where::Sockets;
+        tap.admit(pid, Admission { target: target.id, follow: false, hold: false, sockets })?;
+        let attachment = match tapped {
+            Where::Tls => tap.attach(Scope::Process(pid), image)?,
+            Where::Sockets => tap.attach_sockets()?,
+        };
         let words = tap.steering()?;
         let reader = tap.ring()?.reader(|record| {
             let Record::Passed(event) = record else { return };
@@ -135,7 +161,13 @@ fn follow(
         })?;
         client.go();
         let passed = std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| totals(server));
+            let waiting = scope.spawn(|| {
+                if sockets {
+                    assert_eq!(client.line(), "met");
+                    client.go();
+                }
+                totals(server)
+            });
             while !waiting.is_finished() {
                 reader.read();
                 // At first it is awake, so that something is skipped on purpose, too.
@@ -166,7 +198,7 @@ fn root_the_programs_are_exact_in_every_form_that_older_kernels_take() {
         let settings = Settings { ring_bytes: 32 << 20, ..SMALL };
         let pause = Duration::from_millis(1);
         let (accounts, mut passed, losses) =
-            follow(&[flavour], &settings, steer, pause, &mut server, &mut client);
+            follow((&[flavour], Where::Tls), &settings, steer, pause, &mut server, &mut client);
         assert!(losses.iter().all(|loss| loss.records == 0), "{flavour:?}: {losses:?}");
         let mut seen: Vec<[u64; 2]> =
             accounts.values().map(|account| account.map(|direction| direction.passed)).collect();
@@ -288,8 +320,14 @@ fn root_a_stale_offset_is_ignored() {
         }
     };
     let settings = Settings { ring_bytes: 32 << 20, window_bytes: 1, ..SMALL };
-    let (accounts, passed, losses) =
-        follow(&FLAVOURS, &settings, stale, Duration::from_millis(1), &mut server, &mut client);
+    let (accounts, passed, losses) = follow(
+        (&FLAVOURS, Where::Tls),
+        &settings,
+        stale,
+        Duration::from_millis(1),
+        &mut server,
+        &mut client,
+    );
     assert!(losses.iter().all(|loss| loss.records == 0), "{losses:?}");
     let captured = accounts.values().flatten().map(|account| account.captured).sum::<u64>();
     assert_eq!(captured, passed.iter().flatten().sum::<u64>());

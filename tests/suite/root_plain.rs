@@ -1,8 +1,6 @@
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use crate::peer::{GoBuild, Peer, Runtime, Scene, installed};
 use crate::wstap::{Frames, Metrics, Monitor, privileged, program, transcript};
 
@@ -244,32 +242,6 @@ fn root_a_process_that_is_not_tapped_is_not_told_of() {
     assert_eq!(metrics.sum("packet_recv_count", &[]), 100.0);
     assert_eq!(metrics.sum("wstap_connections_opened_total", &[]), 1.0);
     metrics.assert_flawless();
-}
-
-/// A ring buffer that is far too small and a reader that is stopped: what the sockets passed is
-/// what was decoded, skipped on purpose or lost, to the byte.
-#[test]
-fn root_every_plain_byte_is_accounted_for_when_the_ring_buffer_overflows() {
-    let scene = Scene::new();
-    if !privileged() {
-        return;
-    }
-    let load = ["--connections", "50", "--frames", "60", "--plain"];
-    let Some((mut server, mut client)) = scene.flood(&load) else { return };
-    let tap = Monitor::attach(server.pid(), &["--ring-size", "64k", "--plain", "on"]);
-    crate::wstap::signal(tap.pid(), Signal::STOP);
-    client.go();
-    let passed: Vec<[u64; 2]> = serde_json::from_str(&server.line()).expect("totals");
-    let passed: u64 = passed.iter().flatten().sum();
-    crate::wstap::signal(tap.pid(), Signal::CONT);
-    let sum = |m: &Metrics, name| m.sum(name, &[]);
-    let metrics = tap.metrics_when("the losses", |m| {
-        let wire =
-            sum(m, "wstap_wire_bytes_sent_total") + sum(m, "wstap_wire_bytes_received_total");
-        sum(m, "wstap_lost_bytes_total") > 0.0 && wire <= passed as f64
-    });
-    let lost = sum(&metrics, "wstap_lost_bytes_total");
-    assert!(lost > 0.0 && lost <= passed as f64, "{lost} of {passed}");
 }
 
 /// Without TLS and without sockets there is nothing to tap; sockets alone are enough, unless they
