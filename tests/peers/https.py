@@ -2,7 +2,8 @@
 
 `server` prints its port and serves until standard input ends. `client` waits for a line before each
 step: --requests ordinary requests, as many again, then an upgrade and ten JSON-RPC requests, all on
-one connection; it prints the name of each step when it is done.
+one connection; it prints the name of each step when it is done. The line `exec` makes it another
+program instead, which waits for the end of standard input.
 """
 
 import argparse
@@ -115,7 +116,8 @@ def client():
     print("ready", flush=True)
     tls = None
     for name, step in [("warm", plain), ("plain", plain), ("upgraded", upgraded)]:
-        sys.stdin.readline()
+        if sys.stdin.readline() == "exec\n":
+            os.execv(sys.executable, [sys.executable, "-c", "import sys; sys.stdin.read()"])
         if tls is None:
             tls = socket.create_connection(("127.0.0.1", options.port))
             tls = context.wrap_socket(tls) if context else tls
