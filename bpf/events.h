@@ -69,6 +69,11 @@ _Static_assert(sizeof(struct wstap_record) == 56, "wire.rs asserts the same size
  */
 #define WSTAP_SOCKET_HANDLE (0xffffULL << 48)
 
+/*
+ * The handle of a layer of NSPR is its address with these bits set: it may be TLS or something else.
+ */
+#define WSTAP_LAYER_HANDLE (0xfffeULL << 48)
+
 /* What has become of a process. Its kind stands where a wstap_record has it. */
 struct wstap_process {
 	__u64 at_ns;

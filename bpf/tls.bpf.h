@@ -92,8 +92,11 @@ int tap_entry(struct pt_regs *ctx)
 	args->count_at = 0;
 	if (cookie & WSTAP_COOKIE_STATUS)
 		args->count_at = argument(ctx, cookie >> WSTAP_COOKIE_COUNT_SHIFT);
-	if ((cookie & WSTAP_COOKIE_LAYERS) && !is_layer(args->handle))
-		args->sp = 0;
+	if (cookie & WSTAP_COOKIE_LAYERS) {
+		if (!is_layer(args->handle))
+			args->sp = 0;
+		args->handle |= WSTAP_LAYER_HANDLE;
+	}
 	return 0;
 }
 
@@ -233,8 +236,11 @@ int tap_release(struct pt_regs *ctx)
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	__u64 handle = argument(ctx, cookie >> WSTAP_COOKIE_HANDLE_SHIFT);
 
-	if (!(cookie & WSTAP_COOKIE_USED) || is_used(handle))
-		end_connection(handle);
+	if ((cookie & WSTAP_COOKIE_USED) && !is_used(handle))
+		return 0;
+	if (cookie & WSTAP_COOKIE_LAYERS)
+		handle |= WSTAP_LAYER_HANDLE;
+	end_connection(handle);
 	return 0;
 }
 

@@ -169,6 +169,9 @@ pub(super) fn direction_cookie(direction: ProbeDirection) -> u64 {
 /// The attach cookie of a function that ends the life of the handle in its first argument.
 pub(super) const RELEASE_COOKIE: u64 = 0;
 
+/// The same for a layer of NSPR.
+pub(super) const LAYER_RELEASE_COOKIE: u64 = wstap_cookie::WSTAP_COOKIE_LAYERS.0 as u64;
+
 /// The attach cookie of a function that every connection begins with, and whose first argument is
 /// the handle.
 pub(super) const HANDSHAKE_COOKIE: u64 = wstap_cookie::WSTAP_COOKIE_USED.0 as u64;

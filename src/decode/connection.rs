@@ -10,7 +10,7 @@
 //! ```
 
 use super::backlog::Backlog;
-use super::event::{ConnId, Direction, Segment, SegmentStart, TargetId, Transport};
+use super::event::{ConnId, Direction, Segment, SegmentStart, TargetId};
 use super::flow::Hole;
 use super::handshake::Agreement;
 use super::observation::{GapReason, ProtocolError, Role, What};
@@ -60,7 +60,7 @@ impl Connection {
         let phase = Phase::Http(Box::default());
         let Trace { places, ignored } = trace;
         let watches = Default::default();
-        let unproven = (conn.transport() == Transport::Plain).then(Box::default);
+        let unproven = conn.is_anything().then(Box::default);
         Self { target, used: 0, places, phase, watches, ignored, unproven, held_bytes: 0 }
     }
 

@@ -17,18 +17,28 @@ pub struct ConnId {
     /// Serial number of the connection, unique over the whole run of wstap.
     pub generation: u32,
     /// Address of the library's connection object in the tapped process; of a socket its inode
-    /// number, with the upper 16 bits set, which no address in a process has.
+    /// number, with the upper 16 bits set, which no address in a process has. Of a layer of NSPR the
+    /// upper 15 bits are set: it may be TLS or something else.
     pub handle: u64,
 }
 
 /// The bits that tell the handle of a socket from an address.
 const SOCKET_HANDLE: u64 = 0xffff << 48;
 
+/// Those that tell the handle of a layer of NSPR from both.
+const LAYER_HANDLE: u64 = 0xfffe << 48;
+
 impl ConnId {
     /// The inode number of the socket, as `/proc/PID/fd` has it; `None` for a TLS connection.
     #[must_use]
     pub fn socket(self) -> Option<u64> {
         (self.handle & SOCKET_HANDLE == SOCKET_HANDLE).then_some(self.handle & !SOCKET_HANDLE)
+    }
+
+    /// It may be anything, and counts only once it has proven to be a WebSocket.
+    #[must_use]
+    pub fn is_anything(self) -> bool {
+        self.handle >= LAYER_HANDLE
     }
 
     /// Where its bytes were tapped.

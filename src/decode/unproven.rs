@@ -1,7 +1,7 @@
-//! What a socket has carried before it is known to be a WebSocket.
+//! What a socket, or a layer of NSPR, has carried before it is known to be a WebSocket.
 //!
-//! A process has sockets of all kinds. Only those that turn out to be WebSockets are counted, but
-//! those from their first byte on: until then, counts are kept here.
+//! A process has such of all kinds. Only those that turn out to be WebSockets are counted, but they are
+//! from their first byte on: until then, counts are kept here.
 
 use super::event::Direction;
 use super::observation::{GapReason, What};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use libbpf_rs::{ErrorKind, Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
-use wstap_symbols::{Action, Probe};
+use wstap_symbols::{Action, Handles, Library, Probe};
 
 use super::Tap;
 use crate::capture::image::Image;
@@ -122,10 +122,10 @@ impl Tap<'_> {
     ///
     /// The process is gone, or the kernel refuses; then no probe of this image stays.
     pub fn attach(&self, scope: Scope, image: &Image) -> Result<Attachment, Error> {
-        let probes = image.plan.libraries.iter().flat_map(|library| &library.probes);
         let mut sites = Sites::default();
-        for probe in probes {
-            sites.add(probe);
+        for library in &image.plan.libraries {
+            let release = release_cookie(library);
+            library.probes.iter().for_each(|probe| sites.add(probe, release));
         }
         let progs = &self.skel.progs;
         let mut links = Vec::new();
@@ -198,10 +198,11 @@ struct Sites {
 }
 
 impl Sites {
-    fn add(&mut self, probe: &Probe) {
+    /// `release` is the cookie of a function that ends connections.
+    fn add(&mut self, probe: &Probe, release: u64) {
         let (sites, cookie) = match &probe.action {
             Action::Transfer(transfer) => (&mut self.transfers, wire::transfer_cookie(transfer)),
-            Action::Release => (&mut self.releases, wire::RELEASE_COOKIE),
+            Action::Release => (&mut self.releases, release),
             Action::Handshake => (&mut self.releases, wire::HANDSHAKE_COOKIE),
             Action::GoEnter(direction) => (&mut self.go_enters, wire::direction_cookie(*direction)),
             Action::GoReturn(direction) => {
@@ -221,4 +222,11 @@ impl Sites {
         };
         sites.push((probe.offset, cookie));
     }
+}
+
+/// Functions of one library take the same kind of handle.
+fn release_cookie(library: &Library) -> u64 {
+    let through_layers = |probe: &Probe| matches!(&probe.action, Action::Transfer(transfer) if transfer.handles == Handles::Layers);
+    let layers = library.probes.iter().any(through_layers);
+    if layers { wire::LAYER_RELEASE_COOKIE } else { wire::RELEASE_COOKIE }
 }

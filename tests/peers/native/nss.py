@@ -1,7 +1,8 @@
 """NSS over NSPR (nss/ssl.h, nspr/prio.h).
 
-NSPR's functions serve every other file as well: each connection has a pipe beside it, to which it
-writes what it sends and from which it reads that again.
+NSPR's functions serve every other file as well: each connection has two pipes beside it, to which it
+writes what it sends and from which it reads that again. One of them has a layer at each end that
+changes nothing, as an application may have for what is not TLS.
 """
 
 import ctypes
@@ -11,13 +12,21 @@ import socket
 from . import require
 
 SECURITY, HANDSHAKE_AS_CLIENT = 1, 5
+TOP_LAYER = -2
 NO_TIMEOUT = ctypes.c_uint32(0xFFFFFFFF)
 
 nspr = ctypes.CDLL("libnspr4.so")
 nss = ctypes.CDLL("libnss3.so")
 library = ctypes.CDLL("libssl3.so")
-for owner, function in ((nspr, "PR_OpenTCPSocket"), (library, "SSL_ImportFD")):
+for owner, function in (
+    (nspr, "PR_OpenTCPSocket"),
+    (nspr, "PR_CreateIOLayerStub"),
+    (nspr, "PR_GetDefaultIOMethods"),
+    (library, "SSL_ImportFD"),
+):
     getattr(owner, function).restype = ctypes.c_void_p
+nspr.PR_CreateIOLayerStub.argtypes = [ctypes.c_int, ctypes.c_void_p]
+nspr.PR_PushIOLayer.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
 library.SSL_ImportFD.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
 library.SSL_OptionSet.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
 library.SSL_AuthCertificateHook.argtypes = [ctypes.c_void_p] * 3
@@ -33,8 +42,22 @@ for function in ("PR_Write", "PR_Read"):
 believe = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 2, *[ctypes.c_int] * 2)(
     lambda *_: 0
 )
+identity = nspr.PR_GetUniqueIdentity(b"nothing")
 require(nss.NSS_NoDB_Init(None) == 0, "NSS_NoDB_Init")
 library.NSS_SetDomesticPolicy()
+
+
+def pipe():
+    ends = (ctypes.c_void_p * 2)()
+    first, second = ctypes.byref(ends, 0), ctypes.byref(ends, ctypes.sizeof(ctypes.c_void_p))
+    require(nspr.PR_CreatePipe(first, second) == 0, "PR_CreatePipe")
+    return list(ends)
+
+
+def layered(file):
+    layer = nspr.PR_CreateIOLayerStub(identity, nspr.PR_GetDefaultIOMethods())
+    require(nspr.PR_PushIOLayer(file, TOP_LAYER, layer) == 0, "PR_PushIOLayer")
+    return file
 
 
 class Connection:
@@ -55,17 +78,15 @@ class Connection:
         require(library.SSL_ForceHandshake(self.file) == 0, "SSL_ForceHandshake")
         with socket.socket(fileno=os.dup(nspr.PR_FileDesc2NativeHandle(self.file))) as native:
             native.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        ends = (ctypes.c_void_p * 2)()
-        first, second = ctypes.byref(ends, 0), ctypes.byref(ends, ctypes.sizeof(ctypes.c_void_p))
-        require(nspr.PR_CreatePipe(first, second) == 0, "PR_CreatePipe")
-        self.pipe = list(ends)
+        self.pipes = [pipe(), list(map(layered, pipe()))]
 
     def send(self, data):
         count = nspr.PR_Write(self.file, data, len(data))
         require(count > 0, "PR_Write")
         beside = data[: min(count, 4096)]
-        require(nspr.PR_Write(self.pipe[1], beside, len(beside)) == len(beside), "PR_Write")
-        require(nspr.PR_Read(self.pipe[0], self.buffer, len(beside)) == len(beside), "PR_Read")
+        for source, sink in self.pipes:
+            require(nspr.PR_Write(sink, beside, len(beside)) == len(beside), "PR_Write")
+            require(nspr.PR_Read(source, self.buffer, len(beside)) == len(beside), "PR_Read")
         return count
 
     def receive(self):
@@ -74,5 +95,5 @@ class Connection:
         return self.buffer.raw[:count]
 
     def close(self):
-        for file in (self.file, *self.pipe):
+        for file in (self.file, *self.pipes[0], *self.pipes[1]):
             nspr.PR_Close(file)
