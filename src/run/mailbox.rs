@@ -31,19 +31,22 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Puts in what is in the two, and leaves them empty.
+    /// Puts in what is in the two, and leaves them empty. Only what became of a process is urgent.
     pub(super) fn put(&self, heard: &mut Vec<Lifecycle>, learnt: &mut Vec<(ConnId, bool)>) {
         if heard.is_empty() && learnt.is_empty() {
             return;
         }
         let mut mail = self.lock();
+        let is_urgent = !heard.is_empty();
         mail.missed |= mail.heard.len() + heard.len() > WAITING_MAX;
         let room = WAITING_MAX.saturating_sub(mail.heard.len());
         mail.heard.extend(heard.drain(..).take(room));
         // What is dropped of these will be learnt again from the next connection.
         let room = WAITING_MAX.saturating_sub(mail.learnt.len());
         mail.learnt.extend(learnt.drain(..).take(room));
-        self.arrived.notify_one();
+        if is_urgent {
+            self.arrived.notify_one();
+        }
     }
 
     /// Nothing more will come.
@@ -52,11 +55,10 @@ impl Mailbox {
         self.arrived.notify_one();
     }
 
-    /// Waits until there is something, or `timeout` has passed, and takes it out; `None` when nothing
-    /// more will come.
+    /// Waits until there is something urgent, or `timeout` has passed, and takes out what is there; `None`
+    /// when nothing more will come.
     pub(super) fn collect(&self, timeout: Duration) -> Option<Mail> {
-        let nothing =
-            |mail: &mut Mail| mail.heard.is_empty() && mail.learnt.is_empty() && !mail.closed;
+        let nothing = |mail: &mut Mail| mail.heard.is_empty() && !mail.closed;
         let (mut mail, _) = self
             .arrived
             .wait_timeout_while(self.lock(), timeout, nothing)
