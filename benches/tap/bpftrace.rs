@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use wstap::capture::image::Planner;
 use wstap::capture::targets::Target;
+use wstap_symbols::Library;
 
 /// A running script.
 pub(crate) struct Bpftrace {
@@ -17,7 +18,10 @@ impl Bpftrace {
     pub(crate) fn attach(pid: u32) -> Option<Self> {
         Command::new("bpftrace").arg("--version").output().ok()?;
         let target = Target::resolve(&mut Planner::default(), Default::default(), pid).unwrap();
-        let file = target.images[0].attach_path.display();
+        let has_probes = |library: &Library| !library.probes.is_empty();
+        let image = target.images.iter().find(|image| image.plan.libraries.iter().any(has_probes));
+        let image = image.expect("a library");
+        let file = image.attach_path.display();
         let count = |function: &str| {
             format!(
                 "uprobe:{file}:{function} {{ @calls[probe] = count(); }} \

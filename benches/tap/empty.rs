@@ -24,6 +24,9 @@ impl Empty {
             let probes = image.plan.libraries.iter().flat_map(|library| &library.probes);
             let transfers = probes.filter(|probe| matches!(probe.action, Action::Transfer(_)));
             let offsets: Vec<usize> = transfers.map(|probe| probe.offset as usize).collect();
+            if offsets.is_empty() {
+                continue;
+            }
             for program in object.progs_mut() {
                 let opts = UprobeMultiOpts {
                     offsets: offsets.clone(),
