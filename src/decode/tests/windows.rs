@@ -57,6 +57,12 @@ impl Played {
     }
 }
 
+/// Whether the kernel side was told that the beginning of long messages is enough.
+fn asks_for_less(tape: &mut Tape) -> bool {
+    let is_narrow = |hint: &Steering| matches!(hint, Steering::FrameAt { narrow: true, .. });
+    tape.hints().iter().any(is_narrow)
+}
+
 fn padded(text: &str) -> Vec<u8> {
     text.replace("PAD", &"x".repeat(2 * LONG_BYTES as usize)).into_bytes()
 }
@@ -221,8 +227,7 @@ fn compressed_messages_are_left_out_of_it() {
         let text = [call(id), noise].concat();
         tape.pass(Sent, &masked(FIN | RSV1 | BINARY, &deflater.message(&text)));
     }
-    let narrow = |hint: &Steering| matches!(hint, Steering::FrameAt { narrow: true, .. });
-    assert!(!tape.hints().iter().any(narrow));
+    assert!(!asks_for_less(&mut tape));
 }
 
 #[test]
@@ -232,8 +237,7 @@ fn nothing_is_asked_for_in_part_where_that_is_off() {
     for id in 0..2 * ENOUGH {
         tape.pass(Sent, &masked(FIN | TEXT, &call(id)));
     }
-    let narrow = |hint: &Steering| matches!(hint, Steering::FrameAt { narrow: true, .. });
-    assert!(!tape.hints().iter().any(narrow));
+    assert!(!asks_for_less(&mut tape));
 }
 
 /// A message of a conversation.

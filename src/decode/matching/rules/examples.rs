@@ -221,13 +221,7 @@ mod tests {
     fn no_cut_makes_up_an_id() {
         each_text_example(|protocol, example, text| {
             for cut in 0..text.len() {
-                let text = Text {
-                    direction: Direction::Sent,
-                    sender: example.from,
-                    message_type: MessageType::Text,
-                    payload: &text.as_bytes()[..cut],
-                    wholeness: Wholeness::Cut,
-                };
+                let text = beginning(example, &text.as_bytes()[..cut]);
                 let (mut scratch, mut mqtt) = (Vec::new(), mqtt::Stream::default());
                 protocol.read(text, &mut scratch, &mut mqtt, &mut |reading| {
                     let Some(RequestName::Id { id, scope }) = reading.name else { return };
@@ -248,13 +242,7 @@ mod tests {
         let mut settled = 0;
         each_text_example(|protocol, example, text| {
             for cut in 0..text.len() {
-                let beginning = Text {
-                    direction: Direction::Sent,
-                    sender: example.from,
-                    message_type: MessageType::Text,
-                    payload: &text.as_bytes()[..cut],
-                    wholeness: Wholeness::Cut,
-                };
+                let beginning = beginning(example, &text.as_bytes()[..cut]);
                 if !protocol.is_settled_by(beginning) {
                     continue;
                 }
@@ -270,6 +258,17 @@ mod tests {
             }
         });
         assert!(settled > 1_000, "{settled}");
+    }
+
+    /// The first bytes of an example's text.
+    fn beginning<'a>(example: &ExampleSource, payload: &'a [u8]) -> Text<'a> {
+        Text {
+            direction: Direction::Sent,
+            sender: example.from,
+            message_type: MessageType::Text,
+            payload,
+            wholeness: Wholeness::Cut,
+        }
     }
 
     /// What is read in a text, to be compared.
