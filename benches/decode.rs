@@ -7,11 +7,9 @@
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use flate2::{Compress, Compression, FlushCompress};
-use wstap::decode::event::{
-    Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId,
-};
-use wstap::decode::matching::{MatchLimits, Matching, Protocols};
-use wstap::decode::tracker::{Limits, Tracker};
+use wstap::decode::decoder::{Decoder, Limits};
+use wstap::event::{Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
+use wstap::matching::{MatchLimits, Matching, Protocols};
 
 fn main() {
     divan::main();
@@ -76,7 +74,7 @@ impl Traffic {
 }
 
 struct Tap {
-    tracker: Tracker,
+    tracker: Decoder,
     offsets: [u64; 2],
     at_ns: u64,
     observations: u64,
@@ -113,7 +111,7 @@ impl Tap {
 impl Tap {
     fn new() -> Self {
         let matching = Matching::new(Protocols::builtin(), MatchLimits::default());
-        let tracker = Tracker::new(Limits::default(), matching);
+        let tracker = Decoder::new(Limits::default(), matching);
         Self { tracker, offsets: [0; 2], at_ns: 0, observations: 0 }
     }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use wstap::decode::event::{ConnId, Direction, TargetId};
-use wstap::decode::observation::*;
+use wstap::event::{ConnId, Direction, TargetId};
 use wstap::export::Metrics;
-use wstap::export::exposition::Format;
+use wstap::export::metrics::exposition::Format;
+use wstap::observation::*;
 
 fn main() {
     divan::main();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
- * The contract between the kernel side and src/capture/wire.rs: what a ring buffer record looks
+ * The contract between the kernel side and src/capture/bpf/wire.rs: what a ring buffer record looks
  * like, what an attach cookie says, what a steering word says.
  *
  * Fixed-width fields, units in the names, no padding that is not named. The Rust types are

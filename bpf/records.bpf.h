@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
  * Whether a socket carries TLS, by the records at the beginning of its calls. What is met in the middle
- * of a record is left to src/decode/tls_records.rs.
+ * of a record is left to src/decode/resync/tls_records.rs.
  */
 #ifndef WSTAP_RECORDS_BPF_H
 #define WSTAP_RECORDS_BPF_H

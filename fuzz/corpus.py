@@ -9,7 +9,7 @@ import tomllib
 import zlib
 
 HERE = pathlib.Path(__file__).parent
-PROTOCOLS = HERE / "../src/decode/matching/protocols"
+PROTOCOLS = HERE / "../src/matching/protocols"
 KEY = bytes.fromhex("37fa213d")
 SENT, RECEIVED = 0, 0x8000
 

@@ -13,15 +13,15 @@ use regex::bytes::RegexBuilder;
 use serde::Deserialize;
 use wstap_symbols::{GivenFunction, Options, SitePreference, known_functions};
 
-use crate::capture::cgroup::CgroupPath;
-use crate::capture::image::GivenLibrary;
-use crate::capture::plain::Plain;
-use crate::capture::privilege::Powers;
-use crate::capture::selector::{Children, Rule, Wanted};
-use crate::capture::tap::{Settings, Wakeup};
+use crate::capture::bpf::{Settings, Wakeup};
+use crate::capture::confine::privilege::Powers;
+use crate::capture::procfs::cgroup::CgroupPath;
+use crate::capture::procfs::image::GivenLibrary;
+use crate::capture::procfs::selector::{Children, Rule, Wanted};
+use crate::capture::supervisor::plain::Plain;
 use crate::cli::{MonitorArgs, PlainArg, ProbeSite, TapArgs};
-use crate::decode::matching::{ID_PATTERN_NAME, IdPatterns, MatchLimits, Protocols};
-use crate::decode::tracker::Limits;
+use crate::decode::decoder::Limits;
+use crate::matching::{ID_PATTERN_NAME, IdPatterns, MatchLimits, Protocols};
 
 /// Something that was typed makes no sense; exit code 2.
 #[derive(Debug, thiserror::Error)]

@@ -16,11 +16,16 @@
 pub mod cli;
 pub mod config;
 
+pub mod event;
+pub mod observation;
+
 #[allow(unsafe_code, reason = "the rim: BPF objects, mapped memory, clocks")]
 #[allow(clippy::disallowed_methods, reason = "the rim reads clocks")]
 pub mod capture;
 pub mod decode;
 #[allow(clippy::disallowed_methods, reason = "the edge reads clocks")]
 pub mod export;
+pub mod matching;
+pub mod views;
 
 pub mod run;

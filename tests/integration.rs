@@ -118,6 +118,6 @@ mod reference;
 #[path = "suite/prometheus.rs"]
 mod prometheus;
 
-/// The files in `dist/`: rules, dashboard, service.
-#[path = "suite/dist.rs"]
-mod dist;
+/// The files in `deploy/`: rules, dashboard, service.
+#[path = "suite/deploy.rs"]
+mod deploy;

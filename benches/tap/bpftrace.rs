@@ -4,8 +4,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use wstap::capture::image::Planner;
-use wstap::capture::targets::Target;
+use wstap::capture::procfs::image::Planner;
+use wstap::capture::procfs::target::Target;
 use wstap_symbols::Library;
 
 /// A running script.

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use libbpf_rs::{Link, Object, ObjectBuilder, UprobeMultiOpts};
-use wstap::capture::image::Planner;
-use wstap::capture::targets::Target;
+use wstap::capture::procfs::image::Planner;
+use wstap::capture::procfs::target::Target;
 use wstap_symbols::{Action, Options};
 
 /// Attached empty programs.

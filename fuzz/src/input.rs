@@ -1,6 +1,6 @@
 //! Bytes read as something else, whatever they are.
 
-use wstap::decode::event::Direction;
+use wstap::event::Direction;
 
 /// What is left of an input. Beyond its end there are zeroes.
 pub(crate) struct Input<'a>(&'a [u8]);

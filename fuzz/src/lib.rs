@@ -16,7 +16,7 @@ mod trace;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use wstap::decode::event::{Absent, Direction, EventKind, Segment, SegmentStart};
+use wstap::event::{Absent, Direction, EventKind, Segment, SegmentStart};
 use wstap_symbols::{Options, SitePreference, plan};
 
 use input::{Input, Piece};

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use wstap::decode::event::{ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
-use wstap::decode::matching::{MatchLimits, Matching, Protocols};
-use wstap::decode::observation::{Fidelity, Message, Observation, Role, What};
-use wstap::decode::tracker::{Limits, Steering, Tracker};
+use wstap::event::{ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
+use wstap::matching::{MatchLimits, Matching, Protocols};
+use wstap::observation::{Fidelity, Message, Observation, Role, What};
+use wstap::decode::decoder::{Limits, Steering, Decoder};
 
 use crate::trace::{Trace, digest, digest_of_bytes};
 
@@ -15,7 +15,7 @@ const CONNECTIONS: u32 = 4;
 
 /// Plays one input after the other, each on connections of its own.
 pub(crate) struct Tap {
-    tracker: Tracker,
+    tracker: Decoder,
     at_ns: u64,
     /// Generation of the input's first connection.
     first: u32,
@@ -65,7 +65,7 @@ impl Tap {
         let match_limits = MatchLimits { methods_per_target: usize::MAX, ..Default::default() };
         let matching = Matching::new(protocols, match_limits);
         Self {
-            tracker: Tracker::new(limits, matching),
+            tracker: Decoder::new(limits, matching),
             at_ns: 0,
             first: 0,
             offsets: BTreeMap::new(),

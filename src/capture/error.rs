@@ -30,7 +30,7 @@ pub enum Error {
 impl Error {
     /// `attempt` was refused for want of privilege.
     pub(super) fn privilege(attempt: &str, error: &dyn std::fmt::Display) -> Self {
-        Self::Privilege(refusal(attempt, error, &super::privilege::missing()))
+        Self::Privilege(refusal(attempt, error, &super::confine::privilege::missing()))
     }
 
     /// Attaching to `path` failed.

@@ -1,33 +1,23 @@
-//! The privileged rim: find targets, attach, poll the ring buffer, hand out [`Event`]s.
+//! The privileged rim: finds targets, attaches probes, reads the ring buffer, hands out [`Event`]s.
 //!
-//! Everything that needs a capability, a BPF object or `unsafe` is in here, and nothing here knows
-//! HTTP, WebSocket or metrics.
+//! Everything that needs a capability, a BPF object or `unsafe` is in here. Nothing here knows HTTP,
+//! WebSocket or metrics.
 //!
-//! [`Event`]: crate::decode::event::Event
+//! ```text
+//!   supervisor (who is tapped, when to look again)
+//!     -> procfs (what a process is and has mapped)
+//!     -> bpf    (programs, probes, ring buffer)
+//!   confine (privileges, sandbox)
+//! ```
+//!
+//! [`Event`]: crate::event::Event
 
-pub mod cgroup;
+pub mod bpf;
 pub mod clock;
-pub mod command;
-mod debug;
+pub mod confine;
 mod error;
-pub mod image;
 pub mod kernel;
-pub mod lifecycle;
-mod links;
-pub mod plain;
-mod plans;
-pub mod privilege;
-pub mod process;
-pub mod roster;
-pub mod sandbox;
-pub mod selector;
-mod shared;
-mod skeleton;
-pub mod socket;
-pub mod steering;
-pub mod tap;
-pub mod targets;
-mod tcp;
-mod wire;
+pub mod procfs;
+pub mod supervisor;
 
 pub use error::Error;

@@ -10,17 +10,17 @@
 //! ```
 
 use super::backlog::Backlog;
-use super::event::{ConnId, Direction, Segment, SegmentStart, TargetId};
-use super::flow::Hole;
-use super::handshake::Agreement;
-use super::observation::{GapReason, ProtocolError, Role, What};
-use super::session::Session;
-use super::steering::Steering;
-use super::step::Step;
+use super::context::Step;
+use super::deferred_counts::Unproven;
+use super::hint::Steering;
+use super::http::handshake::Agreement;
+use super::http::head_scan::Watch;
+use super::http::upgrade::{Upgrade, Verdict};
 use super::stream::{Arrival, Place};
-use super::unproven::Unproven;
-use super::upgrade::{Upgrade, Verdict};
-use super::watch::Watch;
+use super::websocket::direction::Hole;
+use super::websocket::session::Session;
+use crate::event::{ConnId, Direction, Segment, SegmentStart, TargetId};
+use crate::observation::{GapReason, ProtocolError, Role, What};
 
 /// The state of one connection.
 #[derive(Debug)]

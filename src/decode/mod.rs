@@ -1,53 +1,30 @@
-//! The pure core: [`event::Event`]s in, [`observation::Observation`]s out.
+//! The pure core: [`Event`](crate::event::Event)s in, [`Observation`](crate::observation::Observation)s out.
 //!
 //! Nothing here reads a clock, opens a file, starts a thread or knows where events come from.
 //! Every buffer has a bound and an observation for when it bites.
 //!
 //! ```text
-//!   Tracker -> Connection -> Upgrade (HTTP until the 101)
-//!                         -> Session -> Flow (frames) -> Assembly (messages) -> matching
+//!   Decoder -> Connection -> http (until the 101)
+//!                         -> websocket -> frame (borders known)
+//!                                      -> resync (borders unknown)
+//!                                      -> message (fragments, inflation)
 //! ```
 
-pub mod event;
-pub mod observation;
-pub mod tracker;
-
-mod connection;
-mod limits;
-mod steering;
-mod step;
-mod stream;
-mod unproven;
-pub mod window;
-
-mod handshake;
-mod http;
-mod lane;
-mod subprotocol;
-mod upgrade;
-mod watch;
+pub mod decoder;
 
 mod backlog;
-mod candidate;
-mod chains;
-mod close;
-mod flow;
+mod connection;
+mod context;
+mod deferred_counts;
+mod hint;
+mod limits;
+mod stream;
+
 mod frame;
-mod link;
-mod mask;
-mod ping;
-mod resync;
-mod session;
-mod tls_records;
-
-mod assembly;
-mod compression;
-mod identical;
-mod inflate;
+mod http;
 mod message;
-mod utf8;
-
-pub mod matching;
+mod resync;
+mod websocket;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Where in its stream a segment lies, and what is missing before it.
 
-use super::event::{Absent, Segment, SegmentStart};
-use super::observation::GapReason;
+use crate::event::{Absent, Segment, SegmentStart};
+use crate::observation::GapReason;
 
 /// Offsets beyond this are not believed; it leaves room for all arithmetic on offsets.
 const OFFSET_MAX: u64 = 1 << 62;
@@ -76,7 +76,7 @@ impl Absent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::event::Direction;
+    use crate::event::Direction;
 
     fn segment(offset: u64, len: u64, bytes: &[u8]) -> Segment<'_> {
         Segment {

@@ -1,36 +1,24 @@
-//! The edge: [`Observation`](crate::decode::observation::Observation)s in; metrics, HTTP and
-//! lines for people out.
+//! What Prometheus and browsers fetch: [`Observation`](crate::observation::Observation)s in, metrics
+//! and HTTP out.
 //!
 //! ```text
-//!                   +-> Metrics (decode thread) --flush--> Registry --gather--> /metrics
-//!   Observation ----|                                          \--------------> / and /api/v1
-//!                   +-> FrameView ------------------------------------------> stdout
-//!   Status (run) --------------------------------------------> target, probe and loss metrics
+//!   Observation -> Metrics (decode thread) --flush--> Registry --gather--> /metrics
+//!                                                        \--------------> / and /api/v1
+//!   Status (run) ------------------------> target, probe and loss metrics
 //! ```
 //!
 //! `export` knows no BPF and reads no bytes of a target. Nothing it serves over HTTP ever holds
-//! payload, message ids or addresses.
+//! payload, message ids or addresses. What a terminal shows is left to `views`.
 
-mod catalogue;
-pub mod duration;
-pub mod exposition;
-mod facts;
-mod families;
-pub mod frames;
-pub mod histogram;
+pub mod http;
 pub mod metrics;
-mod native;
-pub mod server;
 pub mod status;
-pub mod table;
-mod timings;
-pub mod view;
+pub mod summary;
 
-pub use frames::FrameView;
+pub use http::{Exporter, router, serve};
 pub use metrics::Metrics;
-pub use server::{Exporter, router, serve};
 pub use status::{LossCounters, Status};
-pub use view::View;
+pub use summary::View;
 
 /// Version of wstap, from its manifest.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::Failure;
 use super::refused::{Cause, Refused};
-use crate::capture::sandbox::{self, Task};
-use crate::capture::tap::{Flavour, Settings, Tap, Wakeup, with_tap};
-use crate::capture::{Error, kernel, privilege};
+use crate::capture::bpf::{Flavour, Settings, Tap, Wakeup, with_tap};
+use crate::capture::confine::privilege;
+use crate::capture::confine::sandbox::{self, Task};
+use crate::capture::{Error, kernel};
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]

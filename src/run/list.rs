@@ -7,10 +7,10 @@ use wstap_symbols::{Library, Options, Probe, Verdict};
 
 use super::Failure;
 use super::refused::Refused;
-use crate::capture::cgroup;
-use crate::capture::image::{Image, Planner};
-use crate::capture::process::{self, Process};
-use crate::capture::targets::{self, Survey, Target};
+use crate::capture::procfs::cgroup;
+use crate::capture::procfs::image::{Image, Planner};
+use crate::capture::procfs::process::{self, Process};
+use crate::capture::procfs::target::{self, Survey, Target};
 
 /// One process and one TLS library in it, or its TCP sockets where it has no TLS.
 #[derive(Debug, Serialize)]
@@ -38,7 +38,7 @@ pub(super) fn ps(json: bool) -> Result<(), Failure> {
     let mut rows = Vec::new();
     let mut refused = Refused::default();
     for process in process::all()? {
-        match targets::survey(&mut planner, process.pid) {
+        match target::survey(&mut planner, process.pid) {
             Ok(survey) if survey.images.is_empty() => rows.extend(plain_row(&process)),
             Ok(survey) => rows.extend(ps_rows(&process, &survey)),
             Err(error) => refused.note(&process, &error),
@@ -69,7 +69,7 @@ fn ps_rows(process: &Process, survey: &Survey) -> Vec<PsRow> {
             pid: process.pid,
             comm: process.comm.clone(),
             stack: library.stack.as_str(),
-            version: targets::version(library, &survey.companions).map(str::to_owned),
+            version: target::version(library, &survey.companions).map(str::to_owned),
             linkage: library.linkage.as_str(),
             symbols: library.symbols.as_str(),
             technique: techniques(library),
@@ -82,7 +82,7 @@ fn ps_rows(process: &Process, survey: &Survey) -> Vec<PsRow> {
 
 /// A process without TLS whose sockets can be tapped.
 fn plain_row(process: &Process) -> Option<PsRow> {
-    targets::has_sockets(process.pid).then(|| PsRow {
+    target::has_sockets(process.pid).then(|| PsRow {
         pid: process.pid,
         comm: process.comm.clone(),
         stack: "plain",

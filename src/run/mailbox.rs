@@ -4,8 +4,8 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::capture::lifecycle::Lifecycle;
-use crate::decode::event::ConnId;
+use crate::capture::bpf::lifecycle::Lifecycle;
+use crate::event::ConnId;
 
 /// Messages of each kind that wait; more are dropped, and then everything is looked at again.
 const WAITING_MAX: usize = 65_536;
@@ -74,7 +74,7 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::lifecycle::Change;
+    use crate::capture::bpf::lifecycle::Change;
 
     fn exits(count: usize) -> Vec<Lifecycle> {
         let exit = Lifecycle { pid: 7, target: None, at_ns: 1, change: Change::Exited };

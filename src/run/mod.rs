@@ -2,9 +2,9 @@
 //! process exits with.
 
 mod doctor;
-mod frames;
 mod list;
 mod mailbox;
+mod messages;
 mod monitor;
 mod protocols;
 mod reader;
@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use wstap_symbols::{Options, SitePreference};
 
 use crate::capture::Error;
-use crate::capture::image::Planner;
+use crate::capture::procfs::image::Planner;
 use crate::cli::{Cli, Command, ProbeSite};
 use crate::config::{self, MonitorConfig, TapConfig, UsageError};
 
@@ -73,7 +73,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
             let given = config::given_libraries(args.config.as_deref())?;
             list::probes(args.pid, Planner::with_given(options(args.probe_site), given), args.json)
         }
-        Some(Command::Frames(args)) => frames::run(TapConfig::interactive(&args.tap)?, args),
+        Some(Command::Frames(args)) => messages::run(TapConfig::interactive(&args.tap)?, args),
         Some(Command::Protocols(args)) => protocols::list(&args.rules, args.json),
         Some(Command::Doctor(args)) => doctor::run(args.json),
     }

@@ -10,12 +10,12 @@ use tokio::sync::oneshot;
 use super::reader::Sink;
 use super::session::{self, Audience, Prepared, Until};
 use super::{Failure, signals};
-use crate::capture::roster::Member;
-use crate::capture::socket;
-use crate::capture::tap::Loss;
+use crate::capture::bpf::Loss;
+use crate::capture::bpf::socket;
+use crate::capture::supervisor::Member;
 use crate::config::MonitorConfig;
-use crate::decode::observation::Observation;
 use crate::export::{self, Exporter, Metrics, Status, status};
+use crate::observation::Observation;
 
 /// Runs until a signal comes, or until the targets have ended where that was asked for.
 pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Failure;
 use crate::config;
-use crate::decode::matching::Description;
+use crate::matching::Description;
 
 /// One protocol.
 #[derive(Debug, Serialize)]

@@ -10,13 +10,13 @@ use std::sync::mpsc;
 use super::mailbox::Mailbox;
 use super::session::{POLL, TICK_NS, only_serve};
 use crate::capture::Error;
+use crate::capture::bpf::hint::{Steering, Word};
+use crate::capture::bpf::lifecycle::{Change, Lifecycle};
+use crate::capture::bpf::{Loss, Losses, Record, Ring};
 use crate::capture::clock::monotonic_ns;
-use crate::capture::lifecycle::{Change, Lifecycle};
-use crate::capture::steering::{Steering, Word};
-use crate::capture::tap::{Loss, Losses, Record, Ring};
-use crate::decode::event::{ConnId, Event};
-use crate::decode::observation::Observation;
-use crate::decode::tracker::{self, Tracker};
+use crate::decode::decoder::{self, Decoder};
+use crate::event::{ConnId, Event};
+use crate::observation::Observation;
 
 /// What takes the observations, on the thread that reads.
 pub(super) trait Sink {
@@ -41,8 +41,8 @@ pub(super) struct Place<'a> {
 }
 
 /// The decoder with its ends: observations go to the sink, frame borders to the kernel side.
-pub(super) struct Decoder<'a> {
-    tracker: Tracker,
+pub(super) struct ReadLoop<'a> {
+    tracker: Decoder,
     sink: &'a mut (dyn Sink + Send),
     steering: Steering,
     /// What became of processes since it was last handed on.
@@ -51,9 +51,9 @@ pub(super) struct Decoder<'a> {
     learnt: Vec<(ConnId, bool)>,
 }
 
-impl<'a> Decoder<'a> {
+impl<'a> ReadLoop<'a> {
     pub(super) fn new(
-        tracker: Tracker,
+        tracker: Decoder,
         sink: &'a mut (dyn Sink + Send),
         steering: Steering,
     ) -> Self {
@@ -145,11 +145,11 @@ impl<'a> Decoder<'a> {
     fn steer(&mut self) {
         for hint in self.tracker.steering() {
             match hint {
-                tracker::Steering::FrameAt { conn, direction, offset, whole, narrow } => {
+                decoder::Steering::FrameAt { conn, direction, offset, whole, narrow } => {
                     self.learnt.extend(conn.socket().map(|_| (conn, false)));
                     self.steering.set(conn, direction, Word::FrameAt { offset, whole, narrow });
                 }
-                tracker::Steering::Ignore { conn, encrypted } => {
+                decoder::Steering::Ignore { conn, encrypted } => {
                     self.learnt.extend(conn.socket().map(|_| (conn, encrypted)));
                     self.steering.ignore(conn);
                 }

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use crate::capture::privilege;
-use crate::capture::process::{self, Process};
+use crate::capture::confine::privilege;
+use crate::capture::procfs::process::{self, Process};
 
 /// Looking into another user's process takes this.
 const CAPABILITY: &str = "CAP_SYS_PTRACE";

@@ -11,20 +11,20 @@ use std::time::Duration;
 
 use super::Failure;
 use super::mailbox::Mailbox;
-use super::reader::{Decoder, Place, Sink};
+use super::reader::{Place, ReadLoop, Sink};
 use crate::capture::Error;
+use crate::capture::bpf::{Settings, Tap, with_tap};
 use crate::capture::clock::monotonic_ns;
-use crate::capture::command::Launch;
-use crate::capture::image::Planner;
-use crate::capture::plain::Plain;
-use crate::capture::privilege::Powers;
-use crate::capture::roster::{Member, Roster};
-use crate::capture::sandbox::{self, Task};
-use crate::capture::selector::Selection;
-use crate::capture::tap::{Settings, Tap, with_tap};
+use crate::capture::confine::privilege::Powers;
+use crate::capture::confine::sandbox::{self, Task};
+use crate::capture::procfs::image::Planner;
+use crate::capture::procfs::selector::Selection;
+use crate::capture::supervisor::command::Launch;
+use crate::capture::supervisor::plain::Plain;
+use crate::capture::supervisor::{Member, Roster};
 use crate::config::{TapConfig, UsageError};
-use crate::decode::matching::{Matching, Protocols};
-use crate::decode::tracker::Tracker;
+use crate::decode::decoder::Decoder;
+use crate::matching::{Matching, Protocols};
 
 /// How long a thread sleeps between two looks at what nobody wakes it for.
 pub(super) const POLL: Duration = Duration::from_millis(10);
@@ -100,7 +100,7 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let Prepared { selection, launch } = prepared;
     let matching = Matching::new(protocols(config.protocols, &selection)?, config.match_limits);
-    let tracker = Tracker::new(config.limits, matching);
+    let tracker = Decoder::new(config.limits, matching);
     let kernel = Settings { watch_execs: selection.is_undecided_by_comm(), ..config.kernel };
     let planner = Planner::with_given(config.probes, config.given);
     let attaching = Attaching {
@@ -113,7 +113,7 @@ pub(super) fn run(
         audience,
     };
     with_tap(&kernel, |tap| {
-        let decoder = Decoder::new(tracker, sink, tap.steering()?);
+        let decoder = ReadLoop::new(tracker, sink, tap.steering()?);
         let (mailbox, done) = (Mailbox::default(), AtomicBool::new(false));
         let (ready, is_ready) = mpsc::channel();
         let place =

@@ -2,11 +2,11 @@ use std::fmt::Write;
 use std::path::Path;
 
 use prometheus::proto::MetricFamily;
-use wstap::decode::event::{ConnId, Direction, TargetId};
-use wstap::decode::matching::Protocols;
-use wstap::decode::observation::*;
-use wstap::export::FrameView;
-use wstap::export::frames::{Format, Process};
+use wstap::event::{ConnId, Direction, TargetId};
+use wstap::matching::Protocols;
+use wstap::observation::*;
+use wstap::views::messages::FrameView;
+use wstap::views::messages::{Format, Process};
 
 use crate::traffic::Fixture;
 

@@ -3,16 +3,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use wstap::capture::image::Planner;
-use wstap::capture::steering::{Steering, Word};
-use wstap::capture::tap::{
+use wstap::capture::bpf::hint::{Steering, Word};
+use wstap::capture::bpf::{
     Admission, FLAVOURS, Flavour, Loss, Record, Scope, Settings, Wakeup, with_best,
 };
-use wstap::capture::targets::Target;
-use wstap::decode::event::{Absent, ConnId, Direction, Event, EventKind, TargetId};
-use wstap::decode::matching::{MatchLimits, Matching, Protocols};
-use wstap::decode::observation::{Observation, What};
-use wstap::decode::tracker::{self, Limits, Tracker};
+use wstap::capture::procfs::image::Planner;
+use wstap::capture::procfs::target::Target;
+use wstap::decode::decoder::{self, Decoder, Limits};
+use wstap::event::{Absent, ConnId, Direction, Event, EventKind, TargetId};
+use wstap::matching::{MatchLimits, Matching, Protocols};
+use wstap::observation::{Observation, What};
 
 use crate::peer::{Peer, Scene};
 use crate::wstap::{Metrics, Monitor, privileged, signal};
@@ -63,13 +63,13 @@ fn capture(accounts: &mut Accounts, event: &Event<'_>) {
 }
 
 /// Tells the kernel side what the decoder has found out, as a session does.
-fn steer(tracker: &mut Tracker, words: &Steering) {
+fn steer(tracker: &mut Decoder, words: &Steering) {
     for hint in tracker.steering() {
         match hint {
-            tracker::Steering::FrameAt { conn, direction, offset, whole, narrow } => {
+            decoder::Steering::FrameAt { conn, direction, offset, whole, narrow } => {
                 words.set(conn, direction, Word::FrameAt { offset, whole, narrow });
             }
-            tracker::Steering::Ignore { conn, .. } => {
+            decoder::Steering::Ignore { conn, .. } => {
                 for direction in Direction::BOTH {
                     words.set(conn, direction, Word::Ignore);
                 }
@@ -132,7 +132,7 @@ enum Where {
 fn follow(
     (flavours, tapped): (&[Flavour], Where),
     settings: &Settings,
-    steer: impl Fn(&mut Tracker, &Steering),
+    steer: impl Fn(&mut Decoder, &Steering),
     pause: Duration,
     server: &mut Peer,
     client: &mut Peer,
@@ -141,7 +141,7 @@ fn follow(
     let target = target.expect("a target");
     let accounts = RefCell::new(Accounts::new());
     let matching = Matching::new(Protocols::builtin(), MatchLimits::default());
-    let tracker = RefCell::new(Tracker::new(Limits::default(), matching));
+    let tracker = RefCell::new(Decoder::new(Limits::default(), matching));
     let (passed, losses) = with_best(flavours, settings, |tap| {
         let image = &target.images[0];
         let pid = target.process.pid;
@@ -311,9 +311,9 @@ fn root_a_stale_offset_is_ignored() {
     }
     let load = ["--connections", "4", "--frames", "200", "--largest", "40000"];
     let Some((mut server, mut client)) = scene.flood(&load) else { return };
-    let stale = |tracker: &mut Tracker, words: &Steering| {
+    let stale = |tracker: &mut Decoder, words: &Steering| {
         for hint in tracker.steering() {
-            if let tracker::Steering::FrameAt { conn, direction, whole, .. } = hint {
+            if let decoder::Steering::FrameAt { conn, direction, whole, .. } = hint {
                 let word = Word::FrameAt { offset: 1, whole, narrow: false };
                 words.set(conn, direction, word);
             }

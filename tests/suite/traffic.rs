@@ -6,10 +6,10 @@ use std::thread::JoinHandle;
 
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use wstap::decode::event::{ConnId, Direction, TargetId};
-use wstap::decode::observation::*;
+use wstap::event::{ConnId, Direction, TargetId};
 use wstap::export::status::{Loss, Probe, Process, Target};
 use wstap::export::{Exporter, Metrics, Status, router, serve};
+use wstap::observation::*;
 
 /// An exporter for the target `feed` whose process is up and probed.
 pub(crate) struct Fixture {

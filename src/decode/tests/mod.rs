@@ -24,10 +24,10 @@ mod windows;
 
 use std::cell::RefCell;
 
-use super::event::{Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
-use super::matching::{MatchLimits, Matching, Protocols};
-use super::observation::{Observation, What};
-use super::tracker::{Limits, Steering, Tracker};
+use super::decoder::{Decoder, Limits, Steering};
+use crate::event::{Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
+use crate::matching::{MatchLimits, Matching, Protocols};
+use crate::observation::{Observation, What};
 use Direction::{Received, Sent};
 
 const CONN: ConnId = ConnId { tgid: 4242, generation: 17, handle: 0x7f00_dead_beef };
@@ -98,7 +98,7 @@ thread_local! {
 /// A tracker with one connection, and what it said.
 struct Tape {
     limits: Limits,
-    tracker: Tracker,
+    tracker: Decoder,
     target: TargetId,
     offsets: [u64; 2],
     now_ns: u64,
@@ -121,7 +121,7 @@ impl Tape {
         });
         retired.unwrap_or_else(|| {
             let matching = Matching::new(Protocols::builtin(), MatchLimits::default());
-            Self::of(limits, Tracker::new(limits, matching))
+            Self::of(limits, Decoder::new(limits, matching))
         })
     }
 
@@ -137,7 +137,7 @@ impl Tape {
         RETIRED.with_borrow_mut(|retired| retired.push(tape));
     }
 
-    fn of(limits: Limits, tracker: Tracker) -> Self {
+    fn of(limits: Limits, tracker: Decoder) -> Self {
         Self {
             limits,
             tracker,
@@ -310,7 +310,7 @@ fn line(observation: &Observation<'_>) -> String {
         What::Refused { status } => format!("refused {status}"),
         What::State { from, to } => {
             let show =
-                |state: &Option<(super::observation::Role, super::observation::Fidelity)>| {
+                |state: &Option<(crate::observation::Role, crate::observation::Fidelity)>| {
                     state.map_or("-".to_owned(), |(role, fidelity)| {
                         format!("{}/{}", role.as_str(), fidelity.as_str())
                     })

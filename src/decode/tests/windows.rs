@@ -2,8 +2,8 @@
 //!
 //! The kernel side is played here: it cuts long messages where, and as soon as, it is told to.
 
-use super::super::window::{LONG_BYTES, NARROW_BYTES};
 use super::*;
+use crate::event::{LONG_BYTES, NARROW_BYTES};
 use proptest::prelude::*;
 
 /// Long messages that it takes to learn from.

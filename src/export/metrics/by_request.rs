@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::decode::observation::Origin;
+use crate::observation::Origin;
 
 /// What tells one target's kinds of requests apart.
 #[derive(Clone, Copy, Debug)]

@@ -2,9 +2,9 @@
 
 use super::LocalCounter;
 use super::by_request::{ByRequest, Request};
-use crate::decode::observation::{Exchange, Outcome};
-use crate::export::catalogue::Catalogue;
-use crate::export::timings::Timing;
+use super::catalogue::Catalogue;
+use super::histogram::labelled::Timing;
+use crate::observation::{Exchange, Outcome};
 
 /// Requests and streams of one target.
 #[derive(Debug)]

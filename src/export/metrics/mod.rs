@@ -6,7 +6,12 @@
 //! Scrapes therefore never hold up the decoder.
 
 mod by_request;
+pub(in crate::export) mod catalogue;
 mod exchanges;
+pub mod exposition;
+mod facts;
+mod families;
+pub mod histogram;
 mod labels;
 mod target;
 
@@ -16,12 +21,11 @@ use prometheus::Registry;
 use prometheus::core::{AtomicU64, GenericLocalCounter};
 
 use self::target::Target;
-use super::catalogue::Catalogue;
-use super::facts;
 use super::status::{LossCounters, Status};
-use super::view::View;
-use crate::decode::event::TargetId;
-use crate::decode::observation::{Exchange, Observation, Table, What};
+use super::summary::View;
+use crate::event::TargetId;
+use crate::observation::{Exchange, Observation, Table, What};
+use catalogue::Catalogue;
 
 type LocalCounter = GenericLocalCounter<AtomicU64>;
 

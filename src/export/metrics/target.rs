@@ -4,15 +4,15 @@ use prometheus::{IntCounterVec, IntGauge};
 
 use super::LocalCounter;
 use super::by_request::{ByRequest, Request};
+use super::catalogue::Catalogue;
 use super::exchanges::Exchanges;
+use super::histogram::labelled::Timing;
 use super::labels::{CLOSE_CODE_CLASSES, CLOSE_CODES, close_code_label, status_label};
-use crate::decode::event::{Direction, Transport};
-use crate::decode::observation::{
+use crate::event::{Direction, Transport};
+use crate::observation::{
     Fidelity, GapReason, Message, MessageType, Opcode, Origin, ProtocolError, Role, What,
     WindowMiss,
 };
-use crate::export::catalogue::Catalogue;
-use crate::export::timings::Timing;
 
 /// Counts what happens at one target: the frequent kinds in numbers of its own, the rare ones
 /// straight in the registry.

@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 use prometheus::TextEncoder;
 
 use super::*;
-use crate::decode::event::{ConnId, Direction};
-use crate::decode::observation::*;
+use crate::event::{ConnId, Direction};
 use crate::export::status::{Loss, Probe, Process, Target as TargetStatus};
+use crate::observation::*;
 
 fn metrics(targets: &[&str]) -> Metrics {
     Metrics::new(targets, Arc::default(), ()).expect("no two metrics clash")

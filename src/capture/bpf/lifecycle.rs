@@ -1,0 +1,34 @@
+//! What becomes of processes, as the kernel tells it at the moment it happens.
+
+use crate::event::TargetId;
+
+/// A process has changed. Only of tapped processes, and of any that runs a new program where a
+/// selector may match it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// Thread group id in the initial pid namespace.
+    pub pid: u32,
+    /// The target that it is tapped for; `None` for a stranger.
+    pub target: Option<TargetId>,
+    /// `CLOCK_MONOTONIC` nanoseconds.
+    pub at_ns: u64,
+    /// What happened.
+    pub change: Change,
+}
+
+/// The kinds of [`Lifecycle`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It has just begun, as a child of a tapped process, and is tapped from its first
+    /// instruction.
+    Forked {
+        /// The process that it is a copy of.
+        parent: u32,
+    },
+    /// It runs another program now.
+    Executed,
+    /// Its dynamic loader has mapped or unmapped a library.
+    Loaded,
+    /// Its last thread has ended. No event of it follows.
+    Exited,
+}

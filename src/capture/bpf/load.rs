@@ -1,0 +1,192 @@
+//! Loading the programs in the best form that this kernel takes.
+//!
+//! Which one that is is found by trying: a version number would not tell what a distribution
+//! backported or locked down.
+
+use std::cell::{Cell, OnceCell};
+use std::io;
+use std::mem::MaybeUninit;
+
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{ErrorKind, OpenObject, ProgramAttachType, UprobeMultiOpts};
+
+use super::shared::Shared;
+use super::skeleton::TracerSkelBuilder;
+use super::{Settings, Tap};
+use crate::capture::confine::privilege;
+use crate::capture::{Error, kernel};
+use crate::event::{LONG_BYTES, NARROW_BYTES};
+
+/// How the programs were loaded: the best that this kernel takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flavour {
+    /// Attached with `uprobe_multi` links (6.6 and newer); otherwise a perf event for each probe.
+    pub multi: bool,
+    /// Sleepable, so that paged-out buffers and `lockdown=confidentiality` do no harm (6.1).
+    pub sleepable: bool,
+    /// What is not paged out is read without preparing for a fault, which is cheaper.
+    /// `lockdown=confidentiality` forbids it.
+    pub reads_at_once: bool,
+    /// `bpf_loop` bounds the work for one call (5.17); otherwise calls beyond about 350 KiB are
+    /// cut.
+    pub bounded_loop: bool,
+}
+
+/// Best first. Each is tried until one loads: a version number would not tell what a
+/// distribution backported or locked down.
+pub const FLAVOURS: [Flavour; 9] = [
+    Flavour { multi: true, sleepable: true, reads_at_once: true, bounded_loop: true },
+    Flavour { multi: true, sleepable: true, reads_at_once: false, bounded_loop: true },
+    Flavour { multi: true, sleepable: false, reads_at_once: true, bounded_loop: true },
+    Flavour { multi: false, sleepable: true, reads_at_once: true, bounded_loop: true },
+    Flavour { multi: false, sleepable: true, reads_at_once: false, bounded_loop: true },
+    Flavour { multi: false, sleepable: true, reads_at_once: true, bounded_loop: false },
+    Flavour { multi: false, sleepable: true, reads_at_once: false, bounded_loop: false },
+    Flavour { multi: false, sleepable: false, reads_at_once: true, bounded_loop: true },
+    Flavour { multi: false, sleepable: false, reads_at_once: true, bounded_loop: false },
+];
+
+/// `include/uapi/linux/bpf.h`
+const BPF_F_SLEEPABLE: u32 = 1 << 4;
+
+/// Loads the tap and runs `body` with it.
+///
+/// # Errors
+///
+/// The kernel is too old or refuses the programs, or privileges are missing; else what `body`
+/// returns.
+pub fn with_tap<R>(
+    settings: &Settings,
+    body: impl FnOnce(&Tap<'_>) -> Result<R, Error>,
+) -> Result<R, Error> {
+    with_best(&FLAVOURS, settings, body)
+}
+
+/// [`with_tap`] with the first of `flavours` that loads.
+///
+/// # Errors
+///
+/// None loads; else as [`with_tap`].
+pub fn with_best<R>(
+    flavours: &[Flavour],
+    settings: &Settings,
+    body: impl FnOnce(&Tap<'_>) -> Result<R, Error>,
+) -> Result<R, Error> {
+    libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Debug, |_, text| {
+        tracing::trace!("libbpf: {}", text.trim_end());
+    })));
+    let mut last = None;
+    for &flavour in flavours {
+        let (mut object, mut room) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+        match Tap::load(&mut object, &mut room, settings, flavour) {
+            Ok(tap) => {
+                tracing::debug!("programs loaded: {flavour:?}");
+                return body(&tap);
+            }
+            // The verifier's refusal is EACCES as well.
+            Err(error)
+                if error.kind() == ErrorKind::PermissionDenied
+                    && !privilege::missing().is_empty() =>
+            {
+                return Err(Error::privilege("load the BPF programs", &error));
+            }
+            Err(error) => {
+                tracing::debug!("{flavour:?} does not load: {error:#}");
+                last = Some(error);
+            }
+        }
+    }
+    Err(refused(&last.map_or_else(String::new, |error| format!("{error:#}"))))
+}
+
+/// Old kernels are told by their number, but only after trying: distributions backport.
+fn refused(reason: &str) -> Error {
+    let release = kernel::release();
+    match kernel::parse_release(&release) {
+        Some(version) if version < kernel::OLDEST => Error::Kernel(format!(
+            "this is kernel {release}, and wstap needs {} or newer (uprobe attach cookies)",
+            kernel::OLDEST
+        )),
+        _ => Error::Kernel(format!(
+            "kernel {release} refuses the BPF programs ({reason}); `wstap doctor` tells more"
+        )),
+    }
+}
+
+impl<'obj> Tap<'obj> {
+    fn load(
+        object: &'obj mut MaybeUninit<OpenObject>,
+        room: &'obj mut MaybeUninit<OpenObject>,
+        settings: &Settings,
+        flavour: Flavour,
+    ) -> libbpf_rs::Result<Self> {
+        let mut open = TracerSkelBuilder::default().open(object)?;
+        open.maps.events.set_max_entries(settings.ring_bytes)?;
+        open.maps.conns.set_max_entries(settings.connections)?;
+        open.maps.go_calls.set_max_entries(settings.connections)?;
+        let Some(rodata) = open.maps.rodata_data.as_deref_mut() else {
+            return Err(libbpf_rs::Error::from(io::Error::other("the object has no settings")));
+        };
+        rodata.window_bytes = settings.window_bytes;
+        rodata.long_bytes = LONG_BYTES;
+        rodata.narrow_bytes = NARROW_BYTES as u64;
+        rodata.wake_bytes = settings.wake_bytes();
+        // The verifier drops the branches that these switch off.
+        rodata.sleepable = flavour.sleepable;
+        rodata.reads_at_once = flavour.reads_at_once;
+        rodata.has_loop = flavour.bounded_loop;
+        rodata.watch_execs = settings.watch_execs;
+        let progs = &mut open.progs;
+        for program in [
+            &mut progs.tap_entry,
+            &mut progs.tap_return,
+            &mut progs.tap_release,
+            &mut progs.go_enter,
+            &mut progs.go_return,
+            &mut progs.go_release,
+            &mut progs.rustls_send,
+            &mut progs.rustls_sent,
+            &mut progs.rustls_received,
+            &mut progs.rustls_write,
+            &mut progs.rustls_read,
+            &mut progs.rustls_read_done,
+            &mut progs.rustls_release,
+        ] {
+            if flavour.multi {
+                program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
+            }
+            if flavour.sleepable {
+                program.set_flags(BPF_F_SLEEPABLE);
+            }
+        }
+        if flavour.multi {
+            progs.loader_changed.set_attach_type(ProgramAttachType::TraceUprobeMulti);
+        }
+        let mut skel = open.load()?;
+        let Some(words) = skel.maps.bss_shared_data.take() else {
+            return Err(libbpf_rs::Error::from(io::Error::other("the object has no counters")));
+        };
+        let tap = Self {
+            skel,
+            flavour,
+            shared: Shared::new(words),
+            settings: *settings,
+            sockets: OnceCell::new(),
+            room: Cell::new(Some(room)),
+        };
+        if flavour.multi {
+            tap.probe_multi()?;
+        }
+        Ok(tap)
+    }
+
+    /// Whether `uprobe_multi` links exist. Old kernels load such programs all the same and refuse
+    /// the link with `EINVAL`; new ones get as far as finding that `/` is no regular file.
+    fn probe_multi(&self) -> libbpf_rs::Result<()> {
+        let opts = UprobeMultiOpts { offsets: vec![0], cookies: vec![0], ..Default::default() };
+        match self.skel.progs.tap_release.attach_uprobe_multi_with_opts(-1, "/", "", opts) {
+            Err(error) if error.kind() == ErrorKind::InvalidInput => Err(error),
+            _ => Ok(()),
+        }
+    }
+}

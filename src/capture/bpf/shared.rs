@@ -1,0 +1,47 @@
+//! Words in memory that the kernel side and userspace both map: no `bpf()` call, so no privilege.
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::skeleton::types::{bss_shared, wstap_losses};
+
+/// The kernel side's variables.
+#[derive(Debug)]
+pub(in crate::capture) struct Shared<'obj> {
+    words: NonNull<bss_shared>,
+    object: PhantomData<&'obj mut bss_shared>,
+}
+
+// SAFETY: nothing in it belongs to a thread. Its words are read as volatile or changed as atomics, and
+// the kernel side is one more that changes them at the same time.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'obj> Shared<'obj> {
+    /// From here on they are reached through this only: the kernel side changes them at any time,
+    /// which a reference would deny.
+    pub(in crate::capture) fn new(words: &'obj mut bss_shared) -> Self {
+        Self { words: NonNull::from(words), object: PhantomData }
+    }
+
+    /// The last generation that was given to a connection.
+    pub(in crate::capture) fn generations(&self) -> u32 {
+        // SAFETY: the memory is mapped as long as the object lives, and aligned.
+        unsafe { (&raw const (*self.words.as_ptr()).generations).read_volatile() }
+    }
+
+    /// What was lost so far.
+    pub(in crate::capture) fn losses(&self) -> wstap_losses {
+        // SAFETY: as above. The counters are not read at one moment, which nobody relies on.
+        unsafe { (&raw const (*self.words.as_ptr()).losses).read_volatile() }
+    }
+
+    /// Makes threads forget what they remember of their process's admission.
+    pub(in crate::capture) fn begin_epoch(&self) {
+        // SAFETY: as above. The kernel side changes this word with atomic operations only.
+        let epoch = unsafe { AtomicU64::from_ptr(&raw mut (*self.words.as_ptr()).epoch) };
+        epoch.fetch_add(1, Ordering::Release);
+    }
+}

@@ -1,0 +1,22 @@
+//! The BPF objects and their types, generated from `bpf/` by `build.rs`.
+#![allow(
+    clippy::all,
+    clippy::undocumented_unsafe_blocks,
+    clippy::unwrap_used,
+    dead_code,
+    missing_docs,
+    non_camel_case_types,
+    non_snake_case,
+    non_upper_case_globals,
+    unreachable_pub,
+    unsafe_op_in_unsafe_fn,
+    unused_imports,
+    reason = "generated code"
+)]
+
+include!(concat!(env!("OUT_DIR"), "/tracer.skel.rs"));
+
+/// The object with the programs on sockets.
+pub(in crate::capture) mod socket {
+    include!(concat!(env!("OUT_DIR"), "/socket.skel.rs"));
+}

@@ -1,0 +1,134 @@
+//! The programs on TCP sockets, for what a process reads and writes without TLS.
+//!
+//! They are an object of their own: it is loaded unless sockets are to be left alone, shares the maps
+//! of the other one, and a kernel that refuses it still taps TLS. Nothing here is per process: which ones
+//! are meant stands in the map of tapped processes.
+
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{ErrorKind, Link, MapMut, OpenMapMut, OpenObject, ProgramMut};
+
+use super::Error;
+use super::skeleton::TracerMaps;
+use super::skeleton::socket::{OpenSocketMaps, SocketSkel, SocketSkelBuilder};
+use crate::capture::bpf::{Attachment, Flavour, Settings};
+use crate::event::{LONG_BYTES, NARROW_BYTES};
+
+/// The kernel's tracepoints that tell of what passes, for people.
+pub const TRACEPOINTS: [&str; 2] = ["sock_send_length", "sock_recv_length"];
+
+/// Loaded programs.
+pub(in crate::capture) struct SocketPrograms<'obj> {
+    skel: SocketSkel<'obj>,
+}
+
+impl<'obj> SocketPrograms<'obj> {
+    /// Loads them, to write where the programs with `maps` write.
+    pub(in crate::capture) fn load(
+        object: &'obj mut MaybeUninit<OpenObject>,
+        maps: &TracerMaps<'_>,
+        settings: &Settings,
+        flavour: Flavour,
+    ) -> Result<Self, Error> {
+        Self::try_load(object, maps, settings, flavour).map_err(|error| match error.kind() {
+            ErrorKind::PermissionDenied
+                if !crate::capture::confine::privilege::missing().is_empty() =>
+            {
+                Error::privilege("load the BPF programs for sockets", &error)
+            }
+            _ => refused(&format_args!("{error:#}")),
+        })
+    }
+
+    fn try_load(
+        object: &'obj mut MaybeUninit<OpenObject>,
+        maps: &TracerMaps<'_>,
+        settings: &Settings,
+        flavour: Flavour,
+    ) -> libbpf_rs::Result<Self> {
+        let mut open = SocketSkelBuilder::default().open(object)?;
+        share(&mut open.maps, maps)?;
+        let Some(rodata) = open.maps.rodata_data.as_deref_mut() else {
+            return Err(std::io::Error::other("the object has no settings").into());
+        };
+        rodata.window_bytes = settings.window_bytes;
+        rodata.long_bytes = LONG_BYTES;
+        rodata.narrow_bytes = NARROW_BYTES as u64;
+        rodata.wake_bytes = settings.wake_bytes();
+        rodata.reads_at_once = true;
+        rodata.has_loop = flavour.bounded_loop;
+        Ok(Self { skel: open.load()? })
+    }
+
+    /// Attaches them, for every process whose sockets are tapped, until the result is dropped.
+    pub(in crate::capture) fn attach(&self) -> Result<Attachment, Error> {
+        let progs = &self.skel.progs;
+        // Ends first: none must be missed once there is a beginning.
+        let programs: [&ProgramMut<'_>; 8] = [
+            &progs.socket_changed,
+            &progs.socket_changed_too,
+            &progs.socket_destroyed,
+            &progs.socket_destroyed_too,
+            &progs.socket_sent,
+            &progs.socket_sent_too,
+            &progs.socket_received,
+            &progs.socket_received_too,
+        ];
+        let links: libbpf_rs::Result<Vec<Link>> =
+            programs.iter().map(|program| program.attach_trace()).collect();
+        links.map(Attachment::new).map_err(|error| refused(&format_args!("{error:#}")))
+    }
+}
+
+/// What both objects have in common is one.
+fn share(open: &mut OpenSocketMaps<'_>, maps: &TracerMaps<'_>) -> libbpf_rs::Result<()> {
+    let pairs: [(&mut OpenMapMut<'_>, &MapMut<'_>); 6] = [
+        (&mut open.events, &maps.events),
+        (&mut open.conns, &maps.conns),
+        (&mut open.ignoring, &maps.ignoring),
+        (&mut open.steering, &maps.steering),
+        (&mut open.tapped, &maps.tapped),
+        (&mut open.bss_shared, &maps.bss_shared),
+    ];
+    for (own, shared) in pairs {
+        own.reuse_fd(shared.as_fd())?;
+    }
+    Ok(())
+}
+
+fn refused(reason: &dyn std::fmt::Display) -> Error {
+    let why = why_refused(crate::capture::kernel::lockdown().as_deref());
+    Error::Kernel(format!(
+        "this kernel does not let TCP sockets be tapped ({reason}): {why}; TLS can be tapped all the \
+         same, without `--plain on`"
+    ))
+}
+
+/// The programs are on tracepoints, where they may not sleep; what does not sleep may not read an
+/// application's memory in this mode (security/lockdown, LOCKDOWN_BPF_READ_KERNEL).
+fn why_refused(lockdown: Option<&str>) -> &'static str {
+    match lockdown {
+        Some("confidentiality") => {
+            "lockdown=confidentiality forbids programs on tracepoints to read an application's memory"
+        }
+        _ => {
+            "plain ws:// needs the tracepoints sock_send_length and sock_recv_length, which came \
+             with 6.3"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::why_refused;
+
+    #[test]
+    fn a_refusal_names_the_lockdown_if_there_is_one() {
+        assert!(why_refused(Some("confidentiality")).contains("lockdown"));
+        for mode in [None, Some("none"), Some("integrity")] {
+            assert!(why_refused(mode).contains("6.3"));
+        }
+    }
+}

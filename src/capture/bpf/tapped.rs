@@ -1,0 +1,90 @@
+//! Which processes are tapped: probes may be in others, too, and say nothing of them.
+
+use libbpf_rs::{ErrorKind, MapCore, MapFlags};
+
+use super::Tap;
+use super::wire;
+use crate::capture::Error;
+use crate::event::TargetId;
+
+/// What the kernel side is told of a process that is to be tapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// The target that it belongs to.
+    pub target: TargetId,
+    /// Its children are tapped, too, from their first instruction.
+    pub follow: bool,
+    /// It is stopped whenever it runs a new program or loads a library, until it gets a SIGCONT.
+    pub hold: bool,
+    /// Its TCP sockets are tapped, too.
+    pub sockets: bool,
+}
+
+impl Tap<'_> {
+    /// Taps, or taps no more, the TCP sockets of a process that is tapped.
+    ///
+    /// # Errors
+    ///
+    /// Privileges are missing.
+    pub fn tap_sockets(&self, pid: u32, tapped: bool) -> Result<(), Error> {
+        let (map, key) = (&self.skel.maps.tapped, pid.to_ne_bytes());
+        let failed = |error: libbpf_rs::Error| match error.kind() {
+            ErrorKind::PermissionDenied => {
+                Error::privilege(&format!("tap the sockets of pid {pid}"), &error)
+            }
+            _ => Error::Other(format!("failed to tap the sockets of pid {pid}: {error:#}")),
+        };
+        let Some(mut entry) = map.lookup(&key, MapFlags::ANY).map_err(failed)? else {
+            return Ok(());
+        };
+        wire::set_sockets(&mut entry, tapped);
+        match map.update(&key, &entry, MapFlags::EXIST) {
+            // It has ended meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            result => result.map_err(failed),
+        }
+    }
+
+    /// Taps a process from now on, wherever probes are. One that is tapped already stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// There are too many processes, or privileges are missing.
+    pub fn admit(&self, pid: u32, admission: Admission) -> Result<(), Error> {
+        let entry = wire::tapped(admission, self.shared.generations());
+        let update = |flags| self.skel.maps.tapped.update(&pid.to_ne_bytes(), &entry, flags);
+        match update(MapFlags::NO_EXIST) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                Err(Error::privilege(&format!("tap pid {pid}"), &error))
+            }
+            result => {
+                result.map_err(|error| Error::Other(format!("failed to tap pid {pid}: {error:#}")))
+            }
+        }
+    }
+
+    /// Taps every program of this name from its first instruction on: as `/proc/PID/comm` has it,
+    /// at most 15 bytes.
+    ///
+    /// # Errors
+    ///
+    /// There are more than 256 names.
+    pub fn admit_comm(&self, comm: &[u8], admission: Admission) -> Result<(), Error> {
+        let mut key = [0; 16];
+        let length = comm.len().min(key.len() - 1);
+        key[..length].copy_from_slice(&comm[..length]);
+        self.skel
+            .maps
+            .comms
+            .update(&key, &wire::tapped(admission, 0), MapFlags::ANY)
+            .map_err(|error| Error::Other(format!("failed to select by name: {error:#}")))
+    }
+
+    /// Taps a process no more.
+    pub fn dismiss(&self, pid: u32) {
+        // It is gone already where the kernel side has seen the process end.
+        let _ = self.skel.maps.tapped.delete(&pid.to_ne_bytes());
+        self.shared.begin_epoch();
+    }
+}

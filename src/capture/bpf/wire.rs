@@ -1,0 +1,190 @@
+//! Where C meets Rust: ring buffer bytes to [`Event`]s, probes to cookies, steering to words.
+//!
+//! The only file that knows both sides. The types come from `bpf/events.h` through the object's
+//! BTF; their names stop here.
+
+use wstap_symbols::{CallResult, Direction as ProbeDirection, Handles, Transfer};
+
+use super::lifecycle::{Change, Lifecycle};
+use super::skeleton::types::{
+    wstap_absent, wstap_cookie, wstap_direction, wstap_losses, wstap_process, wstap_record,
+    wstap_record_kind, wstap_start, wstap_tapped, wstap_tapped_flags,
+};
+use crate::capture::bpf::{Admission, Loss, Record};
+use crate::event::{Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
+use crate::observation::GapReason;
+
+const HEADER_BYTES: usize = size_of::<wstap_record>();
+const _: () = assert!(HEADER_BYTES == 56, "events.h asserts the same size");
+const _: () = assert!(size_of::<wstap_process>() == 56, "events.h asserts the same size");
+const _: () = assert!(size_of::<wstap_tapped>() == 8, "events.h asserts the same size");
+const _: () = assert!(size_of::<wstap_losses>() == 64, "events.h asserts the same size");
+
+/// Reads one ring buffer record. `None` if it is not one of ours, which would be a bug on the
+/// kernel side.
+pub(in crate::capture) fn record(record: &[u8]) -> Option<Record<'_>> {
+    let (header, payload) = split_header(record)?;
+    match wstap_record_kind(header.kind.into()) {
+        wstap_record_kind::WSTAP_DATA | wstap_record_kind::WSTAP_CLOSED => {
+            event(&header, payload).map(Record::Passed)
+        }
+        wstap_record_kind::WSTAP_ENCRYPTED => Some(Record::Encrypted(conn(&header))),
+        _ => lifecycle(record).map(Record::Process),
+    }
+}
+
+fn conn(header: &wstap_record) -> ConnId {
+    ConnId { tgid: header.tgid, generation: header.generation, handle: header.handle }
+}
+
+fn event<'a>(header: &wstap_record, payload: &'a [u8]) -> Option<Event<'a>> {
+    let kind = if u32::from(header.kind) == wstap_record_kind::WSTAP_CLOSED.0 {
+        EventKind::Closed { sent: header.offset, received: header.len }
+    } else {
+        let captured = usize::try_from(header.captured).ok()?;
+        EventKind::Data(Segment {
+            direction: direction(header.direction),
+            offset: header.offset,
+            len: header.len,
+            bytes: payload.get(..captured)?,
+            absent: absent(header.absent),
+            start: start(header.start),
+        })
+    };
+    Some(Event {
+        conn: conn(header),
+        target: TargetId(header.target),
+        tid: header.tid,
+        at_ns: header.at_ns,
+        kind,
+    })
+}
+
+fn split_header(record: &[u8]) -> Option<(wstap_record, &[u8])> {
+    let (header, payload) = record.split_at_checked(HEADER_BYTES)?;
+    // SAFETY: `header` is HEADER_BYTES long and `wstap_record` is made of integers only, for
+    // which every bit pattern is valid; `read_unaligned` asks for no alignment.
+    let header = unsafe { header.as_ptr().cast::<wstap_record>().read_unaligned() };
+    Some((header, payload))
+}
+
+fn lifecycle(record: &[u8]) -> Option<Lifecycle> {
+    let record = record.get(..size_of::<wstap_process>())?;
+    // SAFETY: `record` is as long as a `wstap_process`, which is made of integers only, for which
+    // every bit pattern is valid; `read_unaligned` asks for no alignment.
+    let process = unsafe { record.as_ptr().cast::<wstap_process>().read_unaligned() };
+    let change = match wstap_record_kind(process.kind.into()) {
+        wstap_record_kind::WSTAP_FORKED => Change::Forked { parent: process.parent },
+        wstap_record_kind::WSTAP_EXECUTED => Change::Executed,
+        wstap_record_kind::WSTAP_LOADED => Change::Loaded,
+        wstap_record_kind::WSTAP_EXITED => Change::Exited,
+        _ => return None,
+    };
+    let target = (process.is_tapped != 0).then_some(TargetId(process.target));
+    Some(Lifecycle { pid: process.tgid, target, at_ns: process.at_ns, change })
+}
+
+/// The entry of a tapped process, whose connections all have generations above `born`.
+pub(in crate::capture) fn tapped(
+    admission: Admission,
+    born: u32,
+) -> [u8; size_of::<wstap_tapped>()] {
+    let mut flags = 0;
+    if admission.follow {
+        flags |= wstap_tapped_flags::WSTAP_FOLLOW.0;
+    }
+    if admission.hold {
+        flags |= wstap_tapped_flags::WSTAP_HOLD.0;
+    }
+    if admission.sockets {
+        flags |= wstap_tapped_flags::WSTAP_SOCKETS.0;
+    }
+    let mut entry = [0; size_of::<wstap_tapped>()];
+    entry[..4].copy_from_slice(&born.to_ne_bytes());
+    entry[4..6].copy_from_slice(&admission.target.0.to_ne_bytes());
+    entry[FLAGS_AT] = flags as u8;
+    entry
+}
+
+const FLAGS_AT: usize = std::mem::offset_of!(wstap_tapped, flags);
+
+/// Changes the entry of a tapped process.
+pub(in crate::capture) fn set_sockets(entry: &mut [u8], tapped: bool) {
+    let bit = wstap_tapped_flags::WSTAP_SOCKETS.0 as u8;
+    if let Some(flags) = entry.get_mut(FLAGS_AT) {
+        *flags = if tapped { *flags | bit } else { *flags & !bit };
+    }
+}
+
+fn direction(value: u8) -> Direction {
+    if u32::from(value) == wstap_direction::WSTAP_SENT.0 {
+        Direction::Sent
+    } else {
+        Direction::Received
+    }
+}
+
+fn absent(value: u8) -> Absent {
+    match wstap_absent(value.into()) {
+        wstap_absent::WSTAP_COPY_FAILED => Absent::CopyFailed,
+        wstap_absent::WSTAP_CALL_TOO_LARGE => Absent::CallTooLarge,
+        _ => Absent::Skipped,
+    }
+}
+
+fn start(value: u8) -> SegmentStart {
+    match wstap_start(value.into()) {
+        wstap_start::WSTAP_CALL => SegmentStart::Call,
+        wstap_start::WSTAP_FRAME_HEADER => SegmentStart::FrameHeader,
+        _ => SegmentStart::Middle,
+    }
+}
+
+/// The attach cookie of a function that passes plaintext.
+pub(in crate::capture) fn transfer_cookie(transfer: &Transfer) -> u64 {
+    let mut cookie = direction_cookie(transfer.direction)
+        | u64::from(transfer.handle.get()) << wstap_cookie::WSTAP_COOKIE_HANDLE_SHIFT.0
+        | u64::from(transfer.buffer.get()) << wstap_cookie::WSTAP_COOKIE_BUFFER_SHIFT.0;
+    if transfer.handles == Handles::Layers {
+        cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_LAYERS.0);
+    }
+    match transfer.result {
+        CallResult::Count => {}
+        CallResult::LongCount => cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_LONG.0),
+        CallResult::Status { count } => {
+            cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_STATUS.0)
+                | u64::from(count.get()) << wstap_cookie::WSTAP_COOKIE_COUNT_SHIFT.0;
+        }
+    }
+    cookie
+}
+
+/// The attach cookie of a function of which only the direction is to be told.
+pub(in crate::capture) fn direction_cookie(direction: ProbeDirection) -> u64 {
+    match direction {
+        ProbeDirection::Sent => 0,
+        ProbeDirection::Received => u64::from(wstap_cookie::WSTAP_COOKIE_DIRECTION.0),
+    }
+}
+
+/// The attach cookie of a function that ends the life of the handle in its first argument.
+pub(in crate::capture) const RELEASE_COOKIE: u64 = 0;
+
+/// The same for a layer of NSPR.
+pub(in crate::capture) const LAYER_RELEASE_COOKIE: u64 = wstap_cookie::WSTAP_COOKIE_LAYERS.0 as u64;
+
+/// The attach cookie of a function that every connection begins with, and whose first argument is
+/// the handle.
+pub(in crate::capture) const HANDSHAKE_COOKIE: u64 = wstap_cookie::WSTAP_COOKIE_USED.0 as u64;
+
+/// The loss counters, by reason.
+pub(in crate::capture) fn losses(losses: &wstap_losses) -> [Loss; 4] {
+    let gap = |reason: GapReason, records, bytes| Loss { reason: reason.as_str(), records, bytes };
+    [
+        gap(GapReason::RingFull, losses.ring_full_records, losses.ring_full_bytes),
+        gap(GapReason::CopyFailed, losses.copy_failed_records, losses.copy_failed_bytes),
+        gap(GapReason::CallTooLarge, losses.call_too_large_records, losses.call_too_large_bytes),
+        // Not a gap: the stream's offsets do not include these calls, and their sizes are not known.
+        Loss { reason: "untracked", records: losses.untracked_calls, bytes: 0 },
+    ]
+}

@@ -1,0 +1,4 @@
+//! What wstap needs to be allowed, and how it gives that up again.
+
+pub mod privilege;
+pub mod sandbox;

@@ -1,0 +1,150 @@
+//! From a pid to what can be tapped in it.
+//!
+//! Every file that a process has mapped executable is a candidate, not only those called
+//! `libssl`: TLS libraries are linked into interpreters, wheels and servers under any name.
+
+use std::io;
+
+use wstap_symbols::{Companion, Library};
+
+use super::image::{Image, Planner};
+use super::process::{self, Process};
+use super::tcp;
+use crate::capture::Error;
+use crate::event::TargetId;
+
+/// A process that wstap taps.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Index of the selector that it was tapped for.
+    pub id: TargetId,
+    /// Who it is.
+    pub process: Process,
+    /// Its mapped files that hold a TLS library; at least one of them can be tapped.
+    pub images: Vec<Image>,
+    /// Its mapped files that know the version of one.
+    pub companions: Vec<Companion>,
+}
+
+impl Target {
+    /// Finds what can be tapped in process `pid`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such process, it may not be looked into, or nothing in it can be tapped.
+    pub fn resolve(planner: &mut Planner, id: TargetId, pid: u32) -> Result<Self, Error> {
+        let process = Process::read(pid).map_err(|_| Error::NoSuchProcess(pid))?;
+        let survey = survey(planner, pid).map_err(|error| unreadable(&process, &error))?;
+        if !survey.images.iter().any(has_tappable) {
+            let sockets = if has_sockets(pid) {
+                "its TCP sockets are tapped without a probe"
+            } else {
+                "it has no TCP socket"
+            };
+            return Err(no_tls(&process, &survey, sockets));
+        }
+        Ok(Self { id, process, images: survey.images, companions: survey.companions })
+    }
+
+    /// The version of a library in this process.
+    #[must_use]
+    pub fn version<'a>(&'a self, library: &'a Library) -> Option<&'a str> {
+        version(library, &self.companions)
+    }
+}
+
+/// The version of a library in a process that has mapped `companions`: of a shared libssl only the
+/// libcrypto beside it knows all.
+#[must_use]
+pub fn version<'a>(library: &'a Library, companions: &'a [Companion]) -> Option<&'a str> {
+    library.version_beside(companions.iter().find(|it| it.stack == library.stack))
+}
+
+/// Whether a process has TCP sockets, listening or connected. `false` where that may not be read.
+#[must_use]
+pub fn has_sockets(pid: u32) -> bool {
+    let sockets = tcp::inodes(pid).and_then(|inodes| tcp::sockets(pid, &inodes));
+    sockets.is_ok_and(|sockets| !sockets.is_empty())
+}
+
+/// Whether a tap on any library in this image would see plaintext.
+#[must_use]
+pub fn has_tappable(image: &Image) -> bool {
+    image.plan.libraries.iter().any(Library::is_tappable)
+}
+
+/// What was found in a process's mapped files.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Files that hold a TLS library, tappable or not.
+    pub images: Vec<Image>,
+    /// What the other files know of a library's version.
+    pub companions: Vec<Companion>,
+    /// Files that were looked into.
+    pub files: usize,
+    /// Files that could not be opened, with the reason.
+    pub unreadable: Vec<String>,
+}
+
+/// Looks into every file that `pid` has mapped executable.
+///
+/// # Errors
+///
+/// The process is gone, or its mappings may not be read.
+pub fn survey(planner: &mut Planner, pid: u32) -> io::Result<Survey> {
+    let mut survey = Survey::default();
+    for mapping in process::executable_files(pid)? {
+        survey.files += 1;
+        match planner.image(pid, &mapping) {
+            Ok(image) if !image.plan.libraries.is_empty() => survey.images.push(image),
+            Ok(image) => survey.companions.extend(image.plan.companion.clone()),
+            Err(error) => {
+                survey.unreadable.push(format!("{}: {error}", mapping.path.display()));
+            }
+        }
+    }
+    Ok(survey)
+}
+
+pub(in crate::capture) fn unreadable(process: &Process, error: &io::Error) -> Error {
+    let (pid, comm) = (process.pid, &process.comm);
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            Error::privilege(&format!("look into pid {pid} ({comm})"), error)
+        }
+        _ => Error::NoSuchProcess(pid),
+    }
+}
+
+/// Why the TLS libraries in these images cannot be tapped; `None` where there are none.
+pub(in crate::capture) fn refusals(images: &[Image]) -> Option<String> {
+    let found: Vec<String> = images
+        .iter()
+        .flat_map(|image| image.plan.libraries.iter().map(move |library| (image, library)))
+        .filter_map(|(image, library)| {
+            Some(format!("{} ({})", library.refusal()?, image.path.display()))
+        })
+        .collect();
+    (!found.is_empty()).then(|| found.join("; "))
+}
+
+/// `sockets` says why those are not tapped either.
+pub(in crate::capture) fn no_tls(process: &Process, survey: &Survey, sockets: &str) -> Error {
+    let who = format!("pid {} ({})", process.pid, process.comm);
+    if survey.files == 0 {
+        return Error::NoTls(format!("{who} has no executable file mapped: a kernel thread?"));
+    }
+    if let Some(found) = refusals(&survey.images) {
+        return Error::NoTls(format!("{who} cannot be tapped: {found}; {sockets}"));
+    }
+    if survey.unreadable.len() == survey.files {
+        let first = survey.unreadable.first().map_or("", String::as_str);
+        return Error::privilege(&format!("open the files of {who}"), &first);
+    }
+    Error::NoTls(format!(
+        "{who} has no TLS library that wstap knows in its {} mapped files, and {sockets}; \
+         `wstap ps` lists the processes that can be tapped; with --wait, wstap waits until this one \
+         can",
+        survey.files
+    ))
+}

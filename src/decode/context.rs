@@ -1,0 +1,162 @@
+//! One step of decoding: where and when it takes place, what it may use, where its results go.
+
+use super::backlog::Stamp;
+use super::hint::Hints;
+use super::limits::Limits;
+use super::message::inflate::Inflaters;
+use crate::event::{ConnId, Direction, TargetId};
+use crate::matching::{At, Hint, Matching};
+use crate::observation::{Message, Observation, ProtocolError, Role, What};
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Resources {
+    pub(super) limits: Limits,
+    pub(super) matching: Matching,
+    pub(super) buffers: Buffers,
+    pub(super) inflaters: Inflaters,
+    pub(super) hints: Hints,
+    /// Bytes of heads and of what is held back.
+    pub(super) held_bytes: usize,
+    /// Bytes left for the tables behind `identical`.
+    pub(super) identical_bytes: usize,
+    /// Unmasked payload; empty between steps.
+    pub(super) unmasked: Vec<u8>,
+    /// Inflated payload; empty between steps.
+    pub(super) inflated: Vec<u8>,
+}
+
+impl Resources {
+    pub(super) fn new(limits: Limits, matching: Matching) -> Self {
+        Self {
+            matching,
+            buffers: Buffers::new(limits.unfinished_bytes),
+            inflaters: Inflaters::new(limits.inflaters),
+            hints: Hints::default(),
+            held_bytes: 0,
+            identical_bytes: limits.identical_bytes,
+            unmasked: Vec::new(),
+            inflated: Vec::new(),
+            limits,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Resources {
+    /// Nothing is lent.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.buffers.used == 0
+            && self.held_bytes == 0
+            && self.inflaters.lent() == 0
+            && self.identical_bytes == self.limits.identical_bytes
+            && self.unmasked.is_empty()
+            && self.inflated.is_empty()
+    }
+}
+
+/// The context of everything that one event brings about on its connection.
+pub(super) struct Step<'a> {
+    pub(super) conn: ConnId,
+    pub(super) target: TargetId,
+    pub(super) role: Role,
+    pub(super) stamp: Stamp,
+    pub(super) resources: &'a mut Resources,
+    pub(super) out: &'a mut dyn FnMut(&Observation<'_>),
+}
+
+impl Step<'_> {
+    pub(super) fn emit(&mut self, what: What<'_>) {
+        (self.out)(&Observation {
+            at_ns: self.stamp.at_ns,
+            tid: self.stamp.tid,
+            target: self.target,
+            conn: self.conn,
+            role: self.role,
+            what,
+        });
+    }
+
+    pub(super) fn error(&mut self, direction: Direction, reason: ProtocolError) {
+        self.emit(What::ProtocolError { direction, reason });
+    }
+
+    /// Hands a complete message over to matching, which reports it.
+    pub(super) fn message(&mut self, message: Message<'_>) {
+        let at = At {
+            conn: self.conn,
+            target: self.target,
+            role: self.role,
+            tid: self.stamp.tid,
+            at_ns: self.stamp.at_ns,
+        };
+        self.resources.matching.message(at, message, self.out);
+    }
+
+    /// Whether the beginning of a message, which was handed over just now, was all that matching
+    /// would look at.
+    pub(super) fn is_settled_by(&mut self, beginning: &Message<'_>) -> bool {
+        self.resources.matching.is_settled_by(self.conn, self.role, beginning)
+    }
+
+    /// Tells matching that a WebSocket connection begins.
+    pub(super) fn matching_open(&mut self, hint: Hint<'_>) {
+        self.resources.matching.open(self.conn, self.target, hint, self.stamp.at_ns);
+    }
+
+    /// Tells matching that an answer may have been lost.
+    pub(super) fn matching_gap(&mut self, direction: Direction) {
+        self.resources.matching.gap(self.conn, direction, self.stamp.at_ns, self.out);
+    }
+
+    /// Tells matching that nothing more comes.
+    pub(super) fn matching_close(&mut self) {
+        self.resources.matching.close(self.conn, self.stamp.at_ns, self.out);
+    }
+}
+
+/// Buffers of unfinished messages, under one budget, used again and again.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    spare: Vec<Vec<u8>>,
+    used: usize,
+    limit: usize,
+}
+
+/// Buffers kept for later.
+const SPARE_MAX: usize = 8;
+
+impl Buffers {
+    fn new(limit: usize) -> Self {
+        Self { spare: Vec::new(), used: 0, limit }
+    }
+
+    /// Appends as much of `bytes` as the budget has room for, and says how much that was.
+    pub(super) fn append(&mut self, buffer: &mut Vec<u8>, bytes: &[u8]) -> usize {
+        let take = bytes.len().min(self.limit - self.used);
+        if take == 0 {
+            return 0;
+        }
+        if buffer.capacity() == 0 {
+            *buffer = self.spare.pop().unwrap_or_default();
+        }
+        buffer.extend_from_slice(&bytes[..take]);
+        self.used += take;
+        take
+    }
+
+    /// Takes back a buffer that [`Buffers::append`] filled.
+    pub(super) fn release(&mut self, mut buffer: Vec<u8>) {
+        self.used -= buffer.len().min(self.used);
+        if buffer.capacity() > 0 && self.spare.len() < SPARE_MAX {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+
+    /// Bytes of unfinished messages that are kept now.
+    #[cfg(test)]
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+}

@@ -1,0 +1,259 @@
+//! The decoder's front: events of any connections in, observations out.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use super::backlog::Stamp;
+use super::connection::{Connection, Trace};
+use super::context::{Resources, Step};
+pub use super::hint::Steering;
+pub use super::limits::Limits;
+use crate::event::{ConnId, Event, EventKind, TargetId};
+use crate::matching::Matching;
+use crate::observation::{Observation, Role, Table, What};
+
+/// Nanoseconds between two looks for what quiet connections need not keep.
+const SWEEP_NS: u64 = 10_000_000_000;
+
+/// Decodes the WebSocket traffic of any number of connections.
+///
+/// It is fed with [`Decoder::event`] in the order in which events come, and told the time with
+/// [`Decoder::tick`] a few times a second; both hand everything that came of it to `out`.
+#[derive(Debug)]
+pub struct Decoder {
+    connections: FxHashMap<ConnId, Connection>,
+    resources: Resources,
+    /// Counts events: what was used less lately has a smaller number.
+    clock: u64,
+    recency: Recency,
+    /// Connections that may have a deadline.
+    deadlines: Vec<ConnId>,
+    swept_ns: u64,
+}
+
+impl Decoder {
+    /// A decoder without connections.
+    #[must_use]
+    pub fn new(limits: Limits, matching: Matching) -> Self {
+        Self {
+            connections: FxHashMap::default(),
+            resources: Resources::new(limits, matching),
+            clock: 0,
+            recency: Recency::default(),
+            deadlines: Vec::new(),
+            swept_ns: 0,
+        }
+    }
+
+    /// Decodes one event.
+    pub fn event(&mut self, event: &Event<'_>, out: &mut dyn FnMut(&Observation<'_>)) {
+        self.clock += 1;
+        match event.kind {
+            EventKind::Data(ref segment) => {
+                if !self.connections.contains_key(&event.conn) {
+                    self.meet(event, out);
+                }
+                let Some(connection) = self.connections.get_mut(&event.conn) else { return };
+                connection.used = self.clock;
+                let waited = connection.has_deadline();
+                let role = connection.role();
+                connection.data(segment, &mut step(event, role, &mut self.resources, out));
+                if !waited && connection.has_deadline() {
+                    self.deadlines.push(event.conn);
+                }
+            }
+            EventKind::Closed { sent, received } => {
+                let connection = self.connections.remove(&event.conn);
+                let mut connection =
+                    connection.unwrap_or_else(|| self.recency.recall(event.conn, event.target));
+                let mut step = step(event, connection.role(), &mut self.resources, out);
+                connection.closed(sent, received, &mut step);
+            }
+        }
+    }
+
+    /// Lets time pass: `now_ns` is `CLOCK_MONOTONIC` nanoseconds.
+    pub fn tick(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
+        for conn in std::mem::take(&mut self.deadlines) {
+            let Some(connection) = self.connections.get_mut(&conn) else { continue };
+            let mut step = timeout(conn, connection, now_ns, &mut self.resources, out);
+            connection.tick(now_ns, &mut step);
+            if connection.has_deadline() {
+                self.deadlines.push(conn);
+            }
+        }
+        if now_ns.saturating_sub(self.swept_ns) >= SWEEP_NS {
+            self.swept_ns = now_ns;
+            let budget = &mut self.resources.identical_bytes;
+            self.connections.values_mut().for_each(|it| it.expire(now_ns, budget));
+        }
+        self.resources.matching.tick(now_ns, out);
+    }
+
+    /// Process `tgid` has ended, and with it every connection that it had not closed.
+    pub fn exited(&mut self, tgid: u32, at_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
+        let conns = self.connections.keys().filter(|conn| conn.tgid == tgid);
+        let mut conns: Vec<_> = conns.copied().collect();
+        conns.sort_unstable();
+        for conn in conns {
+            let Some(mut connection) = self.connections.remove(&conn) else { continue };
+            let mut step = timeout(conn, &connection, at_ns, &mut self.resources, out);
+            connection.cut_off(&mut step);
+        }
+    }
+
+    /// Ends the watch: open requests end as detached, and connections leave the gauge.
+    pub fn finish(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
+        self.resources.matching.finish(now_ns, out);
+        let mut connections: Vec<_> = self.connections.drain().collect();
+        connections.sort_unstable_by_key(|(conn, _)| *conn);
+        for (conn, mut connection) in connections {
+            let mut step = timeout(conn, &connection, now_ns, &mut self.resources, out);
+            connection.leave(&mut step);
+        }
+        self.recency = Recency::default();
+        self.deadlines.clear();
+    }
+
+    /// Takes the hints for the kernel side that came up since the last call, oldest first. At
+    /// most 1,024 are kept.
+    pub fn steering(&mut self) -> impl Iterator<Item = Steering> {
+        self.resources.hints.drain()
+    }
+
+    /// Connections that are followed now, WebSocket or not.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether it is not known where the next head or frame of `conn` begins, so that what comes
+    /// of it may depend on where calls begin.
+    #[must_use]
+    pub fn is_adrift(&self, conn: ConnId) -> bool {
+        self.connections.get(&conn).is_some_and(Connection::is_adrift)
+    }
+
+    /// Bytes of unfinished messages that are kept now.
+    #[cfg(test)]
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.resources.buffers.used()
+    }
+
+    /// Bytes that the connections take, besides what they share and what matching takes.
+    #[cfg(test)]
+    pub(super) fn connection_bytes(&self) -> usize {
+        let entry = size_of::<(ConnId, Connection)>() + size_of::<(ConnId, u64)>();
+        self.connections.values().map(|connection| entry + connection.heap_bytes()).sum()
+    }
+
+    /// Nothing that connections share is in use.
+    #[cfg(test)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.connections.is_empty() && self.resources.is_at_rest()
+    }
+
+    /// Takes up a connection, and lets another go if there are too many.
+    fn meet(&mut self, event: &Event<'_>, out: &mut dyn FnMut(&Observation<'_>)) {
+        let connection = self.recency.recall(event.conn, event.target);
+        if self.connections.len() >= self.resources.limits.connections.max(1) {
+            self.evict(event, out);
+        }
+        self.connections.insert(event.conn, connection);
+        self.recency.insert(event.conn, self.clock, &self.connections);
+    }
+
+    fn evict(&mut self, event: &Event<'_>, out: &mut dyn FnMut(&Observation<'_>)) {
+        let Some(conn) = self.recency.pop_oldest(&self.connections) else { return };
+        let Some(mut connection) = self.connections.remove(&conn) else { return };
+        let mut step = timeout(conn, &connection, event.at_ns, &mut self.resources, out);
+        connection.evict(&mut step);
+        step.emit(What::Evicted(Table::Connections));
+        let limit = self.resources.limits.connections;
+        self.recency.forget(conn, connection.trace(), limit);
+    }
+}
+
+/// The step of an event.
+fn step<'a>(
+    event: &Event<'_>,
+    role: Role,
+    resources: &'a mut Resources,
+    out: &'a mut dyn FnMut(&Observation<'_>),
+) -> Step<'a> {
+    Step {
+        conn: event.conn,
+        target: event.target,
+        role,
+        stamp: Stamp { at_ns: event.at_ns, tid: event.tid },
+        resources,
+        out,
+    }
+}
+
+/// A step that no call brought about.
+fn timeout<'a>(
+    conn: ConnId,
+    connection: &Connection,
+    at_ns: u64,
+    resources: &'a mut Resources,
+    out: &'a mut dyn FnMut(&Observation<'_>),
+) -> Step<'a> {
+    Step {
+        conn,
+        target: connection.target,
+        role: connection.role(),
+        stamp: Stamp { at_ns, tid: 0 },
+        resources,
+        out,
+    }
+}
+
+/// Which connection was silent for longest.
+///
+/// A queue in order of use, put right lazily: a connection that was used since it was queued is
+/// only moved to the back when its turn comes, so that using one costs nothing.
+#[derive(Debug, Default)]
+struct Recency {
+    queue: VecDeque<(ConnId, u64)>,
+    /// What is left of connections that were let go.
+    forgotten: FxHashMap<ConnId, Trace>,
+}
+
+impl Recency {
+    fn insert(&mut self, conn: ConnId, used: u64, live: &FxHashMap<ConnId, Connection>) {
+        // Connections that were closed stay in the queue until here.
+        if self.queue.len() > 2 * live.len() + 64 {
+            self.queue.retain(|(conn, _)| live.contains_key(conn));
+        }
+        self.queue.push_back((conn, used));
+    }
+
+    fn pop_oldest(&mut self, live: &FxHashMap<ConnId, Connection>) -> Option<ConnId> {
+        loop {
+            let (conn, used) = self.queue.pop_front()?;
+            match live.get(&conn) {
+                Some(connection) if connection.used > used => {
+                    self.queue.push_back((conn, connection.used));
+                }
+                Some(_) => return Some(conn),
+                None => {}
+            }
+        }
+    }
+
+    /// Remembers a connection that is let go, so that what it carried is not taken for a loss
+    /// should it come back.
+    fn forget(&mut self, conn: ConnId, trace: Trace, limit: usize) {
+        if self.forgotten.len() >= limit {
+            self.forgotten.clear();
+        }
+        self.forgotten.insert(conn, trace);
+    }
+
+    /// A connection as it was left, or as new.
+    fn recall(&mut self, conn: ConnId, target: TargetId) -> Connection {
+        Connection::new(conn, target, self.forgotten.remove(&conn).unwrap_or_default())
+    }
+}

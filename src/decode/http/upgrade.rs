@@ -1,0 +1,412 @@
+//! A connection while it speaks HTTP/1.1: which answer belongs to which request, and whether one
+//! of them turns the connection into a WebSocket (RFC 6455, section 4).
+//!
+//! Requests before the upgrade, refused upgrades and interim answers are legal and are stepped
+//! over. Events of two threads may arrive inverted, so what follows an upgrade request is held
+//! until its answer is here, and a 101 without a request is held until that is.
+
+use std::collections::VecDeque;
+
+use super::handshake::Agreement;
+use super::head::{Framing, HeadInvalid, Method, Offer, Opening, RequestHead, ResponseHead};
+use super::reader::{Lane, Read};
+use crate::decode::backlog::{Backlog, Stamp};
+use crate::decode::context::Step;
+use crate::decode::hint::Steering;
+use crate::event::Direction;
+use crate::observation::{ProtocolError, What};
+
+/// Requests that wait for their answers; beyond it the oldest is forgotten.
+const WAITING_MAX: usize = 64;
+
+/// What became of a connection.
+#[derive(Debug)]
+pub(in crate::decode) enum Verdict {
+    /// It goes on with HTTP.
+    Http,
+    /// It is a WebSocket from these bytes on.
+    WebSocket(Box<Agreement>, Vec<u8>),
+    /// It is something else that begins with these bytes, or was met in mid-stream.
+    Unknown(Vec<u8>),
+    /// It is certainly not a WebSocket.
+    Other,
+}
+
+/// Both directions of an HTTP/1.1 connection.
+#[derive(Debug, Default)]
+pub(in crate::decode) struct Upgrade {
+    lanes: [Lane; 2],
+    /// The direction of requests, once the first head told it.
+    asking: Option<Direction>,
+    waiting: VecDeque<Asked>,
+    /// An answer whose request has not been seen: when, and with which status.
+    answered: Option<(u64, u16)>,
+    /// A 101 whose request has not been seen, and when it came.
+    early: Option<(ResponseHead, u64)>,
+    held: Held,
+    /// The kernel side was told that nothing of interest passes.
+    ignored: bool,
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+struct Asked {
+    method: Method,
+    offer: Option<Box<Offer>>,
+}
+
+/// Bytes whose meaning depends on an answer that is not here.
+#[derive(Debug)]
+struct Held {
+    direction: Direction,
+    backlog: Backlog,
+    /// Some of them were missed or did not fit.
+    torn: bool,
+}
+
+impl Upgrade {
+    /// Takes what it understands off the front of `bytes`.
+    pub(in crate::decode) fn bytes(
+        &mut self,
+        direction: Direction,
+        bytes: &mut &[u8],
+        step: &mut Step<'_>,
+    ) -> Verdict {
+        while !bytes.is_empty() {
+            if self.holds(direction) {
+                let limit = step.resources.limits.head_bytes;
+                self.held.push(direction, bytes, step.stamp, limit);
+                *bytes = &[];
+                if self.early.is_some() && self.held.torn {
+                    return self.settle_early(step);
+                }
+                break;
+            }
+            let limit = step.resources.limits.head_bytes;
+            let verdict = match self.lane(direction).read(bytes, limit) {
+                Read::Passed => Verdict::Http,
+                Read::Head(kind, head) => self.head(direction, kind, &head, step),
+                Read::NotAHead(kept) => self.not_a_head(direction, kept, step),
+                Read::TooLong => {
+                    step.error(direction, ProtocolError::HandshakeTooLong);
+                    Verdict::Other
+                }
+            };
+            if !matches!(verdict, Verdict::Http) {
+                return verdict;
+            }
+        }
+        Verdict::Http
+    }
+
+    /// `n` bytes are not here.
+    pub(in crate::decode) fn absent(
+        &mut self,
+        direction: Direction,
+        n: u64,
+        step: &mut Step<'_>,
+    ) -> Verdict {
+        if self.holds(direction) {
+            self.held.tear(direction);
+            return if self.early.is_some() { self.settle_early(step) } else { Verdict::Http };
+        }
+        let lost = self.lane(direction).pass(n).is_err();
+        if lost && self.early.is_some() && self.asking == Some(direction) {
+            return self.settle_early(step);
+        }
+        if lost && self.may_have_upgraded_unseen(direction) {
+            return Verdict::Unknown(Vec::new());
+        }
+        Verdict::Http
+    }
+
+    /// A hole in `direction` may have hidden all that tells of an upgrade: frames can tell, or the
+    /// next head.
+    fn may_have_upgraded_unseen(&self, direction: Direction) -> bool {
+        let answer = self.asking == Some(direction.opposite());
+        let nothing_known = self.asking.is_none() || self.lanes.iter().all(Lane::is_lost);
+        // Of what is ignored the kernel side copies the answer to an upgrade.
+        (self.is_upgrading() && answer) || (nothing_known && !self.ignored)
+    }
+
+    /// A call begins with `bytes`: a direction that is lost may go on with a head.
+    pub(in crate::decode) fn call_starts(&mut self, direction: Direction, bytes: &[u8]) {
+        self.lane(direction).call_starts(bytes);
+    }
+
+    /// A direction goes on at the start of a call, if at all.
+    pub(in crate::decode) fn is_lost(&self) -> bool {
+        self.lanes.iter().any(Lane::is_lost)
+    }
+
+    /// The direction whose bytes were held and must be decoded now, and those bytes; `None` if
+    /// some of them are missing.
+    pub(in crate::decode) fn take_held(&mut self) -> (Direction, Option<Backlog>) {
+        let held = std::mem::take(&mut self.held);
+        (held.direction, (!held.torn).then_some(held.backlog))
+    }
+
+    /// A 101 does not wait for its request for ever.
+    pub(in crate::decode) fn tick(&mut self, now_ns: u64, step: &mut Step<'_>) -> Verdict {
+        let patience = step.resources.limits.handshake_ns;
+        match &self.early {
+            Some((_, since)) if now_ns.saturating_sub(*since) > patience => self.settle_early(step),
+            _ => Verdict::Http,
+        }
+    }
+
+    /// The connection ended.
+    pub(in crate::decode) fn end(&mut self, step: &mut Step<'_>) -> Verdict {
+        self.settle_early(step)
+    }
+
+    /// A 101 waits for its request.
+    pub(in crate::decode) fn has_deadline(&self) -> bool {
+        self.early.is_some()
+    }
+}
+
+/// Heads.
+impl Upgrade {
+    fn head(
+        &mut self,
+        direction: Direction,
+        kind: Opening,
+        head: &[u8],
+        step: &mut Step<'_>,
+    ) -> Verdict {
+        let asking = match kind {
+            Opening::Request => direction,
+            Opening::Response => direction.opposite(),
+            Opening::Http2 | Opening::Neither | Opening::NeedMore => return Verdict::Other,
+        };
+        if *self.asking.get_or_insert(asking) != asking {
+            self.lane(direction).lose();
+            return Verdict::Http;
+        }
+        let verdict = if asking == direction {
+            RequestHead::parse(head).map(|request| self.request(direction, request, step))
+        } else {
+            ResponseHead::parse(head).map(|response| self.response(direction, response, step))
+        };
+        verdict.unwrap_or_else(|HeadInvalid| self.invalid_head(direction, step))
+    }
+
+    /// What begins here is not HTTP.
+    fn not_a_head(&mut self, direction: Direction, kept: Vec<u8>, step: &mut Step<'_>) -> Verdict {
+        if self.early.is_some() {
+            // Frames of a client whose request passed before wstap attached.
+            match self.settle_early(step) {
+                Verdict::WebSocket(agreement, _) => Verdict::WebSocket(agreement, kept),
+                verdict => verdict,
+            }
+        } else if self.asking.is_none()
+            // The answer to the upgrade passed before its probe was placed.
+            || self.is_upgrading() && self.asking == Some(direction.opposite())
+        {
+            Verdict::Unknown(kept)
+        } else {
+            Verdict::Http
+        }
+    }
+
+    fn invalid_head(&mut self, direction: Direction, step: &mut Step<'_>) -> Verdict {
+        if self.is_upgrading() {
+            step.error(direction, ProtocolError::HandshakeInvalid);
+        }
+        Verdict::Other
+    }
+
+    fn request(&mut self, direction: Direction, head: RequestHead, step: &mut Step<'_>) -> Verdict {
+        self.lane(direction).expect_body(head.framing);
+        if let Some((early, _)) = self.early.take_if(|_| head.offer.is_some()) {
+            return self.conclude(head.offer, &early, direction, step);
+        }
+        // Its answer came first: the other thread was faster to report.
+        if let Some((_, status)) = self.answered.take_if(|(at_ns, _)| *at_ns >= step.stamp.at_ns) {
+            if head.offer.is_some() {
+                step.emit(What::Refused { status });
+            }
+            return Verdict::Http;
+        }
+        if self.waiting.len() == WAITING_MAX {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(Asked { method: head.method, offer: head.offer });
+        // An upload may be longer than the ring buffer; nothing comes before it has passed.
+        if head.framing != Framing::Length(0) {
+            self.ignore(step);
+        }
+        Verdict::Http
+    }
+
+    fn response(
+        &mut self,
+        direction: Direction,
+        head: ResponseHead,
+        step: &mut Step<'_>,
+    ) -> Verdict {
+        match head.status {
+            101 => return self.switching_protocols(direction, head, step),
+            // "A client MUST be able to parse one or more 1xx responses received prior to a
+            // final response" (RFC 9110, section 15.2).
+            100..=199 => {
+                self.lane(direction).expect_head();
+                return Verdict::Http;
+            }
+            _ => {}
+        }
+        let asked = self.waiting.pop_front();
+        match asked.as_ref().map(|asked| asked.method) {
+            Some(Method::Head) => self.lane(direction).expect_head(),
+            Some(Method::Connect) if head.status < 300 => return Verdict::Other,
+            _ => self.lane(direction).expect_body(head.framing),
+        }
+        match asked {
+            None => self.answered = Some((step.stamp.at_ns, head.status)),
+            Some(Asked { offer: Some(_), .. }) => return self.refused(head.status, step),
+            Some(Asked { offer: None, .. }) => self.ignore(step),
+        }
+        Verdict::Http
+    }
+
+    fn switching_protocols(
+        &mut self,
+        direction: Direction,
+        head: ResponseHead,
+        step: &mut Step<'_>,
+    ) -> Verdict {
+        self.lane(direction).expect_head();
+        if !head.websocket {
+            return Verdict::Other;
+        }
+        let upgrade = self.waiting.iter().position(|asked| asked.offer.is_some());
+        match upgrade.and_then(|index| self.waiting.remove(index)) {
+            Some(asked) => self.conclude(asked.offer, &head, direction.opposite(), step),
+            // The kernel side notices the answer only; what was asked is not to be had.
+            None if self.ignored => self.conclude(None, &head, direction.opposite(), step),
+            None => {
+                self.early = Some((head, step.stamp.at_ns));
+                Verdict::Http
+            }
+        }
+    }
+
+    fn refused(&mut self, status: u16, step: &mut Step<'_>) -> Verdict {
+        step.emit(What::Refused { status });
+        let Some(asking) = self.asking else { return Verdict::Http };
+        if self.is_upgrading() {
+            return Verdict::Http;
+        }
+        let (_, Some(held)) = self.take_held() else {
+            self.lane(asking).lose();
+            return Verdict::Http;
+        };
+        let now = step.stamp;
+        let mut verdict = Verdict::Http;
+        for (mut piece, stamp) in held.pieces() {
+            step.stamp = stamp;
+            verdict = self.bytes(asking, &mut piece, step);
+            if !matches!(verdict, Verdict::Http) {
+                break;
+            }
+        }
+        step.stamp = now;
+        verdict
+    }
+
+    /// The request of a 101 passed before wstap attached.
+    fn settle_early(&mut self, step: &mut Step<'_>) -> Verdict {
+        match (self.early.take(), self.asking) {
+            (Some((response, _)), Some(asking)) => self.conclude(None, &response, asking, step),
+            _ => Verdict::Http,
+        }
+    }
+
+    fn conclude(
+        &mut self,
+        offer: Option<Box<Offer>>,
+        response: &ResponseHead,
+        asking: Direction,
+        step: &mut Step<'_>,
+    ) -> Verdict {
+        match Agreement::conclude(offer.map(|offer| *offer), response, asking) {
+            Ok(agreement) => Verdict::WebSocket(Box::new(agreement), Vec::new()),
+            Err(reason) => {
+                step.error(asking.opposite(), reason);
+                Verdict::Other
+            }
+        }
+    }
+}
+
+/// Places.
+impl Upgrade {
+    /// What passes in `direction` cannot be told from frames now.
+    fn holds(&self, direction: Direction) -> bool {
+        if !self.lanes[direction.index()].is_between_messages() {
+            return false;
+        }
+        match self.asking {
+            Some(asking) if asking == direction => self.is_upgrading(),
+            Some(_) => self.early.is_some(),
+            None => false,
+        }
+    }
+
+    /// A request to upgrade waits for its answer.
+    pub(in crate::decode) fn is_upgrading(&self) -> bool {
+        self.waiting.iter().any(|asked| asked.offer.is_some())
+    }
+
+    fn lane(&mut self, direction: Direction) -> &mut Lane {
+        &mut self.lanes[direction.index()]
+    }
+
+    /// An ordinary request was answered, or has a body: nothing here needs to be copied.
+    fn ignore(&mut self, step: &mut Step<'_>) {
+        if !self.ignored && !self.is_upgrading() {
+            self.ignored = true;
+            step.resources.hints.push(Steering::Ignore { conn: step.conn, encrypted: false });
+        }
+    }
+
+    /// Bytes of heads and of what is held.
+    pub(in crate::decode) fn held_bytes(&self) -> usize {
+        let heads: usize = self.lanes.iter().map(Lane::held_bytes).sum();
+        let offers = self.waiting.iter().flat_map(|asked| &asked.offer);
+        heads
+            + offers.map(|offer| offer.held_bytes()).sum::<usize>()
+            + self.held.backlog.held_bytes()
+    }
+
+    /// The kernel side may have left bytes out on purpose.
+    pub(in crate::decode) fn is_ignored(&self) -> bool {
+        self.ignored
+    }
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self { direction: Direction::Sent, backlog: Backlog::default(), torn: false }
+    }
+}
+
+impl Held {
+    fn push(&mut self, direction: Direction, bytes: &[u8], stamp: Stamp, limit: usize) {
+        self.direction = direction;
+        if self.torn {
+            return;
+        }
+        if self.backlog.bytes().len() + bytes.len() > limit {
+            return self.tear(direction);
+        }
+        self.backlog.push(bytes, stamp);
+    }
+
+    fn tear(&mut self, direction: Direction) {
+        self.direction = direction;
+        self.torn = true;
+        self.backlog = Backlog::default();
+    }
+}

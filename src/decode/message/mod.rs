@@ -1,0 +1,13 @@
+//! From frames to messages: fragments, inflation, how much is copied, and what is compared.
+//!
+//! What a message means is left to `matching`.
+
+pub(in crate::decode) mod assembly;
+pub(in crate::decode) mod compression;
+mod identical;
+pub(in crate::decode) mod inflate;
+mod partial;
+mod ping;
+pub(in crate::decode) mod shared;
+pub(in crate::decode) mod window;
+mod window_learning;

@@ -1,0 +1,202 @@
+//! What both directions of one WebSocket connection share: role, fidelity, pings, its end.
+
+use super::identical::Identical;
+use super::ping::Pings;
+use super::window::Windows;
+use crate::decode::context::Step;
+use crate::event::Direction;
+use crate::matching::Hint;
+use crate::observation::{Fidelity, Open, Role, What};
+
+/// RFC 6455, section 7.4.1: a close frame without a code, and no close frame at all.
+const CLOSE_NO_STATUS: u16 = 1005;
+const CLOSE_ABNORMAL: u16 = 1006;
+
+/// The state of one WebSocket connection beyond its two streams of frames.
+#[derive(Debug, Default)]
+pub(in crate::decode) struct Link {
+    pub(in crate::decode) role: Role,
+    /// The handshake told the role.
+    role_agreed: bool,
+    /// By direction; `None` while nothing passed that way, so that nothing can be said.
+    fidelity: [Option<Fidelity>; 2],
+    /// What `wstap_connections` counts this connection as now.
+    shown: Option<(Role, Fidelity)>,
+    stage: Stage,
+    /// The client leaves masks out by agreement, or the peers contradict each other.
+    masks_unknown: bool,
+    pub(in crate::decode) pings: Pings,
+    pub(in crate::decode) identical: Identical,
+    pub(in crate::decode) windows: Windows,
+    /// By direction: a close frame passed.
+    closing: [bool; 2],
+    /// Of the first close frame.
+    code: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// No frame is proven yet.
+    #[default]
+    Unproven,
+    Open,
+    Ended,
+}
+
+impl Link {
+    /// A connection whose handshake was seen.
+    pub(in crate::decode) fn agreed(role: Role, unmasked: bool) -> Self {
+        Self { role, role_agreed: true, masks_unknown: unmasked, ..Self::default() }
+    }
+
+    /// The connection is proven to be WebSocket.
+    pub(in crate::decode) fn open(&mut self, open: Open<'_>, hint: Hint<'_>, step: &mut Step<'_>) {
+        if self.stage != Stage::Unproven {
+            return;
+        }
+        self.stage = Stage::Open;
+        step.matching_open(hint);
+        step.emit(What::Open(open));
+        self.show(step);
+    }
+
+    /// A frame border was found without a handshake.
+    pub(in crate::decode) fn recognise(&mut self, step: &mut Step<'_>) {
+        let open = Open { mid_stream: true, ..Open::default() };
+        let hint = Hint { role: self.role, mid_stream: true, ..Hint::default() };
+        self.open(open, hint, step);
+    }
+
+    /// One direction can be read better or worse than before.
+    pub(in crate::decode) fn set_fidelity(
+        &mut self,
+        direction: Direction,
+        fidelity: Fidelity,
+        step: &mut Step<'_>,
+    ) {
+        self.fidelity[direction.index()] = Some(fidelity);
+        self.show(step);
+    }
+
+    /// Some messages of one direction cannot be read any more.
+    pub(in crate::decode) fn set_opaque(&mut self, direction: Direction, step: &mut Step<'_>) {
+        let fidelity = &mut self.fidelity[direction.index()];
+        if *fidelity != Some(Fidelity::Unsynced) {
+            *fidelity = Some(Fidelity::NoContent);
+            self.show(step);
+        }
+    }
+
+    /// A frame passed. Without a handshake, its mask tells the role.
+    pub(in crate::decode) fn learn_role(
+        &mut self,
+        direction: Direction,
+        masked: bool,
+        step: &mut Step<'_>,
+    ) {
+        if self.role_agreed || self.masks_unknown {
+            return;
+        }
+        // "A client MUST mask all frames that it sends to the server" (section 5.1).
+        let role = match (direction, masked) {
+            (Direction::Sent, true) | (Direction::Received, false) => Role::Client,
+            (Direction::Sent, false) | (Direction::Received, true) => Role::Server,
+        };
+        if role == self.role {
+            return;
+        }
+        self.masks_unknown = self.role != Role::Unknown;
+        self.role = if self.masks_unknown { Role::Unknown } else { role };
+        step.role = self.role;
+        self.show(step);
+    }
+
+    /// Whether frames of `direction` are masked by all that is certain; `None` where either may
+    /// be. A role that was only learned from masks is not certain.
+    pub(in crate::decode) fn masked_for_certain(&self, direction: Direction) -> Option<bool> {
+        self.masked(direction).filter(|_| self.role_agreed)
+    }
+
+    /// Whether frames of `direction` are masked; `None` where either may be.
+    pub(in crate::decode) fn masked(&self, direction: Direction) -> Option<bool> {
+        match (self.role, direction) {
+            (Role::Unknown, _) => None,
+            (Role::Client, Direction::Sent) | (Role::Server, Direction::Received) => {
+                (!self.masks_unknown).then_some(true)
+            }
+            (Role::Client, Direction::Received) | (Role::Server, Direction::Sent) => Some(false),
+        }
+    }
+
+    /// A close frame passed; `code` is what it carried.
+    pub(in crate::decode) fn close_frame(
+        &mut self,
+        direction: Direction,
+        code: Option<u16>,
+        step: &mut Step<'_>,
+    ) {
+        self.closing[direction.index()] = true;
+        self.code = self.code.or(Some(code.unwrap_or(CLOSE_NO_STATUS)));
+        if self.closing == [true; 2] {
+            self.end(step);
+        }
+    }
+
+    /// "After sending a control frame indicating the connection should be closed, a peer does
+    /// not send any further data" (section 1.4).
+    pub(in crate::decode) fn is_closing(&self, direction: Direction) -> bool {
+        self.closing[direction.index()]
+    }
+
+    /// The connection is over, whether its peers said so or not.
+    pub(in crate::decode) fn end(&mut self, step: &mut Step<'_>) {
+        if self.stage == Stage::Open {
+            step.matching_close();
+            step.emit(What::Close { code: self.code.unwrap_or(CLOSE_ABNORMAL) });
+        }
+        self.leave(step);
+    }
+
+    /// Leaves the gauge without a close: nobody watches any more.
+    pub(in crate::decode) fn leave(&mut self, step: &mut Step<'_>) {
+        self.stage = Stage::Ended;
+        self.show(step);
+    }
+
+    /// Open or ended: there is no more doubt that this is WebSocket.
+    pub(in crate::decode) fn is_proven(&self) -> bool {
+        self.stage != Stage::Unproven
+    }
+
+    /// Something passed in this direction.
+    pub(in crate::decode) fn has_passed(&self, direction: Direction) -> bool {
+        self.fidelity[direction.index()].is_some()
+    }
+
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub(in crate::decode) fn heap_bytes(&self) -> usize {
+        self.pings.heap_bytes() + self.identical.heap_bytes()
+    }
+
+    /// Reports role and fidelity if they changed.
+    fn show(&mut self, step: &mut Step<'_>) {
+        let now = (self.stage == Stage::Open).then(|| (self.role, self.overall()));
+        if now != self.shown {
+            let from = std::mem::replace(&mut self.shown, now);
+            step.emit(What::State { from, to: now });
+        }
+    }
+
+    /// The worse of the two directions.
+    fn overall(&self) -> Fidelity {
+        let is = |fidelity| self.fidelity.contains(&Some(fidelity));
+        if is(Fidelity::Unsynced) {
+            Fidelity::Unsynced
+        } else if is(Fidelity::NoContent) {
+            Fidelity::NoContent
+        } else {
+            Fidelity::Full
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What a finished message is compared with, and what it teaches of how much is needed of the next.
+
+use super::assembly::Assembly;
+use super::identical::{Content, Seen};
+use super::partial::Finished;
+use super::shared::Link;
+use crate::decode::context::Step;
+use crate::event::{LONG_BYTES, NARROW_BYTES};
+use crate::observation::{Message, What, WindowMiss};
+
+impl Assembly {
+    /// Whether the other direction had an equal message lately.
+    pub(super) fn compare(
+        &self,
+        finished: &Finished,
+        payload: &[u8],
+        link: &mut Link,
+        step: &mut Step<'_>,
+    ) -> Seen {
+        let window = step.resources.limits.window_bytes as u64;
+        let content = match finished.length {
+            _ if payload.is_empty() => return Seen::No,
+            _ if !finished.truncated => Content::Whole(payload),
+            Some(length) if length <= window && self.is_cut(payload, length, link) => {
+                Content::Beginning { bytes: payload, length }
+            }
+            _ => return Seen::No,
+        };
+        let budget = &mut step.resources.identical_bytes;
+        link.identical.see(self.direction, content, step.stamp.at_ns, budget)
+    }
+
+    /// Whether a message of which only `payload` is there was cut by a narrow window.
+    fn is_cut(&self, payload: &[u8], length: u64, link: &Link) -> bool {
+        length > LONG_BYTES
+            && payload.len() == NARROW_BYTES
+            && link.windows.has_been_narrow(self.direction)
+    }
+
+    /// Learns from a message, which was handed on, how much is needed of the next.
+    pub(super) fn weigh(
+        &self,
+        message: Message<'_>,
+        seen: Seen,
+        link: &mut Link,
+        step: &mut Step<'_>,
+    ) {
+        if !step.resources.limits.narrows {
+            return;
+        }
+        match seen {
+            Seen::No => {}
+            Seen::Yes if message.payload.len() as u64 <= LONG_BYTES => return,
+            Seen::Yes => return link.windows.widen(),
+            Seen::Perhaps => return self.miss_more(WindowMiss::Comparison, link, step),
+        }
+        let length = message.length.unwrap_or_default();
+        if message.compressed || length <= LONG_BYTES || message.payload.len() < NARROW_BYTES {
+            return;
+        }
+        let is_cut = message.truncated && self.is_cut(message.payload, length, link);
+        if link.windows.are_wide_for_good() && !is_cut {
+            return;
+        }
+        let payload = &message.payload[..NARROW_BYTES];
+        let sufficed = step.is_settled_by(&Message { payload, truncated: true, ..message });
+        if is_cut && !sufficed {
+            return self.miss_more(WindowMiss::Content, link, step);
+        }
+        link.windows.judge(self.direction, sufficed);
+    }
+
+    /// More would have been needed than there is.
+    fn miss_more(&self, reason: WindowMiss, link: &mut Link, step: &mut Step<'_>) {
+        step.emit(What::WindowMiss { direction: self.direction, reason });
+        link.windows.miss(self.direction);
+    }
+}

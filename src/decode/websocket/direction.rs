@@ -1,0 +1,446 @@
+//! One direction of a WebSocket connection: from bytes to frames.
+//!
+//! While the border of the next frame is known, bytes are decoded where they lie. While it is
+//! not, they go through [`Search`]. Control frames end here; data frames go on to [`Assembly`].
+
+use crate::decode::context::Step;
+use crate::decode::frame::close;
+use crate::decode::frame::header::{HEADER_MAX, Header, Item, Reader};
+use crate::decode::frame::mask;
+use crate::decode::message::assembly::{Assembly, Piece};
+use crate::decode::message::compression::Compression;
+use crate::decode::message::shared::Link;
+use crate::decode::resync::search::{Found, Rules, Search};
+use crate::event::Direction;
+use crate::observation::{Fidelity, Frame, Opcode, ProtocolError, What};
+
+/// Why a stretch of bytes is not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::decode) enum Hole {
+    /// It was left out on purpose.
+    Skipped,
+    /// It was lost.
+    Lost,
+}
+
+/// The frames of one direction.
+#[derive(Debug)]
+pub(in crate::decode) struct Flow {
+    direction: Direction,
+    /// Stream offset of the next byte.
+    position: u64,
+    reader: Reader,
+    /// The frame that the reader is in.
+    frame: Option<Header>,
+    /// Unmasked payload of the control frame that the reader is in.
+    control: Vec<u8>,
+    /// Bytes of that payload were missed.
+    control_torn: bool,
+    assembly: Assembly,
+    /// Present while the next frame border is not known.
+    search: Option<Box<Search>>,
+    /// Bytes that the search held back are being decoded.
+    replaying: bool,
+    /// The kernel side walks the frame headers by itself.
+    walked: bool,
+    /// It should be told where the next frame begins all the same.
+    announce: bool,
+}
+
+impl Flow {
+    /// A direction whose frames begin at `position`.
+    pub(in crate::decode) fn synced(
+        direction: Direction,
+        position: u64,
+        compression: Compression,
+    ) -> Self {
+        Self {
+            direction,
+            position,
+            reader: Reader::default(),
+            frame: None,
+            control: Vec::new(),
+            control_torn: false,
+            assembly: Assembly::new(direction, compression),
+            search: None,
+            replaying: false,
+            walked: false,
+            announce: true,
+        }
+    }
+
+    /// A direction that was met in mid-stream, at `position`.
+    pub(in crate::decode) fn adrift(
+        direction: Direction,
+        position: u64,
+        compression: Compression,
+    ) -> Self {
+        let flow = Self::synced(direction, position, compression);
+        let assembly = flow.assembly.met();
+        Self { search: Some(Box::default()), announce: false, assembly, ..flow }
+    }
+
+    /// The stream goes on with `bytes`.
+    pub(in crate::decode) fn bytes(&mut self, bytes: &[u8], link: &mut Link, step: &mut Step<'_>) {
+        self.position += bytes.len() as u64;
+        self.walk(bytes, self.position, link, step);
+    }
+
+    /// The stream goes on with `n` bytes that are not here.
+    pub(in crate::decode) fn absent(
+        &mut self,
+        n: u64,
+        hole: Hole,
+        link: &mut Link,
+        step: &mut Step<'_>,
+    ) {
+        self.position += n;
+        if let Some(search) = &mut self.search {
+            search.interrupt();
+            return self.assembly.lose_context(link, step);
+        }
+        let passed = self.reader.pass(n);
+        if passed.payload > 0 {
+            self.miss(passed.payload, link, step);
+        }
+        if passed.ended {
+            self.end_frame(Piece::default(), link, step);
+        }
+        if passed.beyond > 0 {
+            if hole == Hole::Skipped {
+                step.matching_gap(self.direction);
+            }
+            self.lose_border(link, step);
+        }
+    }
+
+    /// A call begins with the next byte.
+    pub(in crate::decode) fn call_starts(&mut self) {
+        if let Some(search) = &mut self.search {
+            search.call_starts(self.position);
+        }
+    }
+
+    /// The kernel side has walked the frames up to here: a header begins with the next byte.
+    pub(in crate::decode) fn header_starts(&mut self, link: &mut Link, step: &mut Step<'_>) {
+        self.walked = true;
+        if self.search.is_none() && !self.reader.is_idle() {
+            step.error(self.direction, ProtocolError::Resync);
+            step.matching_gap(self.direction);
+            self.lose_border(link, step);
+        }
+        if self.search.is_some() {
+            self.find_border(link, step);
+        }
+    }
+
+    /// Later messages can only be read if every byte of the compressed ones before was.
+    pub(in crate::decode) fn needs_whole(&self) -> bool {
+        self.assembly.compression.has_context()
+    }
+
+    /// The offset of the next frame header, if the kernel side should be told: until it walks, the
+    /// stream may have passed each offset that it was told, so it is told the next.
+    pub(in crate::decode) fn take_announcement(&mut self, link: &mut Link) -> Option<u64> {
+        self.announce |= link.windows.take_change(self.direction);
+        if (self.walked && !self.announce) || self.search.is_some() {
+            return None;
+        }
+        self.announce = false;
+        let begun = self.reader.partial().len() as u64;
+        Some(self.position - begun + self.reader.left().unwrap_or(0))
+    }
+
+    /// Reports what the end of the stream cut off, and gives back what is held.
+    pub(in crate::decode) fn end(&mut self, step: &mut Step<'_>) {
+        if self.search.is_none() && !self.reader.is_idle() {
+            step.error(self.direction, ProtocolError::EofMidFrame);
+        }
+        self.release(step);
+    }
+
+    /// Gives back what is held.
+    pub(in crate::decode) fn release(&mut self, step: &mut Step<'_>) {
+        self.assembly.release(step);
+    }
+
+    /// Where the next frame begins is being searched for.
+    pub(in crate::decode) fn is_adrift(&self) -> bool {
+        self.search.is_some()
+    }
+
+    /// Bytes were searched in vain for so long that only starts of calls are still tried.
+    pub(in crate::decode) fn is_exhausted(&self, link: &Link, step: &Step<'_>) -> bool {
+        let rules = self.rules(link, step);
+        self.search.as_ref().is_some_and(|search| search.is_exhausted(&rules))
+    }
+
+    /// What passes now may well be the payload of a frame.
+    pub(in crate::decode) fn is_promising(&self) -> bool {
+        self.search.as_ref().is_some_and(|search| search.is_promising())
+    }
+
+    /// Bytes that a search takes.
+    pub(in crate::decode) fn held_bytes(&self) -> usize {
+        self.search.as_ref().map_or(0, |search| search.held_bytes())
+    }
+
+    /// Lets go of what a search has found so far.
+    pub(in crate::decode) fn let_go(&mut self) {
+        if let Some(search) = &mut self.search {
+            search.interrupt();
+        }
+    }
+
+    /// Bytes on the heap, besides those of a search or a message under way.
+    #[cfg(test)]
+    pub(in crate::decode) fn heap_bytes(&self) -> usize {
+        self.control.capacity()
+    }
+
+    /// How well this direction can be read.
+    pub(in crate::decode) fn fidelity(&self) -> Fidelity {
+        if self.search.is_some() {
+            Fidelity::Unsynced
+        } else if self.assembly.compression.is_opaque() {
+            Fidelity::NoContent
+        } else {
+            Fidelity::Full
+        }
+    }
+}
+
+/// Borders.
+impl Flow {
+    /// Decodes `bytes`, which end at stream offset `end`.
+    fn walk(&mut self, bytes: &[u8], end: u64, link: &mut Link, step: &mut Step<'_>) {
+        let mut rest = bytes;
+        loop {
+            if self.search.is_some() {
+                if rest.is_empty() {
+                    return;
+                }
+                self.search(&mut rest, end, link, step);
+                continue;
+            }
+            match self.reader.next(&mut rest) {
+                Ok(None) => return,
+                Ok(Some(Item::Header(header))) => self.begin_frame(header, link, step),
+                Ok(Some(Item::Payload { bytes, at, last })) => {
+                    self.payload(bytes, at, last, link, step);
+                }
+                Err(reason) => {
+                    step.error(self.direction, reason);
+                    self.leave_broken_header(&mut rest, end, link, step);
+                }
+            }
+        }
+    }
+
+    /// The header that the reader stands before is broken: searches from its second byte on.
+    fn leave_broken_header(
+        &mut self,
+        rest: &mut &[u8],
+        end: u64,
+        link: &mut Link,
+        step: &mut Step<'_>,
+    ) {
+        let mut kept = [0; HEADER_MAX];
+        let partial = self.reader.partial();
+        let len = partial.len();
+        kept[..len].copy_from_slice(partial);
+        self.give_up_border(link, step);
+        match len {
+            0 => *rest = rest.get(1..).unwrap_or_default(),
+            _ => self.walk(&kept[1..len], end - rest.len() as u64, link, step),
+        }
+    }
+
+    fn search(&mut self, rest: &mut &[u8], end: u64, link: &mut Link, step: &mut Step<'_>) {
+        let rules = self.rules(link, step);
+        let Some(search) = &mut self.search else { return };
+        let offset = end - rest.len() as u64;
+        if let Some(found) = search.search(rest, offset, step.stamp, &rules) {
+            self.adopt(found, link, step);
+        }
+    }
+
+    fn rules(&self, link: &Link, step: &Step<'_>) -> Rules {
+        let limits = &step.resources.limits;
+        Rules {
+            masked: link.masked_for_certain(self.direction),
+            rsv1: self.assembly.compression.allows_rsv1(),
+            search_bytes: limits.search_bytes,
+            // What was held back once is not held back again.
+            held_bytes: if self.replaying { 0 } else { limits.held_bytes },
+        }
+    }
+
+    /// A search has succeeded: decodes what passed since the border, with its own times.
+    fn adopt(&mut self, found: Found, link: &mut Link, step: &mut Step<'_>) {
+        link.learn_role(self.direction, found.masked, step);
+        self.find_border(link, step);
+        let now = step.stamp;
+        let replaying = std::mem::replace(&mut self.replaying, true);
+        let mut end = found.start;
+        for (bytes, stamp) in found.passed.pieces() {
+            step.stamp = stamp;
+            end += bytes.len() as u64;
+            self.walk(bytes, end, link, step);
+        }
+        self.replaying = replaying;
+        step.stamp = now;
+    }
+
+    /// A frame header begins with the next byte.
+    fn find_border(&mut self, link: &mut Link, step: &mut Step<'_>) {
+        self.search = None;
+        self.announce = true;
+        link.set_fidelity(self.direction, self.fidelity(), step);
+        link.recognise(step);
+    }
+
+    /// A frame cannot be believed, so neither can the border behind it.
+    fn give_up_border(&mut self, link: &mut Link, step: &mut Step<'_>) {
+        step.error(self.direction, ProtocolError::Resync);
+        step.matching_gap(self.direction);
+        self.lose_border(link, step);
+    }
+
+    /// Nothing is known of where the next frame begins.
+    pub(in crate::decode) fn lose_border(&mut self, link: &mut Link, step: &mut Step<'_>) {
+        self.reader.restart();
+        self.frame = None;
+        self.walked = false;
+        self.search = Some(Box::default());
+        link.set_fidelity(self.direction, Fidelity::Unsynced, step);
+        self.assembly.lose(link, step);
+    }
+}
+
+/// Frames.
+impl Flow {
+    fn begin_frame(&mut self, header: Header, link: &mut Link, step: &mut Step<'_>) {
+        let disbelieved = if header.rsv23 && !self.assembly.compression.is_foreign() {
+            Some(ProtocolError::RsvUnexpected)
+        } else if header.length > step.resources.limits.frame_bytes {
+            Some(ProtocolError::MessageTooBig)
+        } else {
+            None
+        };
+        if let Some(reason) = disbelieved {
+            step.error(self.direction, reason);
+            return self.give_up_border(link, step);
+        }
+        link.learn_role(self.direction, header.mask.is_some(), step);
+        for reason in self.violations(&header, link) {
+            step.error(self.direction, reason);
+        }
+        self.announce |= header.length > step.resources.limits.window_bytes as u64;
+        self.frame = Some(header);
+        self.control.clear();
+        self.control_torn = false;
+        if !header.opcode.is_control() {
+            self.assembly.begin_frame(&header, step);
+        }
+    }
+
+    /// Rules that a frame may break without its border becoming doubtful.
+    fn violations(
+        &self,
+        header: &Header,
+        link: &Link,
+    ) -> impl Iterator<Item = ProtocolError> + use<> {
+        let masked = header.mask.is_some();
+        let expected = link.masked(self.direction);
+        let starts_message = matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        // "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and
+        // non-first fragments of a data message" (RFC 7692, section 6).
+        let compression = &self.assembly.compression;
+        let rsv1 = compression.is_foreign() || (starts_message && compression.allows_rsv1());
+        [
+            (!header.minimal, ProtocolError::LengthNotMinimal),
+            (!header.fin && header.opcode.is_control(), ProtocolError::ControlFragmented),
+            (expected == Some(true) && !masked, ProtocolError::MaskMissing),
+            (expected == Some(false) && masked, ProtocolError::MaskUnexpected),
+            (header.rsv1 && !rsv1, ProtocolError::RsvUnexpected),
+            (
+                link.is_closing(self.direction) && !header.opcode.is_control(),
+                ProtocolError::DataAfterClose,
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(broken, reason)| broken.then_some(reason))
+    }
+
+    fn payload(&mut self, bytes: &[u8], at: u64, last: bool, link: &mut Link, step: &mut Step<'_>) {
+        let Some(header) = self.frame else { return };
+        let piece = Piece { bytes, at, mask: header.mask };
+        if header.opcode.is_control() {
+            let start = self.control.len();
+            self.control.extend_from_slice(bytes);
+            if let Some(key) = header.mask {
+                mask::apply(&mut self.control[start..], key, at);
+            }
+        } else if !(last && header.fin) {
+            self.assembly.content(piece, step);
+        }
+        if last {
+            self.end_frame(piece, link, step);
+        }
+    }
+
+    /// Payload bytes of the current frame are not here.
+    fn miss(&mut self, n: u64, link: &mut Link, step: &mut Step<'_>) {
+        match self.frame {
+            Some(header) if header.opcode.is_control() => self.control_torn = true,
+            Some(_) => self.assembly.miss(n, link, step),
+            None => {}
+        }
+    }
+
+    /// The frame has passed. Where it ends a message, `last` is a piece of that message which has
+    /// not been looked at yet.
+    fn end_frame(&mut self, last: Piece<'_>, link: &mut Link, step: &mut Step<'_>) {
+        let Some(header) = self.frame.take() else { return };
+        step.emit(What::Frame(Frame {
+            direction: self.direction,
+            opcode: header.opcode,
+            fin: header.fin,
+            rsv1: header.rsv1,
+            masked: header.mask.is_some(),
+            length: header.length,
+        }));
+        match header.opcode {
+            Opcode::Ping | Opcode::Pong if self.control_torn => {}
+            Opcode::Ping | Opcode::Pong => self.beat(header.opcode, link, step),
+            Opcode::Close => self.close(link, step),
+            Opcode::Continuation | Opcode::Text | Opcode::Binary if header.fin => {
+                self.assembly.end_message(last, link, step);
+            }
+            Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
+        }
+    }
+
+    fn beat(&mut self, opcode: Opcode, link: &mut Link, step: &mut Step<'_>) {
+        let at_ns = step.stamp.at_ns;
+        let round_trip = match opcode {
+            Opcode::Ping => link.pings.ping(self.direction, at_ns, &self.control),
+            _ => link.pings.pong(self.direction, at_ns, &self.control),
+        };
+        if let Some((origin, rtt_ns)) = round_trip {
+            step.emit(What::PingRtt { origin, rtt_ns });
+        }
+    }
+
+    fn close(&mut self, link: &mut Link, step: &mut Step<'_>) {
+        if self.control_torn && self.control.len() < 2 {
+            return link.close_frame(self.direction, None, step);
+        }
+        let frame = close::parse(&self.control);
+        if let Some(reason) = frame.violation.filter(|_| !self.control_torn) {
+            step.error(self.direction, reason);
+        }
+        link.close_frame(self.direction, frame.code, step);
+    }
+}

@@ -1,0 +1,204 @@
+//! What the capture side hands to the decoder: one tapped call, or the end of a connection.
+//!
+//! An [`Event`] is plain data. It carries its own time and its own place in the stream, so that
+//! the decoder needs no clock and sees every hole. Where events come from (a ring buffer, a
+//! recording, a test) is left to others.
+
+use std::fmt;
+
+/// Identity of one tapped connection as long as wstap runs.
+///
+/// The handle (an `SSL *`, the equal of another library, or a socket) is reused by applications, so
+/// the kernel side adds a generation that is never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    /// Process id (thread group id) of the tapped process, in the initial pid namespace.
+    pub tgid: u32,
+    /// Serial number of the connection, unique over the whole run of wstap.
+    pub generation: u32,
+    /// Address of the library's connection object in the tapped process; of a socket its inode
+    /// number, with the upper 16 bits set, which no address in a process has. Of a layer of NSPR the
+    /// upper 15 bits are set: it may be TLS or something else.
+    pub handle: u64,
+}
+
+/// The bits that tell the handle of a socket from an address.
+const SOCKET_HANDLE: u64 = 0xffff << 48;
+
+/// Those that tell the handle of a layer of NSPR from both.
+const LAYER_HANDLE: u64 = 0xfffe << 48;
+
+impl ConnId {
+    /// The inode number of the socket, as `/proc/PID/fd` has it; `None` for a TLS connection.
+    #[must_use]
+    pub fn socket(self) -> Option<u64> {
+        (self.handle & SOCKET_HANDLE == SOCKET_HANDLE).then_some(self.handle & !SOCKET_HANDLE)
+    }
+
+    /// It may be anything, and counts only once it has proven to be a WebSocket.
+    #[must_use]
+    pub fn is_anything(self) -> bool {
+        self.handle >= LAYER_HANDLE
+    }
+
+    /// Where its bytes were tapped.
+    #[must_use]
+    pub fn transport(self) -> Transport {
+        if self.socket().is_some() { Transport::Plain } else { Transport::Tls }
+    }
+}
+
+/// Where the bytes of a connection were tapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// In a TLS library: `wss://`.
+    Tls,
+    /// On a TCP socket: `ws://`, or whatever else passes there.
+    Plain,
+}
+
+impl Transport {
+    /// Both, in index order.
+    pub const ALL: [Self; 2] = [Self::Tls, Self::Plain];
+
+    /// `tls` or `plain`, as in labels and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+impl fmt::Display for ConnId {
+    /// `PID-GENERATION`, for example `4242-17`: short, and stable for the life of the connection.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.tgid, self.generation)
+    }
+}
+
+/// Index into the list of targets that the user selected; names are kept by the edges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetId(pub u16);
+
+/// Which way bytes travel, as the tapped process sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Direction {
+    /// Written by the tapped process.
+    Sent,
+    /// Read by the tapped process.
+    Received,
+}
+
+impl Direction {
+    /// Both directions, in index order.
+    pub const BOTH: [Self; 2] = [Self::Sent, Self::Received];
+
+    /// The other way.
+    #[must_use]
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Sent => Self::Received,
+            Self::Received => Self::Sent,
+        }
+    }
+
+    /// 0 for sent, 1 for received: for tables of two.
+    #[must_use]
+    pub fn index(self) -> usize {
+        match self {
+            Self::Sent => 0,
+            Self::Received => 1,
+        }
+    }
+
+    /// `sent` or `received`, as in labels and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Received => "received",
+        }
+    }
+}
+
+/// Payload bytes up to which a message is always asked for whole.
+pub const LONG_BYTES: u64 = 1024;
+
+/// Payload bytes of a long message that a narrow window holds.
+pub const NARROW_BYTES: usize = 256;
+
+/// One thing the tap saw on one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// The connection it belongs to.
+    pub conn: ConnId,
+    /// The target (selector) that the process was tapped for.
+    pub target: TargetId,
+    /// Thread that made the call.
+    pub tid: u32,
+    /// `CLOCK_MONOTONIC` nanoseconds: entry of the call for sent bytes, return for received ones.
+    pub at_ns: u64,
+    /// What happened.
+    pub kind: EventKind<'a>,
+}
+
+/// The kinds of [`Event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind<'a> {
+    /// Plaintext that a call passed, or a piece of it when the call was larger than one record.
+    Data(Segment<'a>),
+    /// The handle was freed or cleared. Nothing more comes on this [`ConnId`].
+    Closed {
+        /// Plaintext bytes sent over the whole life of the connection.
+        sent: u64,
+        /// Plaintext bytes received over the whole life of the connection.
+        received: u64,
+    },
+}
+
+/// A stretch of one direction's plaintext with its absolute place.
+///
+/// It stands for the stream bytes `offset .. offset + len`, of which the first `bytes.len()` are
+/// here. The rest, if any, was left in the application's memory for the reason in `absent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment<'a> {
+    /// Which way the bytes went.
+    pub direction: Direction,
+    /// Offset of the first byte in this direction of the connection, counted from 0 at the first
+    /// byte that the tap saw.
+    pub offset: u64,
+    /// Stream bytes that this segment stands for; at least `bytes.len()`.
+    pub len: u64,
+    /// The captured bytes, a prefix of the stretch.
+    pub bytes: &'a [u8],
+    /// Why `bytes` is shorter than `len`; meaningless when it is not.
+    pub absent: Absent,
+    /// What the first byte is known to be.
+    pub start: SegmentStart,
+}
+
+/// Why bytes of a [`Segment`] are not in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Absent {
+    /// Left out on purpose: payload beyond the window, or a connection that is not WebSocket.
+    #[default]
+    Skipped,
+    /// The kernel could not read them (paged out, or unmapped): lost.
+    CopyFailed,
+    /// The call was larger than the kernel side copies in one go: lost.
+    CallTooLarge,
+}
+
+/// What the kernel side knows of a segment's first byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SegmentStart {
+    /// It continues the call of the segment before.
+    #[default]
+    Middle,
+    /// It is the first byte that a call passed: a likely, but unproven, frame border.
+    Call,
+    /// It is the first byte of a frame header: the kernel walked the headers up to here.
+    FrameHeader,
+}

@@ -1,0 +1,129 @@
+//! HTTP: metrics for Prometheus, health for supervisors, a page and its JSON for people.
+//!
+//! [`router`] is the whole service without a socket; [`serve`] puts it on one. No route shows
+//! payload, message ids or addresses of peers, so the listener may face a network.
+
+mod api;
+mod connections;
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use prometheus::Registry;
+use prometheus::proto::MetricFamily;
+
+use super::metrics::Metrics;
+use super::metrics::exposition::{Encoding, Format};
+use super::status::Status;
+use super::summary::View;
+
+pub use connections::serve;
+
+/// What the routes read: the registry, its summaries, and the facts of the moment.
+#[derive(Clone, Debug)]
+pub struct Exporter {
+    registry: Registry,
+    gate: Arc<Mutex<()>>,
+    view: View,
+    status: Arc<Status>,
+}
+
+impl Exporter {
+    /// Serves `metrics`, which stay with their owner, and `status`.
+    #[must_use]
+    pub fn new(metrics: &Metrics, status: Arc<Status>) -> Self {
+        let (registry, gate, view) = (metrics.registry(), metrics.gate(), metrics.view());
+        Self { registry, gate, view, status }
+    }
+
+    /// One scrape: every batch of observations is in it whole, or not at all.
+    fn gather(&self) -> Vec<MetricFamily> {
+        let _whole = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        self.registry.gather()
+    }
+}
+
+/// Every route. `GET` routes answer `HEAD` too.
+pub fn router(exporter: Exporter) -> Router {
+    Router::new()
+        .route("/", get(|| page("text/html; charset=utf-8", include_str!("page/index.html"))))
+        .route("/page.css", get(|| page("text/css; charset=utf-8", include_str!("page/page.css"))))
+        .route("/page.js", get(|| page("text/javascript", include_str!("page/page.js"))))
+        .route("/metrics", get(metrics))
+        .route("/-/healthy", get(async || "wstap is healthy.\n"))
+        .route("/-/ready", get(ready))
+        .route("/api/v1/status", get(api::status))
+        .route("/api/v1/turnaround", get(api::turnaround))
+        .with_state(exporter)
+}
+
+/// 200 once probes are attached and events are read, 503 before.
+async fn ready(State(exporter): State<Exporter>) -> Response {
+    if exporter.status.is_ready() {
+        "wstap is ready.\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "No target is attached yet.\n").into_response()
+    }
+}
+
+async fn metrics(State(exporter): State<Exporter>, headers: HeaderMap) -> Response {
+    let format = Format::negotiate(list(&headers, header::ACCEPT).as_deref());
+    let encoding = Encoding::negotiate(list(&headers, header::ACCEPT_ENCODING).as_deref());
+    match exposition(&exporter.gather(), format, encoding) {
+        Ok(response) => response,
+        // Prometheus shows the text beside the target.
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")).into_response(),
+    }
+}
+
+fn exposition(
+    families: &[MetricFamily],
+    format: Format,
+    encoding: Encoding,
+) -> anyhow::Result<Response> {
+    let body = format.encode(families)?;
+    let mut response = match encoding {
+        Encoding::Identity => body.into_response(),
+        Encoding::Gzip => {
+            // Level 1: the exporter's CPU is dearer than a scraper's network.
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+            gzip.write_all(&body)?;
+            let coding = [(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))];
+            (coding, gzip.finish()?).into_response()
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
+    Ok(response)
+}
+
+/// All values of a list header as one list; values that are not text are left out.
+fn list(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let values: Vec<_> =
+        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
+/// A part of the page. The policy lets it load nothing from elsewhere and run nothing inline.
+async fn page(content_type: &'static str, text: &'static str) -> Response {
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                  img-src data:; base-uri 'none'; frame-ancestors 'none'";
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, text).into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! What is kept for each connection besides the requests themselves.
+
+use std::collections::VecDeque;
+
+use crate::event::{ConnId, Direction, TargetId};
+use crate::observation::{OrphanReason, Role};
+
+use super::detect::Sniff;
+use super::key::KeptName;
+use super::mqtt;
+use super::rules::reading::Gist;
+use super::table::List;
+
+/// Index into the list of protocols.
+pub(super) type ProtocolIndex = u16;
+
+/// One connection. Everything that is usually empty takes no memory of its own while it is.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) id: ConnId,
+    pub(super) target: TargetId,
+    pub(super) role: Role,
+    pub(super) speaks: Speaks,
+    pub(super) since: Since,
+    pub(super) opened_ns: u64,
+    pub(super) last_gap_ns: Option<u64>,
+    pub(super) pending: List,
+    pub(super) streams: List,
+    pub(super) late: List,
+    /// Answers whose request was not seen yet, in order of arrival.
+    pub(super) early: VecDeque<Early>,
+    pub(super) early_watch: EarlyWatch,
+    pub(super) queues: Vec<Queue>,
+    /// Times of the oldest heartbeat without an answer, by its direction.
+    pub(super) heartbeats_ns: [Option<u64>; 2],
+    pub(super) mqtt: mqtt::Stream,
+}
+
+/// Whether the connection was seen from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Since {
+    Start,
+    /// Attached later: there may be requests that nobody saw.
+    MidStream,
+}
+
+/// Which protocol the connection speaks.
+#[derive(Debug)]
+pub(super) enum Speaks {
+    Known(ProtocolIndex),
+    Unknown(Sniff),
+}
+
+/// An answer that waits for its request.
+#[derive(Debug)]
+pub(super) struct Early {
+    pub(super) at_ns: u64,
+    pub(super) tid: u32,
+    pub(super) protocol: ProtocolIndex,
+    /// Which way the request would have gone.
+    pub(super) asked: Direction,
+    pub(super) name: KeptName,
+    pub(super) gist: Gist,
+}
+
+/// Whether somebody will look after the early answers when their time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EarlyWatch {
+    Off,
+    On,
+}
+
+/// Requests without an id, that are answered in order. They are numbered as they come.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) queue: u8,
+    pub(super) asked: Direction,
+    /// Number of the request that is answered next.
+    first: u32,
+    /// Number of the next request.
+    next: u32,
+}
+
+impl Queue {
+    /// Numbers from the first that waits to the last; some between them may have ended.
+    pub(super) fn len(&self) -> usize {
+        self.next.wrapping_sub(self.first) as usize
+    }
+
+    pub(super) fn first(&self) -> Option<u32> {
+        (self.first != self.next).then_some(self.first)
+    }
+
+    /// Drops the first number.
+    pub(super) fn pop(&mut self) {
+        self.first = self.first.wrapping_add(1);
+    }
+
+    /// Adds a request and returns its number.
+    pub(super) fn push(&mut self) -> u32 {
+        let number = self.next;
+        self.next = number.wrapping_add(1);
+        number
+    }
+}
+
+impl Connection {
+    /// The queue of this number and direction, made on first use.
+    pub(super) fn queue(&mut self, queue: u8, asked: Direction) -> &mut Queue {
+        let known = |known: &Queue| known.queue == queue && known.asked == asked;
+        let index = self.queues.iter().position(known).unwrap_or_else(|| {
+            self.queues.push(Queue { queue, asked, first: 0, next: 0 });
+            self.queues.len() - 1
+        });
+        &mut self.queues[index]
+    }
+
+    /// Why an answer of `at_ns` may have no request here.
+    pub(super) fn orphan_reason(&self, at_ns: u64, timeout_ns: u64) -> OrphanReason {
+        let within_timeout = |since_ns: u64| at_ns < since_ns.saturating_add(timeout_ns);
+        if self.last_gap_ns.is_some_and(within_timeout) {
+            OrphanReason::AfterGap
+        } else if self.since == Since::MidStream && within_timeout(self.opened_ns) {
+            OrphanReason::PreAttach
+        } else {
+            OrphanReason::Unknown
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_costs_little() {
+        assert!(size_of::<Connection>() <= 280, "{}", size_of::<Connection>());
+    }
+}

@@ -1,0 +1,113 @@
+//! Answers, and what becomes of those that find no request.
+
+use crate::event::Direction;
+use crate::observation::{Origin, OrphanReason, What};
+
+use super::super::key::{ConnectionIndex, KeyRef};
+use super::super::rules::reading::{More, RequestName, Unasked};
+use super::{Correlator, EntryIndex, Out, RequestEnd, Said, name_of};
+
+impl Correlator {
+    pub(super) fn answer(
+        &mut self,
+        connection: ConnectionIndex,
+        said: Said<'_>,
+        name: RequestName<'_>,
+        out: Out<'_>,
+    ) {
+        let asked = said.direction.opposite();
+        let found = match name {
+            RequestName::Queue(queue) => self.first_in_queue(connection, queue, asked),
+            RequestName::Id { id, scope } => {
+                self.pending.find(KeyRef { connection, asked, id, scope })
+            }
+        };
+        match (found, name) {
+            // An answer from before the request is to another one.
+            (Some(at), _) if self.pending.value(at).at_ns <= said.at_ns => {
+                self.answered(connection, at, said, out);
+            }
+            (None, RequestName::Id { id, scope }) => {
+                let key = KeyRef { connection, asked, id, scope };
+                if self.continue_stream(key, said, out) {
+                    return;
+                }
+                if self.is_late(key) {
+                    self.orphan(connection, said, OrphanReason::Late, out);
+                    return;
+                }
+                self.wait_for_request(connection, said, name, out);
+            }
+            _ => self.wait_for_request(connection, said, name, out),
+        }
+    }
+
+    /// An answer that comes after the deadline is late, whether the expiry was noticed or not.
+    fn answered(
+        &mut self,
+        connection: ConnectionIndex,
+        at: EntryIndex,
+        said: Said<'_>,
+        out: Out<'_>,
+    ) {
+        let deadline_ns = self.deadline_ns(at);
+        if deadline_ns <= said.at_ns {
+            self.end_expired(at, deadline_ns, out);
+            self.orphan(connection, said, OrphanReason::Late, out);
+            return;
+        }
+        let (key, request) = self.end(at, RequestEnd::answered(said), out);
+        if said.gist.more == More::Follows {
+            self.open_stream(key.as_ref(), said, request.method, out);
+        }
+    }
+
+    pub(super) fn orphan(
+        &self,
+        connection: ConnectionIndex,
+        said: Said<'_>,
+        reason: OrphanReason,
+        out: Out<'_>,
+    ) {
+        if said.gist.unasked == Unasked::Expected {
+            return;
+        }
+        let what = What::Orphan { protocol: name_of(&self.names, said.protocol), reason };
+        out(&self.connections[connection as usize].observation(said.at_ns, said.tid, what));
+    }
+
+    /// Whether an answer of this name would find its request.
+    pub(in crate::matching) fn is_awaited(
+        &self,
+        connection: ConnectionIndex,
+        direction: Direction,
+        name: RequestName<'_>,
+    ) -> bool {
+        let RequestName::Id { id, scope } = name else { return false };
+        let key = KeyRef { connection, asked: direction.opposite(), id, scope };
+        self.pending.find(key).is_some()
+    }
+
+    /// TCP loses none, so the answer to come is to the oldest.
+    pub(super) fn heartbeat(&mut self, connection: ConnectionIndex, said: Said<'_>) {
+        let heartbeats_ns = &mut self.connection_mut(connection).heartbeats_ns;
+        heartbeats_ns[said.direction.index()].get_or_insert(said.at_ns);
+    }
+
+    pub(super) fn heartbeat_answer(
+        &mut self,
+        connection: ConnectionIndex,
+        said: Said<'_>,
+        out: Out<'_>,
+    ) {
+        let asked = said.direction.opposite();
+        let state = self.connection_mut(connection);
+        let Some(asked_ns) = state.heartbeats_ns[asked.index()].take() else { return };
+        let what = What::HeartbeatRtt {
+            origin: Origin::of_request(asked),
+            protocol: name_of(&self.names, said.protocol),
+            rtt_ns: said.at_ns.saturating_sub(asked_ns),
+        };
+        out(&self.connection(connection).observation(said.at_ns, said.tid, what));
+    }
+}

@@ -1,0 +1,128 @@
+//! Answers that came before their request.
+//!
+//! Events of different threads may arrive in the wrong order, so an answer without a request waits
+//! for a moment. If the request turns up it is answered at once; if not, the answer is an orphan.
+
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+
+use crate::event::Direction;
+
+use super::super::connection::{Early, EarlyWatch};
+use super::super::key::{ConnectionIndex, KeyRef};
+use super::super::label::MethodId;
+use super::super::rules::reading::{More, RequestName};
+use super::{Correlator, Out, Said};
+
+impl Correlator {
+    /// Lets an answer wait for its request. Where there is no room in all, it does not wait.
+    pub(super) fn wait_for_request(
+        &mut self,
+        connection: ConnectionIndex,
+        said: Said<'_>,
+        name: RequestName<'_>,
+        out: Out<'_>,
+    ) {
+        let early = Early {
+            at_ns: said.at_ns,
+            tid: said.tid,
+            protocol: said.protocol,
+            asked: said.direction.opposite(),
+            name: name.into(),
+            gist: said.gist,
+        };
+        if self.connection(connection).early.len() >= self.limits.early_per_connection {
+            self.give_up_at(connection, 0, out);
+        }
+        if self.early_count >= self.limits.early_total {
+            self.give_up(connection, &early, out);
+            return;
+        }
+        self.early_count += 1;
+        let state = &mut self.connections[connection as usize];
+        state.early.push_back(early);
+        if state.early_watch == EarlyWatch::Off {
+            state.early_watch = EarlyWatch::On;
+            let deadline_ns = said.at_ns.saturating_add(self.limits.reorder_window_ns);
+            self.early_deadlines.push(Reverse((deadline_ns, state.id)));
+        }
+    }
+
+    /// Takes the first answer that a request of this name has already had.
+    pub(super) fn take_early(
+        &mut self,
+        connection: ConnectionIndex,
+        asked: Direction,
+        name: RequestName<'_>,
+        asked_ns: u64,
+    ) -> Option<Early> {
+        let waiting = &mut self.connections[connection as usize].early;
+        if waiting.is_empty() {
+            return None;
+        }
+        let answers = |early: &Early| {
+            early.asked == asked && early.at_ns >= asked_ns && early.name.as_ref() == name
+        };
+        let index = waiting.iter().position(answers)?;
+        self.early_count -= 1;
+        waiting.remove(index)
+    }
+
+    /// Gives up on the answers of a connection whose window is over at `now_ns`, and looks again
+    /// when the next one's is.
+    pub(super) fn expire_early(&mut self, connection: ConnectionIndex, now_ns: u64, out: Out<'_>) {
+        let window_ns = self.limits.reorder_window_ns;
+        let deadline_ns = |early: &Early| early.at_ns.saturating_add(window_ns);
+        let is_over = |early: &Early| deadline_ns(early) <= now_ns;
+        while let Some(index) = self.connection(connection).early.iter().position(is_over) {
+            self.give_up_at(connection, index, out);
+        }
+        let state = &mut self.connections[connection as usize];
+        if let Some(deadline_ns) = state.early.iter().map(deadline_ns).min() {
+            self.early_deadlines.push(Reverse((deadline_ns, state.id)));
+        } else {
+            state.early = VecDeque::new();
+            state.early_watch = EarlyWatch::Off;
+        }
+    }
+
+    /// Gives up on all answers of a connection.
+    pub(super) fn give_up_all(&mut self, connection: ConnectionIndex, out: Out<'_>) {
+        while !self.connection(connection).early.is_empty() {
+            self.give_up_at(connection, 0, out);
+        }
+    }
+
+    fn give_up_at(&mut self, connection: ConnectionIndex, index: usize, out: Out<'_>) {
+        if let Some(early) = self.connection_mut(connection).early.remove(index) {
+            self.early_count -= 1;
+            self.give_up(connection, &early, out);
+        }
+    }
+
+    /// No request turned up for an answer. If more answers are to follow, they belong to a stream
+    /// whose beginning was not seen, and are not orphans each.
+    fn give_up(&mut self, connection: ConnectionIndex, early: &Early, out: Out<'_>) {
+        let said = Said {
+            at_ns: early.at_ns,
+            tid: early.tid,
+            direction: early.asked.opposite(),
+            protocol: early.protocol,
+            gist: early.gist,
+            name: Some(early.name.as_ref()),
+            method: MethodId::NONE,
+        };
+        if let RequestName::Id { id, scope } = early.name.as_ref() {
+            let key = KeyRef { connection, asked: early.asked, id, scope };
+            if self.continue_stream(key, said, out) {
+                return;
+            }
+            if early.gist.more == More::Follows {
+                self.open_stream(key, said, MethodId::NONE, out);
+            }
+        }
+        let state = &self.connections[connection as usize];
+        let reason = state.orphan_reason(early.at_ns, self.limits.timeout_ns);
+        self.orphan(connection, said, reason, out);
+    }
+}

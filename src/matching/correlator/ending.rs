@@ -1,0 +1,103 @@
+//! Requests that end without an answer: by time, by a loss, with their connection, with us.
+
+use std::cmp::Reverse;
+
+use crate::event::Direction;
+use crate::observation::Outcome;
+
+use super::{ConnectionIndex, Correlator, EntryIndex, IdForm, Out, RequestEnd};
+
+impl Correlator {
+    /// Lets everything go that has waited long enough at `now_ns`.
+    pub(in crate::matching) fn expire(&mut self, now_ns: u64, out: Out<'_>) {
+        while let Some(at) = self.pending.oldest() {
+            let deadline_ns = self.deadline_ns(at);
+            if deadline_ns > now_ns {
+                break;
+            }
+            self.end_expired(at, deadline_ns, out);
+        }
+        while let Some(&Reverse((deadline_ns, id))) = self.early_deadlines.peek() {
+            if deadline_ns > now_ns {
+                break;
+            }
+            self.early_deadlines.pop();
+            if let Some(connection) = self.index_of(id) {
+                self.expire_early(connection, now_ns, out);
+            }
+        }
+    }
+
+    pub(super) fn deadline_ns(&self, at: EntryIndex) -> u64 {
+        self.pending.value(at).at_ns.saturating_add(self.limits.timeout_ns)
+    }
+
+    /// Ends a request at its deadline, not at the time of whoever noticed: a recording tells the
+    /// same.
+    pub(super) fn end_expired(&mut self, at: EntryIndex, deadline_ns: u64, out: Out<'_>) {
+        let (key, request) = self.end(at, RequestEnd::at(deadline_ns, Outcome::Expired), out);
+        self.remember_late(&key, request);
+    }
+
+    /// Bytes that went in `lost` are gone. Whatever they may have answered has no answer now, and
+    /// what is only told by its order cannot be told any more.
+    pub(in crate::matching) fn gap(
+        &mut self,
+        connection: ConnectionIndex,
+        lost: Direction,
+        at_ns: u64,
+        out: Out<'_>,
+    ) {
+        let state = self.connection_mut(connection);
+        state.last_gap_ns = Some(at_ns);
+        state.heartbeats_ns = [None; 2];
+        let mut next = state.pending.oldest();
+        while let Some(at) = next {
+            next = self.pending.next_sibling(at);
+            let by_order = self.pending.value(at).id == IdForm::Numbered;
+            if by_order || self.pending.key(at).asked == lost.opposite() {
+                self.end(at, RequestEnd::at(at_ns, Outcome::Gap), out);
+            }
+        }
+    }
+
+    /// Ends a connection and all that belongs to it.
+    pub(in crate::matching) fn close(
+        &mut self,
+        connection: ConnectionIndex,
+        at_ns: u64,
+        out: Out<'_>,
+    ) {
+        self.end_all(connection, at_ns, Outcome::Aborted, out);
+        let state = self.connections.remove(connection as usize);
+        self.by_id.remove(&state.id);
+    }
+
+    /// Ends what waits on every connection, since nobody watches any longer.
+    pub(in crate::matching) fn finish(&mut self, now_ns: u64, out: Out<'_>) {
+        let connections: Vec<usize> = self.connections.iter().map(|(index, _)| index).collect();
+        for index in connections {
+            self.end_all(index as ConnectionIndex, now_ns, Outcome::Detached, out);
+        }
+    }
+
+    fn end_all(&mut self, connection: ConnectionIndex, at_ns: u64, outcome: Outcome, out: Out<'_>) {
+        self.give_up_all(connection, out);
+        while let Some(at) = self.connection(connection).pending.oldest() {
+            self.end(at, RequestEnd::at(at_ns, outcome), out);
+        }
+        let state = &mut self.connections[connection as usize];
+        while let Some(at) = state.streams.oldest() {
+            self.streams.remove(at, &mut state.streams);
+        }
+        while let Some(at) = state.late.oldest() {
+            self.late.remove(at, &mut state.late);
+        }
+    }
+}
+
+impl RequestEnd {
+    fn at(at_ns: u64, outcome: Outcome) -> Self {
+        Self { outcome, at_ns, tid: 0 }
+    }
+}

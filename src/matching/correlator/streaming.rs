@@ -1,0 +1,83 @@
+//! What follows a first answer.
+
+use crate::observation::{Origin, Table as TableName, What};
+
+use super::super::key::KeyRef;
+use super::super::label::MethodId;
+use super::super::rules::Kind;
+use super::super::rules::reading::More;
+use super::{Correlator, EntryIndex, Out, Said, Stream, name_of};
+
+impl Correlator {
+    pub(super) fn open_stream(
+        &mut self,
+        key: KeyRef<'_>,
+        said: Said<'_>,
+        method: MethodId,
+        out: Out<'_>,
+    ) {
+        let own = self.connections[key.connection as usize].streams;
+        let full = (own.len() >= self.limits.streams_per_connection).then(|| own.oldest());
+        let full = full.or_else(|| {
+            (self.streams.len() >= self.limits.streams_total).then(|| self.streams.oldest())
+        });
+        if let Some(at) = full.flatten() {
+            let loser = self.streams.key(at).connection as usize;
+            self.streams.remove(at, &mut self.connections[loser].streams);
+            let what = What::Evicted(TableName::Streams);
+            out(&self.connections[loser].observation(said.at_ns, said.tid, what));
+        }
+        let stream = Stream {
+            first_ns: said.at_ns,
+            last_ns: said.at_ns,
+            answers: 1,
+            method,
+            protocol: said.protocol,
+        };
+        let connection = &mut self.connections[key.connection as usize];
+        self.streams.insert(key, stream, &mut connection.streams);
+    }
+
+    /// Counts a further answer to a request that had its first; returns whether it was one.
+    pub(super) fn continue_stream(
+        &mut self,
+        key: KeyRef<'_>,
+        said: Said<'_>,
+        out: Out<'_>,
+    ) -> bool {
+        let connection = &self.connections[key.connection as usize];
+        if connection.streams.len() == 0 {
+            return false;
+        }
+        let Some(at) = self.streams.find(key) else { return false };
+        let stream = self.streams.value_mut(at);
+        stream.last_ns = stream.last_ns.max(said.at_ns);
+        if said.gist.kind != Kind::End {
+            stream.answers += 1;
+            let what = What::StreamItem {
+                origin: Origin::of_request(key.asked),
+                protocol: name_of(&self.names, stream.protocol),
+                method: self.methods.text(stream.method),
+            };
+            out(&connection.observation(said.at_ns, said.tid, what));
+        }
+        if said.gist.more == More::Last {
+            self.end_stream(at, said.at_ns, said.tid, out);
+        }
+        true
+    }
+
+    pub(super) fn end_stream(&mut self, at: EntryIndex, at_ns: u64, tid: u32, out: Out<'_>) {
+        let connection = self.streams.key(at).connection as usize;
+        let connection = &mut self.connections[connection];
+        let (key, stream) = self.streams.remove(at, &mut connection.streams);
+        let what = What::StreamEnd {
+            origin: Origin::of_request(key.asked),
+            protocol: name_of(&self.names, stream.protocol),
+            method: self.methods.text(stream.method),
+            answers: stream.answers,
+            duration_ns: stream.last_ns.saturating_sub(stream.first_ns),
+        };
+        out(&connection.observation(at_ns, tid, what));
+    }
+}

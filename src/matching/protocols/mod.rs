@@ -1,0 +1,310 @@
+//! The protocols that connections may speak: the built-in ones, and the user's own.
+//!
+//! A built-in protocol is a file in `protocols/`, in the same language as the user's and with its
+//! own examples. Adding one is adding a file and its line in [`BUILTIN`].
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use super::connection::ProtocolIndex;
+use super::rules::pattern::{PatternError, PatternRule};
+use super::rules::{
+    Framing, JsonRules, Kind, Protocol, RuleError, RuleSet, Syntax, check_examples, compile_file,
+};
+use crate::event::TargetId;
+
+/// File name and text of each built-in protocol. Where one message fits several, the first wins,
+/// so the special stand before the general.
+pub(super) const BUILTIN: &[(&str, &str)] = &[
+    ("graphql-transport-ws.toml", include_str!("graphql-transport-ws.toml")),
+    ("graphql-ws.toml", include_str!("graphql-ws.toml")),
+    ("socketio.toml", include_str!("socketio.toml")),
+    ("signalr.toml", include_str!("signalr.toml")),
+    ("phoenix.toml", include_str!("phoenix.toml")),
+    ("stomp.toml", include_str!("stomp.toml")),
+    ("mqtt.toml", include_str!("mqtt.toml")),
+    ("wamp2.toml", include_str!("wamp2.toml")),
+    ("slack.toml", include_str!("slack.toml")),
+    ("homeassistant.toml", include_str!("homeassistant.toml")),
+    ("obs.toml", include_str!("obs.toml")),
+    ("jupyter.toml", include_str!("jupyter.toml")),
+    ("janus.toml", include_str!("janus.toml")),
+    ("ddp.toml", include_str!("ddp.toml")),
+    ("actioncable.toml", include_str!("actioncable.toml")),
+    ("kraken.toml", include_str!("kraken.toml")),
+    ("bybit.toml", include_str!("bybit.toml")),
+    ("okx.toml", include_str!("okx.toml")),
+    ("binance.toml", include_str!("binance.toml")),
+    ("discord.toml", include_str!("discord.toml")),
+    ("ocpp.toml", include_str!("ocpp.toml")),
+    ("jsonrpc.toml", include_str!("jsonrpc.toml")),
+];
+
+/// Name of the protocol that the user's own patterns make, unless they name it.
+pub const ID_PATTERN_NAME: &str = "custom";
+
+/// The compiled protocols, in order of precedence.
+#[derive(Debug)]
+pub struct Protocols {
+    protocols: Vec<Protocol>,
+    forced: Option<ProtocolIndex>,
+    forced_for: BTreeMap<TargetId, Box<str>>,
+}
+
+/// How connections of a protocol are recognised.
+#[derive(Clone, Copy, Debug)]
+pub struct Description<'a> {
+    /// The value of the label `protocol`.
+    pub name: &'a str,
+    /// Subprotocol tokens in the 101 that stand for it.
+    pub subprotocols: &'a [Box<str>],
+    /// Pieces of the request target that make it likely.
+    pub paths: &'a [Box<str>],
+    /// What its messages look like; empty where the rules do not say.
+    pub about: &'a str,
+}
+
+/// Regular expressions for the ids of a protocol that has no rules.
+///
+/// The dialect is that of the `regex` crate without Unicode classes; `.` matches every byte, and
+/// the first 4 KiB of a message are searched. Each pattern has a group named `id`, and may have
+/// one named `method` and one named `scope`.
+#[derive(Clone, Copy, Debug)]
+pub struct IdPatterns<'a> {
+    /// The value of the label `protocol`; see [`ID_PATTERN_NAME`].
+    pub name: &'a str,
+    /// Matches requests. Where it is the only pattern it matches answers as well: a message is
+    /// then the answer to a request of the other side with the same id, else a request itself.
+    pub request: &'a str,
+    /// Matches answers.
+    pub response: Option<&'a str>,
+    /// Matches answers that report an error; tried before `response`.
+    pub error: Option<&'a str>,
+}
+
+/// A name that no protocol has.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("no protocol is named {name}; there are {known}")]
+pub struct UnknownProtocol {
+    name: String,
+    known: String,
+}
+
+impl Protocols {
+    /// The built-in protocols.
+    ///
+    /// # Panics
+    /// Never: the files are part of the program, and a test compiles them.
+    #[must_use]
+    pub fn builtin() -> Self {
+        let compile = |(file, text): &(&str, &str)| {
+            compile_file(file, text).expect("built-in protocols are tested")
+        };
+        let compiled = BUILTIN.iter().flat_map(compile);
+        Self {
+            protocols: compiled.map(|compiled| compiled.protocol).collect(),
+            forced: None,
+            forced_for: BTreeMap::new(),
+        }
+    }
+
+    /// Adds the protocols of a TOML file, before all others. One with the name of another takes
+    /// its place. `file` is only used to name it in errors.
+    ///
+    /// # Errors
+    /// A [`RuleError`] with the file, the key and the reason, also if one of the file's examples
+    /// is read otherwise than it says; nothing is added then.
+    pub fn add_toml(&mut self, file: &str, text: &str) -> Result<(), RuleError> {
+        let mut compiled = compile_file(file, text)?;
+        for protocol in &mut compiled {
+            check_examples(file, protocol)?;
+        }
+        for protocol in compiled.into_iter().rev() {
+            self.add(protocol.protocol);
+        }
+        Ok(())
+    }
+
+    /// Makes every connection speak the protocol of this name, whatever its content looks like.
+    ///
+    /// # Errors
+    /// [`UnknownProtocol`] if there is none.
+    pub fn force(&mut self, name: &str) -> Result<(), UnknownProtocol> {
+        self.forced = Some(self.named(name)?);
+        Ok(())
+    }
+
+    /// Makes every connection of one target speak the protocol of this name.
+    ///
+    /// # Errors
+    /// [`UnknownProtocol`] if there is none.
+    pub fn force_for(&mut self, target: TargetId, name: &str) -> Result<(), UnknownProtocol> {
+        self.named(name)?;
+        self.forced_for.insert(target, name.into());
+        Ok(())
+    }
+
+    fn named(&self, name: &str) -> Result<ProtocolIndex, UnknownProtocol> {
+        self.by(|protocol| *protocol.name == *name).ok_or_else(|| {
+            let known: Vec<&str> = self.names().collect();
+            UnknownProtocol { name: name.to_owned(), known: known.join(", ") }
+        })
+    }
+
+    /// Makes every connection speak a protocol whose ids are found by the user's patterns.
+    ///
+    /// # Errors
+    /// A [`PatternError`] if a pattern cannot be used.
+    pub fn force_id_patterns(&mut self, patterns: IdPatterns<'_>) -> Result<(), PatternError> {
+        let lone = patterns.response.is_none() && patterns.error.is_none();
+        let ask = if lone { Kind::Either } else { Kind::Request };
+        let mut rules = Vec::new();
+        for (pattern, kind) in [
+            (patterns.error, Kind::Error),
+            (patterns.response, Kind::Response),
+            (Some(patterns.request), ask),
+        ] {
+            let Some(pattern) = pattern else { continue };
+            rules.push(PatternRule::for_ids(pattern, kind)?);
+        }
+        let rules = RuleSet {
+            framing: Framing::default(),
+            json: JsonRules::default(),
+            patterns: rules,
+            queues: Vec::new(),
+        };
+        self.add(Protocol {
+            name: patterns.name.into(),
+            about: Box::default(),
+            subprotocols: Vec::new(),
+            paths: Vec::new(),
+            syntax: Syntax::Rules(rules),
+        });
+        self.forced = Some(0);
+        Ok(())
+    }
+
+    /// The names, which are all values that the label `protocol` can have besides `unknown`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.protocols.iter().map(|protocol| &*protocol.name)
+    }
+
+    /// How each protocol is recognised, in order of precedence.
+    pub fn descriptions(&self) -> impl Iterator<Item = Description<'_>> {
+        self.protocols.iter().map(|protocol| Description {
+            name: &protocol.name,
+            subprotocols: &protocol.subprotocols,
+            paths: &protocol.paths,
+            about: &protocol.about,
+        })
+    }
+
+    /// The protocol that connections of `target` speak by decree.
+    pub(super) fn forced(&self, target: TargetId) -> Option<ProtocolIndex> {
+        let own = self.forced_for.get(&target).and_then(|name| self.named(name).ok());
+        own.or(self.forced)
+    }
+
+    /// The protocol that an accepted subprotocol stands for.
+    pub(super) fn by_subprotocol(&self, token: &str) -> Option<ProtocolIndex> {
+        self.by(|protocol| protocol.subprotocols.iter().any(|known| **known == *token))
+    }
+
+    /// The protocol that a request target hints at.
+    pub(super) fn by_path(&self, path: &str) -> Option<ProtocolIndex> {
+        self.by(|protocol| protocol.paths.iter().any(|piece| path.contains(&**piece)))
+    }
+
+    pub(super) fn get(&self, index: ProtocolIndex) -> Option<&Protocol> {
+        self.protocols.get(usize::from(index))
+    }
+
+    pub(super) fn get_mut(&mut self, index: ProtocolIndex) -> Option<&mut Protocol> {
+        self.protocols.get_mut(usize::from(index))
+    }
+
+    pub(super) fn all_mut(&mut self) -> &mut [Protocol] {
+        &mut self.protocols
+    }
+
+    fn by(&self, is_it: impl Fn(&Protocol) -> bool) -> Option<ProtocolIndex> {
+        self.protocols.iter().position(is_it).and_then(|index| index.try_into().ok())
+    }
+
+    /// Adds a protocol before all others. The one that was forced stays forced.
+    fn add(&mut self, protocol: Protocol) {
+        let forced = self.forced.and_then(|index| self.protocols.get(usize::from(index)));
+        let forced = forced.map(|protocol| protocol.name.clone());
+        self.protocols.retain(|known| known.name != protocol.name);
+        self.protocols.insert(0, protocol);
+        self.forced = forced.and_then(|name| self.by(|protocol| protocol.name == name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_builtin_protocol_reads_its_own_examples() {
+        for (file, text) in BUILTIN {
+            for mut compiled in compile_file(file, text).unwrap() {
+                check_examples(file, &mut compiled).unwrap_or_else(|error| panic!("{error}"));
+            }
+        }
+    }
+
+    #[test]
+    fn every_builtin_protocol_is_named_after_its_file() {
+        let files: Vec<_> =
+            BUILTIN.iter().map(|(file, _)| file.trim_end_matches(".toml")).collect();
+        assert_eq!(Protocols::builtin().names().collect::<Vec<_>>(), files);
+    }
+
+    #[test]
+    fn every_builtin_protocol_says_what_its_messages_look_like() {
+        for protocol in Protocols::builtin().descriptions() {
+            assert!(!protocol.about.is_empty(), "{}", protocol.name);
+        }
+    }
+
+    #[test]
+    fn a_users_protocol_goes_first_and_may_replace_a_builtin_one() {
+        let mut protocols = Protocols::builtin();
+        let count = protocols.names().count();
+        protocols.force("ocpp").unwrap();
+        let rule = "rule = [{ kind = \"request\", id = \"$.id\" }]";
+        protocols.add_toml("mine", &format!("name = \"mine\"\n{rule}")).unwrap();
+        protocols.add_toml("mine", &format!("name = \"jsonrpc\"\n{rule}")).unwrap();
+        assert_eq!(protocols.names().take(2).collect::<Vec<_>>(), ["jsonrpc", "mine"]);
+        assert_eq!(protocols.names().count(), count + 1);
+        let forced = protocols.forced(TargetId(3)).unwrap();
+        assert_eq!(protocols.names().nth(forced.into()), Some("ocpp"));
+        protocols.force_for(TargetId(3), "mine").unwrap();
+        let forced = [3, 4].map(|target| protocols.forced(TargetId(target)).unwrap());
+        let names = forced.map(|index| protocols.names().nth(index.into()));
+        assert_eq!(names, [Some("mine"), Some("ocpp")]);
+    }
+
+    #[test]
+    fn an_example_that_is_read_otherwise_refuses_the_file() {
+        let text = r#"
+            name = "mine"
+            rule = [{ kind = "request", id = "$.id" }]
+            [[example]]
+            text = '{"id":7}'
+            is = [{ kind = "request", id = "8" }]"#;
+        let mut protocols = Protocols::builtin();
+        let error = protocols.add_toml("mine.toml", text).unwrap_err().to_string();
+        assert_eq!(error, "mine.toml: mine.example[0]: expected request id=8, read request id=7");
+        assert!(protocols.names().all(|name| name != "mine"));
+    }
+
+    #[test]
+    fn forcing_an_unknown_name_lists_the_known_ones() {
+        let error = Protocols::builtin().force("nope").unwrap_err().to_string();
+        assert!(error.starts_with("no protocol is named nope; there are "), "{error}");
+        assert!(error.contains("jsonrpc"), "{error}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Several application messages in one WebSocket message, and wrappings around them.
+
+use memchr::memchr;
+use serde::Deserialize;
+
+use super::Text;
+use super::json::{Wholeness, elements};
+use super::token::unescape;
+use super::unwrap::{jupyter_object, phoenix_array, sockjs_array};
+use crate::observation::MessageType;
+
+/// How application messages are packed into WebSocket messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::matching) struct Framing {
+    pub(super) unwrap: Unwrap,
+    pub(super) split: Split,
+}
+
+/// A wrapping to take off first.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Unwrap {
+    #[default]
+    None,
+    /// SockJS: `a["…","…"]` from the server, `["…","…"]` from the client. A message that is not
+    /// wrapped so is passed on as it is.
+    Sockjs,
+    /// The parts of a Jupyter message of subprotocol v1 (jupyter-server, "WebSocket protocols"):
+    /// a count of offsets and the offsets, all 64-bit little-endian, then the channel and the
+    /// JSON texts they point to. Text messages are passed on as they are.
+    JupyterV1,
+    /// The binary form of a Phoenix message (phoenix, `v2_json_serializer.ex`): a kind, the lengths
+    /// of its texts in a byte each, the texts, the data. Text messages are passed on as they are.
+    PhoenixV2,
+}
+
+/// What stands between messages.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Split {
+    /// Nothing: one message each.
+    #[default]
+    None,
+    /// Each message ends with 0x1e.
+    RecordSeparator,
+    /// Each message but the last ends with a line feed.
+    Newline,
+    /// A message may be a JSON array of messages.
+    Array,
+}
+
+impl Framing {
+    /// Calls `found` for each application message in `text`.
+    pub(super) fn each<'a>(
+        self,
+        text: Text<'a>,
+        scratch: &mut Vec<u8>,
+        found: &mut dyn FnMut(Text<'_>),
+    ) {
+        match self.unwrap {
+            Unwrap::None => self.split.each(text, found),
+            Unwrap::Sockjs => match sockjs_array(text.payload) {
+                Some(array) => self.each_string(text, array, scratch, found),
+                None => self.split.each(text, found),
+            },
+            Unwrap::JupyterV1 if text.message_type == MessageType::Binary => {
+                if jupyter_object(text.payload, scratch).is_some() {
+                    found(Text { payload: scratch, ..text });
+                }
+            }
+            Unwrap::PhoenixV2 if text.message_type == MessageType::Binary => {
+                if phoenix_array(text, scratch).is_some() {
+                    found(Text { payload: scratch, wholeness: Wholeness::Whole, ..text });
+                }
+            }
+            Unwrap::JupyterV1 | Unwrap::PhoenixV2 => self.split.each(text, found),
+        }
+    }
+
+    /// The message that `beginning` begins is one application message, as it is.
+    pub(in crate::matching) fn is_single(self, beginning: Text<'_>) -> bool {
+        let is_wrapped = match self.unwrap {
+            Unwrap::None => false,
+            Unwrap::Sockjs => true,
+            Unwrap::JupyterV1 | Unwrap::PhoenixV2 => beginning.message_type == MessageType::Binary,
+        };
+        let is_split = match self.split {
+            Split::None => false,
+            Split::Array => beginning.payload.trim_ascii_start().starts_with(b"["),
+            Split::RecordSeparator | Split::Newline => true,
+        };
+        !is_wrapped && !is_split
+    }
+
+    /// The strings of a SockJS array. One that was cut is dropped: where it ends is not known.
+    fn each_string(
+        self,
+        text: Text<'_>,
+        array: &[u8],
+        scratch: &mut Vec<u8>,
+        found: &mut dyn FnMut(Text<'_>),
+    ) {
+        for (string, wholeness) in elements(array) {
+            let inside = string.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+            let (Some(inside), Wholeness::Whole) = (inside, wholeness) else { continue };
+            let Some(unescaped) = unescape(inside) else { continue };
+            scratch.clear();
+            scratch.extend_from_slice(unescaped.as_bytes());
+            self.split.each(Text { payload: scratch, wholeness: Wholeness::Whole, ..text }, found);
+        }
+    }
+}
+
+impl Split {
+    fn each<'a>(self, text: Text<'a>, found: &mut dyn FnMut(Text<'_>)) {
+        match self {
+            Self::None => found(text),
+            Self::RecordSeparator => each_between(text, 0x1e, found),
+            Self::Newline => each_between(text, b'\n', found),
+            Self::Array => match text.payload.trim_ascii_start() {
+                array @ [b'[', ..] => {
+                    for (payload, wholeness) in elements(array) {
+                        found(Text { payload, wholeness, ..text });
+                    }
+                }
+                _ => found(text),
+            },
+        }
+    }
+}
+
+fn each_between(text: Text<'_>, separator: u8, found: &mut dyn FnMut(Text<'_>)) {
+    let mut rest = text.payload;
+    while let Some(end) = memchr(separator, rest) {
+        found(Text { payload: &rest[..end], wholeness: Wholeness::Whole, ..text });
+        rest = &rest[end + 1..];
+    }
+    if !rest.is_empty() {
+        found(Text { payload: rest, ..text });
+    }
+}

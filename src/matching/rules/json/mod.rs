@@ -1,0 +1,244 @@
+//! An order-free scan of JSON text for a few wanted fields.
+//!
+//! It never builds a tree and never looks deeper than the wanted paths: everything else is hopped
+//! over. A field is told to the [`Sink`] where its value begins, so the sink can stop the scan as
+//! soon as it knows enough, and text that was cut off still yields every field that was complete
+//! before the cut.
+//!
+//! What is found is exact (the differential test against a full parser says so); whether the text
+//! is valid JSON is not the question here, and what is hopped over is not validated.
+
+use super::token::{Position, container_end, space_end, string_end, value_end};
+use super::wanted::{Entry, Need, Node, Slot, Slots, Wanted};
+
+/// What a JSON value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum JsonType {
+    String,
+    Number,
+    Bool,
+    Null,
+    Object,
+    Array,
+}
+
+/// A value that was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field<'a> {
+    pub(super) json_type: JsonType,
+    /// The value as it stands in the text, quotes included. Of an object or an array, and of a
+    /// field of which only the presence is wanted, everything from its first byte on.
+    pub(super) raw: &'a [u8],
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Look further.
+    Continue,
+    /// Enough is known.
+    Stop,
+}
+
+/// Who wants the fields.
+pub(super) trait Sink<'a> {
+    /// The field is there. Told once per occurrence of a key; where a document repeats a key, the
+    /// first counts.
+    fn present(&mut self, slot: Slot, field: Field<'a>) -> Verdict;
+
+    /// Of these, the ones that were not told before are not in the document.
+    fn absent(&mut self, slots: Slots) -> Verdict;
+}
+
+/// How a scan ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The sink knew enough.
+    Stopped,
+    /// The document was read to its end.
+    Complete,
+    /// The text ended inside the document.
+    Cut,
+    /// Not a JSON object or array, or not well-formed where it was looked at.
+    Malformed,
+}
+
+impl Wanted {
+    /// Reads `text` from its start and tells `sink` what it finds.
+    pub(super) fn scan<'a>(&self, text: &'a [u8], sink: &mut impl Sink<'a>) -> End {
+        let mut scan = Scan { text, sink };
+        let start = match scan.skip_space(0) {
+            Ok(start) => start,
+            Err(end) => return end,
+        };
+        let result = match text.get(start) {
+            Some(b'{') => scan.object(start, &self.root),
+            Some(b'[') => scan.array(start, &self.root),
+            _ => Err(End::Malformed),
+        };
+        result.err().unwrap_or(End::Complete)
+    }
+}
+
+/// The elements of the array that `text` begins with, each as it stands there. The second part of
+/// an item says whether the element is whole; only the last one may be not.
+pub(super) fn elements(text: &[u8]) -> impl Iterator<Item = (&[u8], Wholeness)> {
+    let mut next = text.first().and_then(|&byte| (byte == b'[').then_some(1));
+    std::iter::from_fn(move || {
+        let start = space_end(text, next?);
+        if matches!(text.get(start), None | Some(b']')) {
+            next = None;
+            return None;
+        }
+        let Ok(end) = value_end(text, start) else {
+            next = None;
+            return Some((&text[start..], Wholeness::Cut));
+        };
+        let after = space_end(text, end);
+        next = (text.get(after) == Some(&b',')).then_some(after + 1);
+        Some((&text[start..end], Wholeness::Whole))
+    })
+}
+
+/// Whether all of something is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::matching) enum Wholeness {
+    Whole,
+    Cut,
+}
+
+/// One pass over one text. Positions are indexes into `text`; a step returns the position after
+/// what it read, or how the scan ended.
+struct Scan<'a, 's, S> {
+    text: &'a [u8],
+    sink: &'s mut S,
+}
+
+impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
+    fn object(&mut self, open: usize, node: &Node) -> Position {
+        let mut at = self.skip_space(open + 1)?;
+        if self.byte(at)? == b'}' {
+            return self.close(at, node);
+        }
+        loop {
+            let colon = self.member_key(at)?;
+            let entry = node.by_key(&self.text[at + 1..colon.key_end]);
+            at = self.skip_space(colon.after)?;
+            at = self.value(at, entry)?;
+            at = self.skip_space(at)?;
+            match self.byte(at)? {
+                b',' => at = self.skip_space(at + 1)?,
+                b'}' => return self.close(at, node),
+                _ => return Err(End::Malformed),
+            }
+        }
+    }
+
+    fn array(&mut self, open: usize, node: &Node) -> Position {
+        let mut at = self.skip_space(open + 1)?;
+        if self.byte(at)? == b']' {
+            return self.close(at, node);
+        }
+        for index in 0.. {
+            at = self.value(at, node.by_index(index))?;
+            at = self.skip_space(at)?;
+            match self.byte(at)? {
+                b',' => at = self.skip_space(at + 1)?,
+                b']' => return self.close(at, node),
+                _ => return Err(End::Malformed),
+            }
+        }
+        Err(End::Malformed)
+    }
+
+    /// The bracket at `at` ends the object or array of `node`: what was not seen is not there.
+    fn close(&mut self, at: usize, node: &Node) -> Position {
+        proceed(self.sink.absent(node.all))?;
+        Ok(at + 1)
+    }
+
+    fn member_key(&self, at: usize) -> Result<MemberKey, End> {
+        if self.byte(at)? != b'"' {
+            return Err(End::Malformed);
+        }
+        let after_key = string_end(self.text, at)?;
+        let colon = self.skip_space(after_key)?;
+        if self.byte(colon)? != b':' {
+            return Err(End::Malformed);
+        }
+        Ok(MemberKey { key_end: after_key - 1, after: colon + 1 })
+    }
+
+    /// Reads the value at `at`: tells it if it is wanted, enters it if something below it is.
+    fn value(&mut self, at: usize, entry: Option<&Entry>) -> Position {
+        let Some(entry) = entry else { return value_end(self.text, at) };
+        let json_type = match self.byte(at)? {
+            b'"' => JsonType::String,
+            b'{' => JsonType::Object,
+            b'[' => JsonType::Array,
+            b't' | b'f' => JsonType::Bool,
+            b'n' => JsonType::Null,
+            b'-' | b'0'..=b'9' => JsonType::Number,
+            _ => return Err(End::Malformed),
+        };
+        if matches!(json_type, JsonType::Object | JsonType::Array) {
+            return self.container(at, json_type, entry);
+        }
+        if entry.need == Need::Presence {
+            self.tell(entry, Field { json_type, raw: &self.text[at..] })?;
+            self.nothing_below(entry)?;
+            return value_end(self.text, at);
+        }
+        let end = value_end(self.text, at)?;
+        self.tell(entry, Field { json_type, raw: &self.text[at..end] })?;
+        self.nothing_below(entry)?;
+        Ok(end)
+    }
+
+    fn container(&mut self, at: usize, json_type: JsonType, entry: &Entry) -> Position {
+        self.tell(entry, Field { json_type, raw: &self.text[at..] })?;
+        let end = match (&entry.below, json_type) {
+            (Some(node), JsonType::Object) if !node.keys.is_empty() => self.object(at, node)?,
+            (Some(node), JsonType::Array) if !node.indexes.is_empty() => self.array(at, node)?,
+            _ => container_end(self.text, at)?,
+        };
+        self.nothing_below(entry)?;
+        Ok(end)
+    }
+
+    fn tell(&mut self, entry: &Entry, field: Field<'a>) -> Result<(), End> {
+        entry.slot.map_or(Ok(()), |slot| proceed(self.sink.present(slot, field)))
+    }
+
+    fn nothing_below(&mut self, entry: &Entry) -> Result<(), End> {
+        entry.below.as_ref().map_or(Ok(()), |node| proceed(self.sink.absent(node.all)))
+    }
+
+    #[inline]
+    fn byte(&self, at: usize) -> Result<u8, End> {
+        self.text.get(at).copied().ok_or(End::Cut)
+    }
+
+    #[inline]
+    fn skip_space(&self, at: usize) -> Position {
+        let end = space_end(self.text, at);
+        if end < self.text.len() { Ok(end) } else { Err(End::Cut) }
+    }
+}
+
+struct MemberKey {
+    /// Position of the key's closing quote.
+    key_end: usize,
+    /// Position after the colon.
+    after: usize,
+}
+
+fn proceed(verdict: Verdict) -> Result<(), End> {
+    match verdict {
+        Verdict::Continue => Ok(()),
+        Verdict::Stop => Err(End::Stopped),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! Rules that are regular expressions: for text protocols, positional ones, and a user's own ids.
+
+use std::borrow::Cow;
+
+use regex::bytes::{CaptureLocations, Regex, RegexBuilder};
+use thiserror::Error;
+
+use super::compile::label;
+use super::json::Wholeness;
+use super::reading::{Gist, MAX_ID_BYTES, Reading, RequestName};
+use super::source::RuleSource;
+use super::{From, Kind, Text};
+
+/// Only this much of a message is searched.
+pub(in crate::matching) const SEARCH_BYTES: usize = 4 << 10;
+
+/// Memory that one compiled pattern may take.
+const SIZE_LIMIT_BYTES: usize = 1 << 20;
+
+/// Why a text cannot be a pattern.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum PatternError {
+    /// Not a regular expression of this dialect, or one that would grow too large.
+    #[error("{0}")]
+    Regex(String),
+    /// The match would not say which request it is about.
+    #[error("a pattern needs a group named id, as in (?P<id>[0-9]+)")]
+    NoId,
+    /// A group that has no meaning here.
+    #[error("a group may be named id, scope or method, not {0}")]
+    UnknownGroup(String),
+    /// A pattern of this kind must not have an id.
+    #[error("a message of this kind concerns no request, so its pattern has no group id")]
+    IdWithoutRequest,
+}
+
+/// A rule whose condition is a regular expression.
+#[derive(Debug)]
+pub(in crate::matching) struct PatternRule {
+    regex: Regex,
+    groups: CaptureLocations,
+    id: Option<usize>,
+    scope: Option<usize>,
+    method: Option<usize>,
+    from: From,
+    gist: Gist,
+    label: Option<Box<str>>,
+    queue: Option<u8>,
+}
+
+impl PatternRule {
+    pub(super) fn compile(
+        pattern: &str,
+        rule: &RuleSource,
+        queue: Option<u8>,
+    ) -> Result<Self, PatternError> {
+        let compiled = Self {
+            from: rule.from,
+            gist: Gist::of(rule),
+            label: label(rule),
+            queue,
+            ..Self::plain(pattern, rule.kind)?
+        };
+        let concerns_request = !matches!(rule.kind, Kind::Notification | Kind::Ping | Kind::Pong);
+        match (concerns_request, compiled.id.is_some() || queue.is_some()) {
+            (true, false) => Err(PatternError::NoId),
+            (false, true) => Err(PatternError::IdWithoutRequest),
+            _ => Ok(compiled),
+        }
+    }
+
+    /// A pattern that the user gave for the ids of messages of `kind`.
+    pub(in crate::matching) fn for_ids(pattern: &str, kind: Kind) -> Result<Self, PatternError> {
+        let compiled = Self::plain(pattern, kind)?;
+        if compiled.id.is_none() { Err(PatternError::NoId) } else { Ok(compiled) }
+    }
+
+    fn plain(pattern: &str, kind: Kind) -> Result<Self, PatternError> {
+        let regex = RegexBuilder::new(pattern)
+            .unicode(false)
+            .dot_matches_new_line(true)
+            .size_limit(SIZE_LIMIT_BYTES)
+            .dfa_size_limit(SIZE_LIMIT_BYTES)
+            .build()
+            .map_err(|error| PatternError::Regex(error.to_string()))?;
+        let group = |wanted| regex.capture_names().position(|name| name == Some(wanted));
+        let (id, scope, method) = (group("id"), group("scope"), group("method"));
+        let known = |name: &&str| matches!(*name, "id" | "scope" | "method");
+        if let Some(name) = regex.capture_names().flatten().find(|name| !known(name)) {
+            return Err(PatternError::UnknownGroup(name.to_owned()));
+        }
+        Ok(Self {
+            groups: regex.capture_locations(),
+            regex,
+            id,
+            scope,
+            method,
+            from: From::Any,
+            gist: Gist::plain(kind),
+            label: None,
+            queue: None,
+        })
+    }
+
+    /// Tells `found` what `text` is if the pattern matches; returns whether it did.
+    pub(super) fn read(&mut self, text: Text<'_>, found: &mut dyn FnMut(Reading<'_>)) -> bool {
+        if !self.from.admits(text.sender) {
+            return false;
+        }
+        let searched = &text.payload[..text.payload.len().min(SEARCH_BYTES)];
+        if self.regex.captures_read(&mut self.groups, searched).is_none() {
+            return false;
+        }
+        let cut = text.wholeness == Wholeness::Cut || searched.len() < text.payload.len();
+        let group = |index: Option<usize>| {
+            let (start, end) = self.groups.get(index?)?;
+            // A token that ends where the searched bytes end may go on behind them.
+            let certain = !cut || end < searched.len();
+            certain.then(|| &searched[start..end])
+        };
+        let id = group(self.id).filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES);
+        let scope = group(self.scope).unwrap_or_default();
+        let queue = self.queue.map(RequestName::Queue);
+        let label = || self.label.as_deref().map(str::as_bytes);
+        found(Reading {
+            gist: self.gist,
+            name: id.map(|id| RequestName::Id { id, scope }).or(queue),
+            method: group(self.method).or_else(label).map(Cow::Borrowed),
+        });
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Sender;
+    use super::*;
+    use crate::event::Direction;
+    use crate::observation::MessageType;
+
+    fn id_in(pattern: &str, payload: &[u8], wholeness: Wholeness) -> Option<Vec<u8>> {
+        let mut rule = PatternRule::for_ids(pattern, Kind::Request).unwrap();
+        let mut id = None;
+        let text = Text {
+            direction: Direction::Sent,
+            sender: Sender::Unknown,
+            message_type: MessageType::Text,
+            payload,
+            wholeness,
+        };
+        rule.read(text, &mut |reading| {
+            if let Some(RequestName::Id { id: found, .. }) = reading.name {
+                id = Some(found.to_vec());
+            }
+        });
+        id
+    }
+
+    #[test]
+    fn an_id_at_the_cut_is_not_believed() {
+        let pattern = "id=(?P<id>[0-9]+)";
+        assert_eq!(id_in(pattern, b"id=12", Wholeness::Whole).as_deref(), Some(&b"12"[..]));
+        assert_eq!(id_in(pattern, b"id=12", Wholeness::Cut), None);
+        assert_eq!(id_in(pattern, b"id=12;", Wholeness::Cut).as_deref(), Some(&b"12"[..]));
+    }
+
+    #[test]
+    fn only_the_head_of_a_message_is_searched() {
+        let mut payload = vec![b' '; SEARCH_BYTES];
+        payload.extend_from_slice(b"id=12;");
+        assert_eq!(id_in("id=(?P<id>[0-9]+)", &payload, Wholeness::Whole), None);
+    }
+
+    #[test]
+    fn an_unusable_pattern_is_refused_with_a_reason() {
+        let error = |pattern| PatternRule::for_ids(pattern, Kind::Request).unwrap_err();
+        assert_eq!(error("id=[0-9]+"), PatternError::NoId);
+        assert_eq!(error("(?P<id>a)(?P<key>b)"), PatternError::UnknownGroup("key".to_owned()));
+        assert!(matches!(error("("), PatternError::Regex(_)));
+        assert!(matches!(error("(?P<id>a{1000}{1000})"), PatternError::Regex(_)));
+    }
+}

@@ -1,0 +1,372 @@
+//! What a JSON message is: the compiled rules, and their evaluation during one scan.
+//!
+//! Every condition of every rule is one bit. A field that is found (or found missing) decides the
+//! bits of the conditions on it; a rule holds when all of its bits are decided its way. The scan
+//! stops at the first field at which a rule holds and has all it wants to know, so rules that
+//! could hold for the same message must exclude each other to be read alike in any key order.
+
+use std::borrow::Cow;
+
+use super::json::{End, Field, JsonType, Sink, Verdict, Wholeness, elements};
+use super::source::RuleSource;
+use super::token::{equal, unescape};
+use super::wanted::{MAX_SLOTS, Slot, Slots, Wanted};
+use super::{From, Kind, Sender, Text};
+
+/// Longest id that is matched; a message with a longer one is read as having none.
+pub(in crate::matching) const MAX_ID_BYTES: usize = 512;
+
+/// What one application message is.
+#[derive(Clone, Debug)]
+pub(in crate::matching) struct Reading<'a> {
+    pub(in crate::matching) gist: Gist,
+    /// What names the request; `None` for kinds that concern none.
+    pub(in crate::matching) name: Option<RequestName<'a>>,
+    /// The method as it stands in the message, unescaped.
+    pub(in crate::matching) method: Option<Cow<'a, [u8]>>,
+}
+
+/// What a rule says of every message that it holds for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::matching) struct Gist {
+    pub(in crate::matching) kind: Kind,
+    /// After this answer, more may follow.
+    pub(in crate::matching) more: More,
+    /// What this answer is if nobody asked for it.
+    pub(in crate::matching) unasked: Unasked,
+    /// Whether this message alone proves the protocol.
+    pub(in crate::matching) proof: Proof,
+}
+
+impl Gist {
+    /// The plain message of a kind.
+    pub(in crate::matching) fn plain(kind: Kind) -> Self {
+        Self { kind, more: More::Last, unasked: Unasked::Orphan, proof: Proof::Likely }
+    }
+
+    pub(super) fn of(rule: &RuleSource) -> Self {
+        Self {
+            kind: rule.kind,
+            more: if rule.more { More::Follows } else { More::Last },
+            unasked: if rule.unasked { Unasked::Expected } else { Unasked::Orphan },
+            proof: if rule.certain { Proof::Certain } else { Proof::Likely },
+        }
+    }
+}
+
+/// What a request and its answers have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::matching) enum RequestName<'a> {
+    /// An id, unique within a scope (which may be empty). Both are raw tokens.
+    Id { id: &'a [u8], scope: &'a [u8] },
+    /// Nothing but their order, in the queue of this number.
+    Queue(u8),
+}
+
+/// Whether further answers may follow one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::matching) enum More {
+    Last,
+    Follows,
+}
+
+/// What an answer is that no request was seen for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::matching) enum Unasked {
+    /// Something was missed, or the peer is confused.
+    Orphan,
+    /// The protocol sends such answers on its own.
+    Expected,
+}
+
+/// How much a message says about which protocol is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::matching) enum Proof {
+    /// Another protocol could have said the same.
+    Likely,
+    /// No other protocol has this shape.
+    Certain,
+}
+
+/// The JSON rules of one protocol.
+#[derive(Debug, Default)]
+pub(in crate::matching) struct JsonRules {
+    pub(super) wanted: Wanted,
+    /// Conditions by slot.
+    pub(super) conditions: Vec<SlotConditions>,
+    pub(super) rules: Vec<JsonRule>,
+}
+
+/// The conditions on one slot.
+#[derive(Debug, Default)]
+pub(super) struct SlotConditions {
+    /// All their bits.
+    pub(super) bits: u64,
+    pub(super) tests: Vec<(u64, Test)>,
+}
+
+/// A condition on a field that is there. None holds for a field that is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Test {
+    /// Any value will do.
+    Present,
+    /// A string or a number of at most [`MAX_ID_BYTES`].
+    Id,
+    /// One of these raw tokens.
+    OneOf(Vec<Box<[u8]>>),
+    /// A value of this type.
+    Type(JsonType),
+    /// A string with this end.
+    EndsWith(Box<str>),
+    /// An integer of at least this.
+    AtLeast(i64),
+}
+
+/// One compiled rule.
+#[derive(Debug)]
+pub(super) struct JsonRule {
+    pub(super) from: From,
+    /// Bits that must be decided as true.
+    pub(super) all: u64,
+    /// Bits that must be decided as false.
+    pub(super) none: u64,
+    /// Bits that must not be decided as true, once all is read that there is.
+    pub(super) unless: u64,
+    /// Fields to know (or know missing) before the rule's reading is complete.
+    pub(super) wants: Slots,
+    pub(super) gist: Gist,
+    pub(super) id: IdSource,
+    pub(super) scope: Option<Slot>,
+    /// The first of these that is there.
+    pub(super) method: Vec<Slot>,
+    /// The method where none of these is there.
+    pub(super) label: Option<Box<str>>,
+}
+
+/// Where a rule takes the id from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IdSource {
+    None,
+    Field(Slot),
+    /// Each element of the array there.
+    Elements(Slot),
+    Queue(u8),
+}
+
+impl JsonRules {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Tells `found` what `text` is; returns whether any rule held.
+    pub(super) fn read(&self, text: Text<'_>, found: &mut dyn FnMut(Reading<'_>)) -> bool {
+        let mut evaluation = Evaluation::new(self, text.sender);
+        match self.wanted.scan(text.payload, &mut evaluation) {
+            End::Stopped | End::Complete => {}
+            End::Cut if text.wholeness == Wholeness::Cut => {}
+            End::Cut | End::Malformed => return false,
+        }
+        let Some(rule) = evaluation.verdict() else { return false };
+        evaluation.tell(rule, found);
+        true
+    }
+
+    /// Whether [`read`](Self::read) looks no further than `beginning`, whatever follows it.
+    pub(super) fn is_settled_by(&self, beginning: Text<'_>) -> bool {
+        let mut evaluation = Evaluation::new(self, beginning.sender);
+        let end = self.wanted.scan(beginning.payload, &mut evaluation);
+        // An array of ids is known before its end is.
+        let reads_on = |rule: &JsonRule| matches!(rule.id, IdSource::Elements(_));
+        end == End::Stopped && evaluation.settled.is_some_and(|rule| !reads_on(rule))
+    }
+}
+
+/// What is known of one message so far.
+struct Evaluation<'r, 'a> {
+    rules: &'r JsonRules,
+    sender: Sender,
+    /// Bits decided as true.
+    yes: u64,
+    /// Bits decided as false.
+    no: u64,
+    /// Slots known to be there or not.
+    resolved: Slots,
+    fields: [Option<Field<'a>>; MAX_SLOTS],
+    settled: Option<&'r JsonRule>,
+}
+
+impl<'a> Sink<'a> for Evaluation<'_, 'a> {
+    fn present(&mut self, slot: Slot, field: Field<'a>) -> Verdict {
+        if self.resolved.contains(slot) {
+            return Verdict::Continue;
+        }
+        self.resolved |= slot.into();
+        self.fields[slot.index()] = Some(field);
+        for (bit, test) in &self.rules.conditions[slot.index()].tests {
+            if test.holds(field) {
+                self.yes |= bit;
+            } else {
+                self.no |= bit;
+            }
+        }
+        self.settle()
+    }
+
+    fn absent(&mut self, slots: Slots) -> Verdict {
+        let missing = slots.without(self.resolved);
+        if missing == Slots::default() {
+            return Verdict::Continue;
+        }
+        self.resolved |= missing;
+        for index in missing.indexes().take(self.rules.conditions.len()) {
+            self.no |= self.rules.conditions[index].bits;
+        }
+        self.settle()
+    }
+}
+
+impl<'r, 'a> Evaluation<'r, 'a> {
+    fn new(rules: &'r JsonRules, sender: Sender) -> Self {
+        Self {
+            rules,
+            sender,
+            yes: 0,
+            no: 0,
+            resolved: Slots::default(),
+            fields: [None; MAX_SLOTS],
+            settled: None,
+        }
+    }
+
+    fn settle(&mut self) -> Verdict {
+        let (resolved, no) = (self.resolved, self.no);
+        let is_settled =
+            |rule: &&JsonRule| resolved.contains_all(rule.wants) && rule.unless & !no == 0;
+        self.settled = self.holding().find(is_settled);
+        if self.settled.is_some() { Verdict::Stop } else { Verdict::Continue }
+    }
+
+    /// The rules that hold by what is known.
+    fn holding(&self) -> impl Iterator<Item = &'r JsonRule> + use<'r, 'a> {
+        let (yes, no, sender) = (self.yes, self.no, self.sender);
+        self.rules.rules.iter().filter(move |rule| {
+            rule.all & !yes == 0
+                && rule.none & !no == 0
+                && rule.unless & yes == 0
+                && rule.from.admits(sender)
+        })
+    }
+
+    fn verdict(&self) -> Option<&'r JsonRule> {
+        self.settled.or_else(|| self.holding().next())
+    }
+
+    fn tell(&self, rule: &JsonRule, found: &mut dyn FnMut(Reading<'_>)) {
+        let queue = match rule.id {
+            IdSource::Queue(queue) => Some(queue),
+            _ => None,
+        };
+        let method = rule
+            .method
+            .iter()
+            .find_map(|slot| self.method(*slot))
+            .or_else(|| rule.label.as_deref().map(|label| Cow::Borrowed(label.as_bytes())));
+        let reading = Reading { gist: rule.gist, name: queue.map(RequestName::Queue), method };
+        let named = |id| Reading { name: self.name(rule, id), ..reading.clone() };
+        match rule.id {
+            IdSource::None | IdSource::Queue(_) => found(reading),
+            IdSource::Field(slot) => {
+                if let Some(field) = self.field(slot) {
+                    found(named(field.raw));
+                }
+            }
+            IdSource::Elements(slot) => {
+                let array = self.field(slot).map_or(&[][..], |field| field.raw);
+                for (id, wholeness) in elements(array) {
+                    if wholeness == Wholeness::Whole && is_id_token(id) {
+                        found(named(id));
+                    }
+                }
+            }
+        }
+    }
+
+    /// An id without the scope that it is to be understood in names nothing: in a message that
+    /// was cut before the scope could be seen, there is no name.
+    fn name(&self, rule: &JsonRule, id: &'a [u8]) -> Option<RequestName<'a>> {
+        let scope = match rule.scope {
+            None => &[],
+            Some(slot) if self.resolved.contains(slot) => self.token(slot).unwrap_or_default(),
+            Some(_) => return None,
+        };
+        let fits = id.len() <= MAX_ID_BYTES && scope.len() <= MAX_ID_BYTES;
+        fits.then_some(RequestName::Id { id, scope })
+    }
+
+    fn method(&self, slot: Slot) -> Option<Cow<'a, [u8]>> {
+        let field = self.field(slot)?;
+        match field.json_type {
+            JsonType::String => string(field.raw),
+            JsonType::Number => Some(Cow::Borrowed(field.raw)),
+            _ => None,
+        }
+    }
+
+    /// A string or a number as it is written.
+    fn token(&self, slot: Slot) -> Option<&'a [u8]> {
+        let field = self.field(slot)?;
+        matches!(field.json_type, JsonType::String | JsonType::Number).then_some(field.raw)
+    }
+
+    fn field(&self, slot: Slot) -> Option<Field<'a>> {
+        self.fields[slot.index()]
+    }
+}
+
+impl Test {
+    fn holds(&self, field: Field<'_>) -> bool {
+        match self {
+            Self::Present => true,
+            Self::Id => {
+                matches!(field.json_type, JsonType::String | JsonType::Number)
+                    && field.raw.len() <= MAX_ID_BYTES
+            }
+            Self::OneOf(tokens) => is_one_of(tokens, field),
+            Self::Type(json_type) => field.json_type == *json_type,
+            Self::EndsWith(end) => {
+                field.json_type == JsonType::String
+                    && inside(field.raw).is_some_and(|text| text.ends_with(end.as_bytes()))
+            }
+            Self::AtLeast(least) => std::str::from_utf8(field.raw)
+                .is_ok_and(|token| token.parse::<i64>().is_ok_and(|number| number >= *least)),
+        }
+    }
+}
+
+fn is_one_of(tokens: &[Box<[u8]>], field: Field<'_>) -> bool {
+    if tokens.iter().any(|token| equal(token, field.raw)) {
+        return true;
+    }
+    if field.json_type != JsonType::String || memchr::memchr(b'\\', field.raw).is_none() {
+        return false;
+    }
+    let text = string(field.raw);
+    text.is_some() && tokens.iter().any(|token| string(token) == text)
+}
+
+fn is_id_token(token: &[u8]) -> bool {
+    matches!(token.first(), Some(b'"' | b'-' | b'0'..=b'9'))
+}
+
+fn inside(token: &[u8]) -> Option<&[u8]> {
+    token.strip_prefix(b"\"")?.strip_suffix(b"\"")
+}
+
+/// The text of a JSON string token, copied only where it has escapes.
+fn string(token: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let inside = inside(token)?;
+    if memchr::memchr(b'\\', inside).is_none() {
+        return Some(Cow::Borrowed(inside));
+    }
+    unescape(inside).map(|text| Cow::Owned(text.into_bytes()))
+}

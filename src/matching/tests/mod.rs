@@ -1,0 +1,235 @@
+//! Whole conversations through [`Matching`].
+
+mod balance;
+mod conversation;
+mod detection;
+mod endings;
+mod load;
+mod streams;
+
+use std::fmt::Write;
+
+use super::*;
+use crate::observation::{MessageKind, MessageType};
+
+const SECOND_NS: u64 = 1_000_000_000;
+const MILLISECOND_NS: u64 = 1_000_000;
+
+/// A tapped client and what is observed of it, one line for each observation but messages.
+struct Tap {
+    matching: Matching,
+    at: At,
+    lines: Vec<String>,
+    /// Lines for messages: protocol, kind, id, method.
+    messages: Vec<String>,
+    books: Books,
+}
+
+/// Counts that must balance.
+#[derive(Clone, Copy, Debug, Default)]
+struct Books {
+    started: usize,
+    ended: usize,
+}
+
+impl Tap {
+    /// A client whose connection speaks the protocol that this subprotocol stands for.
+    fn speaking(subprotocol: &str) -> Self {
+        let mut tap = Self::new(Protocols::builtin());
+        tap.open(Hint { subprotocol: Some(subprotocol), ..tap.hint() });
+        tap
+    }
+
+    fn forced(name: &str) -> Self {
+        let mut protocols = Protocols::builtin();
+        protocols.force(name).unwrap();
+        let mut tap = Self::new(protocols);
+        tap.open(tap.hint());
+        tap
+    }
+
+    /// A client whose protocol is found by its content.
+    fn unknown() -> Self {
+        let mut tap = Self::new(Protocols::builtin());
+        tap.open(tap.hint());
+        tap
+    }
+
+    fn new(protocols: Protocols) -> Self {
+        Self::with_limits(protocols, MatchLimits::default())
+    }
+
+    fn with_limits(protocols: Protocols, limits: MatchLimits) -> Self {
+        let at = At {
+            conn: ConnId { tgid: 1, generation: 1, handle: 1 },
+            target: TargetId(0),
+            role: Role::Client,
+            tid: 1,
+            at_ns: 0,
+        };
+        Self {
+            matching: Matching::new(protocols, limits),
+            at,
+            lines: Vec::new(),
+            messages: Vec::new(),
+            books: Books::default(),
+        }
+    }
+
+    fn hint(&self) -> Hint<'static> {
+        Hint { role: self.at.role, ..Hint::default() }
+    }
+
+    fn open(&mut self, hint: Hint<'_>) {
+        self.matching.open(self.at.conn, self.at.target, hint, self.at.at_ns);
+    }
+
+    /// Moves time; everything said next happens then.
+    fn at(&mut self, at_ns: u64) -> &mut Self {
+        self.at.at_ns = at_ns;
+        self
+    }
+
+    fn sent(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
+        self.pass(Direction::Sent, text.as_ref(), MessageType::Text, Wholeness::Whole)
+    }
+
+    fn received(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
+        self.pass(Direction::Received, text.as_ref(), MessageType::Text, Wholeness::Whole)
+    }
+
+    fn pass(
+        &mut self,
+        direction: Direction,
+        payload: &[u8],
+        message_type: MessageType,
+        wholeness: Wholeness,
+    ) -> &mut Self {
+        let message = message(direction, payload, message_type, wholeness);
+        let at = self.at;
+        self.observe(|matching, out| matching.message(at, message, out))
+    }
+
+    fn gap(&mut self, direction: Direction) -> &mut Self {
+        let At { conn, at_ns, .. } = self.at;
+        self.observe(|matching, out| matching.gap(conn, direction, at_ns, out))
+    }
+
+    fn close(&mut self) -> &mut Self {
+        let At { conn, at_ns, .. } = self.at;
+        self.observe(|matching, out| matching.close(conn, at_ns, out))
+    }
+
+    fn tick(&mut self) -> &mut Self {
+        let now_ns = self.at.at_ns;
+        self.observe(|matching, out| matching.tick(now_ns, out))
+    }
+
+    fn finish(&mut self) -> &mut Self {
+        let now_ns = self.at.at_ns;
+        self.observe(|matching, out| matching.finish(now_ns, out))
+    }
+
+    fn observe(
+        &mut self,
+        act: impl FnOnce(&mut Matching, &mut dyn FnMut(&Observation<'_>)),
+    ) -> &mut Self {
+        let Self { matching, lines, messages, books, .. } = self;
+        act(matching, &mut |observation| {
+            match &observation.what {
+                What::Message(message) => messages.push(message_line(message)),
+                what => lines.push(line(what)),
+            }
+            match observation.what {
+                What::Started { .. } => books.started += 1,
+                What::Exchange(_) => books.ended += 1,
+                _ => {}
+            }
+        });
+        let pending = self.matching.pending(self.at.target);
+        assert_eq!(self.books.started, self.books.ended + pending, "started = ended + pending");
+        self
+    }
+
+    /// What was observed since the last call.
+    fn lines(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.lines)
+    }
+
+    fn messages(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.messages)
+    }
+}
+
+fn message(
+    direction: Direction,
+    payload: &[u8],
+    message_type: MessageType,
+    wholeness: Wholeness,
+) -> Message<'_> {
+    Message {
+        direction,
+        message_type,
+        frames: 1,
+        wire_length: payload.len() as u64,
+        length: Some(payload.len() as u64),
+        compressed: false,
+        payload,
+        truncated: wholeness == Wholeness::Cut,
+        identical: false,
+        protocol: "",
+        kind: None,
+        id: None,
+        method: None,
+    }
+}
+
+fn message_line(message: &Message<'_>) -> String {
+    let kind = message.kind.map_or("-", MessageKind::as_str);
+    let (id, method) = (message.id.unwrap_or("-"), message.method.unwrap_or("-"));
+    format!("{} {kind} {id} {method}", message.protocol)
+}
+
+fn line(what: &What<'_>) -> String {
+    match what {
+        What::Started { origin, method, .. } => format!("started {} {method}", origin.as_str()),
+        What::Exchange(exchange) => {
+            let mut line = format!(
+                "{} {} {} {}",
+                exchange.outcome.as_str(),
+                exchange.origin.as_str(),
+                exchange.id,
+                exchange.method
+            );
+            if let Some(turnaround_ns) = exchange.turnaround_ns {
+                let _ = write!(line, " {turnaround_ns}");
+            }
+            line
+        }
+        What::Orphan { reason, .. } => format!("orphan {}", reason.as_str()),
+        What::StreamItem { method, .. } => format!("item {method}"),
+        What::StreamEnd { method, answers, duration_ns, .. } => {
+            format!("stream end {method} {answers} {duration_ns}")
+        }
+        What::HeartbeatRtt { origin, rtt_ns, .. } => {
+            format!("heartbeat {} {rtt_ns}", origin.as_str())
+        }
+        What::Evicted(table) => format!("evicted from {}", table.as_str()),
+        What::LabelOverflow(label) => format!("overflow {label}"),
+        other => format!("{other:?}"),
+    }
+}
+
+fn ask(id: impl std::fmt::Display) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"m","params":[]}}"#)
+}
+
+fn reply(id: impl std::fmt::Display) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":true}}"#)
+}
+
+#[test]
+fn it_may_move_to_another_thread() {
+    fn moves<T: Send>() {}
+    moves::<Matching>();
+}

@@ -1,0 +1,134 @@
+//! `wstap frames`: a line for each message as it passes.
+
+use std::collections::HashMap;
+use std::io::{self, BufWriter, Stdout, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use super::reader::Sink;
+use super::session::{self, Audience, Until};
+use super::{Failure, signals};
+use crate::capture::bpf::Loss;
+use crate::capture::clock::wall_offset_ns;
+use crate::capture::procfs::process;
+use crate::capture::supervisor::Member;
+use crate::cli::FramesArgs;
+use crate::config::TapConfig;
+use crate::observation::Observation;
+use crate::views::messages::FrameView;
+use crate::views::messages::{Format, Process};
+
+/// Prints until a signal comes, the targets have ended or nobody reads any more.
+pub(super) fn run(config: TapConfig, args: &FramesArgs) -> Result<(), Failure> {
+    let prepared = session::prepare(&config)?;
+    let view = FrameView {
+        format: if args.json { Format::Json } else { Format::Text },
+        frames: args.frames,
+        payload: args.payload,
+        wall_offset_ns: wall_offset_ns().into(),
+    };
+    let stop = stop_on_signal(config.sandbox)?;
+    let mut names = Names::default();
+    let mut sink = Lines {
+        view,
+        out: BufWriter::new(io::stdout()),
+        error: None,
+        names: names.clone(),
+        lost: 0,
+    };
+    let until = Until { stop: &stop, targets_end: true, attached: false };
+    session::run(config, prepared, until, &mut sink, &mut names)?;
+    match sink.error {
+        // `wstap frames | head` is no failure.
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Waits for the signals on a thread of its own: the session has this one.
+fn stop_on_signal(sandbox: bool) -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (caught, ready) = oneshot::channel();
+    thread::Builder::new().name("wstap-signals".into()).spawn(move || {
+        let _ = session::only_serve(sandbox);
+        runtime.block_on(async {
+            let signals = signals::ended();
+            let failed = signals.as_ref().err().map(ToString::to_string);
+            let _ = caught.send(failed);
+            if let Ok(mut signals) = signals {
+                signals.recv().await;
+                seen.store(true, Ordering::Relaxed);
+            }
+        });
+    })?;
+    match ready.blocking_recv() {
+        Ok(None) => Ok(stop),
+        Ok(Some(error)) => Err(Failure::Runtime(error)),
+        Err(_) => Err(Failure::Runtime("the signal thread has ended".into())),
+    }
+}
+
+/// What processes are called.
+#[derive(Clone, Default)]
+struct Names(Arc<Mutex<HashMap<u32, String>>>);
+
+impl Names {
+    /// Runs `body` with the name of process `pid`. One that nobody has told of yet is asked itself:
+    /// its first bytes may be here before it was looked into.
+    fn with<R>(&self, pid: u32, body: impl FnOnce(&str) -> R) -> R {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = names.entry(pid).or_insert_with(|| {
+            process::Process::read(pid).map_or_else(|_| String::new(), |process| process.comm)
+        });
+        body(name)
+    }
+}
+
+impl Audience for Names {
+    fn tapped(&mut self, members: &[&Member]) {
+        let processes = members.iter().map(|member| &member.target.process);
+        let names = processes.map(|process| (process.pid, process.comm.clone())).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+}
+
+struct Lines {
+    view: FrameView,
+    out: BufWriter<Stdout>,
+    error: Option<io::Error>,
+    names: Names,
+    lost: u64,
+}
+
+impl Sink for Lines {
+    fn observe(&mut self, observation: &Observation<'_>) {
+        if self.error.is_some() {
+            return;
+        }
+        let pid = observation.conn.tgid;
+        let (view, out) = (&self.view, &mut self.out);
+        let written =
+            self.names.with(pid, |comm| view.write(out, observation, Process { pid, comm }));
+        self.error = written.err();
+    }
+
+    fn caught_up(&mut self, losses: &[Loss]) {
+        if self.error.is_none() {
+            self.error = self.out.flush().err();
+        }
+        let lost = losses.iter().map(|loss| loss.bytes).sum();
+        if lost > self.lost {
+            tracing::warn!("{} bytes were lost; try a larger --ring-size", lost - self.lost);
+            self.lost = lost;
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.error.is_some()
+    }
+}

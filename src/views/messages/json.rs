@@ -1,0 +1,182 @@
+//! The `--json` line. Keys are never renamed, removed or reordered within version 1; new ones may
+//! be added at the end of an event's part.
+
+use std::io::{self, Write};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use super::{Event, FrameView, Line, utf8_prefix};
+use crate::event::{Direction, Transport};
+use crate::observation::{Exchange, Frame, Message, MessageKind, MessageType, Open};
+
+/// What every line begins with.
+#[derive(Serialize)]
+struct Object<'a> {
+    /// Version of this layout.
+    v: u8,
+    /// `CLOCK_MONOTONIC`.
+    ts_ns: u64,
+    wall: String,
+    pid: u32,
+    tid: u32,
+    comm: &'a str,
+    conn: String,
+    role: &'static str,
+    /// `null` for what has no direction.
+    direction: Option<&'static str>,
+    #[serde(flatten)]
+    event: EventPart<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum EventPart<'a> {
+    Open {
+        host: Option<&'a str>,
+        path: Option<&'a str>,
+        subprotocol: Option<&'a str>,
+        extensions: Option<&'a str>,
+        mid_stream: bool,
+        transport: &'static str,
+    },
+    Frame {
+        opcode: &'static str,
+        fin: bool,
+        rsv1: bool,
+        masked: bool,
+        length: u64,
+    },
+    Message {
+        r#type: &'static str,
+        frames: u32,
+        wire_length: u64,
+        length: Option<u64>,
+        compressed: bool,
+        protocol: &'a str,
+        id: Option<&'a str>,
+        kind: Option<&'static str>,
+        method: Option<&'a str>,
+        #[serde(flatten)]
+        payload: Option<PayloadPart<'a>>,
+    },
+    Exchange {
+        origin: &'static str,
+        protocol: &'a str,
+        method: &'a str,
+        id: &'a str,
+        outcome: &'static str,
+        turnaround_ns: Option<u64>,
+    },
+    Close {
+        code: u16,
+    },
+    Gap {
+        bytes: u64,
+        reason: &'static str,
+    },
+}
+
+/// Text as text, everything else in base64: the key says which.
+#[derive(Serialize)]
+struct PayloadPart<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_base64: Option<String>,
+    payload_complete: bool,
+}
+
+pub(super) fn write(view: &FrameView, out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
+    let Line { observation, process, event } = line;
+    let (direction, event) = event_part(view, observation.conn.transport(), event);
+    let object = Object {
+        v: 1,
+        ts_ns: observation.at_ns,
+        wall: format!("{:.9}", view.wall(observation.at_ns)),
+        pid: process.pid,
+        tid: observation.tid,
+        comm: process.comm,
+        conn: observation.conn.to_string(),
+        role: observation.role.as_str(),
+        direction: direction.map(Direction::as_str),
+        event,
+    };
+    serde_json::to_writer(&mut *out, &object)?;
+    out.write_all(b"\n")
+}
+
+fn event_part<'a>(
+    view: &FrameView,
+    transport: Transport,
+    event: &Event<'a>,
+) -> (Option<Direction>, EventPart<'a>) {
+    match *event {
+        Event::Open(open) => (None, open_part(transport, open)),
+        Event::Frame(frame) => (Some(frame.direction), frame_part(frame)),
+        Event::Message(message) => (Some(message.direction), message_part(view, message)),
+        Event::Exchange(exchange) => (None, exchange_part(exchange)),
+        Event::Close { code } => (None, EventPart::Close { code }),
+        Event::Gap { direction, bytes, reason } => {
+            (Some(direction), EventPart::Gap { bytes, reason: reason.as_str() })
+        }
+    }
+}
+
+fn open_part<'a>(transport: Transport, open: &Open<'a>) -> EventPart<'a> {
+    let Open { host, path, subprotocol, extensions, mid_stream } = *open;
+    EventPart::Open {
+        host,
+        path,
+        subprotocol,
+        extensions,
+        mid_stream,
+        transport: transport.as_str(),
+    }
+}
+
+fn frame_part(frame: &Frame) -> EventPart<'static> {
+    let Frame { opcode, fin, rsv1, masked, length, direction: _ } = *frame;
+    EventPart::Frame { opcode: opcode.as_str(), fin, rsv1, masked, length }
+}
+
+fn message_part<'a>(view: &FrameView, message: &Message<'a>) -> EventPart<'a> {
+    EventPart::Message {
+        r#type: message.message_type.as_str(),
+        frames: message.frames,
+        wire_length: message.wire_length,
+        length: message.length,
+        compressed: message.compressed,
+        protocol: message.protocol,
+        id: message.id,
+        kind: message.kind.map(MessageKind::as_str),
+        method: message.method,
+        payload: (view.payload > 0).then(|| payload_part(view, message)),
+    }
+}
+
+fn payload_part<'a>(view: &FrameView, message: &Message<'a>) -> PayloadPart<'a> {
+    let (shown, complete) = view.visible(message.payload, message.truncated);
+    let text = match message.message_type {
+        MessageType::Text => utf8_prefix(shown),
+        MessageType::Binary => None,
+    };
+    PayloadPart {
+        payload: text,
+        payload_base64: text.is_none().then(|| STANDARD.encode(shown)),
+        payload_complete: complete,
+    }
+}
+
+fn exchange_part<'a>(exchange: &Exchange<'a>) -> EventPart<'a> {
+    let Exchange { origin, protocol, method, id, outcome, turnaround_ns } = *exchange;
+    EventPart::Exchange {
+        origin: origin.as_str(),
+        protocol,
+        method,
+        id,
+        outcome: outcome.as_str(),
+        turnaround_ns,
+    }
+}
