@@ -2,13 +2,14 @@
  * Both ends of a wss conversation in one process, over a socket pair: no network, no certificate,
  * so it also runs in a virtual machine that has nothing but a kernel.
  *
- *   wss_pair [requests=N] [wait=MS] [pause=MS] [workers=N] [nested] [plain] [go] [linger]
+ *   wss_pair [requests=N] [wait=MS] [pause=MS] [workers=N] [nested] [plain] [go] [gate] [linger]
  *
  * A connection is opened; `wait` later N JSON-RPC requests are asked one after the other, each
  * answered after `pause`. With `nested` the TLS connection is inside another one, whose functions it
- * calls from its own; with `plain` there is no TLS, but TCP over loopback. With workers=N so many children do that, not the process itself. With
- * `go` it waits for a line on standard input first, with `linger` for the end of standard input
- * afterwards. It prints the number of answers.
+ * calls from its own; with `plain` there is no TLS, but TCP over loopback. With workers=N so many
+ * children do that, not the process itself. With `go` it waits for a line on standard input first.
+ * With `gate` the children are forked, but begin only when another line has come. With `linger` it
+ * waits for the end of standard input afterwards. It prints the number of answers.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -217,9 +218,26 @@ static void converse(void)
 	pthread_join(server, NULL);
 }
 
+/* The children wait here until no process has the other end of the pipe any more. */
+static void pass(int gate[2])
+{
+	char nothing;
+
+	close(gate[1]);
+	check(read(gate[0], &nothing, 1) == 0, "the gate");
+	close(gate[0]);
+}
+
+static void await_line(void)
+{
+	char line[16];
+
+	check(fgets(line, sizeof(line), stdin) != NULL, "a line");
+}
+
 int main(int count, char **arguments)
 {
-	int go = 0, linger = 0;
+	int go = 0, gated = 0, linger = 0, gate[2];
 	char line[16];
 
 	for (int i = 1; i < count; i++) {
@@ -230,18 +248,27 @@ int main(int count, char **arguments)
 		nested |= !strcmp(arguments[i], "nested");
 		plain |= !strcmp(arguments[i], "plain");
 		go |= !strcmp(arguments[i], "go");
+		gated |= !strcmp(arguments[i], "gate");
 		linger |= !strcmp(arguments[i], "linger");
 	}
 	if (go)
-		check(fgets(line, sizeof(line), stdin) != NULL, "a line");
+		await_line();
+	if (gated)
+		check(pipe(gate) == 0, "pipe");
 	for (int i = 0; i < workers; i++) {
 		pid_t worker = fork();
 
 		check(worker >= 0, "fork");
 		if (worker == 0) {
+			if (gated)
+				pass(gate);
 			converse();
 			_exit(0);
 		}
+	}
+	if (gated) {
+		await_line();
+		close(gate[1]);
 	}
 	for (int i = 0; i < workers; i++) {
 		int status;

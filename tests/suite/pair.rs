@@ -49,7 +49,7 @@ impl Pair {
         self.process.id()
     }
 
-    /// Lets one that was told to wait begin.
+    /// Lets one that was told to wait go on: `go` waits for one such line, `gate` for another.
     pub(crate) fn go(&mut self) {
         let input = self.input.as_mut().expect("running");
         writeln!(input, "go").and_then(|()| input.flush()).expect("input");

@@ -37,7 +37,7 @@ fn root_a_process_in_namespaces_of_its_own_on_an_overlay_is_tapped() {
         return;
     }
     let tap = Monitor::start(&["--comm", "wss_inside_1"]);
-    let Some(mut pair) = contained(&scene, "wss_inside_1", "go wait=300 requests=20 linger") else {
+    let Some(mut pair) = contained(&scene, "wss_inside_1", "go requests=20 linger") else {
         return;
     };
     tap.metrics_when("the target to be up", |m| m.sum("wstap_target_up", &[]) == 1.0);
@@ -59,7 +59,7 @@ fn root_four_capabilities_are_enough_for_a_process_in_namespaces_of_its_own() {
     let mut command = open.with(&FOUR);
     command.args(["--comm", "wss_inside_2"]);
     let tap = Monitor::spawn_on_any_port(command);
-    let Some(mut pair) = contained(&scene, "wss_inside_2", "go wait=300 requests=20 linger") else {
+    let Some(mut pair) = contained(&scene, "wss_inside_2", "go requests=20 linger") else {
         return;
     };
     tap.metrics_when("the target to be up", |m| m.sum("wstap_target_up", &[]) == 1.0);
@@ -96,13 +96,17 @@ fn root_a_control_group_selects_the_processes_in_it() {
     let tap = Monitor::start(&["--cgroup", &group.name()]);
     let mut inside = Command::new("sh");
     let script = format!(
-        "echo $$ > {}/cgroup.procs && exec {} wait=400 requests=15",
+        "echo $$ > {}/cgroup.procs && exec {} go requests=15",
         group.folder.display(),
         program.display()
     );
     inside.args(["-c", &script]);
-    let outside = Pair::start(&program, &["wait=400", "requests=15"]);
-    assert_eq!((Pair::spawn(inside).finish(), outside.finish()), (15, 15));
+    let mut inside = Pair::spawn(inside);
+    let mut outside = Pair::start(&program, &["go", "requests=15"]);
+    tap.await_tapped(inside.pid());
+    inside.go();
+    outside.go();
+    assert_eq!((inside.finish(), outside.finish()), (15, 15));
     let metrics = tap.metrics_when("30", |m| m.sum("turnaround_count", &[]) >= 30.0);
     assert_eq!(metrics.sum("turnaround_count", &[]), 30.0);
 }

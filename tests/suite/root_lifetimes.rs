@@ -95,9 +95,13 @@ fn root_a_program_for_musl_is_tapped_before_and_after_its_start() {
     let Some(program) = installed("wss_pair_musl") else { return };
     let mut early = Pair::start(&program, &["go", "requests=20", "linger"]);
     let tap = Monitor::start(&["--comm", "wss_pair_musl"]);
+    tap.await_tapped(early.pid());
     early.go();
     assert_eq!(early.answers(), 20);
-    assert_eq!(Pair::start(&program, &["wait=1000", "requests=30"]).finish(), 30);
+    let mut late = Pair::start(&program, &["go", "requests=30"]);
+    tap.await_tapped(late.pid());
+    late.go();
+    assert_eq!(late.finish(), 30);
     let metrics = tap.metrics_when("both ends", |m| m.sum("turnaround_count", &[]) >= 100.0);
     assert_eq!(metrics.sum("turnaround_count", &[]), 100.0);
     assert_eq!(metrics.sum("wstap_connections_opened_total", &[]), 4.0);

@@ -79,13 +79,14 @@ fn root_four_capabilities_are_enough_for_the_main_job() {
     let open = Open::new();
     let closed = open.closed_pair().expect("it is there");
     let mut shared = Pair::start(&program, &["go", "requests=100", "linger"]);
-    let mut linked =
-        Pair::start(&closed, &["go", "workers=3", "wait=200", "requests=100", "linger"]);
+    let mut linked = Pair::start(&closed, &["go", "gate", "workers=3", "requests=100", "linger"]);
     let mut command = open.with(&FOUR);
     command.args(["--pid", &shared.pid().to_string(), "--pid", &linked.pid().to_string()]);
     let tap = Monitor::spawn_on_any_port(command);
     no_caps(&tap);
     shared.go();
+    linked.go();
+    tap.await_all_tapped(2 + 3);
     linked.go();
     assert_eq!((shared.answers(), linked.answers()), (100, 300));
     let metrics = tap.metrics_when("800", |m| m.sum("turnaround_count", &[]) >= 800.0);
@@ -141,7 +142,9 @@ fn root_newcomers_are_attached_to_with_no_capability_in_effect_in_between() {
     let tap = Monitor::start(&["--comm", "wss_pair"]);
     no_caps(&tap);
     for round in 1..=3 {
-        let pair = Pair::start(&program, &["wait=400", "requests=10"]);
+        let mut pair = Pair::start(&program, &["go", "requests=10"]);
+        tap.await_tapped(pair.pid());
+        pair.go();
         assert_eq!(pair.finish(), 10);
         let all = f64::from(round) * 20.0;
         tap.metrics_when("another 20", |m| m.sum("turnaround_count", &[]) >= all);

@@ -171,7 +171,7 @@ fn root_rust_clients_are_decoded_to_the_byte() {
 #[test]
 fn root_tls_inside_tls_is_counted_once() {
     let Some(program) = pair::program().filter(|_| privileged()) else { return };
-    let mut pair = Pair::start(&program, &["nested", "requests=200", "wait=300", "go", "linger"]);
+    let mut pair = Pair::start(&program, &["nested", "requests=200", "go", "linger"]);
     let tap = Monitor::attach(pair.pid(), &[]);
     pair.go();
     assert_eq!(pair.answers(), 200);

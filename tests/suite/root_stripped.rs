@@ -104,7 +104,7 @@ impl Stripped {
     }
 }
 
-const RUN: [&str; 4] = ["go", "wait=300", "requests=40", "linger"];
+const RUN: [&str; 3] = ["go", "requests=40", "linger"];
 
 /// Gives a program a build id that no other one has, made of the name of its folder.
 fn change_build_id(program: &mut [u8], folder: &Path) -> String {

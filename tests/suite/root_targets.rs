@@ -24,9 +24,10 @@ fn wait_for_answers(tap: &Monitor, answers: u64) {
 #[test]
 fn root_children_of_a_process_are_tapped_like_itself() {
     let Some(program) = pair::program().filter(|_| privileged()) else { return };
-    let mut pair =
-        Pair::start(&program, &["go", "workers=4", "wait=1500", "requests=50", "linger"]);
+    let mut pair = Pair::start(&program, &["go", "gate", "workers=4", "requests=50", "linger"]);
     let tap = Monitor::attach(pair.pid(), &[]);
+    pair.go();
+    tap.await_all_tapped(1 + 4);
     pair.go();
     assert_eq!(pair.answers(), 200);
     wait_for_answers(&tap, 200);
@@ -36,10 +37,11 @@ fn root_children_of_a_process_are_tapped_like_itself() {
 #[test]
 fn root_a_hundred_children_share_one_set_of_probes() {
     let Some(program) = pair::program().filter(|_| privileged()) else { return };
-    let mut pair =
-        Pair::start(&program, &["go", "workers=100", "wait=1500", "requests=3", "linger"]);
+    let mut pair = Pair::start(&program, &["go", "gate", "workers=100", "requests=3", "linger"]);
     let tap = Monitor::attach(pair.pid(), &[]);
     let before = open_files(tap.pid());
+    pair.go();
+    tap.await_all_tapped(1 + 100);
     pair.go();
     assert_eq!(pair.answers(), 300);
     wait_for_answers(&tap, 300);
@@ -50,8 +52,7 @@ fn root_a_hundred_children_share_one_set_of_probes() {
 #[test]
 fn root_children_are_left_alone_where_that_is_asked_for() {
     let Some(program) = pair::program().filter(|_| privileged()) else { return };
-    let mut pair =
-        Pair::start(&program, &["go", "workers=4", "wait=1500", "requests=50", "linger"]);
+    let mut pair = Pair::start(&program, &["go", "workers=4", "requests=50", "linger"]);
     let tap = Monitor::attach(pair.pid(), &["--no-children"]);
     pair.go();
     assert_eq!(pair.answers(), 200);
@@ -95,10 +96,13 @@ fn root_a_name_selects_processes_that_run_and_processes_to_come() {
     let Some(program) = pair::named(&scene.path(""), "pair-by-name") else { return };
     let mut early = Pair::start(&program, &["go", "requests=20", "linger"]);
     let tap = Monitor::start(&["--comm", "pair-by-name"]);
+    tap.await_tapped(early.pid());
     early.go();
     assert_eq!(early.answers(), 20);
     wait_for_answers(&tap, 20);
-    let late = Pair::start(&program, &["wait=1500", "requests=30"]);
+    let mut late = Pair::start(&program, &["go", "requests=30"]);
+    tap.await_tapped(late.pid());
+    late.go();
     assert_eq!(late.finish(), 30);
     wait_for_answers(&tap, 50);
     let metrics = tap.metrics();
@@ -117,8 +121,10 @@ fn root_a_target_that_restarts_is_picked_up_again_by_its_name() {
     let tap = Monitor::start(&["--exe", &exe]);
     for round in 1..=3 {
         let up = |m: &crate::wstap::Metrics| m.sum("wstap_target_up", &[]) == 1.0;
-        let pair = Pair::start(&program, &["wait=400", "requests=10", "linger"]);
-        tap.metrics_when("the target to be up", up);
+        let mut pair = Pair::start(&program, &["go", "requests=10", "linger"]);
+        tap.await_tapped(pair.pid());
+        assert!(up(&tap.metrics()));
+        pair.go();
         assert_eq!(pair.finish(), 10);
         tap.metrics_when("the target to be down", |m| !up(m));
         wait_for_answers(&tap, 10 * round);
@@ -130,7 +136,9 @@ fn root_a_target_that_restarts_is_picked_up_again_by_its_name() {
 fn root_a_static_executable_is_tapped_when_it_starts() {
     let Some(program) = pair::static_program().filter(|_| privileged()) else { return };
     let tap = Monitor::start(&["--comm", "wss_pair_static"]);
-    let pair = Pair::start(&program, &["wait=500", "requests=10"]);
+    let mut pair = Pair::start(&program, &["go", "requests=10"]);
+    tap.await_tapped(pair.pid());
+    pair.go();
     assert_eq!(pair.finish(), 10);
     wait_for_answers(&tap, 10);
 }
@@ -165,10 +173,12 @@ fn root_a_library_that_is_loaded_late_is_tapped_before_its_first_use() {
 fn root_a_process_that_becomes_another_program_stays_tapped() {
     let Some(program) = pair::program().filter(|_| privileged()) else { return };
     let mut command = Command::new("sh");
-    let run = format!("read go; exec {} wait=300 requests=25 linger", program.display());
+    let run = format!("read go; exec {} go requests=25 linger", program.display());
     command.args(["-c", &run]);
     let mut pair = Pair::spawn(command);
     let tap = Monitor::attach(pair.pid(), &["--wait"]);
+    pair.go();
+    tap.await_tapped(pair.pid());
     pair.go();
     assert_eq!(pair.answers(), 25);
     wait_for_answers(&tap, 25);
@@ -230,7 +240,12 @@ fn root_targets_of_the_configuration_file_have_their_own_names_and_protocols() {
                 [[target]]\nname = \"second\"\nexe = [\"/two$\"]\nprotocol = \"ocpp\"\n";
     fs::write(&file, text).expect("a file");
     let tap = Monitor::start(&["--config", file.to_str().expect("a path")]);
-    let run = |program: &Path| Pair::start(program, &["wait=400", "requests=10"]).finish();
+    let run = |program: &Path| {
+        let mut pair = Pair::start(program, &["go", "requests=10"]);
+        tap.await_tapped(pair.pid());
+        pair.go();
+        pair.finish()
+    };
     assert_eq!((run(&one), run(&two)), (10, 10));
     let metrics = tap.metrics_when("both", |m| {
         m.sum("wstap_messages_sent_total", &["target=\"second\""]) == 20.0
@@ -251,7 +266,10 @@ fn root_two_thousand_short_lived_processes_leave_no_trace_but_their_counts() {
     let tap = Monitor::start(&["--comm", "pair-brief"]);
     let brief = || Pair::start(&program, &["wait=100", "pause=50", "requests=1"]);
     // The first one shows which library it is.
-    run_paced(1, Duration::ZERO, || Pair::start(&program, &["wait=1000", "requests=0"]));
+    let mut first = Pair::start(&program, &["go", "requests=0"]);
+    tap.await_tapped(first.pid());
+    first.go();
+    assert_eq!(first.finish(), 0);
     run_paced(100, Duration::from_millis(30), brief);
     let (files, memory) = (open_files(tap.pid()), resident_kb(tap.pid()));
     run_paced(1_900, Duration::from_millis(30), brief);

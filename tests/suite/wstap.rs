@@ -106,6 +106,30 @@ impl Monitor {
         }
     }
 
+    /// Waits until every TLS function of process `pid` is probed, so that nothing that it says from
+    /// now on can be missed.
+    pub(crate) fn await_tapped(&self, pid: u32) {
+        wait_for(&format!("pid {pid} to be tapped"), || self.tapped().contains(&pid).then_some(()));
+    }
+
+    /// The same for so many processes at once.
+    pub(crate) fn await_all_tapped(&self, count: usize) {
+        wait_for(&format!("{count} processes to be tapped"), || {
+            (self.tapped().len() == count).then_some(())
+        });
+    }
+
+    /// The processes whose TLS is tapped now.
+    fn tapped(&self) -> Vec<u32> {
+        let status: Value =
+            serde_json::from_str(&get(self.address, "/api/v1/status")).expect("JSON");
+        let targets = status["targets"].as_array().expect("targets").iter();
+        let processes = targets.flat_map(|target| target["processes"].as_array().expect("a list"));
+        let tapped = processes.filter(|it| it["up"] == true && it["tls_library"] != "");
+        let pid = |process: &Value| u32::try_from(process["pid"].as_u64()?).ok();
+        tapped.filter_map(pid).collect()
+    }
+
     /// Ends it as a service manager does.
     pub(crate) fn terminate(mut self) -> ExitStatus {
         signal(self.pid(), Signal::TERM);
