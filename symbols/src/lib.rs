@@ -7,7 +7,7 @@
 //! ```text
 //!   bytes -> Image -> functions ------------------------> sites ------------> Plan
 //!            (elf)    (search: by symbols, after stacks   (placement, site)   (planner)
-//!                      anchors: by error messages
+//!                      error_messages: by error messages
 //!                      golang: by Go's own table)
 //! ```
 //!
@@ -15,11 +15,9 @@
 //! bytes as hostile: whatever they are, [`plan()`] returns.
 #![forbid(unsafe_code)]
 
-mod anchors;
 mod debuglink;
 mod elf;
-mod foreign;
-mod given;
+mod error_messages;
 mod golang;
 mod placement;
 mod plan;
@@ -29,14 +27,16 @@ mod rustls;
 mod search;
 mod site;
 mod stacks;
+mod unsupported;
+mod user_offsets;
 mod version;
 
 pub use debuglink::{DebugLink, debug_link};
 pub use elf::Error;
-pub use given::{GivenFunction, known_functions};
 pub use plan::{
     Action, ArgIndex, BuildId, CallResult, Companion, Direction, Distance, Handles, Identity,
     Library, Linkage, Options, Plan, Probe, SitePreference, Stack, SymbolSource, Technique,
     Transfer, Verdict,
 };
 pub use planner::{Evidence, plan, plan_with};
+pub use user_offsets::{GivenFunction, known_functions};

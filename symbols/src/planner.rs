@@ -1,9 +1,7 @@
 //! From an image to a plan: the order of the steps, and nothing else.
 
-use crate::anchors;
 use crate::elf::{Error, Image, Machine};
-use crate::foreign;
-use crate::given::{self, GivenFunction};
+use crate::error_messages;
 use crate::golang;
 use crate::placement;
 use crate::plan::{Direction, Library, Linkage, Options, Plan, Verdict};
@@ -11,6 +9,8 @@ use crate::rtld;
 use crate::rustls;
 use crate::search::{self, Definition, Found};
 use crate::stacks::{Role, StackRow};
+use crate::unsupported;
+use crate::user_offsets::{self, GivenFunction};
 use crate::version;
 
 /// What there is beside an image.
@@ -46,7 +46,7 @@ pub fn plan_with(image: &[u8], evidence: Evidence<'_>, options: &Options) -> Res
     let image = Image::parse(image)?;
     let debug = evidence.debug.and_then(|debug| Image::parse(debug).ok());
     let debug = debug.filter(|debug| debug.build_id() == image.build_id());
-    let (found, mut libraries) = given::search(&image, evidence.given);
+    let (found, mut libraries) = user_offsets::search(&image, evidence.given);
     if found.is_empty() && libraries.is_empty() {
         let found = searched(&image, debug.as_ref());
         libraries.extend(found.iter().map(|found| library(&image, found, options)));
@@ -56,7 +56,7 @@ pub fn plan_with(image: &[u8], evidence: Evidence<'_>, options: &Options) -> Res
         libraries.extend(found.iter().map(|found| library(&image, found, options)));
     }
     if libraries.is_empty() {
-        libraries.extend(foreign::search(&image));
+        libraries.extend(unsupported::search(&image));
     }
     Ok(Plan {
         libraries,
@@ -75,7 +75,7 @@ fn searched(image: &Image<'_>, debug: Option<&Image<'_>>) -> Vec<Found> {
         found.retain(Found::moves_plaintext);
     }
     if found.is_empty() && image.machine() == Machine::X86_64 {
-        found = anchors::by_messages(image);
+        found = error_messages::by_messages(image);
     }
     found
 }

@@ -5,9 +5,9 @@
 //! larger `.symtab` is then never touched.
 
 use crate::elf::{Function, Image, SymbolTable};
-use crate::given;
 use crate::plan::{Stack, SymbolSource};
 use crate::stacks::{FunctionRow, Role, STACKS, StackRow};
+use crate::user_offsets;
 
 /// Most definitions of one library that are looked at. An honest image has each function once, or a
 /// few times where several copies of a library were linked.
@@ -73,7 +73,7 @@ pub(crate) fn by_debug_file(image: &Image<'_>, debug: &Image<'_>) -> Vec<Found> 
         }
     });
     for library in &mut found {
-        library.definitions.retain(|it| given::begins_function(image, it.function.address));
+        library.definitions.retain(|it| user_offsets::begins_function(image, it.function.address));
         library.sort();
     }
     found

@@ -7,15 +7,15 @@
 //!
 //! Nothing leads to them in a stripped program.
 
-mod before;
 mod code;
+mod legacy;
 
 use std::collections::BTreeSet;
 
 use memchr::memmem;
 
-use self::before::{Functions, Passage, Passages};
 use self::code::{Receiver, Sender};
+use self::legacy::{Functions, Passage, Passages};
 use crate::elf::{Function, Image, Machine, SymbolTable};
 use crate::plan::{
     Action, Identity, Library, Linkage, Probe, Stack, SymbolSource, Technique, Verdict,

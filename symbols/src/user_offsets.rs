@@ -4,8 +4,8 @@
 //! what it cannot decode. So an offset must be that of a function's start, by the unwind table or
 //! by a call to it, and the code there must decode.
 
-use crate::anchors;
 use crate::elf::{Function, Image, Machine};
+use crate::error_messages;
 use crate::plan::{Library, Linkage, SymbolSource, Verdict};
 use crate::search::{Definition, Found};
 use crate::site;
@@ -76,5 +76,5 @@ pub(crate) fn begins_function(image: &Image<'_>, address: u64) -> bool {
         let Some(instruction) = site::decode(image, at) else { return false };
         at = instruction.next_ip();
     }
-    image.function_start(address) == Some(address) || anchors::is_called(image, address)
+    image.function_start(address) == Some(address) || error_messages::is_called(image, address)
 }
