@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use regex::bytes::RegexBuilder;
 use serde::Deserialize;
-use wstap_symbols::{GivenFunction, Options, SitePreference, known_functions};
+use wstap_symbols::{Options, SitePreference, UserOffset, known_functions};
 
 use crate::capture::bpf::{Settings, Wakeup};
 use crate::capture::confine::privilege::Powers;
 use crate::capture::procfs::cgroup::CgroupPath;
-use crate::capture::procfs::image::GivenLibrary;
+use crate::capture::procfs::image::UserLibrary;
 use crate::capture::procfs::selector::{Children, Rule, Wanted};
 use crate::capture::supervisor::plain::Plain;
 use crate::cli::{MonitorArgs, PlainArg, ProbeSite, TapArgs};
@@ -48,7 +48,7 @@ pub struct TapConfig {
     /// How probe sites are chosen.
     pub probes: Options,
     /// Functions that the user has found.
-    pub given: Vec<GivenLibrary>,
+    pub user_libraries: Vec<UserLibrary>,
     /// Sizes of the kernel side.
     pub kernel: Settings,
     /// Bounds of the decoder.
@@ -191,7 +191,7 @@ impl TapConfig {
             command,
             plain: plain(args, file),
             probes: Options { site: site(args, file) },
-            given: file.given()?,
+            user_libraries: file.user_libraries()?,
             kernel: Settings {
                 ring_bytes: ring_bytes(args.ring_size.or(file.ring_size))?,
                 window_bytes,
@@ -283,8 +283,8 @@ impl File {
     }
 
     /// The functions that the user has found. Whether they are there is for the planner to say.
-    fn given(&self) -> Result<Vec<GivenLibrary>, UsageError> {
-        self.library.iter().map(FileLibrary::given).collect()
+    fn user_libraries(&self) -> Result<Vec<UserLibrary>, UsageError> {
+        self.library.iter().map(FileLibrary::parse).collect()
     }
 
     fn read(path: &Path) -> Result<Self, UsageError> {
@@ -304,7 +304,7 @@ fn plain(args: &TapArgs, file: &File) -> Plain {
 }
 
 impl FileLibrary {
-    fn given(&self) -> Result<GivenLibrary, UsageError> {
+    fn parse(&self) -> Result<UserLibrary, UsageError> {
         let complain = |what: String| UsageError(format!("library `{}`: {what}", self.build_id));
         let build_id = self.build_id.to_ascii_lowercase();
         if build_id.is_empty() || !build_id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -318,9 +318,8 @@ impl FileLibrary {
             return Err(complain("give it a function, such as SSL_write = 0x1234".into()));
         }
         let functions = self.functions.iter();
-        let functions =
-            functions.map(|(name, &offset)| GivenFunction { name: name.clone(), offset });
-        Ok(GivenLibrary { build_id, functions: functions.collect() })
+        let functions = functions.map(|(name, &offset)| UserOffset { name: name.clone(), offset });
+        Ok(UserLibrary { build_id, functions: functions.collect() })
     }
 }
 
@@ -329,8 +328,8 @@ impl FileLibrary {
 /// # Errors
 ///
 /// The file cannot be read or makes no sense.
-pub fn given_libraries(path: Option<&Path>) -> Result<Vec<GivenLibrary>, UsageError> {
-    path.map_or_else(|| Ok(Vec::new()), |path| File::read(path)?.given())
+pub fn user_libraries(path: Option<&Path>) -> Result<Vec<UserLibrary>, UsageError> {
+    path.map_or_else(|| Ok(Vec::new()), |path| File::read(path)?.user_libraries())
 }
 
 fn site(args: &TapArgs, file: &File) -> SitePreference {

@@ -70,8 +70,12 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         None => monitor::run(MonitorConfig::new(&cli.monitor)?),
         Some(Command::Ps(args)) => list::ps(args.json),
         Some(Command::Probes(args)) => {
-            let given = config::given_libraries(args.config.as_deref())?;
-            list::probes(args.pid, Planner::with_given(options(args.probe_site), given), args.json)
+            let libraries = config::user_libraries(args.config.as_deref())?;
+            list::probes(
+                args.pid,
+                Planner::with_user_libraries(options(args.probe_site), libraries),
+                args.json,
+            )
         }
         Some(Command::Frames(args)) => messages::run(TapConfig::interactive(&args.tap)?, args),
         Some(Command::Protocols(args)) => protocols::list(&args.rules, args.json),

@@ -102,7 +102,7 @@ pub(super) fn run(
     let matching = Matching::new(protocols(config.protocols, &selection)?, config.match_limits);
     let tracker = Decoder::new(config.limits, matching);
     let kernel = Settings { watch_execs: selection.is_undecided_by_comm(), ..config.kernel };
-    let planner = Planner::with_given(config.probes, config.given);
+    let planner = Planner::with_user_libraries(config.probes, config.user_libraries);
     let attaching = Attaching {
         launch,
         wait: config.wait,

@@ -1,4 +1,4 @@
-//! Where the symbols are that were taken out of an image.
+//! Reads from an image the name of the separate file that holds its symbols.
 
 use crate::elf::Image;
 

@@ -1,14 +1,16 @@
 //! ELF bytes in, probe plan out.
 //!
-//! [`plan()`] reads one ELF image (an executable or a shared library) and answers which TLS libraries
-//! are compiled into it and where to put probes, so that every plaintext byte that passes their
-//! read and write functions is seen once.
+//! [`plan()`] reads one ELF image (an executable or a shared library). It says which TLS libraries
+//! are compiled into the image, and where to put probes so that every plaintext byte that passes
+//! their read and write functions is seen exactly once.
 //!
 //! ```text
-//!   bytes -> Image -> functions ------------------------> sites ------------> Plan
-//!            (elf)    (search: by symbols, after stacks   (placement, site)   (planner)
-//!                      error_messages: by error messages
-//!                      golang: by Go's own table)
+//!   bytes -> Image -> functions --------------------> sites ------------> Plan
+//!            (elf)    search: symbol names             (placement, site)   (planner)
+//!                     error_messages: message texts
+//!                     golang: Go's own table
+//!                     rustls: Rust's mangled names
+//!                     user_offsets: the user says
 //! ```
 //!
 //! The caller maps the file. This crate opens nothing, knows no process and no BPF, and treats the
@@ -39,4 +41,4 @@ pub use plan::{
     Transfer, Verdict,
 };
 pub use planner::{Evidence, plan, plan_with};
-pub use user_offsets::{GivenFunction, known_functions};
+pub use user_offsets::{UserOffset, known_functions};

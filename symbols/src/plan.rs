@@ -27,13 +27,13 @@ pub enum SitePreference {
 pub struct Plan {
     /// The linker's identity of the image; `None` when it was built without one.
     pub build_id: Option<BuildId>,
-    /// TLS libraries whose code is in the image. Empty when there is none, which is no error: most
-    /// images have none, and an image that merely imports a library is one of them.
+    /// TLS libraries whose code is in the image. Most images have none, and an image that only
+    /// imports functions from a library has none either.
     pub libraries: Vec<Library>,
     /// The version of a library whose other half the image is, see [`Companion`].
     pub companion: Option<Companion>,
-    /// In a dynamic loader, the file offset of the function that it calls after every change of
-    /// what is mapped: a probe there hears of libraries that are loaded late.
+    /// Only in a dynamic loader: the file offset of the function that it calls after it maps or
+    /// unmaps a library. A probe there notices libraries that are loaded late.
     pub loader_notifier: Option<u64>,
 }
 
@@ -66,8 +66,8 @@ impl fmt::Display for BuildId {
     }
 }
 
-/// Half of a TLS library: a shared object that moves no plaintext, but knows the version of the one
-/// beside it that does. `libssl` knows only the major version of OpenSSL, `libcrypto` all of it.
+/// A shared object that moves no plaintext itself but knows the full version of the TLS library that
+/// is loaded beside it. `libssl` knows only the major version of OpenSSL; `libcrypto` knows all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Companion {
     /// Which library it belongs to.
@@ -115,8 +115,8 @@ impl Library {
         })
     }
 
-    /// The version, where `companion` is of the same library and in the same process: its version,
-    /// if that goes on where this one ends.
+    /// The most precise version that is known: the version of `companion`, if that is part of the
+    /// same library and its version continues this one (`3` and `3.0.19`); else this library's own.
     #[must_use]
     pub fn version_beside<'a>(&'a self, companion: Option<&'a Companion>) -> Option<&'a str> {
         let own = self.version.as_deref();
@@ -139,8 +139,8 @@ pub enum Stack {
     BoringSsl,
     /// GnuTLS.
     GnuTls,
-    /// NSS, through the functions of NSPR, which serve other files as well: a handle is a TLS
-    /// connection only when its plaintext says so.
+    /// NSS, probed at the I/O functions of NSPR. These also serve files and pipes, so a handle counts
+    /// as a TLS connection only once its plaintext shows that it is one.
     Nspr,
     /// Mbed TLS.
     MbedTls,
@@ -150,9 +150,9 @@ pub enum Stack {
     Go,
     /// rustls, a library of Rust.
     Rustls,
-    /// Java's own, which is written in Java.
+    /// Java's own library, which is written in Java.
     Jsse,
-    /// Erlang's own, which is written in Erlang.
+    /// Erlang's own library, which is written in Erlang.
     Erlang,
 }
 
@@ -221,14 +221,14 @@ pub enum SymbolSource {
     Symtab,
     /// The loader's own tables behind `PT_DYNAMIC`: there are no section headers.
     Dynamic,
-    /// No table: the texts of the library's error messages led to them.
+    /// The library's error messages; no symbol table names the functions.
     Messages,
     /// Go's own table of functions, which `strip` cannot remove.
     GoTable,
     /// The section `.symtab` of a separate debug file.
     DebugFile,
-    /// Nothing in the image: a user gave their offsets.
-    Given,
+    /// Offsets from the user's configuration file.
+    UserOffsets,
 }
 
 impl SymbolSource {
@@ -242,7 +242,7 @@ impl SymbolSource {
             Self::Messages => "messages",
             Self::GoTable => "pclntab",
             Self::DebugFile => "debug",
-            Self::Given => "config",
+            Self::UserOffsets => "config",
         }
     }
 }
@@ -252,8 +252,8 @@ impl SymbolSource {
 pub enum Verdict {
     /// There is at least one function for each direction.
     Tappable,
-    /// The same, but the functions are not part of the library's interface: what they are given was
-    /// seen in some versions of the library, and is promised by none.
+    /// There is at least one function for each direction, but these functions are private to the
+    /// library. Their arguments were checked in some versions; no version promises to keep them.
     Experimental,
     /// No function that reads plaintext was found: half a conversation is worth nothing.
     NoRead,
@@ -261,17 +261,18 @@ pub enum Verdict {
     NoWrite,
     /// The functions are there, but the image is for a machine whose calling convention is unknown.
     UnsupportedMachine,
-    /// The functions are there, but they are given their arguments on the stack: those of Go before
-    /// 1.17 are, and of a Go 1.17 that was told so.
+    /// The functions receive their arguments on the stack, as Go before 1.17 did. A Go 1.17 can be
+    /// configured to do so, too.
     StackArguments,
     /// The library is there, but no symbol leads to its functions, and nothing else does.
     Stripped,
-    /// Functions of the right names are there, but in a version of the library that is not known, in
-    /// two versions at once, or with code that does not look like them.
+    /// Functions with the right names exist, but the library's version is unknown, two versions are
+    /// in the image, or the code does not do what those functions do.
     Unproven,
     /// A user gave offsets at which the image has no functions.
     NotFunctions,
-    /// The library is no native code before it runs: there is no instruction to probe.
+    /// The library's code is compiled while the program runs, so the file has no instruction to
+    /// probe.
     Managed,
 }
 
@@ -330,8 +331,8 @@ pub enum Action {
     /// The handle's life ends: freed, or cleared for another connection. The handle is the first
     /// argument.
     Release,
-    /// A handshake goes on, with the handle in the first argument. Where plaintext has passed both
-    /// ways with that handle, it is another connection's by now.
+    /// A handshake makes progress; the handle is the first argument. If plaintext has already passed
+    /// both ways with that handle, a new connection is using it now.
     Handshake,
     /// A Go method that moves plaintext was called. Never to be return-probed.
     ///
@@ -370,20 +371,23 @@ pub enum Action {
     RustlsRelease(Identity),
 }
 
-/// How a rustls connection is told from others.
+/// How a rustls connection is identified.
 ///
-/// Its state moves in memory as often as the program likes. What stays until the keys are changed
-/// is the heap memory of what encrypts for it, whose address is so many bytes into the state.
+/// Its state (`CommonState`) may move in memory at any time. The encrypter that the state points to
+/// stays at one heap address until the keys change, so that address identifies the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
-    /// Where in `CommonState` the address is, in bytes.
+    /// Offset of the encrypter's address in `CommonState`, in bytes.
     pub offset: u16,
 }
 
-/// How a rustls connection is told from others by one who has a part of its state.
+/// Offset from the inner struct to the identity pointer.
+///
+/// `Reader::read` receives the buffer inside `CommonState`, not the state itself. The pointer that
+/// identifies the connection ([`Identity`]) lies at a fixed distance from that buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Distance {
-    /// From the part to the address that is meant by [`Identity`], in bytes.
+    /// Bytes to add to the buffer's address; may be negative.
     pub bytes: i32,
 }
 

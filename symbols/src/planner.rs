@@ -10,7 +10,7 @@ use crate::rustls;
 use crate::search::{self, Definition, Found};
 use crate::stacks::{Role, StackRow};
 use crate::unsupported;
-use crate::user_offsets::{self, GivenFunction};
+use crate::user_offsets::{self, UserOffset};
 use crate::version;
 
 /// What there is beside an image.
@@ -19,7 +19,7 @@ pub struct Evidence<'a> {
     /// A separate debug file: an ELF image with the symbols that were taken out.
     pub debug: Option<&'a [u8]>,
     /// Functions that a user has found.
-    pub given: &'a [GivenFunction],
+    pub user_offsets: &'a [UserOffset],
 }
 
 /// Plans the probes for one ELF image.
@@ -46,7 +46,7 @@ pub fn plan_with(image: &[u8], evidence: Evidence<'_>, options: &Options) -> Res
     let image = Image::parse(image)?;
     let debug = evidence.debug.and_then(|debug| Image::parse(debug).ok());
     let debug = debug.filter(|debug| debug.build_id() == image.build_id());
-    let (found, mut libraries) = user_offsets::search(&image, evidence.given);
+    let (found, mut libraries) = user_offsets::search(&image, evidence.user_offsets);
     if found.is_empty() && libraries.is_empty() {
         let found = searched(&image, debug.as_ref());
         libraries.extend(found.iter().map(|found| library(&image, found, options)));

@@ -1,4 +1,4 @@
-//! Which functions of the table an image defines.
+//! Looks up which functions of [`crate::stacks`] an image's symbol tables define.
 //!
 //! Symbol tables are walked once, without a copy, and only until nothing is missing: `.dynsym`
 //! answers for every shared library and for executables that export what they contain, and the

@@ -1,4 +1,6 @@
-//! Libraries that are there and cannot be tapped: they are named, so that nobody has to wonder.
+//! Names TLS libraries that an image contains but that cannot be tapped, so that the user is told.
+//!
+//! Looked for only where the other searches found nothing ([`crate::planner`]).
 
 use crate::elf::{Image, SymbolTable};
 use crate::plan::{Library, Linkage, Stack, SymbolSource, Verdict};
@@ -12,7 +14,7 @@ const RUNTIMES: [(&[u8], Stack); 2] =
 const SOURCE_FILES: [(&str, Stack); 2] =
     [("ssl/ssl_lib.c", Stack::OpenSsl), ("ssl/ssl_lib.cc", Stack::BoringSsl)];
 
-/// What is in an image in which nothing else was found.
+/// The library in an image in which the other searches found none.
 pub(crate) fn search(image: &Image<'_>) -> Option<Library> {
     managed(image).or_else(|| stripped(image))
 }

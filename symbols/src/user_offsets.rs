@@ -1,8 +1,8 @@
-//! Functions that a user has found, checked against the code.
+//! Checks the function offsets that a user wrote into a configuration file.
 //!
 //! A probe in the middle of an instruction would crash the program, and the kernel refuses only
-//! what it cannot decode. So an offset must be that of a function's start, by the unwind table or
-//! by a call to it, and the code there must decode.
+//! bytes that it cannot decode. So an offset is used only if a function starts there: the unwind
+//! table says so or some code calls it, and the bytes decode as instructions.
 
 use crate::elf::{Function, Image, Machine};
 use crate::error_messages;
@@ -11,35 +11,34 @@ use crate::search::{Definition, Found};
 use crate::site;
 use crate::stacks::{FunctionRow, STACKS, StackRow};
 
-/// A function of a TLS library, by hand.
+/// Where a user says that a function of a TLS library begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GivenFunction {
+pub struct UserOffset {
     /// Its name, one of [`known_functions`].
     pub name: String,
     /// Where it begins, as an offset in the file, in bytes.
     pub offset: u64,
 }
 
-/// The names that a [`GivenFunction`] can have.
+/// The names that a [`UserOffset`] can have.
 pub fn known_functions() -> impl Iterator<Item = &'static str> {
     STACKS.iter().flat_map(|stack| stack.functions).map(|function| function.name)
 }
 
-/// What the given functions lead to: libraries to be planned, and those that are refused.
-pub(crate) fn search(image: &Image<'_>, given: &[GivenFunction]) -> (Vec<Found>, Vec<Library>) {
+/// Sorts a user's offsets by library: the libraries that can be planned, and those whose offsets are
+/// not those of functions.
+pub(crate) fn search(image: &Image<'_>, offsets: &[UserOffset]) -> (Vec<Found>, Vec<Library>) {
     let (mut found, mut refused) = (Vec::new(), Vec::new());
     for stack in STACKS {
-        let rows: Vec<(&FunctionRow, u64)> = given
-            .iter()
-            .filter_map(|given| Some((stack.row(&given.name)?, given.offset)))
-            .collect();
+        let rows: Vec<(&FunctionRow, u64)> =
+            offsets.iter().filter_map(|it| Some((stack.row(&it.name)?, it.offset))).collect();
         if rows.is_empty() {
             continue;
         }
         let definitions = rows.into_iter().map(|(row, offset)| define(image, row, offset));
         match definitions.collect::<Option<Vec<Definition>>>() {
             Some(definitions) => {
-                found.push(Found { stack, source: SymbolSource::Given, definitions });
+                found.push(Found { stack, source: SymbolSource::UserOffsets, definitions });
             }
             None => refused.push(refusal(stack)),
         }
@@ -58,7 +57,7 @@ fn refusal(stack: &StackRow) -> Library {
         stack: stack.stack,
         version: None,
         linkage: Linkage::Static,
-        symbols: SymbolSource::Given,
+        symbols: SymbolSource::UserOffsets,
         verdict: Verdict::NotFunctions,
         probes: Vec::new(),
     }

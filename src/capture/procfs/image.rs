@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memmap2::Mmap;
-use wstap_symbols::{Evidence, GivenFunction, Library, Options, Plan};
+use wstap_symbols::{Evidence, Library, Options, Plan, UserOffset};
 
 use super::debug;
 use super::plans::Plans;
@@ -32,11 +32,11 @@ pub struct Image {
 
 /// Functions that a user has found in one build of a program or library.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GivenLibrary {
+pub struct UserLibrary {
     /// The build id, in lower-case hexadecimal.
     pub build_id: String,
     /// The functions.
-    pub functions: Vec<GivenFunction>,
+    pub functions: Vec<UserOffset>,
 }
 
 /// Plans images, each file once however many processes map it.
@@ -48,7 +48,7 @@ pub struct GivenLibrary {
 #[derive(Debug, Default)]
 pub struct Planner {
     options: Options,
-    given: Vec<GivenLibrary>,
+    user_libraries: Vec<UserLibrary>,
     plans: Plans,
 }
 
@@ -61,8 +61,8 @@ impl Planner {
 
     /// The same, with functions that a user has found.
     #[must_use]
-    pub fn with_given(options: Options, given: Vec<GivenLibrary>) -> Self {
-        Self { options, given, plans: Plans::default() }
+    pub fn with_user_libraries(options: Options, user_libraries: Vec<UserLibrary>) -> Self {
+        Self { options, user_libraries, plans: Plans::default() }
     }
 
     /// Opens and plans the file behind `mapping` of process `pid`.
@@ -105,16 +105,16 @@ impl Planner {
     /// library was found and its functions were not.
     fn with_evidence(&self, bytes: &[u8], pid: u32, path: &Path, plan: &Plan) -> Option<Plan> {
         let build_id = plan.build_id.as_ref().map(ToString::to_string);
-        let given = self.given.iter().find(|it| Some(&it.build_id) == build_id.as_ref());
-        if let Some(given) = given {
-            let evidence = Evidence { given: &given.functions, debug: None };
+        let library = self.user_libraries.iter().find(|it| Some(&it.build_id) == build_id.as_ref());
+        if let Some(library) = library {
+            let evidence = Evidence { user_offsets: &library.functions, debug: None };
             return wstap_symbols::plan_with(bytes, evidence, &self.options).ok();
         }
         if plan.libraries.is_empty() || plan.libraries.iter().any(Library::is_tappable) {
             return None;
         }
         let debug = debug::find(pid, path, bytes, build_id.as_deref())?;
-        let evidence = Evidence { debug: Some(&debug), given: &[] };
+        let evidence = Evidence { debug: Some(&debug), user_offsets: &[] };
         wstap_symbols::plan_with(bytes, evidence, &self.options).ok()
     }
 }

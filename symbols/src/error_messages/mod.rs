@@ -1,9 +1,11 @@
-//! Finding functions where no symbol names them: by the texts of their error messages.
+//! Finds functions that no symbol names, by the texts of their error messages.
 //!
-//! `strip` takes the symbols of a library that was linked into a program, but the library still
-//! says in its error messages which of its functions failed, and in which source file. Those texts
-//! are constant data; the code that uses one names its address; and the function around that code
-//! is the one wanted. What was found must then prove itself by what it does with its arguments.
+//! `strip` removes the symbols of a library that was linked into a program. The library's error
+//! messages stay, and they say which function failed, or in which source file. The search finds such
+//! a text in the constant data, then the code that uses the text's address, then the function around
+//! that code. The function is accepted only if its code treats its arguments as the wanted function
+//! does. What its arguments mean is left to [`crate::stacks`], where to probe it to
+//! [`crate::placement`].
 
 mod boringssl;
 mod calls;

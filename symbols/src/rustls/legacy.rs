@@ -1,8 +1,8 @@
-//! rustls 0.21 and 0.22: all plaintext passes two functions that are given it as in C, by address
-//! and length.
+//! rustls 0.21 and 0.22: proves the two functions that all plaintext passes.
 //!
-//! What is sent is given with the state of the connection, what is received with a part of it: the
-//! buffer of decrypted bytes. Where in the state that buffer is, is read from two functions more.
+//! Both take an address and a length, as C functions do. The one that sends also takes the
+//! connection's state. The one that reads takes only the buffer of decrypted bytes, which is a part
+//! of that state; the buffer's offset in the state is read from the code of two more functions.
 
 use std::collections::BTreeSet;
 

@@ -26,7 +26,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// What is certain of a value that is one of two.
+    /// What holds for both `self` and `other`.
     pub(super) fn either(self, other: Self) -> Self {
         match (self, other) {
             _ if self == other => self,

@@ -1,7 +1,7 @@
 //! What is beside an image: a debug file, functions that a user has found.
 
 use wstap_symbols::{
-    Action, Evidence, GivenFunction, Library, Options, Probe, Stack, SymbolSource, Verdict,
+    Action, Evidence, Library, Options, Probe, Stack, SymbolSource, UserOffset, Verdict,
     debug_link, known_functions, plan, plan_with,
 };
 
@@ -24,7 +24,7 @@ fn offsets(library: &Library) -> Vec<(u64, Action)> {
 
 #[test]
 fn a_debug_file_serves_like_the_symbols_that_were_taken_out() {
-    let library = with(STRIPPED, Evidence { debug: Some(WHOLE), given: &[] });
+    let library = with(STRIPPED, Evidence { debug: Some(WHOLE), user_offsets: &[] });
     assert_eq!(library.symbols, SymbolSource::DebugFile);
     let whole = only_library(WHOLE, &Options::default());
     assert_eq!(whole.symbols, SymbolSource::Symtab);
@@ -35,37 +35,37 @@ fn a_debug_file_serves_like_the_symbols_that_were_taken_out() {
 #[test]
 fn a_debug_file_of_another_build_leads_nowhere() {
     let other = include_bytes!("../fixtures/openssl/1.1.1w-exec");
-    let library = with(STRIPPED, Evidence { debug: Some(other), given: &[] });
+    let library = with(STRIPPED, Evidence { debug: Some(other), user_offsets: &[] });
     let alone = only_library(STRIPPED, &Options::default());
     assert_eq!(offsets(&library), offsets(&alone));
     assert_eq!(library.symbols, SymbolSource::Messages);
     let damaged = &WHOLE[..WHOLE.len() / 2];
-    assert_eq!(with(STRIPPED, Evidence { debug: Some(damaged), given: &[] }), alone);
+    assert_eq!(with(STRIPPED, Evidence { debug: Some(damaged), user_offsets: &[] }), alone);
 }
 
 /// SSL_read and SSL_write of the image, so many bytes later.
-fn given(later: u64) -> Vec<GivenFunction> {
+fn user_offsets(later: u64) -> Vec<UserOffset> {
     let library = only_library(BORINGSSL, &AT_SYMBOLS);
     ["SSL_read", "SSL_write"]
         .map(|name| {
             let offset = super::probe(&library, name).offset + later;
-            GivenFunction { name: name.to_owned(), offset }
+            UserOffset { name: name.to_owned(), offset }
         })
         .into()
 }
 
 #[test]
 fn functions_that_a_user_has_found_are_believed_where_the_code_is_theirs() {
-    let library = with(BORINGSSL, Evidence { debug: None, given: &given(0) });
+    let library = with(BORINGSSL, Evidence { debug: None, user_offsets: &user_offsets(0) });
     assert_eq!((library.stack, library.verdict), (Stack::OpenSsl, Verdict::Tappable));
-    assert_eq!(library.symbols, SymbolSource::Given);
+    assert_eq!(library.symbols, SymbolSource::UserOffsets);
     assert_eq!(offsets(&library), offsets(&only_library(BORINGSSL, &Options::default())));
 }
 
 #[test]
 fn offsets_of_no_function_are_refused() {
     for later in [1, 4, 16, BORINGSSL.len() as u64, u64::MAX / 2] {
-        let library = with(BORINGSSL, Evidence { debug: None, given: &given(later) });
+        let library = with(BORINGSSL, Evidence { debug: None, user_offsets: &user_offsets(later) });
         assert_eq!(library.verdict, Verdict::NotFunctions, "{later} bytes later");
         assert!(library.probes.is_empty());
         let why = library.refusal().expect("a refusal");
