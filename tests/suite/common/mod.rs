@@ -1,0 +1,13 @@
+//! What tests start and ask. There are no tests here.
+
+/// An exporter that serves observations made by hand.
+pub(crate) mod exporter;
+
+/// Programs in other languages that talk WebSocket and keep a log of what they said.
+pub(crate) mod peers;
+
+/// Finds the programs that tests run, and ends them when the test is over.
+pub(crate) mod programs;
+
+/// wstap itself, run as a user runs it.
+pub(crate) mod wstap;

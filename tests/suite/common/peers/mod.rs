@@ -1,0 +1,394 @@
+//! Real peers: programs in other languages that talk wss and keep their own log of what they said.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::{env, fs};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use serde_json::Value;
+use tempfile::TempDir;
+
+#[path = "../../../../examples/demo/certificate.rs"]
+mod certificate;
+
+/// The peers that exchange messages of every kind.
+pub(crate) mod mixed;
+
+/// Both ends of a conversation in one small process.
+pub(crate) mod wss_pair;
+
+/// A folder of one test: certificate, key, logs.
+pub(crate) struct Scene {
+    folder: TempDir,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (key, certificate) = certificate::self_signed().expect("a certificate");
+        let write = |name: &str, pem: Vec<u8>| fs::write(folder.path().join(name), pem);
+        write("key.pem", key.private_key_to_pem_pkcs8().expect("a key")).expect("a file");
+        write("cert.pem", certificate.to_pem().expect("a certificate")).expect("a file");
+        Self { folder }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A server with its certificate; its first line is the port it listens on.
+    pub(crate) fn server(&self, runtime: Runtime, arguments: &[&str]) -> Option<(Peer, u16)> {
+        let mut command = runtime.command("ws_server")?;
+        command.arg("--certificate").arg(self.path("cert.pem"));
+        command.arg("--key").arg(self.path("key.pem")).args(arguments);
+        let mut peer = Peer::start(command, self.path("server.log"));
+        let port = peer.line().parse().expect("a port");
+        Some((peer, port))
+    }
+
+    /// A server and a client that count the plaintext bytes of each connection themselves.
+    pub(crate) fn flood(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
+        let (server, client, _) = self.pair("flood", [Runtime::Python; 2], arguments)?;
+        Some((server, client))
+    }
+
+    /// An HTTPS server that counts the plaintext bytes of its connections, with its port.
+    pub(crate) fn build_cache(&self) -> Option<(Peer, u16)> {
+        let mut command = Runtime::Python.command("build_cache")?;
+        command.arg("--certificate").arg(self.path("cert.pem"));
+        command.arg("--key").arg(self.path("key.pem"));
+        let mut server = Peer::start(command, self.path("server.log"));
+        let port = server.line().parse().expect("a port");
+        Some((server, port))
+    }
+
+    /// An HTTPS server, and a client that keeps its connection and upgrades it at last.
+    pub(crate) fn https(&self) -> Option<(Peer, Peer)> {
+        let (server, client, _) = self.pair("https", [Runtime::Python; 2], &[])?;
+        Some((server, client))
+    }
+
+    /// The same without TLS, and two clients.
+    pub(crate) fn http(&self) -> Option<(Peer, [Peer; 2])> {
+        let (server, client, port) = self.pair("https", [Runtime::Python; 2], &["--plain"])?;
+        let mut command = Runtime::Python.command("https")?;
+        command.args(["client", "--plain", "--port", &port.to_string()]);
+        let mut second = Peer::start(command, self.path("second.log"));
+        assert_eq!(second.line(), "ready");
+        Some((server, [client, second]))
+    }
+
+    /// A client over GnuTLS and its server over OpenSSL, in one process; it waits for [`Peer::go`].
+    pub(crate) fn two_stacks(&self, requests: &str) -> Option<Peer> {
+        let mut command = Runtime::Python.command("two_stacks")?;
+        command.arg("--certificate").arg(self.path("cert.pem"));
+        command.arg("--key").arg(self.path("key.pem")).args(["--requests", requests]);
+        let mut peer = Peer::start(command, self.path("peer.log"));
+        assert_eq!(peer.line(), "ready");
+        Some(peer)
+    }
+
+    /// A server and a client that pass their bytes through every system call, without TLS.
+    pub(crate) fn calls(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
+        let (server, client, _) = self.pair("calls", [Runtime::Python; 2], arguments)?;
+        Some((server, client))
+    }
+
+    /// Every protocol of `peers/protocols` in two processes; the client waits for [`Peer::go`].
+    pub(crate) fn protocols(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
+        let mut command = Runtime::Node.command("protocols/main")?;
+        command.arg("server").arg("--certificate").arg(self.path("cert.pem"));
+        command.arg("--key").arg(self.path("key.pem"));
+        let mut server = Peer::start(command, self.path("server.log"));
+        let mut command = Runtime::Node.command("protocols/main")?;
+        command.args(["client", "--port", &server.line()]).args(arguments);
+        let mut client = Peer::start(command, self.path("client.log"));
+        assert_eq!(client.line(), "ready");
+        Some((server, client))
+    }
+
+    /// A server, a client and the port between them: all that messages can be made of. Where the client is
+    /// Python it writes the keys of its connections to `keys.log`.
+    pub(crate) fn mixed(
+        &self,
+        server: Runtime,
+        client: Runtime,
+        arguments: &[&str],
+    ) -> Option<(Peer, Peer, u16)> {
+        self.pair("mixed", [server, client], arguments)
+    }
+
+    /// The two roles of one script, and the port; the client waits for [`Peer::go`].
+    fn pair(
+        &self,
+        script: &str,
+        [server, client]: [Runtime; 2],
+        arguments: &[&str],
+    ) -> Option<(Peer, Peer, u16)> {
+        let mut command = server.command(script)?;
+        command.arg("server").args(arguments);
+        command.arg("--certificate").arg(self.path("cert.pem"));
+        command.arg("--key").arg(self.path("key.pem"));
+        let mut server = Peer::start(command, self.path("server.log"));
+        let mut command = client.command(script)?;
+        command.env("SSLKEYLOGFILE", self.path("keys.log"));
+        let port = server.line();
+        command.args(["client", "--port", &port]).args(arguments);
+        let mut client = Peer::start(command, self.path("client.log"));
+        assert_eq!(client.line(), "ready");
+        Some((server, client, port.parse().expect("a port")))
+    }
+
+    /// A client that waits for [`Peer::go`].
+    pub(crate) fn client(&self, runtime: Runtime, port: u16, arguments: &[&str]) -> Option<Peer> {
+        let mut command = runtime.command("ws_client")?;
+        command.args(["--port", &port.to_string()]).args(arguments);
+        let mut peer = Peer::start(command, self.path("client.log"));
+        assert_eq!(peer.line(), "ready");
+        Some(peer)
+    }
+}
+
+/// What a peer is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    /// `websockets`, with OpenSSL as a shared library.
+    Python,
+    /// `ws`, with OpenSSL linked into the executable.
+    Node,
+    /// The same script run by a version of Bun, with a BoringSSL in the executable that no symbol
+    /// leads to. Only a client.
+    Bun(&'static str),
+    /// `websockets` over a library of C: a module of `tests/peers/native`. Only a client.
+    Native(&'static str),
+    /// A page in a browser. Only a client.
+    Browser(&'static str),
+    /// `tokio-tungstenite` over a TLS library of Rust: a feature of `tests/peers/rust`. Only a
+    /// client.
+    Rust(&'static str),
+    /// `gorilla/websocket`, with Go's own TLS. The garbage collector never rests.
+    Go(GoBuild),
+}
+
+/// How a Go program was built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GoBuild {
+    /// By Debian's Go.
+    Debian,
+    /// The same without symbols.
+    Stripped,
+    /// The same, position independent.
+    Pie,
+    /// By a current Go, whose table of functions does not say where the text is.
+    Current,
+    /// The same, position independent and without symbols.
+    CurrentPie,
+    /// By Debian's Go and linked with C by the system's linker.
+    Cgo,
+    /// The same by a current Go, without symbols.
+    CurrentCgo,
+}
+
+impl GoBuild {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Debian,
+        Self::Stripped,
+        Self::Pie,
+        Self::Current,
+        Self::CurrentPie,
+        Self::Cgo,
+        Self::CurrentCgo,
+    ];
+
+    /// What the version of its Go begins with.
+    pub(crate) fn version(self) -> &'static str {
+        match self {
+            Self::Debian | Self::Stripped | Self::Pie | Self::Cgo => "1.19.",
+            Self::Current | Self::CurrentPie | Self::CurrentCgo => "1.27.",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Debian => "debian",
+            Self::Stripped => "stripped",
+            Self::Pie => "pie",
+            Self::Current => "current",
+            Self::CurrentPie => "current-pie",
+            Self::Cgo => "cgo",
+            Self::CurrentCgo => "current-cgo",
+        }
+    }
+}
+
+impl Runtime {
+    fn command(self, script: &str) -> Option<Command> {
+        let (program, ending) = match self {
+            Self::Python => (installed("venv/bin/python")?, ".py"),
+            Self::Node => (installed("node")?, ".js"),
+            Self::Bun(version) => {
+                (installed(&format!("node_modules/bun-{version}/bin/bun"))?, ".js")
+            }
+            Self::Native(_) => (installed("venv/bin/python")?, "_native.py"),
+            Self::Browser(_) => (installed("venv/bin/python")?, "_browser.py"),
+            Self::Rust(build) => {
+                return Some(Command::new(installed(&format!("rust/{script}-{build}"))?));
+            }
+            Self::Go(build) => {
+                let mut command =
+                    Command::new(installed(&format!("go/{script}-{}", build.name()))?);
+                command.env("GOGC", "1");
+                return Some(command);
+            }
+        };
+        // Node looks for its modules beside the script.
+        let script = format!("{script}{ending}");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(&script);
+        let mut command = Command::new(program);
+        command.env("NODE_PATH", peers().join("node_modules")).arg(source);
+        // Bun does not know the option of `ws` that says so.
+        command.env("NODE_TLS_REJECT_UNAUTHORIZED", "0").env("NODE_NO_WARNINGS", "1");
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        match self {
+            Self::Native(stack) => command.args(["--stack", stack]),
+            Self::Browser(browser) => command.args(["--browser", browser]),
+            _ => &mut command,
+        };
+        Some(command)
+    }
+}
+
+fn peers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers")
+}
+
+/// A program that `make deps-test` has put into `target/peers`, or `None` where the test is to be
+/// skipped. Fails where `CI` is set.
+pub(crate) fn installed(program: &str) -> Option<PathBuf> {
+    let path = peers().join(program);
+    if path.exists() {
+        return Some(path);
+    }
+    let on_ci = env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!on_ci, "{} is missing: make deps-test", path.display());
+    eprintln!("skipped: {} is missing: make deps-test", path.display());
+    None
+}
+
+/// A running peer. It ends when its standard input does, and at the latest with this value.
+pub(crate) struct Peer {
+    process: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    log: PathBuf,
+}
+
+/// What a peer says when it ends.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    /// Requests answered, by its own count.
+    pub(crate) requests: u64,
+    /// Median of its own measurements, in nanoseconds.
+    pub(crate) median_ns: f64,
+}
+
+/// What was said: for each connection and direction the messages in order, as type and bytes.
+/// Connections have no names that both sides know, so they are sorted by what was said on them.
+pub(crate) type Transcript = Vec<[Vec<(String, Vec<u8>)>; 2]>;
+
+impl Peer {
+    fn start(mut command: Command, log: PathBuf) -> Self {
+        command.arg("--log").arg(&log).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let input = process.stdin.take();
+        let output = BufReader::new(process.stdout.take().expect("piped"));
+        Self { process, input, output, log }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// The next line of its output; fails if it ended instead.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("output");
+        let (log, ended) = (self.log.display(), self.process.try_wait());
+        assert!(line.ends_with('\n'), "the peer of {log} ended early: {ended:?}");
+        line.trim_end().to_owned()
+    }
+
+    /// Lets a client begin.
+    pub(crate) fn go(&mut self) {
+        self.say("go");
+    }
+
+    /// A line of its input.
+    pub(crate) fn say(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("running");
+        writeln!(input, "{line}").expect("input");
+        input.flush().expect("input");
+    }
+
+    /// Waits until a client has said all it has to say.
+    pub(crate) fn summary(&mut self) -> Summary {
+        let summary: Value = serde_json::from_str(&self.line()).expect("a summary");
+        let requests = summary.get("requests").or_else(|| summary.get("answered"));
+        Summary {
+            requests: requests.and_then(Value::as_u64).expect("a count"),
+            median_ns: summary["median_ns"].as_f64().expect("a median"),
+        }
+    }
+
+    /// Tells it to end.
+    pub(crate) fn end(&mut self) {
+        self.input = None;
+    }
+
+    /// Ends it and waits until it is gone.
+    pub(crate) fn wait(&mut self) {
+        self.end();
+        self.process.wait().expect("the peer ends");
+    }
+
+    /// Ends a server and takes its summary.
+    pub(crate) fn finish(&mut self) -> Summary {
+        self.end();
+        self.summary()
+    }
+
+    /// What its log says; only complete after [`summary`](Self::summary).
+    pub(crate) fn transcript(&self) -> Transcript {
+        let mut connections: BTreeMap<String, [Vec<_>; 2]> = BTreeMap::new();
+        for line in fs::read_to_string(&self.log).expect("a log").lines() {
+            let mut fields = line.split(' ');
+            let mut field = || fields.next().expect("four fields");
+            let (connection, direction, kind, data) = (field(), field(), field(), field());
+            let bytes = BASE64_STANDARD.decode(data).expect("base64");
+            let message = (kind.to_owned(), bytes);
+            let connection = connections.entry(connection.to_owned()).or_default();
+            connection[usize::from(direction == "received")].push(message);
+        }
+        sorted(connections.into_values().collect())
+    }
+}
+
+/// In an order that does not depend on names.
+pub(crate) fn sorted(mut transcript: Transcript) -> Transcript {
+    transcript.sort();
+    transcript
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.input = None;
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,19 @@
+//! What needs no privilege.
+
+/// Which module may use which.
+mod borders;
+
+/// The files in `deploy/`: rules, dashboard, service.
+mod deploy;
+
+/// A real Prometheus server scrapes the exporter and answers queries.
+pub(crate) mod prometheus;
+
+/// Prometheus's own linter reads the exposition.
+mod promtool;
+
+/// The references in `docs/` say what the program says.
+mod reference;
+
+/// What wstap refuses: exit codes and sentences.
+mod refusals;

@@ -1,0 +1,10 @@
+//! Every byte is decoded, skipped on purpose or lost, and counted as such.
+
+/// TLS connections whose sockets are tapped as well.
+mod busy;
+
+/// What was lost is counted to the byte.
+mod loss;
+
+/// What is not needed is not copied.
+mod steering;

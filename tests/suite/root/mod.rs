@@ -1,0 +1,13 @@
+//! What needs privilege: real processes under tap.
+
+/// Every byte is decoded, skipped on purpose or lost, and counted as such.
+mod exactness;
+
+/// One TLS library or build after the other, and connections without TLS.
+mod stacks;
+
+/// Which processes are tapped, from where to where, and what that needs.
+mod targets;
+
+/// What is said on the connections: messages, compression, protocols.
+mod traffic;

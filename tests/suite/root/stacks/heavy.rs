@@ -1,0 +1,91 @@
+//! Where these say `skipped`, `make test-stacks` runs them. What they showed last is in
+//! docs/stacks.md.
+
+use std::env;
+use std::process::Command;
+
+use crate::suite::common::peers::{Runtime, installed};
+use crate::suite::common::wstap::{privileged, wait_for};
+use crate::suite::root::stacks::libraries::client_is_decoded_to_the_byte;
+use crate::suite::root::stacks::stripped::{Waiting, ps};
+
+/// Whether what these need was installed, and they are to run.
+fn asked_for() -> bool {
+    let asked = env::var_os("WSTAP_STACKS").is_some();
+    if !asked {
+        eprintln!("skipped: make test-stacks");
+    }
+    asked && privileged()
+}
+
+/// The tap is on the program that started the browser: its children are found.
+#[test]
+fn heavy_firefox_is_decoded_to_the_byte() {
+    if asked_for() {
+        client_is_decoded_to_the_byte(Runtime::Browser("firefox-esr"));
+        eprintln!("firefox-esr: equal");
+    }
+}
+
+#[test]
+fn heavy_chromium_is_decoded_to_the_byte() {
+    if asked_for() {
+        client_is_decoded_to_the_byte(Runtime::Browser("chromium"));
+        eprintln!("chromium: equal");
+    }
+}
+
+#[test]
+fn heavy_vendored_openssl_is_decoded_to_the_byte_with_and_without_symbols() {
+    for build in ["vendored", "vendored-stripped"] {
+        if asked_for() {
+            client_is_decoded_to_the_byte(Runtime::Rust(build));
+            eprintln!("{build}: equal");
+        }
+    }
+}
+
+/// The versions before 0.23 pass plaintext through other functions than that.
+#[test]
+fn heavy_rustls_before_0_23_is_decoded_to_the_byte() {
+    for build in ["rustls21", "rustls22"] {
+        if asked_for() {
+            client_is_decoded_to_the_byte(Runtime::Rust(build));
+            eprintln!("{build}: equal");
+        }
+    }
+}
+
+/// What `wstap ps` says of what it cannot tap.
+#[test]
+fn heavy_what_cannot_be_tapped_is_named() {
+    if !asked_for() {
+        return;
+    }
+    for (name, command, sentence) in unsupported() {
+        let process = Waiting::start(&mut { command });
+        let row = wait_for(name, || ps(process.pid()).into_iter().next());
+        let verdict = row["verdict"].as_str().expect("a verdict");
+        assert!(
+            verdict.starts_with("unsupported: ") && verdict.contains(sentence),
+            "{name}: {row}"
+        );
+        eprintln!("{name}: {verdict}");
+    }
+}
+
+fn unsupported() -> Vec<(&'static str, Command, &'static str)> {
+    let deno =
+        installed("heavy/node_modules/@deno/linux-x64-glibc/deno").expect("make test-stacks");
+    let mut deno = Command::new(deno);
+    deno.args(["eval", "setInterval(() => {}, 1000)"]);
+    let mut java = Command::new("/usr/lib/jvm/java-17-openjdk-amd64/bin/rmiregistry");
+    java.arg("0");
+    let mut erlang = Command::new("/usr/bin/erl");
+    erlang.arg("-noshell");
+    vec![
+        ("deno", deno, "rustls 0."),
+        ("java", java, "Java's JSSE"),
+        ("erlang", erlang, "Erlang's ssl"),
+    ]
+}

@@ -1,0 +1,19 @@
+//! One TLS library or build after the other, and connections without TLS.
+
+/// Browsers, large runtimes and slow builds: `make test-stacks`.
+mod heavy;
+
+/// TLS libraries other than OpenSSL: Go's own, GnuTLS, NSS, BoringSSL, rustls.
+mod libraries;
+
+/// nginx terminates wss.
+pub(crate) mod nginx;
+
+/// Go's own TLS before Go 1.19.
+mod old_go;
+
+/// WebSockets without TLS: ws://.
+mod plain;
+
+/// Libraries without symbols: debug files, offsets given by hand, and what is refused.
+pub(crate) mod stripped;

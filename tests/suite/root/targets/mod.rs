@@ -1,0 +1,19 @@
+//! Which processes are tapped, from where to where, and what that needs.
+
+/// Other namespaces, overlays, control groups.
+mod containers;
+
+/// What happens to targets and probes when either side ends.
+mod harm;
+
+/// Libraries that are deleted, replaced or several; other loaders; pids that are given again.
+mod lifetimes;
+
+/// What wstap needs, what it says when that is missing, and what it gives up.
+pub(crate) mod privileges;
+
+/// Selectors, and what happens to processes: fork, exec, exit, late libraries.
+mod selection;
+
+/// What `ps` and `doctor` say of this machine.
+mod survey;

@@ -1,0 +1,108 @@
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::suite::common::peers::Scene;
+use crate::suite::common::wstap::{privileged, program};
+use crate::suite::root::stacks::stripped::{Waiting, ps};
+use crate::suite::root::targets::privileges::{FOUR, Open, four_are_enough};
+
+/// Exit code, what is in each line of standard output, and standard error.
+fn lines(mut command: Command) -> (Option<i32>, Vec<Value>, String) {
+    let output = command.stdin(Stdio::null()).output().expect("wstap runs");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    (output.status.code(), lines, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn ask(mut command: Command, subcommand: &str) -> (Option<i32>, Vec<Value>, String) {
+    command.args([subcommand, "--json"]);
+    lines(command)
+}
+
+/// Sockets are listed where there is no TLS; a process without either is not listed.
+#[test]
+fn root_ps_lists_a_process_without_tls_by_its_sockets() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some((server, client)) = scene.calls(&[]) else { return };
+    let rows = ps(server.pid());
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    assert_eq!((&row["stack"], &row["verdict"]), (&"plain".into(), &"ready".into()), "{row}");
+    assert_eq!(row["technique"], serde_json::json!(["tracepoint"]), "{row}");
+    assert!(row["file"].as_str().is_some_and(|file| file.contains("python")), "{row}");
+    // It has not connected yet.
+    assert_eq!(ps(client.pid()), Vec::<Value>::new());
+    let asleep = Waiting::start(Command::new("sleep").arg("60"));
+    assert_eq!(ps(asleep.pid()), Vec::<Value>::new());
+}
+
+/// What `doctor` says of sockets is what becomes of the attempt to tap some.
+#[test]
+fn root_doctor_says_of_sockets_what_tapping_them_shows() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some((server, _client)) = scene.calls(&[]) else { return };
+    let mut command = program();
+    command.args(["--check", "--listen", "127.0.0.1:0", "--pid", &server.pid().to_string()]);
+    let tapped = command.output().expect("wstap runs").status.success();
+    let (_, checks, said) = ask(program(), "doctor");
+    let check = find(&checks, "plain ws://");
+    assert_eq!(check["state"] == "ok", tapped, "{check} {said}");
+    let words = if tapped { "TCP sockets can be tapped" } else { "sockets" };
+    assert!(check["found"].as_str().is_some_and(|found| found.contains(words)), "{check}");
+    assert_eq!(check["remedy"] == "", tapped, "{check}");
+}
+
+/// Four capabilities are enough for sockets, too.
+#[test]
+fn root_doctor_finds_that_four_capabilities_are_enough_for_sockets() {
+    if !four_are_enough() {
+        return;
+    }
+    let open = Open::new();
+    let (code, checks, said) = ask(open.with(&FOUR), "doctor");
+    assert_eq!(code, Some(0), "{said}");
+    for name in ["capabilities", "programs", "attaching", "plain ws://", "files"] {
+        assert_eq!(find(&checks, name)["state"], "ok", "{checks:?}");
+    }
+    assert_eq!(find(&checks, "deleted files")["state"], "limited", "{checks:?}");
+}
+
+/// Who may not look into processes is told which capability that takes; who has it is not told to
+/// get it.
+#[test]
+fn root_who_lacks_a_capability_is_told_so_and_who_has_it_is_not() {
+    if !privileged() {
+        return;
+    }
+    let asleep = Waiting::start(Command::new("sleep").arg("60"));
+    let (code, _, said) = ask(program(), "ps");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("sudo") && !said.contains("without CAP_SYS_PTRACE"), "{said}");
+    let (_, checks, _) = ask(program(), "doctor");
+    assert!(!find(&checks, "others").to_string().contains("add CAP"), "{checks:?}");
+
+    let open = Open::new();
+    let (code, rows, said) = ask(open.with(&["dac_read_search"]), "ps");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("without CAP_SYS_PTRACE; run it with sudo"), "{said}");
+    assert!(rows.iter().all(|row| row["pid"] != asleep.pid()), "{rows:?}");
+    let (code, checks, _) = ask(open.with(&["dac_read_search"]), "doctor");
+    assert_eq!(code, Some(3), "{checks:?}");
+    let others = find(&checks, "others");
+    assert_eq!(
+        (&others["state"], &others["remedy"]),
+        (&"limited".into(), &"add CAP_SYS_PTRACE".into())
+    );
+    assert!(checks.iter().all(|check| check["name"] != "plain ws://"), "nothing was loaded");
+}
+
+fn find<'a>(checks: &'a [Value], name: &str) -> &'a Value {
+    let check = checks.iter().find(|check| check["name"] == name);
+    check.unwrap_or_else(|| panic!("no {name} in {checks:?}"))
+}

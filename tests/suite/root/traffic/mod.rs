@@ -1,0 +1,16 @@
+//! What is said on the connections: messages, compression, protocols.
+
+/// Compression as every peer negotiates it, and connections older than wstap.
+mod decoding;
+
+/// Large and compressed messages.
+mod large;
+
+/// What another decoder makes of the same bytes, taken from the network.
+mod oracle;
+
+/// Real peers under tap: counts, times and bytes are the peers' own.
+mod peers;
+
+/// Real implementations of the built-in protocols, and a protocol of the user's own.
+mod protocols;
