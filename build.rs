@@ -20,11 +20,19 @@ fn compile(object: &str) {
         _ => "x86",
     };
     let target_arch = format!("-D__TARGET_ARCH_{arch}");
-    // bpf/maps.bpf.h says why no frame may be large; the verifier rounds up to 16.
+    // bpf/maps.bpf.h says why no stack frame may be large. The verifier rounds up to 16.
     let frames = "-Wframe-larger-than=48";
     let built = SkeletonBuilder::new()
         .source(&source)
-        .clang_args(["-mcpu=v3", "-Wall", "-Wextra", "-Werror", frames, target_arch.as_str()])
+        .clang_args([
+            "-mcpu=v3",
+            "-Ibpf",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            frames,
+            target_arch.as_str(),
+        ])
         .build_and_generate(out.join(format!("{object}.skel.rs")));
     if let Err(error) = built {
         eprintln!("failed to compile {source}: {error:#}");

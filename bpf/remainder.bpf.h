@@ -6,7 +6,7 @@
 #ifndef WSTAP_REMAINDER_BPF_H
 #define WSTAP_REMAINDER_BPF_H
 
-#include "emit.bpf.h"
+#include "stream/emit.bpf.h"
 
 /* Whether a connection belongs to an earlier process of this pid, or to the program before exec. */
 static __always_inline bool is_stale(const struct conn *conn, __u32 born)

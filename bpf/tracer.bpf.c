@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /* The one BPF object: one ring buffer, one set of maps, one skeleton. */
-#include "tls.bpf.h"
-#include "go.bpf.h"
-#include "rustls.bpf.h"
+#include "tls/tls.bpf.h"
+#include "tls/go.bpf.h"
+#include "tls/rustls.bpf.h"
 
 /* Keep the contract's types in BTF, from which the Rust ones are generated. */
 struct wstap_record record_in_btf;

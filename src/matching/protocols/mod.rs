@@ -1,7 +1,9 @@
 //! The protocols that connections may speak: the built-in ones, and the user's own.
 //!
-//! A built-in protocol is a file in `protocols/`, in the same language as the user's and with its
-//! own examples. Adding one is adding a file and its line in [`BUILTIN`].
+//! A built-in protocol is a file in a folder of `protocols/`, in the same language as the user's
+//! and with its own examples. The folders are kinds of use: `rpc`, `channels` (rooms and topics),
+//! `chat`, `devices` and `markets`. Adding a protocol is adding a file and its line in
+//! [`BUILTIN`].
 
 use std::collections::BTreeMap;
 
@@ -17,28 +19,28 @@ use crate::event::TargetId;
 /// File name and text of each built-in protocol. Where one message fits several, the first wins,
 /// so the special stand before the general.
 pub(super) const BUILTIN: &[(&str, &str)] = &[
-    ("graphql-transport-ws.toml", include_str!("graphql-transport-ws.toml")),
-    ("graphql-ws.toml", include_str!("graphql-ws.toml")),
-    ("socketio.toml", include_str!("socketio.toml")),
-    ("signalr.toml", include_str!("signalr.toml")),
-    ("phoenix.toml", include_str!("phoenix.toml")),
-    ("stomp.toml", include_str!("stomp.toml")),
-    ("mqtt.toml", include_str!("mqtt.toml")),
-    ("wamp2.toml", include_str!("wamp2.toml")),
-    ("slack.toml", include_str!("slack.toml")),
-    ("homeassistant.toml", include_str!("homeassistant.toml")),
-    ("obs.toml", include_str!("obs.toml")),
-    ("jupyter.toml", include_str!("jupyter.toml")),
-    ("janus.toml", include_str!("janus.toml")),
-    ("ddp.toml", include_str!("ddp.toml")),
-    ("actioncable.toml", include_str!("actioncable.toml")),
-    ("kraken.toml", include_str!("kraken.toml")),
-    ("bybit.toml", include_str!("bybit.toml")),
-    ("okx.toml", include_str!("okx.toml")),
-    ("binance.toml", include_str!("binance.toml")),
-    ("discord.toml", include_str!("discord.toml")),
-    ("ocpp.toml", include_str!("ocpp.toml")),
-    ("jsonrpc.toml", include_str!("jsonrpc.toml")),
+    ("graphql-transport-ws.toml", include_str!("rpc/graphql-transport-ws.toml")),
+    ("graphql-ws.toml", include_str!("rpc/graphql-ws.toml")),
+    ("socketio.toml", include_str!("channels/socketio.toml")),
+    ("signalr.toml", include_str!("rpc/signalr.toml")),
+    ("phoenix.toml", include_str!("channels/phoenix.toml")),
+    ("stomp.toml", include_str!("channels/stomp.toml")),
+    ("mqtt.toml", include_str!("channels/mqtt.toml")),
+    ("wamp2.toml", include_str!("rpc/wamp2.toml")),
+    ("slack.toml", include_str!("chat/slack.toml")),
+    ("homeassistant.toml", include_str!("devices/homeassistant.toml")),
+    ("obs.toml", include_str!("devices/obs.toml")),
+    ("jupyter.toml", include_str!("rpc/jupyter.toml")),
+    ("janus.toml", include_str!("devices/janus.toml")),
+    ("ddp.toml", include_str!("rpc/ddp.toml")),
+    ("actioncable.toml", include_str!("channels/actioncable.toml")),
+    ("kraken.toml", include_str!("markets/kraken.toml")),
+    ("bybit.toml", include_str!("markets/bybit.toml")),
+    ("okx.toml", include_str!("markets/okx.toml")),
+    ("binance.toml", include_str!("markets/binance.toml")),
+    ("discord.toml", include_str!("chat/discord.toml")),
+    ("ocpp.toml", include_str!("devices/ocpp.toml")),
+    ("jsonrpc.toml", include_str!("rpc/jsonrpc.toml")),
 ];
 
 /// Name of the protocol that the user's own patterns make, unless they name it.

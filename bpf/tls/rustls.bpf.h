@@ -11,7 +11,7 @@
 #ifndef WSTAP_RUSTLS_BPF_H
 #define WSTAP_RUSTLS_BPF_H
 
-#include "tls.bpf.h"
+#include "tls/tls.bpf.h"
 
 #if defined(__TARGET_ARCH_x86)
 #define RUSTLS_COUNT(ctx) ((ctx)->ax)

@@ -8,7 +8,7 @@
 #define WSTAP_TLS_BPF_H
 
 #include "process.bpf.h"
-#include "walk.bpf.h"
+#include "stream/walk.bpf.h"
 
 #if defined(__TARGET_ARCH_x86)
 /* `ret` has popped the return address when the return program runs. */

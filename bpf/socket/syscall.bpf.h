@@ -6,7 +6,7 @@
 #ifndef WSTAP_SYSCALL_BPF_H
 #define WSTAP_SYSCALL_BPF_H
 
-#include "walk.bpf.h"
+#include "stream/walk.bpf.h"
 #include <bpf/bpf_core_read.h>
 
 #if defined(__TARGET_ARCH_x86)

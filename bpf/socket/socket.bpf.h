@@ -16,8 +16,8 @@
 /* A program on a tracepoint must not. */
 #define NEVER_SLEEPS
 
-#include "tls.bpf.h"
-#include "records.bpf.h"
+#include "tls/tls.bpf.h"
+#include "socket/records.bpf.h"
 
 enum {
 	/* include/linux/socket.h */

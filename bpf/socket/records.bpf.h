@@ -6,7 +6,7 @@
 #ifndef WSTAP_RECORDS_BPF_H
 #define WSTAP_RECORDS_BPF_H
 
-#include "syscall.bpf.h"
+#include "socket/syscall.bpf.h"
 
 enum {
 	/* RFC 8446, sections 4 and 5.1; the length as TLS 1.2 allows it. */

@@ -11,7 +11,7 @@
 #ifndef WSTAP_GO_BPF_H
 #define WSTAP_GO_BPF_H
 
-#include "tls.bpf.h"
+#include "tls/tls.bpf.h"
 
 #if defined(__TARGET_ARCH_x86)
 #define GO_RECEIVER(ctx) ((ctx)->ax)

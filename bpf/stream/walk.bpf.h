@@ -11,7 +11,7 @@
 #ifndef WSTAP_WALK_BPF_H
 #define WSTAP_WALK_BPF_H
 
-#include "emit.bpf.h"
+#include "stream/emit.bpf.h"
 
 enum {
 	/* Frames walked in one call; beyond, the rest of the call is copied. */
