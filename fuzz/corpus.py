@@ -1,5 +1,5 @@
 """Writes the corpus of valid traffic that mutation starts from. The ELF images are the fixtures of
-`symbols/`. The layout of an input is told in src/lib.rs."""
+`symbols/`. src/lib.rs describes the layout of an input."""
 
 import hashlib
 import json
@@ -27,10 +27,10 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r
 
 
 def write(target, name, flags, *pieces):
-    folder = HERE / "corpus" / target
-    folder.mkdir(parents=True, exist_ok=True)
+    path = HERE / "corpus" / target / name
+    path.parent.mkdir(parents=True, exist_ok=True)
     body = b"".join(struct.pack(">H", way | len(data)) + data for way, data in pieces)
-    (folder / name).write_bytes(bytes(flags) + body)
+    path.write_bytes(bytes(flags) + body)
 
 
 def frame(first, payload, masked=False):
@@ -67,14 +67,14 @@ def tls(kind, *body):
 
 
 def encrypted(number):
-    """A record as it looks to who has no key."""
+    """A record as it looks without its key."""
     return tls(23, *(hashlib.sha256(bytes([number, part])).digest() for part in range(1 + number % 5)))
 
 
 for chunk in range(8):
     asks = [(SENT, frame(0x81, call(n), True)) for n in range(3)]
     answers = [(RECEIVED, frame(0x81, reply(n))) for n in range(3)]
-    write("stream", f"rpc-{chunk}", [chunk << 3], *asks, *answers)
+    write("stream", f"rpc/chunks-{chunk}", [chunk << 3], *asks, *answers)
 whole = call(7)
 fragments = (
     frame(0x01, whole[:9], True),
@@ -89,7 +89,7 @@ write("stream", "as-server", [17], (RECEIVED, frame(0x81, call(1), True)), (SENT
 write("stream", "long", [56], (SENT, frame(0x82, bytes(200), True)), (RECEIVED, frame(0x82, bytes(9000))))
 compressed = list(deflated([call(n) for n in range(5)]))
 for flags in (2, 4, 6):
-    write("stream", f"deflate-{flags}", [flags | 24], *((SENT, frame(0xC1, it, True)) for it in compressed))
+    write("stream", f"deflate/flags-{flags}", [flags | 24], *((SENT, frame(0xC1, it, True)) for it in compressed))
 
 for name, extensions in (("plain", b""), ("deflate", DEFLATE)):
     hello = [(SENT, REQUEST % extensions), (RECEIVED, ANSWER % extensions + frame(0x81, reply(1)))]
@@ -102,10 +102,10 @@ damaged = (SENT, b"X" + hello[0][1])
 write("upgrade", "given-up", [16], damaged, hello[1], (SENT, frame(0x81, call(1), True)))
 write("upgrade", "mid-stream", [40], *((SENT, frame(0x81, call(n), True)) for n in range(6)))
 hello = tls(22, b"\x01\0\0\x3c\x03\x03" + bytes(range(58)))
-write("upgrade", "tls", [16], (SENT, hello), (RECEIVED, tls(22, b"\x02\0\0\0")), (SENT, tls(20, b"\x01")))
+write("upgrade", "tls/hello", [16], (SENT, hello), (RECEIVED, tls(22, b"\x02\0\0\0")), (SENT, tls(20, b"\x01")))
 records = b"".join(encrypted(n) for n in range(9))
-write("upgrade", "tls-in-mid-stream", [24], (RECEIVED, records[20:500]), (RECEIVED, records[500:]))
-write("upgrade", "tls-in-frames", [32], *((RECEIVED, frame(0x82, records[n : n + 600])) for n in range(0, 900, 300)))
+write("upgrade", "tls/mid-stream", [24], (RECEIVED, records[20:500]), (RECEIVED, records[500:]))
+write("upgrade", "tls/in-frames", [32], *((RECEIVED, frame(0x82, records[n : n + 600])) for n in range(0, 900, 300)))
 
 END = 0x4000
 for bits in (9, 15):
@@ -136,7 +136,7 @@ records = [encrypted(n) for n in range(9)]
 begun = [bytes([4, 1]) + struct.pack(">H", 20) + it[:20] + struct.pack(">H", len(it) - 20) for it in records]
 (folder / "tls-with-holes").write_bytes(b"".join(begun))
 
-for number, file in enumerate(sorted(PROTOCOLS.glob("*.toml"))):
+for number, file in enumerate(sorted(PROTOCOLS.rglob("*.toml"), key=lambda it: it.name)):
     texts = []
 
     def collect(value):
@@ -151,5 +151,5 @@ for number, file in enumerate(sorted(PROTOCOLS.glob("*.toml"))):
 
     collect(tomllib.loads(file.read_text()))
     pieces = [(SENT if n % 2 else RECEIVED, text[:2000]) for n, text in enumerate(texts)]
-    for forced in (0, number + 1):
-        write("rules", f"{file.stem}-{forced}", [0, forced], *pieces[:12])
+    for how, forced in (("detected", 0), ("forced", number + 1)):
+        write("rules", f"{file.stem}/{how}", [0, forced], *pieces[:12])

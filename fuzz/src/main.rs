@@ -114,17 +114,29 @@ fn run(name: &str, target: Target, options: &Options) -> Result<bool> {
     Ok(true)
 }
 
-/// The files of a folder in the order of their names, and an empty input if there are none.
+/// The files in and below a folder in the order of their paths, and an empty input if there are
+/// none.
 fn corpus(folder: &Path) -> Result<Vec<Vec<u8>>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("no corpus in {folder:?}"))?;
-    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    files.retain(|path| path.is_file());
+    let mut files = files_below(folder)?;
     files.sort();
     let mut inputs = files.iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
     if inputs.is_empty() {
         inputs.push(Vec::new());
     }
     Ok(inputs)
+}
+
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("no corpus in {folder:?}"))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(files_below(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(files)
 }
 
 fn artifact(target: &str, seed: u64, number: u64, input: &[u8]) -> Result<PathBuf> {

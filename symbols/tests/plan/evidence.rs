@@ -7,9 +7,9 @@ use wstap_symbols::{
 
 use super::{AT_SYMBOLS, only_library};
 
-const WHOLE: &[u8] = include_bytes!("../fixtures/openssl/3.6.3-exec");
-const STRIPPED: &[u8] = include_bytes!("../fixtures/openssl/3.6.3-exec-stripped");
-const BORINGSSL: &[u8] = include_bytes!("../fixtures/boringssl-stripped");
+const WHOLE: &[u8] = include_bytes!("../fixtures/openssl/3.6.3/exec");
+const STRIPPED: &[u8] = include_bytes!("../fixtures/openssl/3.6.3/exec-stripped");
+const BORINGSSL: &[u8] = include_bytes!("../fixtures/boringssl/stripped");
 
 fn with(image: &[u8], evidence: Evidence<'_>) -> Library {
     let mut libraries =
@@ -34,7 +34,7 @@ fn a_debug_file_serves_like_the_symbols_that_were_taken_out() {
 /// Its addresses are then not those of functions, and some even lie in the middle of instructions.
 #[test]
 fn a_debug_file_of_another_build_leads_nowhere() {
-    let other = include_bytes!("../fixtures/openssl/1.1.1w-exec");
+    let other = include_bytes!("../fixtures/openssl/1.1.1w/exec");
     let library = with(STRIPPED, Evidence { debug: Some(other), user_offsets: &[] });
     let alone = only_library(STRIPPED, &Options::default());
     assert_eq!(offsets(&library), offsets(&alone));

@@ -1,4 +1,4 @@
-//! Go programs, made by `fixtures/make-small.sh` from `golang.s`.
+//! Go programs, made by `fixtures/golang/make.sh` from `golang.s`.
 
 use wstap_symbols::{Action, Direction, Library, Options, Stack, SymbolSource, Technique, Verdict};
 
@@ -13,11 +13,16 @@ const PUSH: u8 = 0x55;
 const JUMP: u8 = 0x76;
 
 const IMAGES: [Made; 5] = [
-    ("the table has the text's address", include_bytes!("../fixtures/golang"), "1.27.3", PUSH),
-    ("the module data have it", include_bytes!("../fixtures/golang-module"), "1.27.3", PUSH),
-    ("the loader writes it there", include_bytes!("../fixtures/golang-pie"), "1.27.3", PUSH),
-    ("the table has addresses", include_bytes!("../fixtures/golang-17"), "1.17.8", JUMP),
-    ("the loader writes them", include_bytes!("../fixtures/golang-17-pie"), "1.17.8", JUMP),
+    (
+        "the table has the text's address",
+        include_bytes!("../fixtures/golang/table"),
+        "1.27.3",
+        PUSH,
+    ),
+    ("the module data have it", include_bytes!("../fixtures/golang/module"), "1.27.3", PUSH),
+    ("the loader writes it there", include_bytes!("../fixtures/golang/pie"), "1.27.3", PUSH),
+    ("the table has addresses", include_bytes!("../fixtures/golang/17"), "1.17.8", JUMP),
+    ("the loader writes them", include_bytes!("../fixtures/golang/17-pie"), "1.17.8", JUMP),
 ];
 
 /// Offsets of the probes for an action.

@@ -6,15 +6,15 @@ use wstap_symbols::{Options, plan};
 use super::AT_SYMBOLS;
 
 const IMAGES: [&[u8]; 9] = [
-    include_bytes!("../fixtures/shared.so"),
-    include_bytes!("../fixtures/no-sections.so"),
-    include_bytes!("../fixtures/sysv-hash.so"),
-    include_bytes!("../fixtures/static-exec"),
-    include_bytes!("../fixtures/golang-pie"),
-    include_bytes!("../fixtures/golang-17"),
-    include_bytes!("../fixtures/golang-17-pie"),
-    include_bytes!("../fixtures/boringssl-stripped"),
-    include_bytes!("../fixtures/openssl/3.6.3-exec-stripped"),
+    include_bytes!("../fixtures/small/shared.so"),
+    include_bytes!("../fixtures/small/no-sections.so"),
+    include_bytes!("../fixtures/small/sysv-hash.so"),
+    include_bytes!("../fixtures/small/static-exec"),
+    include_bytes!("../fixtures/golang/pie"),
+    include_bytes!("../fixtures/golang/17"),
+    include_bytes!("../fixtures/golang/17-pie"),
+    include_bytes!("../fixtures/boringssl/stripped"),
+    include_bytes!("../fixtures/openssl/3.6.3/exec-stripped"),
 ];
 
 /// Plans `image` both ways; a probe, if any, is inside the file.

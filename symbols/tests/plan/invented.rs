@@ -9,7 +9,7 @@ use wstap_symbols::{Action, Options, Probe, Technique, plan};
 
 /// Seven exported functions and one internal one, each of [`SIZE`] bytes, from [`TEXT`] on; file
 /// offsets and addresses are the same.
-const BLANK: &[u8] = include_bytes!("../fixtures/blank.so");
+const BLANK: &[u8] = include_bytes!("../fixtures/small/blank.so");
 const FUNCTIONS: [&str; 7] =
     ["SSL_read", "SSL_read_ex", "SSL_write", "SSL_write_ex", "SSL_peek", "SSL_free", "SSL_clear"];
 const SIZE: usize = 256;

@@ -53,14 +53,14 @@ fn both_forms_of_openssl_lead_to_one_probe_for_each_direction() {
     // The pointer to the count is the fourth argument of both internal functions, until
     // ssl_write_internal got a flags argument before it in OpenSSL 3.3.
     for (name, image, read_count, write_count) in [
-        ("1.1.1w, -O3", openssl!("1.1.1w-o3.so"), 3, 3),
-        ("3.0.8, -O2", openssl!("3.0.8-o2.so"), 3, 3),
-        ("3.2.1, -O3", openssl!("3.2.1-o3.so"), 3, 3),
-        ("3.6.3, -O3", openssl!("3.6.3-o3.so"), 3, 4),
-        ("3.6.3, -O0", openssl!("3.6.3-o0.so"), 3, 4),
-        ("3.6.3, -Os", openssl!("3.6.3-os.so"), 3, 4),
-        ("3.6.3, -fcf-protection=full", openssl!("3.6.3-cet.so"), 3, 4),
-        ("4.0.3, -O3", openssl!("4.0.3-o3.so"), 3, 4),
+        ("1.1.1w, -O3", openssl!("1.1.1w/o3.so"), 3, 3),
+        ("3.0.8, -O2", openssl!("3.0.8/o2.so"), 3, 3),
+        ("3.2.1, -O3", openssl!("3.2.1/o3.so"), 3, 3),
+        ("3.6.3, -O3", openssl!("3.6.3/o3.so"), 3, 4),
+        ("3.6.3, -O0", openssl!("3.6.3/o0.so"), 3, 4),
+        ("3.6.3, -Os", openssl!("3.6.3/os.so"), 3, 4),
+        ("3.6.3, -fcf-protection=full", openssl!("3.6.3/cet.so"), 3, 4),
+        ("4.0.3, -O3", openssl!("4.0.3/o3.so"), 3, 4),
     ] {
         let library = planned(image);
         let read = probe(&library, "SSL_read");
@@ -84,7 +84,7 @@ fn both_forms_of_openssl_lead_to_one_probe_for_each_direction() {
 
 #[test]
 fn symbols_are_used_when_asked_for() {
-    let library = only_library(openssl!("3.6.3-cet.so"), &AT_SYMBOLS);
+    let library = only_library(openssl!("3.6.3/cet.so"), &AT_SYMBOLS);
     assert_eq!(library.probes.len(), 6);
     for probe in &library.probes {
         assert_eq!(probe.technique, Technique::Symbol);
@@ -96,7 +96,7 @@ fn symbols_are_used_when_asked_for() {
 
 #[test]
 fn a_program_that_has_only_the_ex_functions_is_tapped_at_the_internal_ones() {
-    let image = openssl!("3.6.3-exec");
+    let image = openssl!("3.6.3/exec");
     let library = planned(image);
     assert_eq!(library.symbols, SymbolSource::Symtab);
     assert_eq!(library.verdict, Verdict::Tappable);
@@ -109,7 +109,7 @@ fn a_program_that_has_only_the_ex_functions_is_tapped_at_the_internal_ones() {
 
 #[test]
 fn a_program_that_has_only_the_plain_functions_is_tapped_at_the_internal_ones() {
-    for (image, count) in [(openssl!("1.1.1w-exec"), 3), (openssl!("3.0.8-exec"), 3)] {
+    for (image, count) in [(openssl!("1.1.1w/exec"), 3), (openssl!("3.0.8/exec"), 3)] {
         let library = planned(image);
         let write = probe(&library, "SSL_write");
         assert_eq!(write.technique, Technique::Internal);
@@ -119,7 +119,7 @@ fn a_program_that_has_only_the_plain_functions_is_tapped_at_the_internal_ones() 
 
 #[test]
 fn functions_that_hold_the_internal_ones_are_tapped_themselves() {
-    let image = openssl!("3.6.3-inlined");
+    let image = openssl!("3.6.3/inlined");
     let library = planned(image);
     for function in ["SSL_read", "SSL_write"] {
         let probe = probe(&library, function);
@@ -138,10 +138,10 @@ fn transfers(library: &Library) -> Vec<(u64, Action)> {
 #[test]
 fn error_messages_lead_a_stripped_program_to_the_same_probes_as_symbols() {
     for (name, whole, stripped) in [
-        ("1.1.1w", openssl!("1.1.1w-exec"), openssl!("1.1.1w-exec-stripped")),
-        ("3.0.8", openssl!("3.0.8-exec"), openssl!("3.0.8-exec-stripped")),
-        ("3.6.3", openssl!("3.6.3-exec"), openssl!("3.6.3-exec-stripped")),
-        ("3.6.3, inlined", openssl!("3.6.3-inlined"), openssl!("3.6.3-inlined-stripped")),
+        ("1.1.1w", openssl!("1.1.1w/exec"), openssl!("1.1.1w/exec-stripped")),
+        ("3.0.8", openssl!("3.0.8/exec"), openssl!("3.0.8/exec-stripped")),
+        ("3.6.3", openssl!("3.6.3/exec"), openssl!("3.6.3/exec-stripped")),
+        ("3.6.3, inlined", openssl!("3.6.3/inlined"), openssl!("3.6.3/inlined-stripped")),
     ] {
         let (whole, stripped) = (planned(whole), planned(stripped));
         assert_eq!(stripped.symbols, SymbolSource::Messages, "{name}");
@@ -153,8 +153,8 @@ fn error_messages_lead_a_stripped_program_to_the_same_probes_as_symbols() {
 #[test]
 fn the_reset_of_a_connection_is_found_by_its_messages() {
     for (whole, stripped) in [
-        (openssl!("1.1.1w-exec"), openssl!("1.1.1w-exec-stripped")),
-        (openssl!("3.0.8-exec"), openssl!("3.0.8-exec-stripped")),
+        (openssl!("1.1.1w/exec"), openssl!("1.1.1w/exec-stripped")),
+        (openssl!("3.0.8/exec"), openssl!("3.0.8/exec-stripped")),
     ] {
         let (whole, stripped) = (planned(whole), planned(stripped));
         assert_eq!(probe(&stripped, "SSL_clear"), probe(&whole, "SSL_clear"));
@@ -163,8 +163,8 @@ fn the_reset_of_a_connection_is_found_by_its_messages() {
 
 #[test]
 fn boringssl_is_found_by_reasons_and_lines() {
-    let whole = planned(include_bytes!("../fixtures/boringssl"));
-    let stripped = planned(include_bytes!("../fixtures/boringssl-stripped"));
+    let whole = planned(include_bytes!("../fixtures/boringssl/whole"));
+    let stripped = planned(include_bytes!("../fixtures/boringssl/stripped"));
     assert_eq!(stripped.stack, Stack::BoringSsl);
     assert_eq!(stripped.symbols, SymbolSource::Messages);
     assert_eq!(transfers(&stripped), transfers(&whole));
@@ -175,7 +175,7 @@ fn boringssl_is_found_by_reasons_and_lines() {
 /// one, whose errors are those of no known function.
 #[test]
 fn a_boringssl_function_may_follow_a_jump() {
-    let image = include_bytes!("../fixtures/boringssl-stripped");
+    let image = include_bytes!("../fixtures/boringssl/stripped");
     let whole = planned(image);
     let write = usize::try_from(probe(&whole, "SSL_write").offset).expect("an offset");
     let mut jumping = image.to_vec();
@@ -187,7 +187,7 @@ fn a_boringssl_function_may_follow_a_jump() {
 
 #[test]
 fn the_end_of_a_connection_needs_only_its_handle() {
-    let image = openssl!("3.6.3-cet.so");
+    let image = openssl!("3.6.3/cet.so");
     let library = planned(image);
     for function in ["SSL_free", "SSL_clear"] {
         let release = probe(&library, function);

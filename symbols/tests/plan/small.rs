@@ -1,4 +1,4 @@
-//! Images of a few kilobytes, made by `fixtures/make-small.sh`.
+//! Images of a few kilobytes, made by `fixtures/small/make.sh`.
 
 use wstap_symbols::{
     Action, CallResult, Direction, Error, Linkage, Options, Probe, Stack, SymbolSource, Technique,
@@ -7,11 +7,11 @@ use wstap_symbols::{
 
 use super::{AT_SYMBOLS, only_library, planned, probe};
 
-const SHARED: &[u8] = include_bytes!("../fixtures/shared.so");
-const NO_SECTIONS: &[u8] = include_bytes!("../fixtures/no-sections.so");
-const SYSV_HASH: &[u8] = include_bytes!("../fixtures/sysv-hash.so");
-const STATIC_EXEC: &[u8] = include_bytes!("../fixtures/static-exec");
-const IMPORTS: &[u8] = include_bytes!("../fixtures/imports.so");
+const SHARED: &[u8] = include_bytes!("../fixtures/small/shared.so");
+const NO_SECTIONS: &[u8] = include_bytes!("../fixtures/small/no-sections.so");
+const SYSV_HASH: &[u8] = include_bytes!("../fixtures/small/sysv-hash.so");
+const STATIC_EXEC: &[u8] = include_bytes!("../fixtures/small/static-exec");
+const IMPORTS: &[u8] = include_bytes!("../fixtures/small/imports.so");
 
 /// `(function, file offset)` of every probe.
 fn sites(probes: &[Probe]) -> Vec<(&'static str, u64)> {
