@@ -19,7 +19,7 @@ fn exchange(metrics: &mut Metrics, method: &str, turnaround_ns: u64) {
     for direction in Direction::BOTH {
         record(metrics, What::Wire { direction, bytes: 146 });
         record(metrics, What::Frame(frame(direction)));
-        record(metrics, What::Message(message(direction, method)));
+        record(metrics, message(direction, method));
         let consequence = match direction {
             Direction::Sent => What::Started { origin, protocol, method },
             Direction::Received => What::Exchange(Exchange {
@@ -51,8 +51,8 @@ fn frame(direction: Direction) -> Frame {
     Frame { direction, opcode: Opcode::Text, fin: true, rsv1: false, masked, length: 140 }
 }
 
-fn message(direction: Direction, method: &str) -> Message<'_> {
-    Message {
+fn message(direction: Direction, method: &str) -> What<'_> {
+    let message = Message {
         direction,
         message_type: MessageType::Text,
         frames: 1,
@@ -60,13 +60,13 @@ fn message(direction: Direction, method: &str) -> Message<'_> {
         length: Some(140),
         compressed: false,
         payload: b"",
+        tail: b"",
         truncated: false,
         identical: false,
-        protocol: "jsonrpc",
-        kind: None,
-        id: Some("7"),
-        method: Some(method),
-    }
+    };
+    let (id, method) = (Some("7"), Some(method));
+    let reading = MessageReading { protocol: "jsonrpc", kind: None, id, method };
+    What::Message { message, reading }
 }
 
 fn metrics_and_methods(methods: usize) -> (Metrics, Vec<String>) {

@@ -123,6 +123,15 @@ impl Direction {
     }
 }
 
+/// When a call passed bytes, and on which thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// `CLOCK_MONOTONIC` nanoseconds.
+    pub at_ns: u64,
+    /// The thread that made the call; 0 where no call did (a timeout).
+    pub tid: u32,
+}
+
 /// Payload bytes up to which a message is always asked for whole.
 pub const LONG_BYTES: u64 = 1024;
 

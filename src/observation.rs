@@ -317,7 +317,12 @@ pub enum What<'a> {
     /// A frame passed completely (or its header did and its payload was skipped).
     Frame(Frame),
     /// A data message is complete.
-    Message(Message<'a>),
+    Message {
+        /// What passed.
+        message: Message<'a>,
+        /// What its application protocol makes of it.
+        reading: MessageReading<'a>,
+    },
     /// A request began to wait for its answer.
     Started {
         /// Who asked.
@@ -426,8 +431,8 @@ pub struct Frame {
     pub length: u64,
 }
 
-/// One complete data message.
-#[derive(Clone, Debug)]
+/// One complete data message, as it passed.
+#[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     /// Which way.
     pub direction: Direction,
@@ -444,10 +449,18 @@ pub struct Message<'a> {
     /// Unmasked, inflated bytes from its start: all of it or, where `truncated`, a prefix.
     /// Empty where the content is not readable.
     pub payload: &'a [u8],
+    /// The last bytes of a message that was `truncated`, where they are known: at most 512, and
+    /// none that `payload` has. Between the two, `length` says how many are missing.
+    pub tail: &'a [u8],
     /// `payload` is not the whole message: beyond the window, lost, or not readable.
     pub truncated: bool,
     /// An equal payload was seen in the other direction lately (see `identical_packets_count`).
     pub identical: bool,
+}
+
+/// What a message says in its application protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageReading<'a> {
     /// Protocol label; `unknown` where none was recognised.
     pub protocol: &'a str,
     /// What it is there; `None` where that is not known.
@@ -456,6 +469,12 @@ pub struct Message<'a> {
     pub id: Option<&'a str>,
     /// Method label, requests and notifications only, bounded.
     pub method: Option<&'a str>,
+}
+
+impl MessageReading<'_> {
+    /// No protocol was recognised.
+    pub const UNKNOWN: MessageReading<'static> =
+        MessageReading { protocol: "unknown", kind: None, id: None, method: None };
 }
 
 /// A request that ended.

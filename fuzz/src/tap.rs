@@ -155,9 +155,9 @@ impl Ledger {
                 self.ended += 1;
                 self.trace.add(&exchange.outcome);
             }
-            What::Message(message) => {
+            What::Message { message, reading } => {
                 assert!(message.payload.len() <= self.window, "a message beyond the window");
-                let kind = (message.protocol, message.kind, message.id.is_some());
+                let kind = (reading.protocol, reading.kind, reading.id.is_some());
                 self.trace.add(&(kind, message.truncated, message.compressed));
             }
             What::Frame(frame) => self.trace.add(&(frame.opcode, frame.fin)),
@@ -174,9 +174,9 @@ impl Ledger {
         let role = observation.role;
         self.seen.push(match &observation.what {
             // To print every byte as a number would take longer than all the rest.
-            What::Message(message) => {
-                let bare = Message { payload: b"", ..message.clone() };
-                digest(&(role, bare)) ^ digest_of_bytes(message.payload)
+            What::Message { message, reading } => {
+                let bare = Message { payload: b"", ..*message };
+                digest(&(role, bare, reading)) ^ digest_of_bytes(message.payload)
             }
             what => digest(&(role, what)),
         });

@@ -4,12 +4,7 @@
 
 use std::collections::VecDeque;
 
-/// When a call passed bytes, and on which thread.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stamp {
-    pub(super) at_ns: u64,
-    pub(super) tid: u32,
-}
+use crate::event::Stamp;
 
 /// Pieces of different calls that are told apart; beyond it the oldest bytes are let go.
 const PIECES_MAX: usize = 1024;

@@ -117,9 +117,7 @@ impl Connection {
     /// The connection is let go because of a limit, as if it had ended without a word.
     pub(super) fn evict(&mut self, step: &mut Step<'_>) {
         if let Phase::Frames(session) = &mut self.phase {
-            if session.is_proven() {
-                step.matching_close();
-            }
+            session.stop_matching(step);
             session.leave(step);
         }
         self.give_back(step);

@@ -1,11 +1,10 @@
 //! One step of decoding: where and when it takes place, what it may use, where its results go.
 
-use super::backlog::Stamp;
 use super::hint::Hints;
 use super::limits::Limits;
 use super::message::inflate::Inflaters;
-use crate::event::{ConnId, Direction, TargetId};
-use crate::matching::{At, Hint, Matching};
+use crate::event::{ConnId, Direction, Stamp, TargetId};
+use crate::matching::{Handle, Hint, Matching, Verdict};
 use crate::observation::{Message, Observation, ProtocolError, Role, What};
 
 /// What all connections share.
@@ -81,37 +80,24 @@ impl Step<'_> {
         self.emit(What::ProtocolError { direction, reason });
     }
 
-    /// Hands a complete message over to matching, which reports it.
-    pub(super) fn message(&mut self, message: Message<'_>) {
-        let at = At {
-            conn: self.conn,
-            target: self.target,
-            role: self.role,
-            tid: self.stamp.tid,
-            at_ns: self.stamp.at_ns,
-        };
-        self.resources.matching.message(at, message, self.out);
-    }
-
-    /// Whether the beginning of a message, which was handed over just now, was all that matching
-    /// would look at.
-    pub(super) fn is_settled_by(&mut self, beginning: &Message<'_>) -> bool {
-        self.resources.matching.is_settled_by(self.conn, self.role, beginning)
+    /// Hands a complete message over to matching, which tells it and says how it was read.
+    pub(super) fn message(&mut self, handle: &Handle, message: Message<'_>) -> Verdict {
+        self.resources.matching.message(handle, self.role, self.stamp, message, self.out)
     }
 
     /// Tells matching that a WebSocket connection begins.
-    pub(super) fn matching_open(&mut self, hint: Hint<'_>) {
-        self.resources.matching.open(self.conn, self.target, hint, self.stamp.at_ns);
+    pub(super) fn matching_open(&mut self, hint: Hint<'_>) -> Handle {
+        self.resources.matching.open(self.conn, self.target, hint, self.stamp.at_ns)
     }
 
     /// Tells matching that an answer may have been lost.
-    pub(super) fn matching_gap(&mut self, direction: Direction) {
-        self.resources.matching.gap(self.conn, direction, self.stamp.at_ns, self.out);
+    pub(super) fn matching_gap(&mut self, handle: &Handle, direction: Direction) {
+        self.resources.matching.gap(handle, direction, self.stamp.at_ns, self.out);
     }
 
     /// Tells matching that nothing more comes.
-    pub(super) fn matching_close(&mut self) {
-        self.resources.matching.close(self.conn, self.stamp.at_ns, self.out);
+    pub(super) fn matching_close(&mut self, handle: Handle) {
+        self.resources.matching.close(handle, self.stamp.at_ns, self.out);
     }
 }
 

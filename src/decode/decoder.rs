@@ -4,12 +4,11 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use super::backlog::Stamp;
 use super::connection::{Connection, Trace};
 use super::context::{Resources, Step};
 pub use super::hint::Steering;
 pub use super::limits::Limits;
-use crate::event::{ConnId, Event, EventKind, TargetId};
+use crate::event::{ConnId, Event, EventKind, Stamp, TargetId};
 use crate::matching::Matching;
 use crate::observation::{Observation, Role, Table, What};
 

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{ConnId, Direction, TargetId};
+use crate::event::{ConnId, Direction, Stamp, TargetId};
 use crate::observation::{OrphanReason, Role};
 
-use super::detect::Sniff;
+use super::detect::Detector;
 use super::key::KeptName;
 use super::mqtt;
-use super::rules::reading::Gist;
+use super::rules::reading::RuleTraits;
 use super::table::List;
 
 /// Index into the list of protocols.
@@ -48,19 +48,18 @@ pub(super) enum Since {
 #[derive(Debug)]
 pub(super) enum Speaks {
     Known(ProtocolIndex),
-    Unknown(Sniff),
+    Unknown(Detector),
 }
 
 /// An answer that waits for its request.
 #[derive(Debug)]
 pub(super) struct Early {
-    pub(super) at_ns: u64,
-    pub(super) tid: u32,
+    pub(super) stamp: Stamp,
     pub(super) protocol: ProtocolIndex,
     /// Which way the request would have gone.
     pub(super) asked: Direction,
     pub(super) name: KeptName,
-    pub(super) gist: Gist,
+    pub(super) traits: RuleTraits,
 }
 
 /// Whether somebody will look after the early answers when their time is over.

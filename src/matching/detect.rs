@@ -13,12 +13,12 @@
 //! qualify with one message, the first in the list wins: the user's own, then the special before
 //! the general.
 
-use crate::event::Direction;
+use crate::event::{Direction, Stamp};
 
 use super::connection::ProtocolIndex;
 use super::key::KeptName;
 use super::mqtt;
-use super::rules::reading::{Gist, Proof, Reading, RequestName};
+use super::rules::reading::{Proof, Reading, RequestName, RuleTraits};
 use super::rules::{Kind, Protocol, Text};
 
 /// Messages of each direction that are all looked at, before looking becomes rare.
@@ -39,7 +39,7 @@ const MAX_KEPT_BYTES: usize = 2 << 10;
 
 /// The search for a connection's protocol.
 #[derive(Debug, Default)]
-pub(super) struct Sniff {
+pub(super) struct Detector {
     /// The protocol that the path hints at.
     hinted: Option<ProtocolIndex>,
     looks: [Looks; 2],
@@ -64,7 +64,7 @@ impl Default for Looks {
 pub(super) struct Kept {
     pub(super) protocol: ProtocolIndex,
     pub(super) passed: Passed,
-    pub(super) gist: Gist,
+    pub(super) traits: RuleTraits,
     pub(super) name: KeptName,
     pub(super) method: Option<Box<[u8]>>,
 }
@@ -72,12 +72,11 @@ pub(super) struct Kept {
 /// When and which way the message at hand went.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Passed {
-    pub(super) at_ns: u64,
-    pub(super) tid: u32,
+    pub(super) stamp: Stamp,
     pub(super) direction: Direction,
 }
 
-impl Sniff {
+impl Detector {
     pub(super) fn hinted(hinted: Option<ProtocolIndex>) -> Self {
         Self { hinted, ..Self::default() }
     }
@@ -90,7 +89,7 @@ impl Sniff {
         text: Text<'_>,
         scratch: &mut Vec<u8>,
     ) -> Option<ProtocolIndex> {
-        let Passed { direction, at_ns, .. } = passed;
+        let Passed { direction, stamp: Stamp { at_ns, .. } } = passed;
         let look = self.looks[direction.index()].take();
         if text.payload.is_empty() || (look == Look::ForAnswers && self.kept.is_empty()) {
             return None;
@@ -104,7 +103,7 @@ impl Sniff {
             // A decoder with a memory starts afresh: what it would remember may not be its own.
             let mut mqtt = mqtt::Stream::default();
             protocol.read(text, scratch, &mut mqtt, &mut |reading| {
-                decided |= reading.gist.proof == Proof::Certain
+                decided |= reading.traits.proof == Proof::Certain
                     || self.hinted == Some(index)
                     || self.is_answered_by(index, direction, &reading);
                 new.extend(Kept::of(index, passed, reading));
@@ -141,12 +140,12 @@ impl Sniff {
     ) -> bool {
         // An order in which something is asked and answered proves nothing.
         let Some(name @ RequestName::Id { .. }) = reading.name else { return false };
-        if !matches!(reading.gist.kind, Kind::Response | Kind::Error) {
+        if !matches!(reading.traits.kind, Kind::Response | Kind::Error) {
             return false;
         }
         self.kept.iter().any(|kept| {
             kept.protocol == protocol
-                && kept.gist.kind == Kind::Request
+                && kept.traits.kind == Kind::Request
                 && kept.passed.direction != direction
                 && kept.name.as_ref() == name
         })
@@ -156,9 +155,9 @@ impl Sniff {
     fn awaits_answer(&self, protocol: ProtocolIndex, direction: Direction, at_ns: u64) -> bool {
         self.kept.iter().any(|kept| {
             kept.protocol == protocol
-                && kept.gist.kind == Kind::Request
+                && kept.traits.kind == Kind::Request
                 && kept.passed.direction != direction
-                && at_ns < kept.passed.at_ns.saturating_add(ANSWER_NS)
+                && at_ns < kept.passed.stamp.at_ns.saturating_add(ANSWER_NS)
         })
     }
 
@@ -166,7 +165,7 @@ impl Sniff {
         self.kept.extend(new);
         let bytes = |kept: &[Kept]| kept.iter().map(Kept::heap_bytes).sum::<usize>();
         while self.kept.len() > MAX_KEPT || bytes(&self.kept) > MAX_KEPT_BYTES {
-            let answer = self.kept.iter().position(|kept| kept.gist.kind != Kind::Request);
+            let answer = self.kept.iter().position(|kept| kept.traits.kind != Kind::Request);
             self.kept.remove(answer.unwrap_or(0));
         }
     }
@@ -197,7 +196,7 @@ impl Kept {
         Some(Self {
             protocol,
             passed,
-            gist: reading.gist,
+            traits: reading.traits,
             name: reading.name?.into(),
             method: reading.method.map(|method| method.into_owned().into()),
         })

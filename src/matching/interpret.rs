@@ -1,23 +1,29 @@
 //! From what the rules read in a message to what is told of it and what the correlator does.
 
-use crate::event::TargetId;
-use crate::observation::{Message, MessageKind, What};
+use crate::event::{Stamp, TargetId};
+use crate::observation::{Message, MessageKind, MessageReading, What};
 
 use super::connection::{ProtocolIndex, Speaks};
-use super::correlator::{Correlator, Said};
+use super::correlator::{Correlator, Interpreted};
 use super::detect::{Kept, Passed};
 use super::key::ConnectionIndex;
-use super::label::{Admission, MethodId, Use};
+use super::label::{MethodId, MethodLabel, Use};
 use super::rules::reading::RequestName;
 use super::rules::{Kind, Text};
-use super::{At, Matching, Out};
+use super::{Matching, Out, Verdict};
 
-/// Whose message is read by which rules.
+/// A message of a connection, and when it passed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    pub(super) at: At,
-    pub(super) index: ConnectionIndex,
-    pub(super) protocol: ProtocolIndex,
+pub(super) struct Passage<'a> {
+    pub(super) connection: ConnectionIndex,
+    pub(super) stamp: Stamp,
+    pub(super) message: Message<'a>,
+}
+
+impl Passage<'_> {
+    fn passed(&self) -> Passed {
+        Passed { stamp: self.stamp, direction: self.message.direction }
+    }
 }
 
 impl Matching {
@@ -25,154 +31,165 @@ impl Matching {
     /// before is played back first.
     pub(super) fn recognise(
         &mut self,
-        at: At,
-        index: ConnectionIndex,
-        passed: Passed,
+        passage: &Passage<'_>,
         text: Text<'_>,
         out: Out<'_>,
     ) -> Option<ProtocolIndex> {
         let Self { protocols, correlator, scratch } = self;
-        let connection = correlator.connection_mut(index);
-        let sniff = match &mut connection.speaks {
+        let connection = correlator.connection_mut(passage.connection);
+        let detector = match &mut connection.speaks {
             Speaks::Known(protocol) => return Some(*protocol),
-            Speaks::Unknown(sniff) => sniff,
+            Speaks::Unknown(detector) => detector,
         };
-        let protocol = sniff.look(protocols.all_mut(), passed, text, scratch)?;
-        let sniff = std::mem::take(sniff);
+        let protocol = detector.look(protocols.all_mut(), passage.passed(), text, scratch)?;
+        let detector = std::mem::take(detector);
         connection.speaks = Speaks::Known(protocol);
-        for kept in sniff.into_kept(protocol) {
-            replay(correlator, at, index, &kept, protocol, out);
+        for kept in detector.into_kept(protocol) {
+            replay(correlator, passage.connection, &kept, protocol, out);
         }
         Some(protocol)
     }
 
-    /// Reads a message of a known protocol. It is told with the labels of the first application
+    /// Reads a message of a known protocol. It is told with the reading of the first application
     /// message in it; what each of them means follows.
     pub(super) fn read(
         &mut self,
-        place: Place,
+        protocol: ProtocolIndex,
+        passage: Passage<'_>,
         text: Text<'_>,
-        message: Message<'_>,
         out: Out<'_>,
-    ) {
-        let Place { at, index, protocol } = place;
+    ) -> Verdict {
+        let Passage { connection, stamp, message } = passage;
         let Self { protocols, correlator, scratch } = self;
-        let Some(compiled) = protocols.get_mut(protocol) else { return };
-        let direction = message.direction;
-        let mut mqtt = std::mem::take(&mut correlator.connection_mut(index).mqtt);
-        let mut untold = Some(message);
-        compiled.read(text, scratch, &mut mqtt, &mut |reading| {
-            let mut said = Said {
-                at_ns: at.at_ns,
-                tid: at.tid,
-                direction,
+        let Some(compiled) = protocols.get_mut(protocol) else { return Verdict::default() };
+        let mut mqtt = std::mem::take(&mut correlator.connection_mut(connection).mqtt);
+        let mut told = false;
+        let settled_by = compiled.read(text, scratch, &mut mqtt, &mut |reading| {
+            let mut interpreted = Interpreted {
+                stamp,
+                direction: message.direction,
                 protocol,
-                gist: reading.gist,
+                traits: reading.traits,
                 name: reading.name,
                 method: MethodId::NONE,
             };
-            let admission =
-                settle(correlator, at.target, index, &mut said, reading.method.as_deref());
-            if let Some(message) = untold.take() {
-                let message = labelled(message, correlator, said, admission);
-                out(&at.observation(What::Message(message)));
+            let label = decide(correlator, connection, &mut interpreted, reading.method.as_deref());
+            if !std::mem::replace(&mut told, true) {
+                let reading = message_reading(correlator, interpreted, label);
+                tell(correlator, connection, stamp, What::Message { message, reading }, out);
             }
-            correlator.apply(index, said, out);
-            if overflows(said.gist.kind, admission) {
-                out(&at.observation(What::LabelOverflow("method")));
+            correlator.apply(connection, interpreted, out);
+            if overflows(interpreted.traits.kind, label) {
+                tell(correlator, connection, stamp, What::LabelOverflow("method"), out);
             }
         });
-        if let Some(message) = untold {
+        if !told {
             let protocol = correlator.protocol_name(protocol);
-            out(&at.observation(What::Message(Message { protocol, ..message })));
+            let reading = MessageReading { protocol, ..MessageReading::UNKNOWN };
+            tell(correlator, connection, stamp, What::Message { message, reading }, out);
         }
-        correlator.connection_mut(index).mqtt = mqtt;
+        correlator.connection_mut(connection).mqtt = mqtt;
+        Verdict { settled_by }
     }
+}
+
+/// Tells of something that happened on a connection.
+pub(super) fn tell(
+    correlator: &Correlator,
+    connection: ConnectionIndex,
+    stamp: Stamp,
+    what: What<'_>,
+    out: Out<'_>,
+) {
+    out(&correlator.connection(connection).observation(stamp, what));
 }
 
 /// Plays back a message that passed before its protocol was known.
 fn replay(
     correlator: &mut Correlator,
-    at: At,
-    index: ConnectionIndex,
+    connection: ConnectionIndex,
     kept: &Kept,
     protocol: ProtocolIndex,
     out: Out<'_>,
 ) {
-    let mut said = Said {
-        at_ns: kept.passed.at_ns,
-        tid: kept.passed.tid,
+    let mut interpreted = Interpreted {
+        stamp: kept.passed.stamp,
         direction: kept.passed.direction,
         protocol,
-        gist: kept.gist,
+        traits: kept.traits,
         name: Some(kept.name.as_ref()),
         method: MethodId::NONE,
     };
-    let admission = settle(correlator, at.target, index, &mut said, kept.method.as_deref());
-    correlator.apply(index, said, out);
-    if overflows(said.gist.kind, admission) {
-        out(&at.observation(What::LabelOverflow("method")));
+    let label = decide(correlator, connection, &mut interpreted, kept.method.as_deref());
+    correlator.apply(connection, interpreted, out);
+    if overflows(interpreted.traits.kind, label) {
+        tell(correlator, connection, interpreted.stamp, What::LabelOverflow("method"), out);
     }
 }
 
-/// Settles what the rules left open: a kind that depends on what is awaited, and the method's label.
-fn settle(
+/// Decides what the rules left open: a kind that depends on what is awaited, and the method's
+/// label.
+fn decide(
     correlator: &mut Correlator,
-    target: TargetId,
-    index: ConnectionIndex,
-    said: &mut Said<'_>,
+    connection: ConnectionIndex,
+    interpreted: &mut Interpreted<'_>,
     method: Option<&[u8]>,
-) -> Option<Admission> {
-    if said.gist.kind == Kind::Either {
-        said.gist.kind = either(correlator, index, said);
+) -> Option<MethodLabel> {
+    if interpreted.traits.kind == Kind::Either {
+        interpreted.traits.kind = either(correlator, connection, interpreted);
     }
-    let admission = admit(correlator, target, said.gist.kind, method);
-    said.method = admission.map_or(MethodId::NONE, Admission::id);
-    admission
+    let target = correlator.connection(connection).target;
+    let label = label(correlator, target, interpreted.traits.kind, method);
+    interpreted.method = label.map_or(MethodId::NONE, MethodLabel::id);
+    label
 }
 
 /// What a message is that may be either a request or an answer.
-fn either(correlator: &Correlator, index: ConnectionIndex, said: &Said<'_>) -> Kind {
-    match said.name {
-        Some(name) if correlator.is_awaited(index, said.direction, name) => Kind::Response,
+fn either(
+    correlator: &Correlator,
+    connection: ConnectionIndex,
+    interpreted: &Interpreted<'_>,
+) -> Kind {
+    match interpreted.name {
+        Some(name) if correlator.is_awaited(connection, interpreted.direction, name) => {
+            Kind::Response
+        }
         _ => Kind::Request,
     }
 }
 
-fn admit(
+fn label(
     correlator: &mut Correlator,
     target: TargetId,
     kind: Kind,
     method: Option<&[u8]>,
-) -> Option<Admission> {
+) -> Option<MethodLabel> {
     let usage = match kind {
         Kind::Request => Use::Request,
         Kind::Notification => Use::Notification,
         _ => return None,
     };
-    Some(correlator.admit(target, usage, method?))
+    Some(correlator.label(target, usage, method?))
 }
 
 /// Only the methods of requests become labels of metrics, so only theirs can overflow.
-fn overflows(kind: Kind, admission: Option<Admission>) -> bool {
-    kind == Kind::Request && admission == Some(Admission::Folded)
+fn overflows(kind: Kind, label: Option<MethodLabel>) -> bool {
+    kind == Kind::Request && label == Some(MethodLabel::Other)
 }
 
-fn labelled<'a>(
-    message: Message<'a>,
+fn message_reading<'a>(
     correlator: &'a Correlator,
-    said: Said<'a>,
-    admission: Option<Admission>,
-) -> Message<'a> {
-    Message {
-        protocol: correlator.protocol_name(said.protocol),
-        kind: Some(message_kind(said.gist.kind)),
-        id: match said.name {
+    interpreted: Interpreted<'a>,
+    label: Option<MethodLabel>,
+) -> MessageReading<'a> {
+    MessageReading {
+        protocol: correlator.protocol_name(interpreted.protocol),
+        kind: Some(message_kind(interpreted.traits.kind)),
+        id: match interpreted.name {
             Some(RequestName::Id { id, .. }) => std::str::from_utf8(id).ok(),
             _ => None,
         },
-        method: admission.map(|admission| correlator.method_text(admission.id())),
-        ..message
+        method: label.map(|label| correlator.method_text(label.id())),
     }
 }
 

@@ -46,19 +46,20 @@ pub(super) enum Use {
     Notification,
 }
 
-/// Whether a method became a label.
+/// The label of a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
-    Label(MethodId),
-    /// It became [`OTHER`].
-    Folded,
+pub(super) enum MethodLabel {
+    /// Its own.
+    Own(MethodId),
+    /// [`OTHER`].
+    Other,
 }
 
-impl Admission {
+impl MethodLabel {
     pub(super) fn id(self) -> MethodId {
         match self {
-            Self::Label(id) => id,
-            Self::Folded => MethodId::OTHER,
+            Self::Own(id) => id,
+            Self::Other => MethodId::OTHER,
         }
     }
 }
@@ -88,21 +89,21 @@ impl Methods {
     }
 
     /// The label of a method as it stands in a message.
-    pub(super) fn admit(&mut self, target: TargetId, usage: Use, method: &[u8]) -> Admission {
+    pub(super) fn label(&mut self, target: TargetId, usage: Use, method: &[u8]) -> MethodLabel {
         let admitted = self.admitted.entry((target, usage == Use::Request)).or_default();
         if let Some(&id) = admitted.get(method) {
-            return Admission::Label(id);
+            return MethodLabel::Own(id);
         }
-        let Some(label) = label(method) else { return Admission::Folded };
+        let Some(label) = label(method) else { return MethodLabel::Other };
         if let Some(&id) = admitted.get(label.as_bytes()) {
-            return Admission::Label(id);
+            return MethodLabel::Own(id);
         }
         if admitted.len() >= self.per_target {
-            return Admission::Folded;
+            return MethodLabel::Other;
         }
         let id = intern(&mut self.texts, &mut self.ids, &label);
         admitted.insert(label.into_bytes().into(), id);
-        Admission::Label(id)
+        MethodLabel::Own(id)
     }
 
     pub(super) fn text(&self, id: MethodId) -> &str {
@@ -270,23 +271,23 @@ mod tests {
     #[test]
     fn the_first_methods_of_a_target_are_kept_and_the_rest_folded() {
         let mut methods = Methods::new(2);
-        let a = methods.admit(TARGET, Use::Request, b"a");
-        let b = methods.admit(TARGET, Use::Request, b"b");
-        assert_eq!(methods.admit(TARGET, Use::Request, b"c"), Admission::Folded);
-        assert_eq!(methods.text(Admission::Folded.id()), "__other__");
-        assert_eq!(methods.admit(TARGET, Use::Request, b"a"), a);
+        let a = methods.label(TARGET, Use::Request, b"a");
+        let b = methods.label(TARGET, Use::Request, b"b");
+        assert_eq!(methods.label(TARGET, Use::Request, b"c"), MethodLabel::Other);
+        assert_eq!(methods.text(MethodLabel::Other.id()), "__other__");
+        assert_eq!(methods.label(TARGET, Use::Request, b"a"), a);
         assert_ne!(a, b);
-        let elsewhere = methods.admit(TargetId(1), Use::Request, b"c");
+        let elsewhere = methods.label(TargetId(1), Use::Request, b"c");
         assert_eq!(methods.text(elsewhere.id()), "c");
-        let aside = methods.admit(TARGET, Use::Notification, b"c");
+        let aside = methods.label(TARGET, Use::Notification, b"c");
         assert_eq!(aside, elsewhere, "the same text has the same id everywhere");
     }
 
     #[test]
     fn different_ids_in_a_method_take_one_label() {
         let mut methods = Methods::new(1);
-        let first = methods.admit(TARGET, Use::Request, b"user/1");
-        assert_eq!(methods.admit(TARGET, Use::Request, b"user/2"), first);
+        let first = methods.label(TARGET, Use::Request, b"user/1");
+        assert_eq!(methods.label(TARGET, Use::Request, b"user/2"), first);
         assert_eq!(methods.text(first.id()), "user/{}");
     }
 }

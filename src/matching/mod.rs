@@ -1,7 +1,7 @@
 //! From messages to exchanges: which request does this response answer, and how long did it take?
 //!
 //! ```text
-//!   Message -> Sniff -> Protocol::read -> Correlator -> Started | Exchange | Orphan | …
+//!   Message -> Detector -> Protocol::read -> Correlator -> Started | Exchange | Orphan | …
 //!              which      what is it        who asked
 //!            protocol?
 //! ```
@@ -28,18 +28,18 @@ pub use protocols::{Description, ID_PATTERN_NAME, IdPatterns, Protocols, Unknown
 pub use rules::RuleError;
 pub use rules::pattern::PatternError;
 
-use super::event::{ConnId, Direction, TargetId};
-use super::observation::{Message, Observation, Role, What};
+use super::event::{ConnId, Direction, Stamp, TargetId};
+use super::observation::{Message, MessageReading, Observation, Role, What};
 
 use connection::{Since, Speaks};
 use correlator::{Correlator, Opening};
-use detect::{Passed, Sniff};
-use interpret::Place;
+use detect::Detector;
+use interpret::{Passage, tell};
 use key::ConnectionIndex;
 use rules::{Sender, Text, Wholeness};
 
 /// Label of a protocol that was not recognised.
-const UNKNOWN: &str = "unknown";
+const UNKNOWN: &str = MessageReading::UNKNOWN.protocol;
 
 /// Where observations go.
 type Out<'o> = &'o mut dyn FnMut(&Observation<'_>);
@@ -66,19 +66,19 @@ pub struct Hint<'a> {
     pub mid_stream: bool,
 }
 
-/// Where and when a message passed.
-#[derive(Clone, Copy, Debug)]
-pub struct At {
-    /// The connection.
-    pub conn: ConnId,
-    /// The target it belongs to.
-    pub target: TargetId,
-    /// Which end the tapped process is, as far as it is known now.
-    pub role: Role,
-    /// The thread that completed the message.
-    pub tid: u32,
-    /// When its last byte passed.
-    pub at_ns: u64,
+/// A connection's place in the matching, from [`Matching::open`] to [`Matching::close`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Handle {
+    index: ConnectionIndex,
+    id: ConnId,
+}
+
+/// What the matching says of a message to whoever decides how much of the next one is copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Bytes from the message's start that settled what was read in it: whatever follows them
+    /// changes nothing. `None` where the whole message was looked at, or is needed.
+    pub settled_by: Option<usize>,
 }
 
 impl Matching {
@@ -93,73 +93,76 @@ impl Matching {
         }
     }
 
-    /// Begins a connection. A connection that is not opened begins with its first message, as one
-    /// of which nothing is known.
-    pub fn open(&mut self, conn: ConnId, target: TargetId, hint: Hint<'_>, at_ns: u64) {
-        if self.correlator.index_of(conn).is_some() {
-            return;
-        }
+    /// Begins a connection.
+    pub fn open(&mut self, id: ConnId, target: TargetId, hint: Hint<'_>, at_ns: u64) -> Handle {
         let known = self
             .protocols
             .forced(target)
             .or_else(|| self.protocols.by_subprotocol(hint.subprotocol?));
         let speaks = known.map_or_else(
-            || Speaks::Unknown(Sniff::hinted(hint.path.and_then(|p| self.protocols.by_path(p)))),
+            || Speaks::Unknown(Detector::hinted(hint.path.and_then(|p| self.protocols.by_path(p)))),
             Speaks::Known,
         );
         let since = if hint.mid_stream { Since::MidStream } else { Since::Start };
-        self.correlator.open(Opening { id: conn, target, role: hint.role, speaks, since, at_ns });
+        let opening = Opening { id, target, role: hint.role, speaks, since, at_ns };
+        Handle { index: self.correlator.open(opening), id }
     }
 
-    /// Labels a complete message, hands it on, and follows it with what it means: requests that
-    /// start, requests that end, orphans. Time only moves forward by messages and by
-    /// [`tick`](Self::tick), so whatever expired before this message is told first.
-    pub fn message(&mut self, at: At, message: Message<'_>, out: &mut dyn FnMut(&Observation<'_>)) {
-        self.correlator.expire(at.at_ns, out);
-        let index = self.connection(at);
-        let text = text(&message, at.role);
-        let passed = Passed { at_ns: at.at_ns, tid: at.tid, direction: message.direction };
-        let Some(protocol) = self.recognise(at, index, passed, text, out) else {
-            out(&at.observation(What::Message(Message { protocol: UNKNOWN, ..message })));
-            return;
-        };
-        self.read(Place { at, index, protocol }, text, message, out);
-    }
-
-    /// Whether the beginning of a message, of a connection whose end `role` is tapped, settles what
-    /// [`message`](Self::message) reads in it: whatever follows changes nothing.
-    #[must_use]
-    pub fn is_settled_by(&self, conn: ConnId, role: Role, beginning: &Message<'_>) -> bool {
-        let Some(index) = self.correlator.index_of(conn) else { return false };
-        match &self.correlator.connection(index).speaks {
-            Speaks::Unknown(sniff) => sniff.has_given_up(beginning.direction),
-            Speaks::Known(protocol) => {
-                let text = text(beginning, role);
-                self.protocols.get(*protocol).is_some_and(|protocol| protocol.is_settled_by(text))
-            }
+    /// Reads a complete message, hands it on, and follows it with what it means: requests that
+    /// start, requests that end, orphans. `role` is what is known of the tapped process by now.
+    ///
+    /// Time only moves forward by messages and by [`tick`](Self::tick), so whatever expired before
+    /// this message is told first.
+    pub fn message(
+        &mut self,
+        handle: &Handle,
+        role: Role,
+        stamp: Stamp,
+        message: Message<'_>,
+        out: &mut dyn FnMut(&Observation<'_>),
+    ) -> Verdict {
+        self.correlator.expire(stamp.at_ns, out);
+        let Some(connection) = self.find(handle) else { return Verdict::default() };
+        self.correlator.connection_mut(connection).role = role;
+        let passage = Passage { connection, stamp, message };
+        let text = text(&message, role);
+        if let Some(protocol) = self.recognise(&passage, text, out) {
+            return self.read(protocol, passage, text, out);
         }
+        let what = What::Message { message, reading: MessageReading::UNKNOWN };
+        tell(&self.correlator, connection, stamp, what, out);
+        self.verdict_on_unknown(connection, message.direction)
+    }
+
+    /// Once nobody expects to recognise a protocol any more, nothing more is needed of a message.
+    fn verdict_on_unknown(&self, connection: ConnectionIndex, direction: Direction) -> Verdict {
+        let given_up = match &self.correlator.connection(connection).speaks {
+            Speaks::Unknown(detector) => detector.has_given_up(direction),
+            Speaks::Known(_) => false,
+        };
+        Verdict { settled_by: given_up.then_some(0) }
     }
 
     /// Bytes that went in `direction` were lost: requests that they may have answered end.
     pub fn gap(
         &mut self,
-        conn: ConnId,
+        handle: &Handle,
         direction: Direction,
         at_ns: u64,
         out: &mut dyn FnMut(&Observation<'_>),
     ) {
-        let Some(index) = self.correlator.index_of(conn) else { return };
+        let Some(index) = self.find(handle) else { return };
         let connection = self.correlator.connection_mut(index);
         connection.mqtt.lose(direction);
-        if let Speaks::Unknown(sniff) = &mut connection.speaks {
-            sniff.forget();
+        if let Speaks::Unknown(detector) = &mut connection.speaks {
+            detector.forget();
         }
         self.correlator.gap(index, direction, at_ns, out);
     }
 
     /// The connection ended: what waits on it ends as aborted.
-    pub fn close(&mut self, conn: ConnId, at_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
-        if let Some(index) = self.correlator.index_of(conn) {
+    pub fn close(&mut self, handle: Handle, at_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
+        if let Some(index) = self.find(&handle) {
             self.correlator.close(index, at_ns, out);
         }
     }
@@ -169,7 +172,7 @@ impl Matching {
         self.correlator.expire(now_ns, out);
     }
 
-    /// Nothing more will come: what waits anywhere ends as detached.
+    /// Nothing more will come: what waits anywhere ends as detached, and every handle is void.
     pub fn finish(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
         self.correlator.expire(now_ns, out);
         self.correlator.finish(now_ns, out);
@@ -181,21 +184,9 @@ impl Matching {
         self.correlator.pending(target)
     }
 
-    fn connection(&mut self, at: At) -> ConnectionIndex {
-        if let Some(index) = self.correlator.index_of(at.conn) {
-            self.correlator.connection_mut(index).role = at.role;
-            return index;
-        }
-        let hint = Hint { role: at.role, mid_stream: true, ..Hint::default() };
-        self.open(at.conn, at.target, hint, at.at_ns);
-        self.connection(at)
-    }
-}
-
-impl At {
-    fn observation<'a>(&self, what: What<'a>) -> Observation<'a> {
-        let Self { conn, target, role, tid, at_ns } = *self;
-        Observation { at_ns, tid, target, conn, role, what }
+    /// A handle that outlived its connection finds none.
+    fn find(&self, handle: &Handle) -> Option<ConnectionIndex> {
+        self.correlator.is_open(handle.index, handle.id).then_some(handle.index)
     }
 }
 

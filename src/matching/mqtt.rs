@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use crate::event::Direction;
 use crate::observation::MessageType;
 
-use super::rules::reading::{Gist, Proof, Reading, RequestName};
+use super::rules::reading::{Proof, Reading, RequestName, RuleTraits};
 use super::rules::{Kind, Text, Wholeness};
 
 /// Names of the queues of requests that have no identifier.
@@ -223,9 +223,9 @@ impl Packet {
             Named::Id(0) => return,
             Named::Id(id) => Some(RequestName::Id { id: decimal(id, &mut digits), scope: &[] }),
         };
-        let gist = Gist { proof: self.proof(), ..Gist::plain(meaning.kind) };
+        let traits = RuleTraits { proof: self.proof(), ..RuleTraits::plain(meaning.kind) };
         let method = meaning.label.map(|label| Cow::Borrowed(label.as_bytes()));
-        found(Reading { gist, name, method });
+        found(Reading { traits, name, method });
     }
 
     fn meaning(&self) -> Option<Meaning> {
@@ -327,7 +327,7 @@ mod tests {
                 Some(RequestName::Id { id, .. }) => String::from_utf8(id.to_vec()).unwrap(),
                 _ => "-".to_owned(),
             };
-            read.push(format!("{:?} {id}", reading.gist.kind));
+            read.push(format!("{:?} {id}", reading.traits.kind));
         });
         read
     }

@@ -10,10 +10,10 @@ use std::collections::VecDeque;
 use super::handshake::Agreement;
 use super::head::{Framing, HeadInvalid, Method, Offer, Opening, RequestHead, ResponseHead};
 use super::reader::{Lane, Read};
-use crate::decode::backlog::{Backlog, Stamp};
+use crate::decode::backlog::Backlog;
 use crate::decode::context::Step;
 use crate::decode::hint::Steering;
-use crate::event::Direction;
+use crate::event::{Direction, Stamp};
 use crate::observation::{ProtocolError, What};
 
 /// Requests that wait for their answers; beyond it the oldest is forgotten.

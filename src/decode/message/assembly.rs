@@ -238,15 +238,12 @@ impl Assembly {
             length: finished.length,
             compressed: message.compressed,
             payload,
+            tail: b"",
             truncated: finished.truncated,
             identical: seen == Seen::Yes,
-            protocol: "unknown",
-            kind: None,
-            id: None,
-            method: None,
         };
-        step.message(told.clone());
-        self.weigh(told, seen, link, step);
+        let verdict = link.message(told, step);
+        self.weigh(told, seen, verdict, link, step);
         message.discard(&mut step.resources.buffers, &mut step.resources.inflaters);
     }
 }

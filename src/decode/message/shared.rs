@@ -5,8 +5,8 @@ use super::ping::Pings;
 use super::window::Windows;
 use crate::decode::context::Step;
 use crate::event::Direction;
-use crate::matching::Hint;
-use crate::observation::{Fidelity, Open, Role, What};
+use crate::matching::{Handle, Hint, Verdict};
+use crate::observation::{Fidelity, Message, MessageReading, Open, Role, What};
 
 /// RFC 6455, section 7.4.1: a close frame without a code, and no close frame at all.
 const CLOSE_NO_STATUS: u16 = 1005;
@@ -23,6 +23,8 @@ pub(in crate::decode) struct Link {
     /// What `wstap_connections` counts this connection as now.
     shown: Option<(Role, Fidelity)>,
     stage: Stage,
+    /// The connection's place in matching, while it is open.
+    handle: Option<Handle>,
     /// The client leaves masks out by agreement, or the peers contradict each other.
     masks_unknown: bool,
     pub(in crate::decode) pings: Pings,
@@ -55,7 +57,7 @@ impl Link {
             return;
         }
         self.stage = Stage::Open;
-        step.matching_open(hint);
+        self.handle = Some(step.matching_open(hint));
         step.emit(What::Open(open));
         self.show(step);
     }
@@ -151,10 +153,34 @@ impl Link {
     /// The connection is over, whether its peers said so or not.
     pub(in crate::decode) fn end(&mut self, step: &mut Step<'_>) {
         if self.stage == Stage::Open {
-            step.matching_close();
+            self.stop_matching(step);
             step.emit(What::Close { code: self.code.unwrap_or(CLOSE_ABNORMAL) });
         }
         self.leave(step);
+    }
+
+    /// Hands a complete message over to matching. After the end of the connection nothing is
+    /// matched any more, and the message is only told.
+    pub(in crate::decode) fn message(&self, message: Message<'_>, step: &mut Step<'_>) -> Verdict {
+        let Some(handle) = &self.handle else {
+            step.emit(What::Message { message, reading: MessageReading::UNKNOWN });
+            return Verdict::default();
+        };
+        step.message(handle, message)
+    }
+
+    /// Answers may have been lost in `direction`.
+    pub(in crate::decode) fn gap(&self, direction: Direction, step: &mut Step<'_>) {
+        if let Some(handle) = &self.handle {
+            step.matching_gap(handle, direction);
+        }
+    }
+
+    /// Nothing more comes: what waits for an answer ends.
+    pub(in crate::decode) fn stop_matching(&mut self, step: &mut Step<'_>) {
+        if let Some(handle) = self.handle.take() {
+            step.matching_close(handle);
+        }
     }
 
     /// Leaves the gauge without a close: nobody watches any more.

@@ -6,6 +6,7 @@ use super::partial::Finished;
 use super::shared::Link;
 use crate::decode::context::Step;
 use crate::event::{LONG_BYTES, NARROW_BYTES};
+use crate::matching::Verdict;
 use crate::observation::{Message, What, WindowMiss};
 
 impl Assembly {
@@ -42,6 +43,7 @@ impl Assembly {
         &self,
         message: Message<'_>,
         seen: Seen,
+        verdict: Verdict,
         link: &mut Link,
         step: &mut Step<'_>,
     ) {
@@ -62,8 +64,7 @@ impl Assembly {
         if link.windows.are_wide_for_good() && !is_cut {
             return;
         }
-        let payload = &message.payload[..NARROW_BYTES];
-        let sufficed = step.is_settled_by(&Message { payload, truncated: true, ..message });
+        let sufficed = verdict.settled_by.is_some_and(|bytes| bytes <= NARROW_BYTES);
         if is_cut && !sufficed {
             return self.miss_more(WindowMiss::Content, link, step);
         }

@@ -18,8 +18,9 @@
 
 use super::candidate::{Candidate, PREFIX, Verdict};
 use super::chains::Chains;
-use crate::decode::backlog::{Backlog, Stamp};
+use crate::decode::backlog::Backlog;
 use crate::decode::frame::header::HEADER_MAX;
+use crate::event::Stamp;
 
 /// Bytes are searched in pieces of this size.
 const PIECE: usize = 4096;

@@ -326,7 +326,7 @@ fn line(observation: &Observation<'_>) -> String {
             if frame.masked { "" } else { " plain" },
             frame.length
         ),
-        What::Message(message) => format!(
+        What::Message { message, .. } => format!(
             "{} {} message of {} frames, {} wire, {} bytes{}{}{}: {}",
             way(message.direction),
             message.message_type.as_str(),

@@ -108,7 +108,7 @@ impl Flow {
         }
         if passed.beyond > 0 {
             if hole == Hole::Skipped {
-                step.matching_gap(self.direction);
+                link.gap(self.direction, step);
             }
             self.lose_border(link, step);
         }
@@ -126,7 +126,7 @@ impl Flow {
         self.walked = true;
         if self.search.is_none() && !self.reader.is_idle() {
             step.error(self.direction, ProtocolError::Resync);
-            step.matching_gap(self.direction);
+            link.gap(self.direction, step);
             self.lose_border(link, step);
         }
         if self.search.is_some() {
@@ -303,7 +303,7 @@ impl Flow {
     /// A frame cannot be believed, so neither can the border behind it.
     fn give_up_border(&mut self, link: &mut Link, step: &mut Step<'_>) {
         step.error(self.direction, ProtocolError::Resync);
-        step.matching_gap(self.direction);
+        link.gap(self.direction, step);
         self.lose_border(link, step);
     }
 

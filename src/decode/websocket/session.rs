@@ -110,8 +110,8 @@ impl Session {
         hole: Hole,
         step: &mut Step<'_>,
     ) {
-        if hole == Hole::Lost && self.link.is_proven() {
-            step.matching_gap(direction);
+        if hole == Hole::Lost {
+            self.link.gap(direction, step);
         }
         if let Some(doubt) = &mut self.doubt {
             doubt.records[direction.index()].absent(n);
@@ -124,7 +124,7 @@ impl Session {
     pub(in crate::decode) fn lose_border(&mut self, direction: Direction, step: &mut Step<'_>) {
         let flow = &mut self.flows[direction.index()];
         if !flow.is_adrift() {
-            step.matching_gap(direction);
+            self.link.gap(direction, step);
             flow.lose_border(&mut self.link, step);
         }
     }
@@ -136,6 +136,11 @@ impl Session {
         }
         self.link.end(step);
         self.release(step);
+    }
+
+    /// What waits for an answer ends, since the connection is let go.
+    pub(in crate::decode) fn stop_matching(&mut self, step: &mut Step<'_>) {
+        self.link.stop_matching(step);
     }
 
     /// Nobody watches the connection any more.

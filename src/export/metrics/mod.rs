@@ -105,7 +105,7 @@ impl Metrics {
     /// Counts one observation.
     pub fn record(&mut self, observation: &Observation<'_>) {
         match &observation.what {
-            What::Message(message) => {
+            What::Message { message, .. } => {
                 self.packets[message.direction.index()].inc();
                 self.identical_packets.inc_by(u64::from(message.identical));
             }

@@ -69,7 +69,7 @@ impl Target {
             What::Wire { direction, bytes } => self.wire[direction.index()].inc_by(*bytes),
             What::Skipped { bytes, .. } => self.skipped.inc_by(*bytes),
             What::Frame(frame) => self.frames[frame.direction.index()][frame.opcode as usize].inc(),
-            What::Message(message) => self.message(message),
+            What::Message { message, .. } => self.message(message),
             What::Started { origin, protocol, method } => {
                 self.pending_change += 1;
                 self.exchanges.announce(Request { origin: *origin, protocol, method });

@@ -36,7 +36,7 @@ fn ended(method: &str, outcome: Outcome, turnaround_ns: Option<u64>) -> What<'_>
 }
 
 fn message(direction: Direction, length: Option<u64>, identical: bool) -> What<'static> {
-    What::Message(Message {
+    let message = Message {
         direction,
         message_type: MessageType::Text,
         frames: 1,
@@ -45,12 +45,10 @@ fn message(direction: Direction, length: Option<u64>, identical: bool) -> What<'
         compressed: length.is_none(),
         payload: b"",
         truncated: true,
+        tail: b"",
         identical,
-        protocol: "unknown",
-        kind: None,
-        id: None,
-        method: None,
-    })
+    };
+    What::Message { message, reading: MessageReading::UNKNOWN }
 }
 
 /// The present samples: name with labels as in the text format, to value.

@@ -5,17 +5,17 @@ use crate::observation::{Origin, OrphanReason, What};
 
 use super::super::key::{ConnectionIndex, KeyRef};
 use super::super::rules::reading::{More, RequestName, Unasked};
-use super::{Correlator, EntryIndex, Out, RequestEnd, Said, name_of};
+use super::{Correlator, EntryIndex, Interpreted, Out, RequestEnd, name_of};
 
 impl Correlator {
     pub(super) fn answer(
         &mut self,
         connection: ConnectionIndex,
-        said: Said<'_>,
+        interpreted: Interpreted<'_>,
         name: RequestName<'_>,
         out: Out<'_>,
     ) {
-        let asked = said.direction.opposite();
+        let asked = interpreted.direction.opposite();
         let found = match name {
             RequestName::Queue(queue) => self.first_in_queue(connection, queue, asked),
             RequestName::Id { id, scope } => {
@@ -24,21 +24,21 @@ impl Correlator {
         };
         match (found, name) {
             // An answer from before the request is to another one.
-            (Some(at), _) if self.pending.value(at).at_ns <= said.at_ns => {
-                self.answered(connection, at, said, out);
+            (Some(at), _) if self.pending.value(at).at_ns <= interpreted.stamp.at_ns => {
+                self.answered(connection, at, interpreted, out);
             }
             (None, RequestName::Id { id, scope }) => {
                 let key = KeyRef { connection, asked, id, scope };
-                if self.continue_stream(key, said, out) {
+                if self.continue_stream(key, interpreted, out) {
                     return;
                 }
                 if self.is_late(key) {
-                    self.orphan(connection, said, OrphanReason::Late, out);
+                    self.orphan(connection, interpreted, OrphanReason::Late, out);
                     return;
                 }
-                self.wait_for_request(connection, said, name, out);
+                self.wait_for_request(connection, interpreted, name, out);
             }
-            _ => self.wait_for_request(connection, said, name, out),
+            _ => self.wait_for_request(connection, interpreted, name, out),
         }
     }
 
@@ -47,33 +47,33 @@ impl Correlator {
         &mut self,
         connection: ConnectionIndex,
         at: EntryIndex,
-        said: Said<'_>,
+        interpreted: Interpreted<'_>,
         out: Out<'_>,
     ) {
         let deadline_ns = self.deadline_ns(at);
-        if deadline_ns <= said.at_ns {
+        if deadline_ns <= interpreted.stamp.at_ns {
             self.end_expired(at, deadline_ns, out);
-            self.orphan(connection, said, OrphanReason::Late, out);
+            self.orphan(connection, interpreted, OrphanReason::Late, out);
             return;
         }
-        let (key, request) = self.end(at, RequestEnd::answered(said), out);
-        if said.gist.more == More::Follows {
-            self.open_stream(key.as_ref(), said, request.method, out);
+        let (key, request) = self.end(at, RequestEnd::answered(interpreted), out);
+        if interpreted.traits.more == More::Follows {
+            self.open_stream(key.as_ref(), interpreted, request.method, out);
         }
     }
 
     pub(super) fn orphan(
         &self,
         connection: ConnectionIndex,
-        said: Said<'_>,
+        interpreted: Interpreted<'_>,
         reason: OrphanReason,
         out: Out<'_>,
     ) {
-        if said.gist.unasked == Unasked::Expected {
+        if interpreted.traits.unasked == Unasked::Expected {
             return;
         }
-        let what = What::Orphan { protocol: name_of(&self.names, said.protocol), reason };
-        out(&self.connections[connection as usize].observation(said.at_ns, said.tid, what));
+        let what = What::Orphan { protocol: name_of(&self.names, interpreted.protocol), reason };
+        out(&self.connections[connection as usize].observation(interpreted.stamp, what));
     }
 
     /// Whether an answer of this name would find its request.
@@ -89,25 +89,25 @@ impl Correlator {
     }
 
     /// TCP loses none, so the answer to come is to the oldest.
-    pub(super) fn heartbeat(&mut self, connection: ConnectionIndex, said: Said<'_>) {
+    pub(super) fn heartbeat(&mut self, connection: ConnectionIndex, interpreted: Interpreted<'_>) {
         let heartbeats_ns = &mut self.connection_mut(connection).heartbeats_ns;
-        heartbeats_ns[said.direction.index()].get_or_insert(said.at_ns);
+        heartbeats_ns[interpreted.direction.index()].get_or_insert(interpreted.stamp.at_ns);
     }
 
     pub(super) fn heartbeat_answer(
         &mut self,
         connection: ConnectionIndex,
-        said: Said<'_>,
+        interpreted: Interpreted<'_>,
         out: Out<'_>,
     ) {
-        let asked = said.direction.opposite();
+        let asked = interpreted.direction.opposite();
         let state = self.connection_mut(connection);
         let Some(asked_ns) = state.heartbeats_ns[asked.index()].take() else { return };
         let what = What::HeartbeatRtt {
             origin: Origin::of_request(asked),
-            protocol: name_of(&self.names, said.protocol),
-            rtt_ns: said.at_ns.saturating_sub(asked_ns),
+            protocol: name_of(&self.names, interpreted.protocol),
+            rtt_ns: interpreted.stamp.at_ns.saturating_sub(asked_ns),
         };
-        out(&self.connection(connection).observation(said.at_ns, said.tid, what));
+        out(&self.connection(connection).observation(interpreted.stamp, what));
     }
 }

@@ -5,48 +5,48 @@ use crate::observation::Outcome;
 use super::super::connection::Early;
 use super::super::key::{ConnectionIndex, KeyRef};
 use super::super::rules::reading::RequestName;
-use super::{Correlator, EntryIndex, IdForm, Out, RequestEnd, Said, queued};
+use super::{Correlator, EntryIndex, IdForm, Interpreted, Out, RequestEnd, queued};
 use crate::event::Direction;
 
 impl Correlator {
     pub(super) fn request(
         &mut self,
         connection: ConnectionIndex,
-        said: Said<'_>,
+        interpreted: Interpreted<'_>,
         name: RequestName<'_>,
         out: Out<'_>,
     ) {
-        let asked = said.direction;
-        let early = self.take_early(connection, asked, name, said.at_ns);
+        let asked = interpreted.direction;
+        let early = self.take_early(connection, asked, name, interpreted.stamp.at_ns);
         match name {
             RequestName::Id { id, scope } => {
                 let key = KeyRef { connection, asked, id, scope };
-                self.replace_duplicate(key, said, out);
-                self.start(key, said, IdForm::Token, out);
+                self.replace_duplicate(key, interpreted, out);
+                self.start(key, interpreted, IdForm::Token, out);
             }
             RequestName::Queue(queue) => {
-                let number = self.enqueue(connection, queue, said, out).to_le_bytes();
+                let number = self.enqueue(connection, queue, interpreted, out).to_le_bytes();
                 let key = queued(connection, asked, &number, &queue);
-                self.start(key, said, IdForm::Numbered, out);
+                self.start(key, interpreted, IdForm::Numbered, out);
             }
         }
-        if let Some(Early { at_ns, tid, gist, .. }) = early {
+        if let Some(Early { stamp, traits, .. }) = early {
             let direction = asked.opposite();
-            self.apply(connection, Said { at_ns, tid, direction, gist, ..said }, out);
+            self.apply(connection, Interpreted { stamp, direction, traits, ..interpreted }, out);
         }
     }
 
     /// The newest request has an id; whatever had it before has lost it.
-    fn replace_duplicate(&mut self, key: KeyRef<'_>, said: Said<'_>, out: Out<'_>) {
+    fn replace_duplicate(&mut self, key: KeyRef<'_>, interpreted: Interpreted<'_>, out: Out<'_>) {
         if let Some(at) = self.pending.find(key) {
-            self.end(at, RequestEnd::by(said, Outcome::Duplicate), out);
+            self.end(at, RequestEnd::by(interpreted, Outcome::Duplicate), out);
             return;
         }
         let connection = &self.connections[key.connection as usize];
         if connection.streams.len() > 0
             && let Some(at) = self.streams.find(key)
         {
-            self.end_stream(at, said.at_ns, said.tid, out);
+            self.end_stream(at, interpreted.stamp, out);
         }
         self.forget_late(key);
     }
@@ -54,18 +54,18 @@ impl Correlator {
     pub(super) fn cancel(
         &mut self,
         connection: ConnectionIndex,
-        said: Said<'_>,
+        interpreted: Interpreted<'_>,
         name: RequestName<'_>,
         out: Out<'_>,
     ) {
         let RequestName::Id { id, scope } = name else { return };
-        let key = KeyRef { connection, asked: said.direction, id, scope };
+        let key = KeyRef { connection, asked: interpreted.direction, id, scope };
         if let Some(at) = self.pending.find(key) {
-            let (key, request) = self.end(at, RequestEnd::by(said, Outcome::Cancelled), out);
+            let (key, request) = self.end(at, RequestEnd::by(interpreted, Outcome::Cancelled), out);
             self.remember_late(&key, request);
         } else if let Some(at) = self.streams.find(key) {
             let kept = self.streams.key(at).clone();
-            self.end_stream(at, said.at_ns, said.tid, out);
+            self.end_stream(at, interpreted.stamp, out);
             self.remember_late_key(&kept);
         }
     }
@@ -75,14 +75,14 @@ impl Correlator {
         &mut self,
         connection: ConnectionIndex,
         queue: u8,
-        said: Said<'_>,
+        interpreted: Interpreted<'_>,
         out: Out<'_>,
     ) -> u32 {
-        let asked = said.direction;
+        let asked = interpreted.direction;
         let oldest = self.first_in_queue(connection, queue, asked);
         let state = self.connection_mut(connection);
         if state.queue(queue, asked).len() >= self.limits.queue_length {
-            self.evict(oldest, said, out);
+            self.evict(oldest, interpreted, out);
         }
         self.connection_mut(connection).queue(queue, asked).push()
     }

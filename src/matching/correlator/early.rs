@@ -12,24 +12,23 @@ use super::super::connection::{Early, EarlyWatch};
 use super::super::key::{ConnectionIndex, KeyRef};
 use super::super::label::MethodId;
 use super::super::rules::reading::{More, RequestName};
-use super::{Correlator, Out, Said};
+use super::{Correlator, Interpreted, Out};
 
 impl Correlator {
     /// Lets an answer wait for its request. Where there is no room in all, it does not wait.
     pub(super) fn wait_for_request(
         &mut self,
         connection: ConnectionIndex,
-        said: Said<'_>,
+        interpreted: Interpreted<'_>,
         name: RequestName<'_>,
         out: Out<'_>,
     ) {
         let early = Early {
-            at_ns: said.at_ns,
-            tid: said.tid,
-            protocol: said.protocol,
-            asked: said.direction.opposite(),
+            stamp: interpreted.stamp,
+            protocol: interpreted.protocol,
+            asked: interpreted.direction.opposite(),
             name: name.into(),
-            gist: said.gist,
+            traits: interpreted.traits,
         };
         if self.connection(connection).early.len() >= self.limits.early_per_connection {
             self.give_up_at(connection, 0, out);
@@ -43,8 +42,8 @@ impl Correlator {
         state.early.push_back(early);
         if state.early_watch == EarlyWatch::Off {
             state.early_watch = EarlyWatch::On;
-            let deadline_ns = said.at_ns.saturating_add(self.limits.reorder_window_ns);
-            self.early_deadlines.push(Reverse((deadline_ns, state.id)));
+            let deadline_ns = interpreted.stamp.at_ns.saturating_add(self.limits.reorder_window_ns);
+            self.early_deadlines.push(Reverse((deadline_ns, state.id, connection)));
         }
     }
 
@@ -61,7 +60,7 @@ impl Correlator {
             return None;
         }
         let answers = |early: &Early| {
-            early.asked == asked && early.at_ns >= asked_ns && early.name.as_ref() == name
+            early.asked == asked && early.stamp.at_ns >= asked_ns && early.name.as_ref() == name
         };
         let index = waiting.iter().position(answers)?;
         self.early_count -= 1;
@@ -72,14 +71,14 @@ impl Correlator {
     /// when the next one's is.
     pub(super) fn expire_early(&mut self, connection: ConnectionIndex, now_ns: u64, out: Out<'_>) {
         let window_ns = self.limits.reorder_window_ns;
-        let deadline_ns = |early: &Early| early.at_ns.saturating_add(window_ns);
+        let deadline_ns = |early: &Early| early.stamp.at_ns.saturating_add(window_ns);
         let is_over = |early: &Early| deadline_ns(early) <= now_ns;
         while let Some(index) = self.connection(connection).early.iter().position(is_over) {
             self.give_up_at(connection, index, out);
         }
         let state = &mut self.connections[connection as usize];
         if let Some(deadline_ns) = state.early.iter().map(deadline_ns).min() {
-            self.early_deadlines.push(Reverse((deadline_ns, state.id)));
+            self.early_deadlines.push(Reverse((deadline_ns, state.id, connection)));
         } else {
             state.early = VecDeque::new();
             state.early_watch = EarlyWatch::Off;
@@ -103,26 +102,25 @@ impl Correlator {
     /// No request turned up for an answer. If more answers are to follow, they belong to a stream
     /// whose beginning was not seen, and are not orphans each.
     fn give_up(&mut self, connection: ConnectionIndex, early: &Early, out: Out<'_>) {
-        let said = Said {
-            at_ns: early.at_ns,
-            tid: early.tid,
+        let interpreted = Interpreted {
+            stamp: early.stamp,
             direction: early.asked.opposite(),
             protocol: early.protocol,
-            gist: early.gist,
+            traits: early.traits,
             name: Some(early.name.as_ref()),
             method: MethodId::NONE,
         };
         if let RequestName::Id { id, scope } = early.name.as_ref() {
             let key = KeyRef { connection, asked: early.asked, id, scope };
-            if self.continue_stream(key, said, out) {
+            if self.continue_stream(key, interpreted, out) {
                 return;
             }
-            if early.gist.more == More::Follows {
-                self.open_stream(key, said, MethodId::NONE, out);
+            if early.traits.more == More::Follows {
+                self.open_stream(key, interpreted, MethodId::NONE, out);
             }
         }
         let state = &self.connections[connection as usize];
-        let reason = state.orphan_reason(early.at_ns, self.limits.timeout_ns);
-        self.orphan(connection, said, reason, out);
+        let reason = state.orphan_reason(early.stamp.at_ns, self.limits.timeout_ns);
+        self.orphan(connection, interpreted, reason, out);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use crate::event::Direction;
+use crate::event::{Direction, Stamp};
 use crate::observation::Outcome;
 
 use super::{ConnectionIndex, Correlator, EntryIndex, IdForm, Out, RequestEnd};
@@ -17,12 +17,12 @@ impl Correlator {
             }
             self.end_expired(at, deadline_ns, out);
         }
-        while let Some(&Reverse((deadline_ns, id))) = self.early_deadlines.peek() {
+        while let Some(&Reverse((deadline_ns, id, connection))) = self.early_deadlines.peek() {
             if deadline_ns > now_ns {
                 break;
             }
             self.early_deadlines.pop();
-            if let Some(connection) = self.index_of(id) {
+            if self.is_open(connection, id) {
                 self.expire_early(connection, now_ns, out);
             }
         }
@@ -69,8 +69,7 @@ impl Correlator {
         out: Out<'_>,
     ) {
         self.end_all(connection, at_ns, Outcome::Aborted, out);
-        let state = self.connections.remove(connection as usize);
-        self.by_id.remove(&state.id);
+        self.connections.remove(connection as usize);
     }
 
     /// Ends what waits on every connection, since nobody watches any longer.
@@ -79,6 +78,7 @@ impl Correlator {
         for index in connections {
             self.end_all(index as ConnectionIndex, now_ns, Outcome::Detached, out);
         }
+        self.connections.clear();
     }
 
     fn end_all(&mut self, connection: ConnectionIndex, at_ns: u64, outcome: Outcome, out: Out<'_>) {
@@ -98,6 +98,6 @@ impl Correlator {
 
 impl RequestEnd {
     fn at(at_ns: u64, outcome: Outcome) -> Self {
-        Self { outcome, at_ns, tid: 0 }
+        Self { outcome, stamp: Stamp { at_ns, tid: 0 } }
     }
 }

@@ -14,20 +14,19 @@ mod late;
 mod streaming;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 
-use foldhash::fast::RandomState;
 use slab::Slab;
 
-use crate::event::{ConnId, Direction, TargetId};
+use crate::event::{ConnId, Direction, Stamp, TargetId};
 use crate::observation::{Exchange, Observation, Origin, Outcome, Role, Table as TableName, What};
 
 use super::connection::{Connection, EarlyWatch, ProtocolIndex, Since, Speaks};
 use super::key::{ConnectionIndex, Key, KeyRef};
-use super::label::{Admission, MethodId, Methods, Use};
+use super::label::{MethodId, MethodLabel, Methods, Use};
 use super::limits::MatchLimits;
 use super::rules::Kind;
-use super::rules::reading::{Gist, RequestName};
+use super::rules::reading::{RequestName, RuleTraits};
 use super::table::{EntryIndex, Table};
 use super::{Out, mqtt};
 
@@ -61,12 +60,11 @@ struct Stream {
 
 /// What a message says about a request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Said<'a> {
-    pub(super) at_ns: u64,
-    pub(super) tid: u32,
+pub(super) struct Interpreted<'a> {
+    pub(super) stamp: Stamp,
     pub(super) direction: Direction,
     pub(super) protocol: ProtocolIndex,
-    pub(super) gist: Gist,
+    pub(super) traits: RuleTraits,
     pub(super) name: Option<RequestName<'a>>,
     pub(super) method: MethodId,
 }
@@ -79,13 +77,12 @@ pub(super) struct Correlator {
     names: Vec<Box<str>>,
     methods: Methods,
     connections: Slab<Connection>,
-    by_id: HashMap<ConnId, ConnectionIndex, RandomState>,
     pending: Table<Request>,
     streams: Table<Stream>,
     late: Table<()>,
     /// When to look for early answers that waited long enough, and where: at most one entry for
     /// each connection, and those that lately closed.
-    early_deadlines: BinaryHeap<Reverse<(u64, ConnId)>>,
+    early_deadlines: BinaryHeap<Reverse<(u64, ConnId, ConnectionIndex)>>,
     /// Early answers of all connections.
     early_count: usize,
     pending_by_target: Vec<usize>,
@@ -109,7 +106,6 @@ impl Correlator {
             names,
             methods: Methods::new(limits.methods_per_target),
             connections: Slab::new(),
-            by_id: HashMap::default(),
             pending: Table::default(),
             streams: Table::default(),
             late: Table::default(),
@@ -119,11 +115,11 @@ impl Correlator {
         }
     }
 
-    /// Begins a connection. One of this id must not exist.
+    /// Begins a connection.
     pub(super) fn open(&mut self, opening: Opening) -> ConnectionIndex {
         let Opening { id, target, role, speaks, since, at_ns } = opening;
         // Connections are bounded by whoever reports them, far below 2^32.
-        let index = self.connections.insert(Connection {
+        self.connections.insert(Connection {
             id,
             target,
             role,
@@ -139,31 +135,38 @@ impl Correlator {
             queues: Vec::new(),
             heartbeats_ns: [None; 2],
             mqtt: mqtt::Stream::default(),
-        }) as ConnectionIndex;
-        self.by_id.insert(id, index);
-        index
+        }) as ConnectionIndex
     }
 
     /// What a message says becomes what it means.
-    pub(super) fn apply(&mut self, connection: ConnectionIndex, said: Said<'_>, out: Out<'_>) {
-        match (said.gist.kind, said.name) {
-            (Kind::Request, Some(name)) => self.request(connection, said, name, out),
+    pub(super) fn apply(
+        &mut self,
+        connection: ConnectionIndex,
+        interpreted: Interpreted<'_>,
+        out: Out<'_>,
+    ) {
+        match (interpreted.traits.kind, interpreted.name) {
+            (Kind::Request, Some(name)) => self.request(connection, interpreted, name, out),
             (Kind::Response | Kind::Error | Kind::End, Some(name)) => {
-                self.answer(connection, said, name, out);
+                self.answer(connection, interpreted, name, out);
             }
-            (Kind::Cancel, Some(name)) => self.cancel(connection, said, name, out),
-            (Kind::Ping, _) => self.heartbeat(connection, said),
-            (Kind::Pong, _) => self.heartbeat_answer(connection, said, out),
+            (Kind::Cancel, Some(name)) => self.cancel(connection, interpreted, name, out),
+            (Kind::Ping, _) => self.heartbeat(connection, interpreted),
+            (Kind::Pong, _) => self.heartbeat_answer(connection, interpreted, out),
             _ => {}
         }
     }
 
     /// The only place where a request starts.
-    fn start(&mut self, key: KeyRef<'_>, said: Said<'_>, id: IdForm, out: Out<'_>) {
-        self.make_room(key.connection, said, out);
+    fn start(&mut self, key: KeyRef<'_>, interpreted: Interpreted<'_>, id: IdForm, out: Out<'_>) {
+        self.make_room(key.connection, interpreted, out);
         let connection = &mut self.connections[key.connection as usize];
-        let request =
-            Request { at_ns: said.at_ns, method: said.method, protocol: said.protocol, id };
+        let request = Request {
+            at_ns: interpreted.stamp.at_ns,
+            method: interpreted.method,
+            protocol: interpreted.protocol,
+            id,
+        };
         self.pending.insert(key, request, &mut connection.pending);
         let target = usize::from(connection.target.0);
         if self.pending_by_target.len() <= target {
@@ -172,10 +175,10 @@ impl Correlator {
         self.pending_by_target[target] += 1;
         let what = What::Started {
             origin: Origin::of_request(key.asked),
-            protocol: name_of(&self.names, said.protocol),
-            method: self.methods.text(said.method),
+            protocol: name_of(&self.names, interpreted.protocol),
+            method: self.methods.text(interpreted.method),
         };
-        out(&connection.observation(said.at_ns, said.tid, what));
+        out(&connection.observation(interpreted.stamp, what));
     }
 
     /// The only place where a request ends.
@@ -191,33 +194,38 @@ impl Correlator {
             id: if request.id == IdForm::Token { key.id_text() } else { "" },
             outcome: end.outcome,
             turnaround_ns: matches!(end.outcome, Outcome::Matched | Outcome::Error)
-                .then(|| end.at_ns.saturating_sub(request.at_ns)),
+                .then(|| end.stamp.at_ns.saturating_sub(request.at_ns)),
         });
-        out(&connection.observation(end.at_ns, end.tid, what));
+        out(&connection.observation(end.stamp, what));
         (key, request)
     }
 
     /// Lets the oldest of several that are too many go.
-    fn evict(&mut self, at: Option<EntryIndex>, said: Said<'_>, out: Out<'_>) {
+    fn evict(&mut self, at: Option<EntryIndex>, interpreted: Interpreted<'_>, out: Out<'_>) {
         let Some(at) = at else { return };
-        let (key, request) = self.end(at, RequestEnd::by(said, Outcome::Evicted), out);
+        let (key, request) = self.end(at, RequestEnd::by(interpreted, Outcome::Evicted), out);
         self.remember_late(&key, request);
         let connection = &self.connections[key.connection as usize];
-        out(&connection.observation(said.at_ns, said.tid, What::Evicted(TableName::Pending)));
+        out(&connection.observation(interpreted.stamp, What::Evicted(TableName::Pending)));
     }
 
-    fn make_room(&mut self, connection: ConnectionIndex, said: Said<'_>, out: Out<'_>) {
+    fn make_room(
+        &mut self,
+        connection: ConnectionIndex,
+        interpreted: Interpreted<'_>,
+        out: Out<'_>,
+    ) {
         let own = self.connections[connection as usize].pending;
         if own.len() >= self.limits.pending_per_connection {
-            self.evict(own.oldest(), said, out);
+            self.evict(own.oldest(), interpreted, out);
         }
         if self.pending.len() >= self.limits.pending_total {
-            self.evict(self.pending.oldest(), said, out);
+            self.evict(self.pending.oldest(), interpreted, out);
         }
     }
 
-    pub(super) fn admit(&mut self, target: TargetId, usage: Use, method: &[u8]) -> Admission {
-        self.methods.admit(target, usage, method)
+    pub(super) fn label(&mut self, target: TargetId, usage: Use, method: &[u8]) -> MethodLabel {
+        self.methods.label(target, usage, method)
     }
 
     pub(super) fn method_text(&self, method: MethodId) -> &str {
@@ -228,8 +236,9 @@ impl Correlator {
         name_of(&self.names, protocol)
     }
 
-    pub(super) fn index_of(&self, id: ConnId) -> Option<ConnectionIndex> {
-        self.by_id.get(&id).copied()
+    /// Whether the connection at `index` is still the one of this id.
+    pub(super) fn is_open(&self, index: ConnectionIndex, id: ConnId) -> bool {
+        self.connections.get(index as usize).is_some_and(|connection| connection.id == id)
     }
 
     pub(super) fn connection(&self, index: ConnectionIndex) -> &Connection {
@@ -262,18 +271,17 @@ impl Correlator {
 #[derive(Clone, Copy, Debug)]
 struct RequestEnd {
     outcome: Outcome,
-    at_ns: u64,
-    tid: u32,
+    stamp: Stamp,
 }
 
 impl RequestEnd {
-    fn by(said: Said<'_>, outcome: Outcome) -> Self {
-        Self { outcome, at_ns: said.at_ns, tid: said.tid }
+    fn by(interpreted: Interpreted<'_>, outcome: Outcome) -> Self {
+        Self { outcome, stamp: interpreted.stamp }
     }
 
-    fn answered(said: Said<'_>) -> Self {
-        let is_error = said.gist.kind == Kind::Error;
-        Self::by(said, if is_error { Outcome::Error } else { Outcome::Matched })
+    fn answered(interpreted: Interpreted<'_>) -> Self {
+        let is_error = interpreted.traits.kind == Kind::Error;
+        Self::by(interpreted, if is_error { Outcome::Error } else { Outcome::Matched })
     }
 }
 
@@ -292,7 +300,8 @@ fn name_of(names: &[Box<str>], protocol: ProtocolIndex) -> &str {
 }
 
 impl Connection {
-    fn observation<'a>(&self, at_ns: u64, tid: u32, what: What<'a>) -> Observation<'a> {
+    pub(super) fn observation<'a>(&self, stamp: Stamp, what: What<'a>) -> Observation<'a> {
+        let Stamp { at_ns, tid } = stamp;
         Observation { at_ns, tid, target: self.target, conn: self.id, role: self.role, what }
     }
 }

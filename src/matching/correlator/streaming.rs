@@ -1,18 +1,19 @@
 //! What follows a first answer.
 
+use crate::event::Stamp;
 use crate::observation::{Origin, Table as TableName, What};
 
 use super::super::key::KeyRef;
 use super::super::label::MethodId;
 use super::super::rules::Kind;
 use super::super::rules::reading::More;
-use super::{Correlator, EntryIndex, Out, Said, Stream, name_of};
+use super::{Correlator, EntryIndex, Interpreted, Out, Stream, name_of};
 
 impl Correlator {
     pub(super) fn open_stream(
         &mut self,
         key: KeyRef<'_>,
-        said: Said<'_>,
+        interpreted: Interpreted<'_>,
         method: MethodId,
         out: Out<'_>,
     ) {
@@ -25,14 +26,14 @@ impl Correlator {
             let loser = self.streams.key(at).connection as usize;
             self.streams.remove(at, &mut self.connections[loser].streams);
             let what = What::Evicted(TableName::Streams);
-            out(&self.connections[loser].observation(said.at_ns, said.tid, what));
+            out(&self.connections[loser].observation(interpreted.stamp, what));
         }
         let stream = Stream {
-            first_ns: said.at_ns,
-            last_ns: said.at_ns,
+            first_ns: interpreted.stamp.at_ns,
+            last_ns: interpreted.stamp.at_ns,
             answers: 1,
             method,
-            protocol: said.protocol,
+            protocol: interpreted.protocol,
         };
         let connection = &mut self.connections[key.connection as usize];
         self.streams.insert(key, stream, &mut connection.streams);
@@ -42,7 +43,7 @@ impl Correlator {
     pub(super) fn continue_stream(
         &mut self,
         key: KeyRef<'_>,
-        said: Said<'_>,
+        interpreted: Interpreted<'_>,
         out: Out<'_>,
     ) -> bool {
         let connection = &self.connections[key.connection as usize];
@@ -51,23 +52,23 @@ impl Correlator {
         }
         let Some(at) = self.streams.find(key) else { return false };
         let stream = self.streams.value_mut(at);
-        stream.last_ns = stream.last_ns.max(said.at_ns);
-        if said.gist.kind != Kind::End {
+        stream.last_ns = stream.last_ns.max(interpreted.stamp.at_ns);
+        if interpreted.traits.kind != Kind::End {
             stream.answers += 1;
             let what = What::StreamItem {
                 origin: Origin::of_request(key.asked),
                 protocol: name_of(&self.names, stream.protocol),
                 method: self.methods.text(stream.method),
             };
-            out(&connection.observation(said.at_ns, said.tid, what));
+            out(&connection.observation(interpreted.stamp, what));
         }
-        if said.gist.more == More::Last {
-            self.end_stream(at, said.at_ns, said.tid, out);
+        if interpreted.traits.more == More::Last {
+            self.end_stream(at, interpreted.stamp, out);
         }
         true
     }
 
-    pub(super) fn end_stream(&mut self, at: EntryIndex, at_ns: u64, tid: u32, out: Out<'_>) {
+    pub(super) fn end_stream(&mut self, at: EntryIndex, stamp: Stamp, out: Out<'_>) {
         let connection = self.streams.key(at).connection as usize;
         let connection = &mut self.connections[connection];
         let (key, stream) = self.streams.remove(at, &mut connection.streams);
@@ -78,6 +79,6 @@ impl Correlator {
             answers: stream.answers,
             duration_ns: stream.last_ns.saturating_sub(stream.first_ns),
         };
-        out(&connection.observation(at_ns, tid, what));
+        out(&connection.observation(stamp, what));
     }
 }

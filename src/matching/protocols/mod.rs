@@ -218,10 +218,6 @@ impl Protocols {
         self.by(|protocol| protocol.paths.iter().any(|piece| path.contains(&**piece)))
     }
 
-    pub(super) fn get(&self, index: ProtocolIndex) -> Option<&Protocol> {
-        self.protocols.get(usize::from(index))
-    }
-
     pub(super) fn get_mut(&mut self, index: ProtocolIndex) -> Option<&mut Protocol> {
         self.protocols.get_mut(usize::from(index))
     }

@@ -103,13 +103,13 @@ impl Summary {
             }
         };
         Self {
-            kind: reading.gist.kind,
+            kind: reading.traits.kind,
             id,
             scope,
             queue,
             method: reading.method.as_deref().map(text),
-            more: reading.gist.more == More::Follows,
-            unasked: reading.gist.unasked == Unasked::Expected,
+            more: reading.traits.more == More::Follows,
+            unasked: reading.traits.unasked == Unasked::Expected,
         }
     }
 }
@@ -145,9 +145,9 @@ impl fmt::Display for Listed<'_> {
         if self.0.is_empty() {
             return f.write_str("nothing");
         }
-        for (index, gist) in self.0.iter().enumerate() {
+        for (index, traits) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
-            write!(f, "{separator}{gist}")?;
+            write!(f, "{separator}{traits}")?;
         }
         Ok(())
     }
@@ -240,17 +240,20 @@ mod tests {
         each_text_example(|protocol, example, text| {
             for cut in 0..text.len() {
                 let beginning = beginning(example, &text.as_bytes()[..cut]);
-                if !protocol.is_settled_by(beginning) {
-                    continue;
-                }
+                let (read, settled_by) = readings(protocol, beginning);
+                let Some(settled_by) = settled_by else { continue };
+                assert!(settled_by <= cut, "{}", payload(beginning));
                 settled += 1;
-                let read = readings(protocol, beginning);
                 assert_eq!(read.len(), 1, "{}", payload(beginning));
                 let (whole, other) = (text.to_owned(), format!("{}\u{1}\"}}]", payload(beginning)));
                 for text in [whole, other] {
                     let whole =
                         Text { payload: text.as_bytes(), wholeness: Wholeness::Whole, ..beginning };
-                    assert_eq!(readings(protocol, whole), read, "{text}");
+                    assert_eq!(
+                        readings(protocol, whole),
+                        (read.clone(), Some(settled_by)),
+                        "{text}"
+                    );
                 }
             }
         });
@@ -268,14 +271,14 @@ mod tests {
         }
     }
 
-    /// What is read in a text, to be compared.
-    fn readings(protocol: &mut Protocol, text: Text<'_>) -> Vec<String> {
+    /// What is read in a text, to be compared, and how much of the text settled it.
+    fn readings(protocol: &mut Protocol, text: Text<'_>) -> (Vec<String>, Option<usize>) {
         let (mut scratch, mut mqtt) = (Vec::new(), mqtt::Stream::default());
         let mut read = Vec::new();
-        protocol.read(text, &mut scratch, &mut mqtt, &mut |reading| {
+        let settled_by = protocol.read(text, &mut scratch, &mut mqtt, &mut |reading| {
             read.push(format!("{reading:?}"));
         });
-        read
+        (read, settled_by)
     }
 
     fn payload(text: Text<'_>) -> String {

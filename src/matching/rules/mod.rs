@@ -85,6 +85,8 @@ pub(super) use json::Wholeness;
 pub(super) use reading::{JsonRules, Reading};
 pub(super) use token::equal;
 
+use reading::Held;
+
 use super::super::event::Direction;
 use super::super::observation::MessageType;
 use super::mqtt;
@@ -197,39 +199,41 @@ pub(super) struct Text<'a> {
 impl Protocol {
     /// Tells `found` what is in a message, in the order it stands there. `scratch` is memory to
     /// unwrap into; `mqtt` is what the MQTT decoder keeps from message to message.
+    ///
+    /// Returns how many bytes from the start of the message settled that: whatever follows them
+    /// changes nothing. `None` where the whole message was looked at, or more than one JSON text
+    /// (several in one message, patterns, a decoder with a memory).
     pub(super) fn read(
         &mut self,
         text: Text<'_>,
         scratch: &mut Vec<u8>,
         mqtt: &mut mqtt::Stream,
         found: &mut dyn FnMut(Reading<'_>),
-    ) {
+    ) -> Option<usize> {
         match &mut self.syntax {
             Syntax::Rules(rules) => rules.read(text, scratch, found),
-            Syntax::Mqtt => mqtt.read(text, found),
-        }
-    }
-}
-
-impl Protocol {
-    /// Whether the beginning of a message settles what [`read`](Self::read) finds in it. Where
-    /// that takes more than one look at a JSON text (several in one message, patterns, a decoder
-    /// with a memory) it never does.
-    pub(super) fn is_settled_by(&self, beginning: Text<'_>) -> bool {
-        match &self.syntax {
-            Syntax::Rules(rules) => {
-                rules.framing.is_single(beginning) && rules.json.is_settled_by(beginning)
+            Syntax::Mqtt => {
+                mqtt.read(text, found);
+                None
             }
-            Syntax::Mqtt => false,
         }
     }
 }
 
 impl RuleSet {
-    fn read(&mut self, text: Text<'_>, scratch: &mut Vec<u8>, found: &mut dyn FnMut(Reading<'_>)) {
+    fn read(
+        &mut self,
+        text: Text<'_>,
+        scratch: &mut Vec<u8>,
+        found: &mut dyn FnMut(Reading<'_>),
+    ) -> Option<usize> {
         let Self { framing, json, patterns, .. } = self;
+        let mut settled = None;
         framing.each(text, scratch, &mut |part| {
-            if !json.is_empty() && json.read(part, found) {
+            if !json.is_empty()
+                && let Held::Rule { settled_by } = json.read(part, found)
+            {
+                settled = settled_by;
                 return;
             }
             for rule in patterns.iter_mut() {
@@ -238,5 +242,6 @@ impl RuleSet {
                 }
             }
         });
+        settled.filter(|_| framing.is_single(text))
     }
 }

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::compile::label;
 use super::json::Wholeness;
-use super::reading::{Gist, MAX_ID_BYTES, Reading, RequestName};
+use super::reading::{MAX_ID_BYTES, Reading, RequestName, RuleTraits};
 use super::source::RuleSource;
 use super::{From, Kind, Text};
 
@@ -43,7 +43,7 @@ pub(in crate::matching) struct PatternRule {
     scope: Option<usize>,
     method: Option<usize>,
     from: From,
-    gist: Gist,
+    traits: RuleTraits,
     label: Option<Box<str>>,
     queue: Option<u8>,
 }
@@ -56,7 +56,7 @@ impl PatternRule {
     ) -> Result<Self, PatternError> {
         let compiled = Self {
             from: rule.from,
-            gist: Gist::of(rule),
+            traits: RuleTraits::of(rule),
             label: label(rule),
             queue,
             ..Self::plain(pattern, rule.kind)?
@@ -96,7 +96,7 @@ impl PatternRule {
             scope,
             method,
             from: From::Any,
-            gist: Gist::plain(kind),
+            traits: RuleTraits::plain(kind),
             label: None,
             queue: None,
         })
@@ -123,7 +123,7 @@ impl PatternRule {
         let queue = self.queue.map(RequestName::Queue);
         let label = || self.label.as_deref().map(str::as_bytes);
         found(Reading {
-            gist: self.gist,
+            traits: self.traits,
             name: id.map(|id| RequestName::Id { id, scope }).or(queue),
             method: group(self.method).or_else(label).map(Cow::Borrowed),
         });

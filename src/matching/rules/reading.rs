@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use super::json::{End, Field, JsonType, Sink, Verdict, Wholeness, elements};
+use super::json::{End, Field, JsonType, Next, Sink, Wholeness, elements};
 use super::source::RuleSource;
 use super::token::{equal, unescape};
 use super::wanted::{MAX_SLOTS, Slot, Slots, Wanted};
@@ -19,7 +19,7 @@ pub(in crate::matching) const MAX_ID_BYTES: usize = 512;
 /// What one application message is.
 #[derive(Clone, Debug)]
 pub(in crate::matching) struct Reading<'a> {
-    pub(in crate::matching) gist: Gist,
+    pub(in crate::matching) traits: RuleTraits,
     /// What names the request; `None` for kinds that concern none.
     pub(in crate::matching) name: Option<RequestName<'a>>,
     /// The method as it stands in the message, unescaped.
@@ -28,7 +28,7 @@ pub(in crate::matching) struct Reading<'a> {
 
 /// What a rule says of every message that it holds for.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::matching) struct Gist {
+pub(in crate::matching) struct RuleTraits {
     pub(in crate::matching) kind: Kind,
     /// After this answer, more may follow.
     pub(in crate::matching) more: More,
@@ -38,7 +38,7 @@ pub(in crate::matching) struct Gist {
     pub(in crate::matching) proof: Proof,
 }
 
-impl Gist {
+impl RuleTraits {
     /// The plain message of a kind.
     pub(in crate::matching) fn plain(kind: Kind) -> Self {
         Self { kind, more: More::Last, unasked: Unasked::Orphan, proof: Proof::Likely }
@@ -134,7 +134,7 @@ pub(super) struct JsonRule {
     pub(super) unless: u64,
     /// Fields to know (or know missing) before the rule's reading is complete.
     pub(super) wants: Slots,
-    pub(super) gist: Gist,
+    pub(super) traits: RuleTraits,
     pub(super) id: IdSource,
     pub(super) scope: Option<Slot>,
     /// The first of these that is there.
@@ -158,27 +158,32 @@ impl JsonRules {
         self.rules.is_empty()
     }
 
-    /// Tells `found` what `text` is; returns whether any rule held.
-    pub(super) fn read(&self, text: Text<'_>, found: &mut dyn FnMut(Reading<'_>)) -> bool {
+    /// Tells `found` what `text` is, if any rule holds.
+    pub(super) fn read(&self, text: Text<'_>, found: &mut dyn FnMut(Reading<'_>)) -> Held {
         let mut evaluation = Evaluation::new(self, text.sender);
-        match self.wanted.scan(text.payload, &mut evaluation) {
-            End::Stopped | End::Complete => {}
-            End::Cut if text.wholeness == Wholeness::Cut => {}
-            End::Cut | End::Malformed => return false,
-        }
-        let Some(rule) = evaluation.verdict() else { return false };
+        let settled_by = match self.wanted.scan(text.payload, &mut evaluation) {
+            End::Stopped(seen) => Some(seen),
+            End::Complete => None,
+            End::Cut if text.wholeness == Wholeness::Cut => None,
+            End::Cut | End::Malformed => return Held::NoRule,
+        };
+        let Some(rule) = evaluation.verdict() else { return Held::NoRule };
         evaluation.tell(rule, found);
-        true
-    }
-
-    /// Whether [`read`](Self::read) looks no further than `beginning`, whatever follows it.
-    pub(super) fn is_settled_by(&self, beginning: Text<'_>) -> bool {
-        let mut evaluation = Evaluation::new(self, beginning.sender);
-        let end = self.wanted.scan(beginning.payload, &mut evaluation);
         // An array of ids is known before its end is.
-        let reads_on = |rule: &JsonRule| matches!(rule.id, IdSource::Elements(_));
-        end == End::Stopped && evaluation.settled.is_some_and(|rule| !reads_on(rule))
+        let reads_on = matches!(rule.id, IdSource::Elements(_));
+        Held::Rule { settled_by: settled_by.filter(|_| !reads_on) }
     }
+}
+
+/// Whether a rule held for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    NoRule,
+    Rule {
+        /// Bytes from the start of the text that settled it: whatever follows them changes
+        /// nothing. `None` where the whole text was looked at.
+        settled_by: Option<usize>,
+    },
 }
 
 /// What is known of one message so far.
@@ -196,9 +201,9 @@ struct Evaluation<'r, 'a> {
 }
 
 impl<'a> Sink<'a> for Evaluation<'_, 'a> {
-    fn present(&mut self, slot: Slot, field: Field<'a>) -> Verdict {
+    fn present(&mut self, slot: Slot, field: Field<'a>) -> Next {
         if self.resolved.contains(slot) {
-            return Verdict::Continue;
+            return Next::Continue;
         }
         self.resolved |= slot.into();
         self.fields[slot.index()] = Some(field);
@@ -212,10 +217,10 @@ impl<'a> Sink<'a> for Evaluation<'_, 'a> {
         self.settle()
     }
 
-    fn absent(&mut self, slots: Slots) -> Verdict {
+    fn absent(&mut self, slots: Slots) -> Next {
         let missing = slots.without(self.resolved);
         if missing == Slots::default() {
-            return Verdict::Continue;
+            return Next::Continue;
         }
         self.resolved |= missing;
         for index in missing.indexes().take(self.rules.conditions.len()) {
@@ -238,12 +243,12 @@ impl<'r, 'a> Evaluation<'r, 'a> {
         }
     }
 
-    fn settle(&mut self) -> Verdict {
+    fn settle(&mut self) -> Next {
         let (resolved, no) = (self.resolved, self.no);
         let is_settled =
             |rule: &&JsonRule| resolved.contains_all(rule.wants) && rule.unless & !no == 0;
         self.settled = self.holding().find(is_settled);
-        if self.settled.is_some() { Verdict::Stop } else { Verdict::Continue }
+        if self.settled.is_some() { Next::Stop } else { Next::Continue }
     }
 
     /// The rules that hold by what is known.
@@ -271,7 +276,7 @@ impl<'r, 'a> Evaluation<'r, 'a> {
             .iter()
             .find_map(|slot| self.method(*slot))
             .or_else(|| rule.label.as_deref().map(|label| Cow::Borrowed(label.as_bytes())));
-        let reading = Reading { gist: rule.gist, name: queue.map(RequestName::Queue), method };
+        let reading = Reading { traits: rule.traits, name: queue.map(RequestName::Queue), method };
         let named = |id| Reading { name: self.name(rule, id), ..reading.clone() };
         match rule.id {
             IdSource::None | IdSource::Queue(_) => found(reading),

@@ -93,11 +93,8 @@ fn an_observation_tells_who_and_when() {
         seen.push((observation.at_ns, observation.tid, observation.conn, observation.role));
     });
     assert_eq!(seen, [(60 * SECOND_NS + 5, 0, tap.at.conn, Role::Client)]);
-    let at = At { at_ns: 200 * SECOND_NS, ..tap.at };
-    let text = ask(3);
-    let message = message(Direction::Sent, text.as_bytes(), MessageType::Text, Wholeness::Whole);
-    tap.matching.message(at, message, &mut |observation| {
-        assert_eq!((observation.at_ns, observation.tid), (at.at_ns, 7));
+    tap.at(200 * SECOND_NS).text(Direction::Sent, &ask(3), &mut |observation| {
+        assert_eq!((observation.at_ns, observation.tid), (200 * SECOND_NS, 7));
     });
 }
 

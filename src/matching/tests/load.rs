@@ -88,10 +88,7 @@ fn all_connections_together_keep_so_many_requests_and_no_more() {
     let excess = 10_000;
     for id in 0..pending_total + excess {
         tap.at.conn.generation = (id % 100) as u32;
-        let text = ask(id);
-        let message =
-            message(Direction::Sent, text.as_bytes(), MessageType::Text, Wholeness::Whole);
-        tap.matching.message(tap.at, message, &mut |observation| counted.count(observation));
+        tap.text(Direction::Sent, &ask(id), &mut |observation| counted.count(observation));
         counted.assert_balance(&tap);
     }
     assert_eq!(tap.matching.pending(TargetId(0)), pending_total);
@@ -112,8 +109,7 @@ struct Counted {
 impl Counted {
     fn pass(&mut self, tap: &mut Tap, id: usize, direction: Direction, text: &str) {
         tap.at.conn.generation = ((id + id / UNANSWERED) % 10) as u32;
-        let message = message(direction, text.as_bytes(), MessageType::Text, Wholeness::Whole);
-        tap.matching.message(tap.at, message, &mut |observation| self.count(observation));
+        tap.text(direction, text, &mut |observation| self.count(observation));
         self.assert_balance(tap);
     }
 
@@ -124,7 +120,7 @@ impl Counted {
 
     fn count(&mut self, observation: &Observation<'_>) {
         match &observation.what {
-            What::Message(_) => {}
+            What::Message { .. } => {}
             What::Started { .. } => self.started += 1,
             What::Exchange(exchange) => {
                 *self.outcomes.entry(exchange.outcome).or_default() += 1;

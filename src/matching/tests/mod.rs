@@ -7,6 +7,7 @@ mod endings;
 mod load;
 mod streams;
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::*;
@@ -18,11 +19,28 @@ const MILLISECOND_NS: u64 = 1_000_000;
 /// A tapped client and what is observed of it, one line for each observation but messages.
 struct Tap {
     matching: Matching,
+    handles: HashMap<ConnId, Handle>,
     at: At,
     lines: Vec<String>,
     /// Lines for messages: protocol, kind, id, method.
     messages: Vec<String>,
     books: Books,
+}
+
+/// Where and when things pass.
+#[derive(Clone, Copy, Debug)]
+struct At {
+    conn: ConnId,
+    target: TargetId,
+    role: Role,
+    tid: u32,
+    at_ns: u64,
+}
+
+impl At {
+    fn stamp(self) -> Stamp {
+        Stamp { at_ns: self.at_ns, tid: self.tid }
+    }
 }
 
 /// Counts that must balance.
@@ -69,6 +87,7 @@ impl Tap {
         };
         Self {
             matching: Matching::new(protocols, limits),
+            handles: HashMap::new(),
             at,
             lines: Vec::new(),
             messages: Vec::new(),
@@ -81,10 +100,21 @@ impl Tap {
     }
 
     fn open(&mut self, hint: Hint<'_>) {
-        self.matching.open(self.at.conn, self.at.target, hint, self.at.at_ns);
+        let At { conn, target, at_ns, .. } = self.at;
+        self.handles.insert(conn, self.matching.open(conn, target, hint, at_ns));
     }
 
-    /// Moves time; everything said next happens then.
+    /// Opens the connection as one that was met in mid-stream, unless it is open.
+    fn handle(&mut self) -> &Handle {
+        let Self { matching, handles, at, .. } = self;
+        let At { conn, target, role, at_ns, .. } = *at;
+        handles.entry(conn).or_insert_with(|| {
+            let hint = Hint { role, mid_stream: true, ..Hint::default() };
+            matching.open(conn, target, hint, at_ns)
+        })
+    }
+
+    /// Moves time; everything interpreted next happens then.
     fn at(&mut self, at_ns: u64) -> &mut Self {
         self.at.at_ns = at_ns;
         self
@@ -106,38 +136,43 @@ impl Tap {
         wholeness: Wholeness,
     ) -> &mut Self {
         let message = message(direction, payload, message_type, wholeness);
-        let at = self.at;
-        self.observe(|matching, out| matching.message(at, message, out))
+        let (role, stamp) = (self.at.role, self.at.stamp());
+        self.observe(|matching, handle, out| {
+            matching.message(handle, role, stamp, message, out);
+        })
     }
 
     fn gap(&mut self, direction: Direction) -> &mut Self {
-        let At { conn, at_ns, .. } = self.at;
-        self.observe(|matching, out| matching.gap(conn, direction, at_ns, out))
+        let at_ns = self.at.at_ns;
+        self.observe(|matching, handle, out| matching.gap(handle, direction, at_ns, out))
     }
 
     fn close(&mut self) -> &mut Self {
-        let At { conn, at_ns, .. } = self.at;
-        self.observe(|matching, out| matching.close(conn, at_ns, out))
+        let at_ns = self.at.at_ns;
+        self.handle();
+        let handle = self.handles.remove(&self.at.conn).expect("just opened");
+        self.observe(|matching, _, out| matching.close(handle, at_ns, out))
     }
 
     fn tick(&mut self) -> &mut Self {
         let now_ns = self.at.at_ns;
-        self.observe(|matching, out| matching.tick(now_ns, out))
+        self.observe(|matching, _, out| matching.tick(now_ns, out))
     }
 
     fn finish(&mut self) -> &mut Self {
         let now_ns = self.at.at_ns;
-        self.observe(|matching, out| matching.finish(now_ns, out))
+        self.observe(|matching, _, out| matching.finish(now_ns, out))
     }
 
     fn observe(
         &mut self,
-        act: impl FnOnce(&mut Matching, &mut dyn FnMut(&Observation<'_>)),
+        act: impl FnOnce(&mut Matching, &Handle, &mut dyn FnMut(&Observation<'_>)),
     ) -> &mut Self {
-        let Self { matching, lines, messages, books, .. } = self;
-        act(matching, &mut |observation| {
+        self.handle();
+        let Self { matching, handles, at, lines, messages, books, .. } = self;
+        act(matching, &handles[&at.conn], &mut |observation| {
             match &observation.what {
-                What::Message(message) => messages.push(message_line(message)),
+                What::Message { reading, .. } => messages.push(message_line(reading)),
                 what => lines.push(line(what)),
             }
             match observation.what {
@@ -149,6 +184,14 @@ impl Tap {
         let pending = self.matching.pending(self.at.target);
         assert_eq!(self.books.started, self.books.ended + pending, "started = ended + pending");
         self
+    }
+
+    /// Passes a whole text message, and lets `see` have what is observed.
+    fn text(&mut self, direction: Direction, text: &str, see: &mut dyn FnMut(&Observation<'_>)) {
+        self.handle();
+        let message = message(direction, text.as_bytes(), MessageType::Text, Wholeness::Whole);
+        let Self { matching, handles, at, .. } = self;
+        matching.message(&handles[&at.conn], at.role, at.stamp(), message, see);
     }
 
     /// What was observed since the last call.
@@ -175,19 +218,16 @@ fn message(
         length: Some(payload.len() as u64),
         compressed: false,
         payload,
+        tail: b"",
         truncated: wholeness == Wholeness::Cut,
         identical: false,
-        protocol: "",
-        kind: None,
-        id: None,
-        method: None,
     }
 }
 
-fn message_line(message: &Message<'_>) -> String {
-    let kind = message.kind.map_or("-", MessageKind::as_str);
-    let (id, method) = (message.id.unwrap_or("-"), message.method.unwrap_or("-"));
-    format!("{} {kind} {id} {method}", message.protocol)
+fn message_line(reading: &MessageReading<'_>) -> String {
+    let kind = reading.kind.map_or("-", MessageKind::as_str);
+    let (id, method) = (reading.id.unwrap_or("-"), reading.method.unwrap_or("-"));
+    format!("{} {kind} {id} {method}", reading.protocol)
 }
 
 fn line(what: &What<'_>) -> String {

@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use super::{Event, FrameView, Line, utf8_prefix};
 use crate::event::{Direction, Transport};
-use crate::observation::{Exchange, Frame, Message, MessageKind, MessageType, Open};
+use crate::observation::{
+    Exchange, Frame, Message, MessageKind, MessageReading, MessageType, Open,
+};
 
 /// What every line begins with.
 #[derive(Serialize)]
@@ -115,7 +117,9 @@ fn event_part<'a>(
     match *event {
         Event::Open(open) => (None, open_part(transport, open)),
         Event::Frame(frame) => (Some(frame.direction), frame_part(frame)),
-        Event::Message(message) => (Some(message.direction), message_part(view, message)),
+        Event::Message(message, reading) => {
+            (Some(message.direction), message_part(view, message, reading))
+        }
         Event::Exchange(exchange) => (None, exchange_part(exchange)),
         Event::Close { code } => (None, EventPart::Close { code }),
         Event::Gap { direction, bytes, reason } => {
@@ -141,17 +145,21 @@ fn frame_part(frame: &Frame) -> EventPart<'static> {
     EventPart::Frame { opcode: opcode.as_str(), fin, rsv1, masked, length }
 }
 
-fn message_part<'a>(view: &FrameView, message: &Message<'a>) -> EventPart<'a> {
+fn message_part<'a>(
+    view: &FrameView,
+    message: &Message<'a>,
+    reading: &MessageReading<'a>,
+) -> EventPart<'a> {
     EventPart::Message {
         r#type: message.message_type.as_str(),
         frames: message.frames,
         wire_length: message.wire_length,
         length: message.length,
         compressed: message.compressed,
-        protocol: message.protocol,
-        id: message.id,
-        kind: message.kind.map(MessageKind::as_str),
-        method: message.method,
+        protocol: reading.protocol,
+        id: reading.id,
+        kind: reading.kind.map(MessageKind::as_str),
+        method: reading.method,
         payload: (view.payload > 0).then(|| payload_part(view, message)),
     }
 }

@@ -10,7 +10,9 @@ mod text;
 use std::io::{self, Write};
 
 use crate::event::Direction;
-use crate::observation::{Exchange, Frame, GapReason, Message, Observation, Open, What};
+use crate::observation::{
+    Exchange, Frame, GapReason, Message, MessageReading, Observation, Open, What,
+};
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +44,7 @@ struct Line<'a> {
 enum Event<'a> {
     Open(&'a Open<'a>),
     Frame(&'a Frame),
-    Message(&'a Message<'a>),
+    Message(&'a Message<'a>, &'a MessageReading<'a>),
     Exchange(&'a Exchange<'a>),
     Close { code: u16 },
     Gap { direction: Direction, bytes: u64, reason: GapReason },
@@ -84,7 +86,7 @@ impl FrameView {
         match what {
             What::Open(open) => Some(Event::Open(open)),
             What::Frame(frame) => self.frames.then_some(Event::Frame(frame)),
-            What::Message(message) => Some(Event::Message(message)),
+            What::Message { message, reading } => Some(Event::Message(message, reading)),
             What::Exchange(exchange) => Some(Event::Exchange(exchange)),
             What::Close { code } => Some(Event::Close { code: *code }),
             What::Gap { direction, bytes, reason } => {

@@ -42,12 +42,22 @@ fn request() -> Message<'static> {
         compressed: false,
         payload: br#"{"id":7,"method":"eth_call"}"#,
         truncated: false,
+        tail: b"",
         identical: false,
+    }
+}
+
+fn reading() -> MessageReading<'static> {
+    MessageReading {
         protocol: "jsonrpc",
         kind: Some(MessageKind::Request),
         id: Some("7"),
         method: Some("eth_call"),
     }
+}
+
+fn read(message: Message<'_>) -> What<'_> {
+    What::Message { message, reading: reading() }
 }
 
 fn exchange() -> Exchange<'static> {
@@ -73,11 +83,11 @@ fn assert_json(what: What<'_>, rest: &str) {
 #[test]
 fn a_message_line_has_protocol_kind_method_and_id() {
     assert_eq!(
-        text(What::Message(request())),
+        text(read(request())),
         "12:00:00.123456Z node     4242-17    > text          46 B  jsonrpc request eth_call id=7\n"
     );
     assert_json(
-        What::Message(request()),
+        read(request()),
         concat!(
             r#""direction":"sent","event":"message","type":"text","frames":1,"wire_length":46,"#,
             r#""length":46,"compressed":false,"protocol":"jsonrpc","id":"7","kind":"request","#,
@@ -93,18 +103,15 @@ fn a_compressed_fragmented_message_says_so() {
         wire_length: 20,
         compressed: true,
         frames: 3,
-        kind: None,
-        id: None,
-        method: None,
-        protocol: "unknown",
         ..request()
     };
+    let unread = |message| What::Message { message, reading: MessageReading::UNKNOWN };
     assert_eq!(
-        text(What::Message(message.clone())),
+        text(unread(message)),
         "12:00:00.123456Z node     4242-17    < text          46 B  unknown (20 B on the wire) (3 frames)\n"
     );
     assert_json(
-        What::Message(Message { length: None, ..message }),
+        unread(Message { length: None, ..message }),
         concat!(
             r#""direction":"received","event":"message","type":"text","frames":3,"#,
             r#""wire_length":20,"length":null,"compressed":true,"protocol":"unknown","id":null,"#,
@@ -229,7 +236,7 @@ fn kinds_without_a_line_write_nothing() {
 }
 
 fn with_payload(format: Format, payload: usize, message: Message<'_>) -> String {
-    line(FrameView { format, payload, ..FrameView::default() }, What::Message(message))
+    line(FrameView { format, payload, ..FrameView::default() }, read(message))
 }
 
 #[test]
@@ -244,7 +251,7 @@ fn payload_is_shown_as_far_as_asked_for_and_no_further() {
         ),
         "{lines}"
     );
-    assert!(!json(What::Message(request())).contains("payload"));
+    assert!(!json(read(request())).contains("payload"));
 }
 
 #[test]
@@ -278,14 +285,11 @@ fn text_that_is_not_utf8_is_base64() {
 #[test]
 fn nothing_from_the_wire_reaches_the_terminal_raw() {
     let evil = "\u{1b}[2J\r\n\u{7}\u{9b}\u{202e}\u{200b}\0\u{7f}";
-    let message = Message {
-        payload: evil.as_bytes(),
-        id: Some(evil),
-        method: Some(evil),
-        protocol: evil,
-        ..request()
-    };
-    let lines = with_payload(Format::Text, 100, message)
+    let message = Message { payload: evil.as_bytes(), ..request() };
+    let reading =
+        MessageReading { id: Some(evil), method: Some(evil), protocol: evil, ..reading() };
+    let view = FrameView { payload: 100, ..FrameView::default() };
+    let lines = line(view, What::Message { message, reading })
         + &text(What::Exchange(Exchange { id: evil, method: evil, protocol: evil, ..exchange() }))
         + &text(What::Open(Open {
             host: Some(evil),
@@ -302,18 +306,20 @@ fn nothing_from_the_wire_reaches_the_terminal_raw() {
 #[test]
 fn a_name_without_end_is_cut_short_in_text_and_whole_in_json() {
     let id = "9".repeat(10_000);
-    let message = || What::Message(Message { id: Some(&id), ..request() });
+    let message = || named(&id);
     assert!(text(message()).ends_with(&format!("id={}...\n", "9".repeat(64))));
     assert!(json(message()).contains(&id));
+}
+
+fn named(id: &str) -> What<'_> {
+    let reading = MessageReading { id: Some(id), ..reading() };
+    What::Message { message: request(), reading }
 }
 
 #[test]
 fn every_json_line_is_one_object() {
     let evil = "\"\\\n\u{1}";
-    let lines = [
-        json(What::Message(Message { id: Some(evil), ..request() })),
-        json(What::Exchange(Exchange { id: evil, ..exchange() })),
-    ];
+    let lines = [json(named(evil)), json(What::Exchange(Exchange { id: evil, ..exchange() }))];
     for line in lines {
         let value: serde_json::Value = serde_json::from_str(&line).expect("valid JSON");
         assert_eq!(value["id"], evil);

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::{Event, FrameView, Line, utf8_prefix};
 use crate::event::Direction;
-use crate::observation::{Exchange, Frame, Message, MessageType, Open, Role};
+use crate::observation::{Exchange, Frame, Message, MessageReading, MessageType, Open, Role};
 use crate::views::duration::Nanoseconds;
 
 pub(super) fn write(view: &FrameView, out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
@@ -22,7 +22,7 @@ pub(super) fn write(view: &FrameView, out: &mut impl Write, line: &Line<'_>) -> 
     match event {
         Event::Open(open) => write_open(out, observation.role, open),
         Event::Frame(frame) => write_frame(out, frame),
-        Event::Message(message) => write_message(view, out, message),
+        Event::Message(message, reading) => write_message(view, out, message, reading),
         Event::Exchange(exchange) => write_exchange(out, exchange),
         Event::Close { code } => {
             write_columns(out, '-', "close", code)?;
@@ -67,17 +67,22 @@ fn write_frame(out: &mut impl Write, frame: &Frame) -> io::Result<()> {
     writeln!(out)
 }
 
-fn write_message(view: &FrameView, out: &mut impl Write, message: &Message<'_>) -> io::Result<()> {
+fn write_message(
+    view: &FrameView,
+    out: &mut impl Write,
+    message: &Message<'_>,
+    reading: &MessageReading<'_>,
+) -> io::Result<()> {
     let length = Bytes(message.length.unwrap_or(message.wire_length));
     write_columns(out, arrow(message.direction), message.message_type.as_str(), &length)?;
-    write!(out, "  {}", Name(message.protocol))?;
-    if let Some(kind) = message.kind {
+    write!(out, "  {}", Name(reading.protocol))?;
+    if let Some(kind) = reading.kind {
         write!(out, " {}", kind.as_str())?;
     }
-    if let Some(method) = message.method.filter(|method| !method.is_empty()) {
+    if let Some(method) = reading.method.filter(|method| !method.is_empty()) {
         write!(out, " {}", Name(method))?;
     }
-    if let Some(id) = message.id {
+    if let Some(id) = reading.id {
         write!(out, " id={}", Name(id))?;
     }
     if message.compressed {

@@ -86,7 +86,7 @@ impl Fixture {
                 masked: direction == Direction::Sent,
                 length: 140,
             }));
-            self.record(What::Message(message(direction)));
+            self.record(message(direction));
         }
         for turnaround_ns in turnarounds_ns {
             self.answered("eth_call", turnaround_ns);
@@ -127,8 +127,8 @@ impl Fixture {
     }
 }
 
-fn message(direction: Direction) -> Message<'static> {
-    Message {
+fn message(direction: Direction) -> What<'static> {
+    let message = Message {
         direction,
         message_type: MessageType::Text,
         frames: 1,
@@ -136,13 +136,12 @@ fn message(direction: Direction) -> Message<'static> {
         length: Some(140),
         compressed: false,
         payload: b"",
+        tail: b"",
         truncated: true,
         identical: direction == Direction::Received,
-        protocol: "jsonrpc",
-        kind: None,
-        id: None,
-        method: None,
-    }
+    };
+    let reading = MessageReading { protocol: "jsonrpc", ..MessageReading::UNKNOWN };
+    What::Message { message, reading }
 }
 
 /// A listening exporter.

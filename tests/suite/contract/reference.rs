@@ -116,8 +116,11 @@ fn conversation() -> [(u64, What<'static>); 7] {
         length: Some(32),
         compressed: false,
         payload: br#"{"id":7,"method":"getBalance"}"#,
+        tail: b"",
         truncated: false,
         identical: false,
+    };
+    let asked = MessageReading {
         protocol: "jsonrpc",
         kind: Some(MessageKind::Request),
         id: Some("7"),
@@ -131,10 +134,9 @@ fn conversation() -> [(u64, What<'static>); 7] {
         frames: 2,
         payload: br#"{"id":7,"result":"#,
         truncated: true,
-        kind: Some(MessageKind::Response),
-        method: None,
-        ..request.clone()
+        ..request
     };
+    let answered = MessageReading { kind: Some(MessageKind::Response), method: None, ..asked };
     [
         (
             0,
@@ -157,8 +159,8 @@ fn conversation() -> [(u64, What<'static>); 7] {
                 length: 32,
             }),
         ),
-        (1_000, What::Message(request)),
-        (9_123, What::Message(response)),
+        (1_000, What::Message { message: request, reading: asked }),
+        (9_123, What::Message { message: response, reading: answered }),
         (
             9_123,
             What::Exchange(Exchange {

@@ -10,7 +10,7 @@ use super::framing::Framing;
 use super::json::JsonType;
 use super::path::Path;
 use super::pattern::PatternRule;
-use super::reading::{Gist, IdSource, JsonRule, JsonRules, SlotConditions, Test};
+use super::reading::{IdSource, JsonRule, JsonRules, RuleTraits, SlotConditions, Test};
 use super::source::{Codec, ManySource, ProtocolSource, RuleSource};
 use super::wanted::{MAX_SLOTS, Need, Slot, Slots};
 use super::{Kind, Protocol, RuleSet, Syntax};
@@ -242,7 +242,7 @@ impl Compiler {
             none,
             unless,
             wants,
-            gist: Gist::of(rule),
+            traits: RuleTraits::of(rule),
             id,
             scope,
             method,

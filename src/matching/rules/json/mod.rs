@@ -33,7 +33,7 @@ pub(super) struct Field<'a> {
 
 /// Whether to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Next {
     /// Look further.
     Continue,
     /// Enough is known.
@@ -44,17 +44,18 @@ pub(super) enum Verdict {
 pub(super) trait Sink<'a> {
     /// The field is there. Told once per occurrence of a key; where a document repeats a key, the
     /// first counts.
-    fn present(&mut self, slot: Slot, field: Field<'a>) -> Verdict;
+    fn present(&mut self, slot: Slot, field: Field<'a>) -> Next;
 
     /// Of these, the ones that were not told before are not in the document.
-    fn absent(&mut self, slots: Slots) -> Verdict;
+    fn absent(&mut self, slots: Slots) -> Next;
 }
 
 /// How a scan ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The sink knew enough.
-    Stopped,
+    /// The sink knew enough, having seen this many bytes of the text: whatever follows them would
+    /// not have changed it.
+    Stopped(usize),
     /// The document was read to its end.
     Complete,
     /// The text ended inside the document.
@@ -153,7 +154,7 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
 
     /// The bracket at `at` ends the object or array of `node`: what was not seen is not there.
     fn close(&mut self, at: usize, node: &Node) -> Position {
-        proceed(self.sink.absent(node.all))?;
+        proceed(self.sink.absent(node.all), at + 1)?;
         Ok(at + 1)
     }
 
@@ -185,33 +186,36 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
             return self.container(at, json_type, entry);
         }
         if entry.need == Need::Presence {
-            self.tell(entry, Field { json_type, raw: &self.text[at..] })?;
-            self.nothing_below(entry)?;
+            self.tell(entry, Field { json_type, raw: &self.text[at..] }, at + 1)?;
+            self.nothing_below(entry, at + 1)?;
             return value_end(self.text, at);
         }
         let end = value_end(self.text, at)?;
-        self.tell(entry, Field { json_type, raw: &self.text[at..end] })?;
-        self.nothing_below(entry)?;
+        // That a number is over is only seen by what follows it.
+        let seen = if json_type == JsonType::Number { end + 1 } else { end };
+        self.tell(entry, Field { json_type, raw: &self.text[at..end] }, seen)?;
+        self.nothing_below(entry, seen)?;
         Ok(end)
     }
 
     fn container(&mut self, at: usize, json_type: JsonType, entry: &Entry) -> Position {
-        self.tell(entry, Field { json_type, raw: &self.text[at..] })?;
+        self.tell(entry, Field { json_type, raw: &self.text[at..] }, at + 1)?;
         let end = match (&entry.below, json_type) {
             (Some(node), JsonType::Object) if !node.keys.is_empty() => self.object(at, node)?,
             (Some(node), JsonType::Array) if !node.indexes.is_empty() => self.array(at, node)?,
             _ => container_end(self.text, at)?,
         };
-        self.nothing_below(entry)?;
+        self.nothing_below(entry, end)?;
         Ok(end)
     }
 
-    fn tell(&mut self, entry: &Entry, field: Field<'a>) -> Result<(), End> {
-        entry.slot.map_or(Ok(()), |slot| proceed(self.sink.present(slot, field)))
+    /// `seen` is how many bytes of the text it took to know the field.
+    fn tell(&mut self, entry: &Entry, field: Field<'a>, seen: usize) -> Result<(), End> {
+        entry.slot.map_or(Ok(()), |slot| proceed(self.sink.present(slot, field), seen))
     }
 
-    fn nothing_below(&mut self, entry: &Entry) -> Result<(), End> {
-        entry.below.as_ref().map_or(Ok(()), |node| proceed(self.sink.absent(node.all)))
+    fn nothing_below(&mut self, entry: &Entry, seen: usize) -> Result<(), End> {
+        entry.below.as_ref().map_or(Ok(()), |node| proceed(self.sink.absent(node.all), seen))
     }
 
     #[inline]
@@ -233,10 +237,10 @@ struct MemberKey {
     after: usize,
 }
 
-fn proceed(verdict: Verdict) -> Result<(), End> {
-    match verdict {
-        Verdict::Continue => Ok(()),
-        Verdict::Stop => Err(End::Stopped),
+fn proceed(next: Next, seen: usize) -> Result<(), End> {
+    match next {
+        Next::Continue => Ok(()),
+        Next::Stop => Err(End::Stopped(seen)),
     }
 }
 

@@ -24,20 +24,20 @@ enum Told {
 }
 
 impl<'a> Sink<'a> for Everything {
-    fn present(&mut self, slot: Slot, field: Field<'a>) -> Verdict {
+    fn present(&mut self, slot: Slot, field: Field<'a>) -> Next {
         let told = match field.json_type {
             JsonType::Object | JsonType::Array => Told::Container(field.json_type),
             _ => Told::Scalar(String::from_utf8_lossy(field.raw).into_owned()),
         };
         self.found[slot.index()].get_or_insert(told);
-        Verdict::Continue
+        Next::Continue
     }
 
-    fn absent(&mut self, slots: Slots) -> Verdict {
+    fn absent(&mut self, slots: Slots) -> Next {
         for index in slots.indexes() {
             self.found[index].get_or_insert(Told::Missing);
         }
-        Verdict::Continue
+        Next::Continue
     }
 }
 
@@ -165,13 +165,13 @@ struct FirstField {
 }
 
 impl<'a> Sink<'a> for FirstField {
-    fn present(&mut self, _: Slot, field: Field<'a>) -> Verdict {
+    fn present(&mut self, _: Slot, field: Field<'a>) -> Next {
         self.json_type = Some(field.json_type);
-        Verdict::Continue
+        Next::Continue
     }
 
-    fn absent(&mut self, _: Slots) -> Verdict {
-        Verdict::Continue
+    fn absent(&mut self, _: Slots) -> Next {
+        Next::Continue
     }
 }
 
