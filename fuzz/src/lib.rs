@@ -17,7 +17,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use wstap::event::{Absent, Direction, EventKind, Segment, SegmentStart};
-use wstap_symbols::{Options, SitePreference, plan};
+use wstap_symbols::{Evidence, Options, SitePreference, Work, plan_counted};
 
 use input::{Input, Piece};
 use tap::{Ended, Tap};
@@ -197,11 +197,16 @@ pub fn rules(data: &[u8]) -> Trace {
     })
 }
 
-/// Any file as an executable or a library: a probe, if any, is inside it.
+/// Any file as an executable or a library: a probe, if any, is inside it, and the work is bounded.
 pub fn elf(data: &[u8]) -> Trace {
     let mut trace = Trace::default();
     for site in [SitePreference::default(), SitePreference::Symbol] {
-        let Ok(plan) = plan(data, &Options { site }) else { continue };
+        let (planned, work) = plan_counted(data, Evidence::default(), &Options { site });
+        assert!(work.is_within(&Work::bound(data.len() as u64)), "{work:?}");
+        if let Err(error) = &planned {
+            trace.add(&error.is_refusal());
+        }
+        let Ok(plan) = planned else { continue };
         for library in &plan.libraries {
             trace.add(&(&library.stack, &library.verdict, &library.symbols, library.linkage));
             for probe in &library.probes {

@@ -1,5 +1,6 @@
 //! `wstap ps` and `wstap probes`: what is there, without touching it.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -37,10 +38,17 @@ pub(super) fn ps(json: bool) -> Result<(), Failure> {
     let mut planner = Planner::new(Options::default());
     let mut rows = Vec::new();
     let mut refused = Refused::default();
+    let mut refused_files = BTreeSet::new();
     for process in process::all()? {
         match target::survey(&mut planner, process.pid) {
-            Ok(survey) if survey.images.is_empty() => rows.extend(plain_row(&process)),
-            Ok(survey) => rows.extend(ps_rows(&process, &survey)),
+            Ok(survey) => {
+                if survey.images.is_empty() {
+                    rows.extend(plain_row(&process));
+                } else {
+                    rows.extend(ps_rows(&process, &survey));
+                }
+                refused_files.extend(survey.refused);
+            }
             Err(error) => refused.note(&process, &error),
         }
     }
@@ -52,10 +60,19 @@ pub(super) fn ps(json: bool) -> Result<(), Failure> {
     } else {
         print_table(&mut out, &rows)?;
     }
+    print_refused(&refused_files);
     if let Some(cause) = refused.cause() {
         eprintln!("wstap: {}; {}", refused.sentence(cause), cause.remedy());
     }
     Ok(())
+}
+
+/// Names the files that were not looked into because that would have taken too much work.
+fn print_refused<'a>(files: impl IntoIterator<Item = &'a String>) {
+    for file in files {
+        // Nothing is lost where nobody reads it.
+        let _ = writeln!(io::stderr(), "wstap: {file}");
+    }
 }
 
 fn ps_rows(process: &Process, survey: &Survey) -> Vec<PsRow> {
@@ -179,6 +196,7 @@ struct ProbeRow<'a> {
 /// As [`Target::resolve`], or standard output cannot be written.
 pub(super) fn probes(pid: u32, mut planner: Planner, json: bool) -> Result<(), Failure> {
     let target = Target::resolve(&mut planner, Default::default(), pid)?;
+    print_refused(&target.refused);
     let mut out = io::stdout().lock();
     for image in &target.images {
         for library in &image.plan.libraries {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, fs, io};
 
-use wstap_symbols::{Options, Plan, plan};
+use wstap_symbols::{Evidence, Options, Plan, Work, plan_counted};
 
 /// Totals.
 #[derive(Default)]
@@ -19,6 +19,8 @@ struct Survey {
     slowest_path: PathBuf,
     libraries: u64,
     tappable: u64,
+    /// The largest part of what [`Work::bound`] permits that an image needed, in percent.
+    most_work: u64,
 }
 
 fn main() {
@@ -30,14 +32,15 @@ fn main() {
     }
     println!(
         "{} images of {} MB planned in {:.1} s, the slowest in {} ms ({}); {} TLS libraries, {} of \
-         them tappable",
+         them tappable; no image took more than {} % of the work that is permitted",
         survey.images,
         survey.bytes >> 20,
         survey.planning.as_secs_f64(),
         survey.slowest.as_millis(),
         survey.slowest_path.display(),
         survey.libraries,
-        survey.tappable
+        survey.tappable,
+        survey.most_work
     );
 }
 
@@ -68,8 +71,14 @@ impl Survey {
         }
         let bytes = fs::read(path)?;
         let began = Instant::now();
-        let planned = plan(&bytes, &Options::default());
+        let (planned, work) = plan_counted(&bytes, Evidence::default(), &Options::default());
         let took = began.elapsed();
+        self.note(&work, bytes.len() as u64);
+        if let Err(error) = &planned
+            && error.is_refusal()
+        {
+            println!("refused: {error}: {}", path.display());
+        }
         self.images += 1;
         self.bytes += bytes.len() as u64;
         self.planning += took;
@@ -78,6 +87,16 @@ impl Survey {
         }
         planned.iter().for_each(|plan| self.print(path, plan));
         Ok(())
+    }
+
+    fn note(&mut self, work: &Work, file_bytes: u64) {
+        let bound = Work::bound(file_bytes);
+        let parts = [
+            100 * work.bytes / bound.bytes,
+            100 * work.entries / bound.entries,
+            100 * work.steps / bound.steps,
+        ];
+        self.most_work = parts.into_iter().fold(self.most_work, u64::max);
     }
 
     fn print(&mut self, path: &Path, plan: &Plan) {

@@ -11,12 +11,15 @@ pub struct DebugLink {
     pub crc: u32,
 }
 
+/// Longest name that a file can have, in bytes (`NAME_MAX`).
+const MAX_NAME: usize = 255;
+
 /// The debug link of an ELF image, if it has a sound one.
 #[must_use]
 pub fn debug_link(image: &[u8]) -> Option<DebugLink> {
     let image = Image::parse(image).ok()?;
     let (_, section) = image.section(".gnu_debuglink")?;
-    let len = memchr::memchr(0, section)?;
+    let len = memchr::memchr(0, section).filter(|&len| len <= MAX_NAME)?;
     let name = std::str::from_utf8(section.get(..len)?).ok()?;
     // The name is padded with zeros to four bytes; the number follows in the image's byte order.
     let crc = *section.get((len + 1).next_multiple_of(4)..)?.first_chunk()?;

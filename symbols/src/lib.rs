@@ -14,7 +14,7 @@
 //! ```
 //!
 //! The caller maps the file. This crate opens nothing, knows no process and no BPF, and treats the
-//! bytes as hostile: whatever they are, [`plan()`] returns.
+//! bytes as hostile: whatever they are, [`plan()`] returns, after work that is bounded ([`Work`]).
 #![forbid(unsafe_code)]
 
 mod debuglink;
@@ -32,6 +32,7 @@ mod stacks;
 mod unsupported;
 mod user_offsets;
 mod version;
+mod work;
 
 pub use debuglink::{DebugLink, debug_link};
 pub use elf::Error;
@@ -40,5 +41,6 @@ pub use plan::{
     Library, Linkage, Options, Plan, Probe, SitePreference, Stack, SymbolSource, Technique,
     Transfer, Verdict,
 };
-pub use planner::{Evidence, plan, plan_with};
+pub use planner::{Evidence, plan, plan_counted, plan_with};
 pub use user_offsets::{UserOffset, known_functions};
+pub use work::{Limit, Work};

@@ -20,6 +20,10 @@ impl Text for Image<'_> {
     fn callee(&self, target: u64) -> u64 {
         Image::callee(self, target)
     }
+
+    fn step(&self) -> bool {
+        Image::step(self)
+    }
 }
 
 /// The probes that see every byte once, by rising offset.

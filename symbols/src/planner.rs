@@ -12,6 +12,7 @@ use crate::stacks::{Role, StackRow};
 use crate::unsupported;
 use crate::user_offsets::{self, UserOffset};
 use crate::version;
+use crate::work::Work;
 
 /// What there is beside an image.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,12 +25,13 @@ pub struct Evidence<'a> {
 
 /// Plans the probes for one ELF image.
 ///
-/// Works on any bytes in time proportional to the symbol tables: an image without a TLS library is
-/// turned away after them and after a search of its constants.
+/// An image without a TLS library is turned away after a look at its symbols and its constants.
+/// Whatever the bytes are, the work is bounded by [`Work::bound`].
 ///
 /// # Errors
 ///
-/// [`Error`] when the bytes are not an ELF image that a 64-bit process could have mapped.
+/// [`Error`] when the bytes are not an ELF image that a 64-bit process could have mapped, or when the
+/// image takes more work than an honest one ([`Error::is_refusal`]).
 pub fn plan(image: &[u8], options: &Options) -> Result<Plan, Error> {
     plan_with(image, Evidence::default(), options)
 }
@@ -43,27 +45,46 @@ pub fn plan(image: &[u8], options: &Options) -> Result<Plan, Error> {
 ///
 /// As [`plan`].
 pub fn plan_with(image: &[u8], evidence: Evidence<'_>, options: &Options) -> Result<Plan, Error> {
-    let image = Image::parse(image)?;
+    plan_counted(image, evidence, options).0
+}
+
+/// The same, with the work that it took on the image itself (not on a debug file, which has the
+/// same bounds of its own).
+pub fn plan_counted(
+    image: &[u8],
+    evidence: Evidence<'_>,
+    options: &Options,
+) -> (Result<Plan, Error>, Work) {
+    let image = match Image::parse(image) {
+        Ok(image) => image,
+        Err(error) => return (Err(error), Work::default()),
+    };
+    let plan = planned(&image, evidence, options);
+    let (work, reached) = image.work();
+    (reached.map_or(Ok(plan), |limit| Err(Error::TooMuchWork(limit))), work)
+}
+
+fn planned(image: &Image<'_>, evidence: Evidence<'_>, options: &Options) -> Plan {
     let debug = evidence.debug.and_then(|debug| Image::parse(debug).ok());
     let debug = debug.filter(|debug| debug.build_id() == image.build_id());
-    let (found, mut libraries) = user_offsets::search(&image, evidence.user_offsets);
+    let (found, mut libraries) = user_offsets::search(image, evidence.user_offsets);
     if found.is_empty() && libraries.is_empty() {
-        let found = searched(&image, debug.as_ref());
-        libraries.extend(found.iter().map(|found| library(&image, found, options)));
-        libraries.extend(golang::search(&image));
-        libraries.extend(rustls::search(&image, debug.as_ref()));
+        let found = searched(image, debug.as_ref());
+        libraries.extend(found.iter().map(|found| library(image, found, options)));
+        libraries.extend(golang::search(image));
+        libraries.extend(rustls::search(image, debug.as_ref()));
     } else {
-        libraries.extend(found.iter().map(|found| library(&image, found, options)));
+        libraries.extend(found.iter().map(|found| library(image, found, options)));
     }
     if libraries.is_empty() {
-        libraries.extend(unsupported::search(&image));
+        libraries.extend(unsupported::search(image));
     }
-    Ok(Plan {
+    Plan {
         libraries,
         build_id: image.build_id(),
-        companion: version::companion(&image),
-        loader_notifier: rtld::notifier(&image),
-    })
+        companion: version::companion(image),
+        loader_notifier: rtld::notifier(image),
+    }
 }
 
 /// Libraries of C: by their names, or else by their messages.

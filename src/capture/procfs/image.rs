@@ -14,7 +14,7 @@ use memmap2::Mmap;
 use wstap_symbols::{Evidence, Library, Options, Plan, UserOffset};
 
 use super::debug;
-use super::plans::Plans;
+use super::plans::{Planned, Plans};
 use super::process::{FileId, Mapping};
 
 /// A mapped file of a process, and what can be probed in it.
@@ -72,7 +72,8 @@ impl Planner {
     ///
     /// # Errors
     ///
-    /// The file cannot be reached or read.
+    /// The file cannot be reached or read; or it was refused ([`is_refusal`]), because to read it
+    /// would take far more work than any honest file does.
     pub fn image(&mut self, pid: u32, mapping: &Mapping) -> io::Result<Image> {
         let (attach_path, file) = open(pid, mapping)?;
         let metadata = file.metadata()?;
@@ -80,25 +81,29 @@ impl Planner {
         let plan = match self.plans.get(&key) {
             Some(plan) => plan,
             None => {
-                let plan = Arc::new(self.plan(&file, pid, &mapping.path)?);
-                self.plans.insert(key, Arc::clone(&plan));
+                let plan = self.plan(&file, pid, &mapping.path)?;
+                self.plans.insert(key, plan.clone());
                 plan
             }
         };
+        let plan = plan.map_err(|error| io::Error::new(REFUSED, format!("refused: {error}")))?;
         Ok(Image { file: mapping.file, path: mapping.path.clone(), attach_path, plan })
     }
 
-    fn plan(&self, file: &File, pid: u32, path: &Path) -> io::Result<Plan> {
+    fn plan(&self, file: &File, pid: u32, path: &Path) -> io::Result<Planned> {
         // SAFETY: the map is private, read only and dropped before this function returns. Its
         // bytes may still change under us, or vanish, if someone rewrites a mapped program in
         // place; that kills the traced process too, and package managers do not do it.
         let bytes = unsafe { Mmap::map(file) }?;
-        let planned = wstap_symbols::plan(&bytes, &self.options);
-        let plan = planned.unwrap_or_else(|error| {
-            tracing::debug!("{}: not planned: {error}", path.display());
-            Plan::default()
-        });
-        Ok(self.with_evidence(&bytes, pid, path, &plan).unwrap_or(plan))
+        let plan = match wstap_symbols::plan(&bytes, &self.options) {
+            Ok(plan) => plan,
+            Err(error) if error.is_refusal() => return Ok(Err(error)),
+            Err(error) => {
+                tracing::debug!("{}: not planned: {error}", path.display());
+                Plan::default()
+            }
+        };
+        Ok(Ok(Arc::new(self.with_evidence(&bytes, pid, path, &plan).unwrap_or(plan))))
     }
 
     /// A plan that needs more than the image: the user's functions, or else a debug file where a
@@ -117,6 +122,14 @@ impl Planner {
         let evidence = Evidence { debug: Some(&debug), user_offsets: &[] };
         wstap_symbols::plan_with(bytes, evidence, &self.options).ok()
     }
+}
+
+const REFUSED: io::ErrorKind = io::ErrorKind::InvalidData;
+
+/// Whether [`Planner::image`] failed because the file was refused: then a person is to be told.
+#[must_use]
+pub fn is_refusal(error: &io::Error) -> bool {
+    error.kind() == REFUSED
 }
 
 /// Opens the file of a mapping: through the mapping itself where that is permitted, because it

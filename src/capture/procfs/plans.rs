@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use wstap_symbols::Plan;
+use wstap_symbols::{Error, Plan};
 
 use super::process::FileId;
 
@@ -18,6 +18,9 @@ pub(in crate::capture) type ContentKey = (FileId, u64, Option<SystemTime>);
 /// half that was asked for longest ago is forgotten, and made again if it is asked for again.
 const PLANS_MAX: usize = 4096;
 
+/// What came of planning a file: a refusal is kept too, because it may have taken long.
+pub(in crate::capture) type Planned = Result<Arc<Plan>, Error>;
+
 /// The plans, by the content that they are of.
 #[derive(Debug, Default)]
 pub(in crate::capture) struct Plans {
@@ -28,21 +31,21 @@ pub(in crate::capture) struct Plans {
 
 #[derive(Debug)]
 struct Kept {
-    plan: Arc<Plan>,
+    plan: Planned,
     last_use: u64,
 }
 
 impl Plans {
     /// The plan of this content, if it is kept.
-    pub(in crate::capture) fn get(&mut self, key: &ContentKey) -> Option<Arc<Plan>> {
+    pub(in crate::capture) fn get(&mut self, key: &ContentKey) -> Option<Planned> {
         self.uses += 1;
         let kept = self.plans.get_mut(key)?;
         kept.last_use = self.uses;
-        Some(Arc::clone(&kept.plan))
+        Some(kept.plan.clone())
     }
 
     /// Keeps the plan of this content.
-    pub(in crate::capture) fn insert(&mut self, key: ContentKey, plan: Arc<Plan>) {
+    pub(in crate::capture) fn insert(&mut self, key: ContentKey, plan: Planned) {
         if self.plans.len() >= PLANS_MAX {
             self.forget_half();
         }
@@ -70,7 +73,7 @@ mod tests {
         let mut plans = Plans::default();
         let plan = Arc::new(Plan::default());
         for number in 0..10 * PLANS_MAX {
-            plans.insert(key(number), Arc::clone(&plan));
+            plans.insert(key(number), Ok(Arc::clone(&plan)));
             assert!(plans.plans.len() <= PLANS_MAX);
             // What everybody maps.
             assert!(plans.get(&key(0)).is_some());
@@ -83,7 +86,7 @@ mod tests {
     #[test]
     fn a_file_of_another_length_or_time_is_another_content() {
         let mut plans = Plans::default();
-        plans.insert(key(1), Arc::new(Plan::default()));
+        plans.insert(key(1), Ok(Arc::new(Plan::default())));
         let (file, length, _) = key(1);
         assert!(plans.get(&key(1)).is_some());
         assert!(plans.get(&(file, length + 1, None)).is_none());

@@ -7,7 +7,7 @@ use std::io;
 
 use wstap_symbols::{Companion, Library};
 
-use super::image::{Image, Planner};
+use super::image::{Image, Planner, is_refusal};
 use super::process::{self, Process};
 use super::tcp;
 use crate::capture::Error;
@@ -24,6 +24,8 @@ pub struct Target {
     pub images: Vec<Image>,
     /// Its mapped files that know the version of one.
     pub companions: Vec<Companion>,
+    /// Its mapped files that would take too much work to read, with the reason.
+    pub refused: Vec<String>,
 }
 
 impl Target {
@@ -43,7 +45,13 @@ impl Target {
             };
             return Err(no_tls(&process, &survey, sockets));
         }
-        Ok(Self { id, process, images: survey.images, companions: survey.companions })
+        Ok(Self {
+            id,
+            process,
+            images: survey.images,
+            companions: survey.companions,
+            refused: survey.refused,
+        })
     }
 
     /// The version of a library in this process.
@@ -84,6 +92,8 @@ pub struct Survey {
     pub files: usize,
     /// Files that could not be opened, with the reason.
     pub unreadable: Vec<String>,
+    /// Files that would take too much work to read, with the reason.
+    pub refused: Vec<String>,
 }
 
 /// Looks into every file that `pid` has mapped executable.
@@ -98,6 +108,9 @@ pub fn survey(planner: &mut Planner, pid: u32) -> io::Result<Survey> {
         match planner.image(pid, &mapping) {
             Ok(image) if !image.plan.libraries.is_empty() => survey.images.push(image),
             Ok(image) => survey.companions.extend(image.plan.companion.clone()),
+            Err(error) if is_refusal(&error) => {
+                survey.refused.push(format!("{:?}: {error}", mapping.path));
+            }
             Err(error) => {
                 survey.unreadable.push(format!("{}: {error}", mapping.path.display()));
             }
@@ -136,6 +149,9 @@ pub(in crate::capture) fn no_tls(process: &Process, survey: &Survey, sockets: &s
     }
     if let Some(found) = refusals(&survey.images) {
         return Error::NoTls(format!("{who} cannot be tapped: {found}; {sockets}"));
+    }
+    if let Some(first) = survey.refused.first() {
+        return Error::NoTls(format!("{who} cannot be tapped: {first}; {sockets}"));
     }
     if survey.unreadable.len() == survey.files {
         let first = survey.unreadable.first().map_or("", String::as_str);

@@ -8,7 +8,7 @@ use crate::capture::Error;
 use crate::capture::bpf::Tap;
 use crate::capture::bpf::links::{Arrival, Links};
 use crate::capture::confine::privilege::Powers;
-use crate::capture::procfs::image::Image;
+use crate::capture::procfs::image::{Image, is_refusal};
 use crate::capture::procfs::process::{self, Mapping};
 use crate::capture::procfs::target::has_tappable;
 
@@ -117,7 +117,9 @@ fn probe(
 }
 
 fn unopened(pid: u32, mapping: &Mapping, error: &io::Error) {
-    if error.kind() != io::ErrorKind::NotFound {
+    if is_refusal(error) {
+        tracing::warn!("pid {pid}: {:?} is not looked into: {error}", mapping.path);
+    } else if error.kind() != io::ErrorKind::NotFound {
         tracing::debug!("pid {pid}: {} is not looked into: {error}", mapping.path.display());
     }
 }

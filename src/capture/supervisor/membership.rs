@@ -134,7 +134,13 @@ impl Roster<'_, '_> {
         }
         let technique = if self.tap.flavour().multi { "uprobe_multi" } else { "perf_uprobe" };
         let member = Member {
-            target: Target { id: target, process, images: Vec::new(), companions: Vec::new() },
+            target: Target {
+                id: target,
+                process,
+                images: Vec::new(),
+                companions: Vec::new(),
+                refused: Vec::new(),
+            },
             up: false,
             technique,
             container: cgroup::container_id(pid),

@@ -3,22 +3,29 @@
 //! The dynamic segment gives the address of the symbol table but not its length. The dynamic linker
 //! needs none, because it looks symbols up by hash; so the length is taken from the hash table.
 
+use std::cell::OnceCell;
+
 use goblin::container::Ctx;
 use goblin::elf::dynamic::DynamicInfo;
-use goblin::elf::program_header::ProgramHeader;
+use goblin::elf::program_header::{PT_DYNAMIC, ProgramHeader};
 use goblin::elf::sym::{STT_FUNC, Sym, Symtab};
 use goblin::elf::{Elf, Header, Reloc, RelocSection};
 
 use super::Function;
+use crate::work::Meter;
 
 /// Size of an entry of a 64-bit symbol table, in bytes.
 const SYMBOL_LEN: usize = 24;
+/// Longest dynamic segment that is read, in bytes. Real ones have some dozens of entries.
+const MAX_DYNAMIC: u64 = 64 << 10;
 
 /// The dynamic segment of an image.
 pub(super) struct Dynamic<'data> {
     data: &'data [u8],
     ctx: Ctx,
     info: DynamicInfo,
+    /// Number of symbols; looked for in the hash table when it is first needed.
+    symbol_count: OnceCell<Option<usize>>,
 }
 
 impl<'data> Dynamic<'data> {
@@ -28,8 +35,10 @@ impl<'data> Dynamic<'data> {
         let ctx = Ctx::new(header.container().ok()?, header.endianness().ok()?);
         let offset = usize::try_from(header.e_phoff).ok().filter(|&offset| offset < data.len())?;
         let headers = ProgramHeader::parse(data, offset, header.e_phnum.into(), ctx).ok()?;
+        let dynamic = headers.iter().find(|header| header.p_type == PT_DYNAMIC)?;
+        (dynamic.p_filesz <= MAX_DYNAMIC).then_some(())?;
         let dynamic = goblin::elf::Dynamic::parse(data, &headers, ctx).ok()??;
-        Some(Self { data, ctx, info: dynamic.info })
+        Some(Self { data, ctx, info: dynamic.info, symbol_count: OnceCell::new() })
     }
 
     /// `DT_SONAME`.
@@ -38,50 +47,60 @@ impl<'data> Dynamic<'data> {
     }
 
     /// Calls `visit` for every function that the dynamic symbol table defines.
-    pub(super) fn functions(&self, mut visit: impl FnMut(&'data [u8], Function)) {
-        let Some(symbols) = self.symbols() else { return };
+    pub(super) fn functions(&self, meter: &Meter, mut visit: impl FnMut(&'data [u8], Function)) {
+        let Some(symbols) = self.symbols(meter) else { return };
         for symbol in symbols.iter() {
+            if !meter.entry() {
+                return;
+            }
             if symbol.st_type() != STT_FUNC || symbol.st_shndx == 0 {
                 continue;
             }
-            if let Some(name) = self.string(symbol.st_name) {
+            let name = self.string(symbol.st_name);
+            // To find the end of a name that has none, all of the strings were searched.
+            if !meter.bytes(name.map_or(self.data.len(), <[u8]>::len)) {
+                return;
+            }
+            if let Some(name) = name {
                 visit(name, Function { address: symbol.st_value, size: symbol.st_size });
             }
         }
     }
 
     /// The symbol of this number.
-    pub(super) fn symbol(&self, index: usize) -> Option<Sym> {
-        self.symbols()?.get(index)
+    pub(super) fn symbol(&self, index: usize, meter: &Meter) -> Option<Sym> {
+        self.symbols(meter)?.get(index)
     }
 
     /// What the loader writes at `address` in an image that is not moved, if it writes there
     /// without looking up a symbol.
-    pub(super) fn addend(&self, address: u64) -> Option<u64> {
-        let found = self.relocations().find(|relocation| relocation.r_offset == address)?;
+    pub(super) fn addend(&self, address: u64, meter: &Meter) -> Option<u64> {
+        let found = self.relocations(meter).find(|relocation| relocation.r_offset == address)?;
         found.r_addend.filter(|_| found.r_sym == 0).map(i64::cast_unsigned)
     }
 
     /// Whether the loader writes `address` anywhere in an image that is not moved.
-    pub(super) fn writes(&self, address: u64) -> bool {
+    pub(super) fn writes(&self, address: u64, meter: &Meter) -> bool {
         let writes =
             |relocation: Reloc| relocation.r_addend.map(i64::cast_unsigned) == Some(address);
-        self.relocations().any(writes)
+        self.relocations(meter).any(writes)
     }
 
     /// The relocations that the loader applies, those of the procedure linkage table first.
-    pub(super) fn relocations(&self) -> impl Iterator<Item = Reloc> + 'data {
+    pub(super) fn relocations(&self, meter: &Meter) -> impl Iterator<Item = Reloc> {
         let DynamicInfo { jmprel, pltrelsz, rela, relasz, .. } = self.info;
         let tables = [(jmprel, pltrelsz), (rela, relasz)];
         let parse =
             |(offset, len)| RelocSection::parse(self.data, offset, len, true, self.ctx).ok();
         let [first, second] = tables.map(parse);
-        first.into_iter().chain(second).flat_map(|table| table.iter())
+        let all = first.into_iter().chain(second).flat_map(|table| table.iter());
+        all.take_while(|_| meter.entry())
     }
 
-    fn symbols(&self) -> Option<Symtab<'data>> {
+    fn symbols(&self, meter: &Meter) -> Option<Symtab<'data>> {
         let room = self.data.len().checked_sub(self.info.symtab)? / SYMBOL_LEN;
-        let count = symbol_count(self.data, &self.info, self.ctx)?.min(room);
+        let count = || symbol_count(self.data, &self.info, self.ctx, meter);
+        let count = (*self.symbol_count.get_or_init(count))?.min(room);
         Symtab::parse(self.data, self.info.symtab, count, self.ctx).ok()
     }
 
@@ -93,18 +112,18 @@ impl<'data> Dynamic<'data> {
 }
 
 /// Number of entries in the dynamic symbol table.
-fn symbol_count(data: &[u8], info: &DynamicInfo, ctx: Ctx) -> Option<usize> {
+fn symbol_count(data: &[u8], info: &DynamicInfo, ctx: Ctx, meter: &Meter) -> Option<usize> {
     let words = Words { data, big_endian: !ctx.is_little_endian() };
     if let Some(hash) = info.hash {
         // SysV hash table: nbucket, nchain, ...; there is one chain entry for each symbol.
         return Some(words.at(usize::try_from(hash).ok()?.checked_add(4)?)? as usize);
     }
-    gnu_hash_count(words, usize::try_from(info.gnu_hash?).ok()?)
+    gnu_hash_count(words, usize::try_from(info.gnu_hash?).ok()?, meter)
 }
 
 /// The GNU hash table keeps no count either, but hashed symbols come last and every chain ends with
 /// an odd value: the end of the chain that starts last is the end of the table.
-fn gnu_hash_count(words: Words<'_>, table: usize) -> Option<usize> {
+fn gnu_hash_count(words: Words<'_>, table: usize, meter: &Meter) -> Option<usize> {
     let buckets = words.at(table)? as usize;
     let first_hashed = words.at(table.checked_add(4)?)? as usize;
     let bloom_words = words.at(table.checked_add(8)?)? as usize;
@@ -112,10 +131,12 @@ fn gnu_hash_count(words: Words<'_>, table: usize) -> Option<usize> {
     let chain_table = bucket_table.checked_add(buckets.checked_mul(4)?)?;
     let mut last = 0;
     for bucket in 0..buckets {
+        meter.entry().then_some(())?;
         last = last.max(words.at(bucket_table + bucket * 4)? as usize);
     }
     let mut chain = last.checked_sub(first_hashed)?;
     while words.at(chain_table.checked_add(chain.checked_mul(4)?)?)? & 1 == 0 {
+        meter.entry().then_some(())?;
         chain += 1;
     }
     chain.checked_add(first_hashed)?.checked_add(1)

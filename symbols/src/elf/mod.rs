@@ -9,6 +9,7 @@
 
 mod loader;
 mod plt;
+mod ranges;
 mod unwind;
 
 use std::ops::Range;
@@ -20,8 +21,10 @@ use object::endian::Endian as _;
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 
 use self::loader::Dynamic;
+use self::ranges::{Stored, each_byte_once};
 use self::unwind::UnwindTable;
 use crate::plan::BuildId;
+use crate::work::{Limit, Meter, Work};
 
 /// Why an image could not be read at all.
 ///
@@ -37,7 +40,41 @@ pub enum Error {
     /// The program headers, which say what the kernel maps, are not inside the file.
     #[error("the program headers are outside the file")]
     ProgramHeaders,
+    /// There are more headers than the kernel or any linker has use for.
+    #[error(
+        "it has {count} {kind} headers, more than the {most} that wstap reads: no linker makes that"
+    )]
+    TooManyHeaders {
+        /// `program` or `section`.
+        kind: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many are accepted.
+        most: usize,
+    },
+    /// Reading the image would take out of all proportion to its size.
+    #[error("reading it would take far more work than a file of its size should: {0}")]
+    TooMuchWork(Limit),
 }
+
+impl Error {
+    /// Whether the image is one that a process may have mapped, but that wstap refuses to read: a
+    /// person should be told. The other errors are of files that hold no code for this machine.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::TooManyHeaders { .. } | Self::TooMuchWork(_))
+    }
+}
+
+/// Most program headers that are accepted: the kernel runs no program with more
+/// (`load_elf_phdrs` in fs/binfmt_elf.c).
+const MAX_PROGRAM_HEADERS: usize = 65_536 / size_of::<ProgramHeader64<Endianness>>();
+/// Most section headers that are accepted. Linked files have some dozens.
+const MAX_SECTIONS: usize = 4096;
+/// Longest name of a section that is compared, in bytes.
+const MAX_SECTION_NAME: usize = 64;
+/// Longest segment of notes that is read, in bytes.
+const MAX_NOTES: usize = 64 << 10;
 
 /// The machines that a plan can be made for: those whose calling convention the tap knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,10 +120,15 @@ pub(crate) struct Image<'data> {
     endian: Endianness,
     machine: Machine,
     segments: Vec<Segment>,
+    /// Code, constants and all data: each byte of the file once.
+    code: Vec<Stored>,
+    constants: Vec<Stored>,
+    mapped_data: Vec<Stored>,
     headers: &'data [ProgramHeader64<Endianness>],
     sections: SectionTable<'data, FileHeader64<Endianness>>,
     unwind: Option<UnwindTable<'data>>,
     dynamic: Option<Dynamic<'data>>,
+    meter: Meter,
 }
 
 /// A `PT_LOAD` whose bytes are inside the file.
@@ -103,7 +145,13 @@ impl<'data> Image<'data> {
         let header = file_header(data)?;
         let endian = header.endian().map_err(|_| Error::NotElf)?;
         let headers = header.program_headers(endian, data).map_err(|_| Error::ProgramHeaders)?;
-        Ok(Self {
+        at_most("program", headers.len(), MAX_PROGRAM_HEADERS)?;
+        // Section headers are for tools: the kernel never reads them, so broken ones are none.
+        let sections = header.sections(endian, data).unwrap_or_default();
+        at_most("section", sections.len(), MAX_SECTIONS)?;
+        let segments: Vec<Segment> =
+            headers.iter().filter_map(|ph| Segment::new(ph, endian, data)).collect();
+        let mut image = Self {
             data,
             endian,
             machine: match header.e_machine(endian) {
@@ -111,19 +159,33 @@ impl<'data> Image<'data> {
                 elf::EM_AARCH64 => Machine::Aarch64,
                 _ => Machine::Other,
             },
-            segments: headers.iter().filter_map(|ph| Segment::new(ph, endian, data)).collect(),
+            code: stored(&segments, |segment| segment.executable),
+            mapped_data: stored(&segments, |segment| !segment.executable),
+            constants: Vec::new(),
+            segments,
             headers,
             dynamic: Dynamic::parse(data),
             unwind: headers.iter().find_map(|header| {
-                let bytes = header.data(endian, data).ok()?;
                 let is_unwind = header.p_type(endian) == elf::PT_GNU_EH_FRAME;
-                is_unwind
-                    .then(|| UnwindTable::parse(bytes, header.p_vaddr(endian), endian))
-                    .flatten()
+                let bytes = is_unwind.then(|| header.data(endian, data).ok()).flatten()?;
+                UnwindTable::parse(bytes, header.p_vaddr(endian), endian)
             }),
-            // Section headers are for tools: the kernel never reads them, so broken ones are none.
-            sections: header.sections(endian, data).unwrap_or_default(),
-        })
+            sections,
+            meter: Meter::new(data.len()),
+        };
+        image.constants = image.find_constants();
+        Ok(image)
+    }
+
+    /// The work so far, and the bound that it has reached, if any. What was found after that is not
+    /// all that there is.
+    pub(crate) fn work(&self) -> (Work, Option<Limit>) {
+        (self.meter.used(), self.meter.reached())
+    }
+
+    /// Asks for leave to look at one more instruction.
+    pub(crate) fn step(&self) -> bool {
+        self.meter.step()
     }
 
     /// What the code was compiled for.
@@ -134,8 +196,11 @@ impl<'data> Image<'data> {
     /// The build id, from the notes that are mapped into the process.
     pub(crate) fn build_id(&self) -> Option<BuildId> {
         for header in self.headers {
+            if header.p_filesz(self.endian) > MAX_NOTES as u64 {
+                continue;
+            }
             let Ok(Some(notes)) = header.notes(self.endian, self.data) else { continue };
-            let id = notes.map_while(Result::ok).find(|note| {
+            let id = notes.map_while(Result::ok).take_while(|_| self.meter.entry()).find(|note| {
                 note.name() == elf::ELF_NOTE_GNU && note.n_type(self.endian) == elf::NT_GNU_BUILD_ID
             });
             if let Some(note) = id {
@@ -191,7 +256,7 @@ impl<'data> Image<'data> {
     /// table, the function that it stands for, if the image defines it.
     pub(crate) fn callee(&self, address: u64) -> u64 {
         let word = || plt::word_of_entry(self.code(address)?, address);
-        let bound = || plt::bound_function(self.dynamic.as_ref()?, word()?);
+        let bound = || plt::bound_function(self.dynamic.as_ref()?, word()?, &self.meter);
         bound().unwrap_or(address)
     }
 
@@ -201,15 +266,30 @@ impl<'data> Image<'data> {
     }
 
     /// Constant data with its addresses: the sections that hold it, or every read-only segment
-    /// where there are no sections.
+    /// where there are no sections. Each byte comes once.
     pub(crate) fn constants(&self) -> impl Iterator<Item = (u64, &'data [u8])> {
+        self.searched(&self.constants)
+    }
+
+    fn find_constants(&self) -> Vec<Stored> {
+        if self.sections.is_empty() {
+            return stored(&self.segments, |segment| !segment.writable && !segment.executable);
+        }
         let sections = self.sections.iter().filter(|section| self.is_rodata(section));
-        let sections = sections.filter_map(|section| {
-            Some((section.sh_addr(self.endian), section.data(self.endian, self.data).ok()?))
+        let ranges = sections.filter_map(|section| {
+            let (start, len) = section.file_range(self.endian)?;
+            let start = usize::try_from(start).ok()?;
+            let file = start..start.checked_add(usize::try_from(len).ok()?)?;
+            self.data.get(file.clone())?;
+            Some(Stored { address: section.sh_addr(self.endian), file })
         });
-        let segments = self.segments.iter().filter(|_| self.sections.is_empty());
-        let segments = segments.filter(|segment| !segment.writable && !segment.executable);
-        sections.chain(segments.filter_map(|segment| self.mapped(segment)))
+        each_byte_once(ranges.collect())
+    }
+
+    /// The bytes of ranges that are about to be searched, as long as the search may go on.
+    fn searched(&self, ranges: &[Stored]) -> impl Iterator<Item = (u64, &'data [u8])> {
+        let bytes = |range: &Stored| Some((range.address, self.data.get(range.file.clone())?));
+        ranges.iter().filter_map(bytes).take_while(|(_, bytes)| self.meter.bytes(bytes.len()))
     }
 
     /// Whether a constant is a string with this end.
@@ -224,21 +304,24 @@ impl<'data> Image<'data> {
             Endianness::Little => address.to_le_bytes(),
             Endianness::Big => address.to_be_bytes(),
         };
-        let relocated = self.dynamic.as_ref().is_some_and(|dynamic| dynamic.writes(address));
-        let data = self.segments.iter().filter(|segment| !segment.executable);
-        let mut data = data.filter_map(|segment| self.mapped(segment));
+        let writes = |dynamic: &Dynamic<'_>| dynamic.writes(address, &self.meter);
+        let relocated = self.dynamic.as_ref().is_some_and(writes);
+        let mut data = self.searched(&self.mapped_data);
         relocated || data.any(|(_, bytes)| memmem::find(bytes, &stored).is_some())
     }
 
     /// The address and the bytes of a section of the file.
     pub(crate) fn section(&self, name: &str) -> Option<(u64, &'data [u8])> {
-        let (_, section) = self.sections.section_by_name(self.endian, name.as_bytes())?;
-        Some((section.sh_addr(self.endian), section.data(self.endian, self.data).ok()?))
+        let mut sections = self.sections.iter();
+        let section =
+            sections.find(|section| self.section_name(section) == Some(name.as_bytes()))?;
+        let bytes = section.data(self.endian, self.data).ok()?;
+        self.meter.bytes(bytes.len()).then(|| (section.sh_addr(self.endian), bytes))
     }
 
     /// The 64-bit word at `address`, as the loader leaves it in an image that is not moved.
     pub(crate) fn relocated_word(&self, address: u64) -> Option<u64> {
-        let relocation = || self.dynamic.as_ref()?.addend(address);
+        let relocation = || self.dynamic.as_ref()?.addend(address, &self.meter);
         let stored = || {
             let (_, at) = self.locate(address)?;
             let bytes: [u8; 8] = *self.data.get(at..)?.first_chunk()?;
@@ -247,14 +330,9 @@ impl<'data> Image<'data> {
         relocation().or_else(stored)
     }
 
-    /// All code with its addresses.
+    /// All code with its addresses. Each byte comes once.
     pub(crate) fn code_segments(&self) -> impl Iterator<Item = (u64, &'data [u8])> {
-        let segments = self.segments.iter().filter(|segment| segment.executable);
-        segments.filter_map(|segment| self.mapped(segment))
-    }
-
-    fn mapped(&self, segment: &Segment) -> Option<(u64, &'data [u8])> {
-        Some((segment.address, self.data.get(segment.file.clone())?))
+        self.searched(&self.code)
     }
 
     /// Calls `visit` for every function that `table` defines, with its name as the table has it.
@@ -267,7 +345,7 @@ impl<'data> Image<'data> {
             SymbolTable::Dynamic => {
                 let dynamic = self.dynamic.as_ref().filter(|_| self.sections.is_empty());
                 if let Some(dynamic) = dynamic {
-                    dynamic.functions(visit);
+                    dynamic.functions(&self.meter, visit);
                 }
             }
         }
@@ -286,10 +364,18 @@ impl<'data> Image<'data> {
         let Ok(symbols) = self.sections.symbols(self.endian, self.data, table) else { return };
         let strings = symbols.strings();
         for symbol in symbols.iter() {
+            if !self.meter.entry() {
+                return;
+            }
             if symbol.st_type() != elf::STT_FUNC || symbol.is_undefined(self.endian) {
                 continue;
             }
-            let Ok(name) = strings.get(symbol.st_name(self.endian)) else { continue };
+            let name = strings.get(symbol.st_name(self.endian));
+            // To find the end of a name that has none, all of the strings were searched.
+            if !self.meter.bytes(name.map_or(self.data.len(), <[u8]>::len)) {
+                return;
+            }
+            let Ok(name) = name else { continue };
             let function = Function {
                 address: symbol.st_value(self.endian),
                 size: symbol.st_size(self.endian),
@@ -300,10 +386,18 @@ impl<'data> Image<'data> {
 
     fn is_rodata(&self, section: &SectionHeader64<Endianness>) -> bool {
         section.sh_type(self.endian) == elf::SHT_PROGBITS
-            && self
-                .sections
-                .section_name(self.endian, section)
-                .is_ok_and(|name| name.starts_with(b".rodata"))
+            && self.section_name(section).is_some_and(|name| name.starts_with(b".rodata"))
+    }
+
+    /// The name of a section, if it is as short as those of interest.
+    fn section_name(&self, section: &SectionHeader64<Endianness>) -> Option<&'data [u8]> {
+        let header = file_header(self.data).ok()?;
+        let names =
+            self.sections.iter().nth(header.shstrndx(self.endian, self.data).ok()? as usize)?;
+        let names = names.data(self.endian, self.data).ok()?;
+        let rest = names.get(section.sh_name(self.endian) as usize..)?;
+        let name = rest.get(..rest.len().min(MAX_SECTION_NAME))?;
+        name.get(..memchr::memchr(0, name)?)
     }
 
     /// The segment that maps `address`, and the place of that byte in the file.
@@ -332,6 +426,17 @@ impl Segment {
             writable: flags.contains(elf::PF_W),
         })
     }
+}
+
+/// The file's bytes of some of the segments, each once.
+fn stored(segments: &[Segment], wanted: impl Fn(&Segment) -> bool) -> Vec<Stored> {
+    let segments = segments.iter().filter(|segment| wanted(segment));
+    let ranges = segments.map(|it| Stored { address: it.address, file: it.file.clone() });
+    each_byte_once(ranges.collect())
+}
+
+fn at_most(kind: &'static str, count: usize, most: usize) -> Result<(), Error> {
+    if count <= most { Ok(()) } else { Err(Error::TooManyHeaders { kind, count, most }) }
 }
 
 /// The header of a 64-bit image.

@@ -6,6 +6,7 @@
 //! that is called.
 
 use super::loader::Dynamic;
+use crate::work::Meter;
 
 /// `endbr64`, with which entries begin in code for CET.
 const LANDING_PAD: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
@@ -26,9 +27,9 @@ pub(super) fn word_of_entry(bytes: &[u8], address: u64) -> Option<u64> {
 }
 
 /// The address of the function that the loader binds to `word`, if the image defines it.
-pub(super) fn bound_function(dynamic: &Dynamic<'_>, word: u64) -> Option<u64> {
-    let symbol = dynamic.relocations().find(|relocation| relocation.r_offset == word)?.r_sym;
-    let symbol = dynamic.symbol(symbol)?;
+pub(super) fn bound_function(dynamic: &Dynamic<'_>, word: u64, meter: &Meter) -> Option<u64> {
+    let symbol = dynamic.relocations(meter).find(|relocation| relocation.r_offset == word)?.r_sym;
+    let symbol = dynamic.symbol(symbol, meter)?;
     (symbol.st_shndx != 0 && symbol.is_function()).then_some(symbol.st_value)
 }
 

@@ -21,7 +21,8 @@ pub(super) fn function_around(image: &Image<'_>, place: u64) -> Option<u64> {
     image.function_start(place).filter(near).or_else(|| {
         let last = place & !(ALIGNMENT - 1);
         let aligned = iter::successors(Some(last), |start| start.checked_sub(ALIGNMENT));
-        aligned.take_while(near).find(|&start| begins_framed(image, start))
+        let mut starts = aligned.take_while(near).take_while(|_| image.step());
+        starts.find(|&start| begins_framed(image, start))
     })
 }
 

@@ -15,6 +15,8 @@ const LEA_LEN: usize = 6;
 const MAX_STRINGS: usize = 8;
 /// Most places that are looked at for one constant.
 const MAX_PLACES: usize = 4096;
+/// Longest path of a source file, in bytes.
+const MAX_PATH: usize = 4096;
 
 /// The places in the code that use one constant, by rising address.
 pub(super) struct References(Vec<u64>);
@@ -26,8 +28,8 @@ impl References {
         for (base, code) in image.code_segments() {
             places.extend(relative(code, base, address).take(MAX_PLACES));
             places.extend(absolute(code, base, address));
+            places.truncate(MAX_PLACES);
         }
-        places.truncate(MAX_PLACES);
         places.sort_unstable();
         Self(places)
     }
@@ -66,7 +68,7 @@ fn absolute(code: &[u8], base: u64, target: u64) -> Vec<u64> {
         let opcode = at.checked_sub(1)?;
         matches!(code.get(opcode)?, 0xb8..=0xbf).then(|| base.wrapping_add(opcode as u64))
     });
-    moves.collect()
+    moves.take(MAX_PLACES).collect()
 }
 
 /// Addresses of the constants that are exactly the string `text`.
@@ -91,7 +93,9 @@ pub(super) fn strings_ending(image: &Image<'_>, end: &str) -> Vec<u64> {
     for (base, bytes) in image.constants() {
         addresses.extend(memmem::find_iter(bytes, &terminated).take(MAX_STRINGS).filter_map(
             |at| {
-                let start = memchr::memrchr(0, bytes.get(..at)?).map_or(0, |zero| zero + 1);
+                let nearest = at.saturating_sub(MAX_PATH);
+                let zero = memchr::memrchr(0, bytes.get(nearest..at)?);
+                let start = zero.map_or(nearest, |zero| nearest + zero + 1);
                 Some(base.wrapping_add(start as u64))
             },
         ));

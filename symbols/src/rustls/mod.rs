@@ -103,9 +103,14 @@ fn versions(image: &Image<'_>) -> BTreeSet<String> {
     const BEFORE: &[u8] = b"/rustls-";
     const AFTER: &[u8] = b"/src/";
     const MAX_LEN: usize = 32;
+    /// Two are too many already.
+    const MAX_VERSIONS: usize = 8;
     let mut versions = BTreeSet::new();
     for (_, bytes) in image.constants() {
         for at in memmem::find_iter(bytes, BEFORE) {
+            if versions.len() == MAX_VERSIONS {
+                return versions;
+            }
             let rest = bytes.get(at + BEFORE.len()..).unwrap_or_default();
             let rest = rest.get(..rest.len().min(MAX_LEN)).unwrap_or_default();
             let version = memmem::find(rest, AFTER).and_then(|end| rest.get(..end));

@@ -43,6 +43,9 @@ pub(crate) trait Text {
     /// The function that a call or jump to `target` runs: `target` itself, unless that only jumps
     /// on through a word which the loader fills in.
     fn callee(&self, target: u64) -> u64;
+
+    /// Counts one instruction that is looked at; `false` when there have been too many.
+    fn step(&self) -> bool;
 }
 
 /// Which arguments of a function mean what.

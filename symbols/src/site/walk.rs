@@ -22,8 +22,10 @@ const MAX_STEPS: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unprovable;
 
-/// Decodes the instruction at `address`; `None` outside the code and for undefined ones.
+/// Decodes the instruction at `address`; `None` outside the code, for undefined ones, and when too
+/// many have been decoded in this image.
 pub(crate) fn decode(text: &dyn Text, address: u64) -> Option<Instruction> {
+    text.step().then_some(())?;
     let bytes = text.bytes(address)?;
     let bytes = bytes.get(..bytes.len().min(MAX_INSTRUCTION))?;
     let instruction = Decoder::with_ip(64, bytes, address, DecoderOptions::NONE).decode();

@@ -5,9 +5,11 @@
 //! - [`sites`]: where probes go on real and on devious code
 //! - [`golang`]: Go programs
 //! - [`evidence`]: what is beside an image
+//! - [`bounded`]: images that are made to be slow to read
 //! - [`hostile`]: damaged and invented images
 //! - [`invented`]: invented code in a sound image
 
+mod bounded;
 mod evidence;
 mod golang;
 mod hostile;

@@ -1,9 +1,10 @@
+use std::fs;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::suite::common::peers::Scene;
-use crate::suite::common::wstap::{privileged, program};
+use crate::suite::common::wstap::{privileged, program, wait_for};
 use crate::suite::root::stacks::stripped::{Waiting, ps};
 use crate::suite::root::targets::privileges::{FOUR, Open, four_are_enough};
 
@@ -105,4 +106,38 @@ fn root_who_lacks_a_capability_is_told_so_and_who_has_it_is_not() {
 fn find<'a>(checks: &'a [Value], name: &str) -> &'a Value {
     let check = checks.iter().find(|check| check["name"] == name);
     check.unwrap_or_else(|| panic!("no {name} in {checks:?}"))
+}
+
+/// A file that would take too much work to read is named, in `ps` and in a refusal, and the other
+/// files of its process are looked into all the same.
+#[test]
+fn root_a_file_made_to_be_slow_to_read_is_refused_by_name() {
+    const MAP: &str = "import mmap, sys, time; file = open(sys.argv[1], 'rb'); \
+        kept = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ | mmap.PROT_EXEC); time.sleep(60)";
+    if !privileged() {
+        return;
+    }
+    let scene = Scene::new();
+    let file = scene.path("slow");
+    // A header of an ELF image, and 5,000 program headers of nothing.
+    let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
+    bytes.resize(64 + 56 * 5000, 0);
+    bytes[16..20].copy_from_slice(&[3, 0, 62, 0]);
+    bytes[32] = 64;
+    bytes[52..58].copy_from_slice(&[64, 0, 56, 0, 0x88, 0x13]);
+    fs::write(&file, bytes).expect("a file");
+    let mapper = Waiting::start(Command::new("python3").args(["-c", MAP]).arg(&file));
+    let maps = format!("/proc/{}/maps", mapper.pid());
+    let name = file.display().to_string();
+    wait_for("the file to be mapped", || {
+        fs::read_to_string(&maps).ok()?.contains(&name).then_some(())
+    });
+    let (code, _, said) = ask(program(), "ps");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&name) && said.contains("5000 program headers"), "{said}");
+    let mut probes = program();
+    probes.args(["probes", "--json", "--pid", &mapper.pid().to_string()]);
+    let (code, _, said) = lines(probes);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("refused: it has 5000 program headers"), "{said}");
 }
