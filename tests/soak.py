@@ -16,7 +16,7 @@ import urllib.request
 
 parser = argparse.ArgumentParser()
 parser.add_argument("wstap")
-parser.add_argument("soak", help="the program made from tests/peers/soak.go")
+parser.add_argument("soak", help="the program made from tests/peers/go/soak.go")
 parser.add_argument("--minutes", type=float, default=10)
 parser.add_argument("--connections", type=int, default=2000)
 parser.add_argument("--rounds", type=int, default=50)

@@ -6,7 +6,7 @@
 //     says ready, asks over every protocol in turn at a line of input, and ends with one line of
 //     JSON; of each protocol's connections --width are open at a time
 //
-// A protocol is a file here that exports
+// A protocol is a file in a folder here that exports
 //   protocol     the name that wstap has for it
 //   client       the npm package that asks
 //   server       the npm or Python package that answers, or null where the answers are written by
@@ -39,20 +39,27 @@ const { values: options, positionals: [role] } = parseArgs({
   },
 });
 
+const KINDS = ['channels', 'chat', 'devices', 'markets', 'rpc', 'user'];
 // Requests under way on one connection.
 const CONCURRENCY = 4;
 // Every tenth request is of the other kind.
 const OTHER_EVERY = 10;
 
+// The file of each protocol by its name. The folders are kinds of use, as in src/matching/protocols;
+// `user` holds protocols that are not built in.
+const FILES = new Map(KINDS.flatMap((kind) => {
+  const scripts = fs.readdirSync(path.join(__dirname, kind)).filter((file) => file.endsWith('.js'));
+  return scripts.map((file) => [path.basename(file, '.js'), path.join(__dirname, kind, file)]);
+}));
+
 function names() {
-  const files = fs.readdirSync(__dirname).filter((file) => file.endsWith('.js'));
-  const all = files.map((file) => path.basename(file, '.js')).filter((name) => name !== 'main');
+  const all = [...FILES.keys()];
   return all.filter((name) => options.only === undefined || options.only === name).sort();
 }
 
 async function serve() {
   const listeners = new Map();
-  for (const name of names()) listeners.set(name, await require(`./${name}`).serve());
+  for (const name of names()) listeners.set(name, await require(FILES.get(name)).serve());
   const server = https.createServer({
     cert: fs.readFileSync(options.certificate),
     key: fs.readFileSync(options.key),
@@ -96,7 +103,7 @@ function pythonVersion(name) {
 }
 
 async function run(name) {
-  const protocol = require(`./${name}`);
+  const protocol = require(FILES.get(name));
   const tally = new Tally();
   const connections = Number(options.connections);
   const count = Math.floor(Number(options.requests) / connections);
@@ -143,7 +150,7 @@ if (role === 'server') {
   serve();
 } else {
   // Loading takes long, and nobody's clock should run meanwhile.
-  for (const name of names()) require(`./${name}`);
+  for (const name of names()) require(FILES.get(name));
   console.log('ready');
   process.stdin.once('data', ask);
   process.stdin.on('end', () => process.exit(0));

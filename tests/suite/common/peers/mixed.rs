@@ -1,4 +1,4 @@
-//! What `tests/peers/mixed.*` say, and how it is held against what wstap saw.
+//! What `tests/peers/*/mixed.*` say, and how it is held against what wstap saw.
 
 use std::env;
 

@@ -98,11 +98,11 @@ impl Scene {
 
     /// Every protocol of `peers/protocols` in two processes; the client waits for [`Peer::go`].
     pub(crate) fn protocols(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
-        let mut command = Runtime::Node.command("protocols/main")?;
+        let mut command = Runtime::Node.script("protocols/main.js")?;
         command.arg("server").arg("--certificate").arg(self.path("cert.pem"));
         command.arg("--key").arg(self.path("key.pem"));
         let mut server = Peer::start(command, self.path("server.log"));
-        let mut command = Runtime::Node.command("protocols/main")?;
+        let mut command = Runtime::Node.script("protocols/main.js")?;
         command.args(["client", "--port", &server.line()]).args(arguments);
         let mut client = Peer::start(command, self.path("client.log"));
         assert_eq!(client.line(), "ready");
@@ -161,7 +161,7 @@ pub(crate) enum Runtime {
     /// The same script run by a version of Bun, with a BoringSSL in the executable that no symbol
     /// leads to. Only a client.
     Bun(&'static str),
-    /// `websockets` over a library of C: a module of `tests/peers/native`. Only a client.
+    /// `websockets` over a library of C: a module of `tests/peers/python/native`. Only a client.
     Native(&'static str),
     /// A page in a browser. Only a client.
     Browser(&'static str),
@@ -224,38 +224,44 @@ impl GoBuild {
 }
 
 impl Runtime {
-    fn command(self, script: &str) -> Option<Command> {
-        let (program, ending) = match self {
-            Self::Python => (installed("venv/bin/python")?, ".py"),
-            Self::Node => (installed("node")?, ".js"),
-            Self::Bun(version) => {
-                (installed(&format!("node_modules/bun-{version}/bin/bun"))?, ".js")
+    /// A peer by its name in the folder of the language.
+    fn command(self, peer: &str) -> Option<Command> {
+        match self {
+            Self::Python => self.script(&format!("python/{peer}.py")),
+            Self::Node | Self::Bun(_) => self.script(&format!("node/{peer}.js")),
+            Self::Native(stack) => {
+                let mut command = self.script(&format!("python/{peer}_native.py"))?;
+                command.args(["--stack", stack]);
+                Some(command)
             }
-            Self::Native(_) => (installed("venv/bin/python")?, "_native.py"),
-            Self::Browser(_) => (installed("venv/bin/python")?, "_browser.py"),
-            Self::Rust(build) => {
-                return Some(Command::new(installed(&format!("rust/{script}-{build}"))?));
+            Self::Browser(browser) => {
+                let mut command = self.script(&format!("python/{peer}_browser.py"))?;
+                command.args(["--browser", browser]);
+                Some(command)
             }
+            Self::Rust(build) => Some(Command::new(installed(&format!("rust/{peer}-{build}"))?)),
             Self::Go(build) => {
-                let mut command =
-                    Command::new(installed(&format!("go/{script}-{}", build.name()))?);
+                let mut command = Command::new(installed(&format!("go/{peer}-{}", build.name()))?);
                 command.env("GOGC", "1");
-                return Some(command);
+                Some(command)
             }
+        }
+    }
+
+    /// A script in `tests/peers`, run by what runs this language.
+    fn script(self, path: &str) -> Option<Command> {
+        let program = match self {
+            Self::Node => installed("node")?,
+            Self::Bun(version) => installed(&format!("node_modules/bun-{version}/bin/bun"))?,
+            _ => installed("venv/bin/python")?,
         };
-        // Node looks for its modules beside the script.
-        let script = format!("{script}{ending}");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(&script);
         let mut command = Command::new(program);
-        command.env("NODE_PATH", peers().join("node_modules")).arg(source);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(path));
+        // Node would look for its modules beside the script.
+        command.env("NODE_PATH", peers().join("node_modules"));
         // Bun does not know the option of `ws` that says so.
         command.env("NODE_TLS_REJECT_UNAUTHORIZED", "0").env("NODE_NO_WARNINGS", "1");
         command.env("PYTHONDONTWRITEBYTECODE", "1");
-        match self {
-            Self::Native(stack) => command.args(["--stack", stack]),
-            Self::Browser(browser) => command.args(["--browser", browser]),
-            _ => &mut command,
-        };
         Some(command)
     }
 }

@@ -1,4 +1,4 @@
-//! `wss_pair`: both ends of a conversation in one small process (tests/peers/wss_pair.c).
+//! `wss_pair`: both ends of a conversation in one small process (tests/peers/c/wss_pair.c).
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

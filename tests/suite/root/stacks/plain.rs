@@ -296,7 +296,7 @@ fn root_a_plain_command_is_tapped_from_its_first_byte() {
     }
     let Some((server, port)) = scene.server(Runtime::Python, &["--plain"]) else { return };
     let Some(python) = installed("venv/bin/python") else { return };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/ws_client.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/python/ws_client.py");
     let mut command = program();
     let log = scene.path("client.log");
     let log = log.to_str().expect("a path");

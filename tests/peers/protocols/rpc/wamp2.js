@@ -2,7 +2,7 @@
 
 const autobahn = require('autobahn');
 const WebSocket = require('ws');
-const { delay, listener } = require('./support/socket');
+const { delay, listener } = require('../support/socket');
 
 // A router for one session, whose calls go to its own registrations.
 function accept(socket) {

@@ -1,8 +1,8 @@
 'use strict';
 
 const { WebsocketAPIClient, WS_KEY_MAP } = require('okx-api');
-const { delay, listener } = require('./support/socket');
-const { quiet } = require('./support/exchange');
+const { delay, listener } = require('../support/socket');
+const { quiet } = require('../support/exchange');
 
 // When the exchange had the request and its answer, in microseconds.
 const TIMES = { inTime: '1695190491421339', outTime: '1695190491423240' };

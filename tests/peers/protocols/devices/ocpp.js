@@ -1,7 +1,7 @@
 'use strict';
 
 const { createRPCError, RPCClient, RPCServer } = require('ocpp-rpc');
-const { delay } = require('./support/socket');
+const { delay } = require('../support/socket');
 
 module.exports = {
   protocol: 'ocpp',

@@ -18,7 +18,7 @@ async function start() {
   const python = path.join(process.env.NODE_PATH, '../venv/bin/python');
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'jupyter-'));
   const env = { ...process.env, HOME: folder };
-  const script = path.join(__dirname, '../jupyter.py');
+  const script = path.join(__dirname, 'jupyter.py');
   const server = spawn(python, [script, folder], { env, stdio: ['pipe', 'pipe', 'ignore'] });
   process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
   const lines = readline.createInterface({ input: server.stdout });

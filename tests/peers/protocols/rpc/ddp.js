@@ -2,7 +2,7 @@
 
 const SimpleDDP = require('simpleddp');
 const WebSocket = require('ws');
-const { delay, listener } = require('./support/socket');
+const { delay, listener } = require('../support/socket');
 
 async function answer({ msg, id, method }) {
   if (msg === 'connect') return { msg: 'connected', session: 'one' };

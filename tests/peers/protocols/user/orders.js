@@ -2,7 +2,7 @@
 'use strict';
 
 const WebSocket = require('ws');
-const { delay, listener } = require('./support/socket');
+const { delay, listener } = require('../support/socket');
 
 async function answer({ cmd, seq }) {
   if (cmd === 'refuse') return { ok: false, seq };

@@ -3,7 +3,7 @@
 // Its log would go to standard output, which is for the account.
 process.env.LOG_LEVEL = 'error';
 const { Spot } = require('@binance/spot');
-const { delay, listener } = require('./support/socket');
+const { delay, listener } = require('../support/socket');
 
 async function answer({ id, method }) {
   const rateLimits = [];

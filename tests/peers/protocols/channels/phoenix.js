@@ -2,7 +2,7 @@
 
 const { Serializer, Socket } = require('phoenix');
 const WebSocket = require('ws');
-const { delay, listener } = require('./support/socket');
+const { delay, listener } = require('../support/socket');
 
 async function reply({ join_ref, ref, topic, event }) {
   if (event === 'echo') await delay();

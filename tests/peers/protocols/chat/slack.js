@@ -6,7 +6,7 @@ const http = require('http');
 const net = require('net');
 const readline = require('readline');
 const { LogLevel, SocketModeClient } = require('@slack/socket-mode');
-const { delay, listener } = require('./support/socket');
+const { delay, listener } = require('../support/socket');
 
 function accept(socket, request) {
   const port = new URL(request.url, 'wss://127.0.0.1').searchParams.get('prompts');

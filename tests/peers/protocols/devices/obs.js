@@ -1,7 +1,7 @@
 'use strict';
 
 const { OBSWebSocket } = require('obs-websocket-js/json');
-const { delay, listener } = require('./support/socket');
+const { delay, listener } = require('../support/socket');
 
 async function answer({ requestType, requestId }) {
   const result = requestType === 'GetVersion';

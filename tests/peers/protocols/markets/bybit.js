@@ -1,8 +1,8 @@
 'use strict';
 
 const { WebsocketAPIClient } = require('bybit-api');
-const { delay, listener } = require('./support/socket');
-const { quiet } = require('./support/exchange');
+const { delay, listener } = require('../support/socket');
+const { quiet } = require('../support/exchange');
 
 async function answer({ op, reqId, req_id }) {
   if (op === 'auth') return { success: true, ret_msg: '', op, req_id, conn_id: 'c' };

@@ -2,7 +2,7 @@
 
 const { createConnection, createLongLivedTokenAuth } = require('home-assistant-js-websocket');
 const WebSocket = require('ws');
-const { delay, listener } = require('./support/socket');
+const { delay, listener } = require('../support/socket');
 
 async function answer({ id, type }) {
   if (type === 'call_service') {

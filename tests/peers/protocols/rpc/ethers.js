@@ -2,7 +2,7 @@
 
 const { JSONRPCErrorException, JSONRPCServer } = require('json-rpc-2.0');
 const { Network, WebSocketProvider } = require('ethers');
-const { delay, listener } = require('./support/socket');
+const { delay, listener } = require('../support/socket');
 
 module.exports = {
   protocol: 'jsonrpc',

@@ -2,7 +2,7 @@
 
 const { adapters, createConsumer } = require('@rails/actioncable');
 const WebSocket = require('ws');
-const { delay, listener } = require('./support/socket');
+const { delay, listener } = require('../support/socket');
 
 async function confirm(identifier) {
   const { channel } = JSON.parse(identifier);

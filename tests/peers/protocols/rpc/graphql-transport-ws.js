@@ -2,8 +2,8 @@
 
 const { createClient, makeServer } = require('graphql-ws');
 const WebSocket = require('ws');
-const { echo, fail, schema } = require('./support/graphql');
-const { listener } = require('./support/socket');
+const { echo, fail, schema } = require('../support/graphql');
+const { listener } = require('../support/socket');
 
 module.exports = {
   protocol: 'graphql-transport-ws',

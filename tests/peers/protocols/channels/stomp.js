@@ -2,7 +2,7 @@
 
 const { Client, FrameImpl, Parser } = require('@stomp/stompjs');
 const WebSocket = require('ws');
-const { delay, listener } = require('./support/socket');
+const { delay, listener } = require('../support/socket');
 
 function frame(command, headers) {
   return FrameImpl.marshall({ command, headers, body: '', escapeHeaderValues: true });

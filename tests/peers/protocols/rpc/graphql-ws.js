@@ -3,8 +3,8 @@
 const { execute, subscribe } = require('graphql');
 const { SubscriptionClient, SubscriptionServer } = require('subscriptions-transport-ws');
 const WebSocket = require('ws');
-const { echo, fail, schema } = require('./support/graphql');
-const { behind } = require('./support/socket');
+const { echo, fail, schema } = require('../support/graphql');
+const { behind } = require('../support/socket');
 
 module.exports = {
   protocol: 'graphql-ws',

@@ -2,7 +2,7 @@
 
 const { Server } = require('socket.io');
 const { io } = require('socket.io-client');
-const { behind, delay } = require('./support/socket');
+const { behind, delay } = require('../support/socket');
 
 const path = '/socketio/socket.io/';
 

@@ -1,7 +1,7 @@
 'use strict';
 
 const { HttpTransportType, HubConnectionBuilder, JsonHubProtocol, LogLevel, MessageType } = require('@microsoft/signalr');
-const { delay, listener } = require('./support/socket');
+const { delay, listener } = require('../support/socket');
 
 const protocol = new JsonHubProtocol();
 const logger = { log() {} };

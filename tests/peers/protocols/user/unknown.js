@@ -2,7 +2,7 @@
 'use strict';
 
 const WebSocket = require('ws');
-const { delay, listener } = require('./support/socket');
+const { delay, listener } = require('../support/socket');
 
 module.exports = {
   protocol: 'unknown',

@@ -1,7 +1,7 @@
 'use strict';
 
 const { WebSocketManager, WebSocketShardEvents } = require('@discordjs/ws');
-const { delay, listener } = require('./support/socket');
+const { delay, listener } = require('../support/socket');
 
 const [HEARTBEAT, IDENTIFY, REQUEST_MEMBERS, HELLO, ACKNOWLEDGED] = [1, 2, 8, 10, 11];
 // The library asks for the member list of any guild.

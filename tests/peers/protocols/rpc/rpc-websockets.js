@@ -1,7 +1,7 @@
 'use strict';
 
 const { Client, Server } = require('rpc-websockets');
-const { behind, delay } = require('./support/socket');
+const { behind, delay } = require('../support/socket');
 
 module.exports = {
   protocol: 'jsonrpc',

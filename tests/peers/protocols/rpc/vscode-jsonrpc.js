@@ -2,7 +2,7 @@
 
 const { createMessageConnection, ResponseError } = require('vscode-jsonrpc/node');
 const WebSocket = require('ws');
-const { delay, listener, load } = require('./support/socket');
+const { delay, listener, load } = require('../support/socket');
 
 function connection(library, socket) {
   const { toSocket, WebSocketMessageReader, WebSocketMessageWriter } = library;

@@ -2,7 +2,7 @@
 
 const mqtt = require('mqtt');
 const { createWebSocketStream } = require('ws');
-const { delay, listener, load } = require('./support/socket');
+const { delay, listener, load } = require('../support/socket');
 
 module.exports = {
   protocol: 'mqtt',

@@ -1,6 +1,6 @@
 'use strict';
 
-const { delay, listener, load } = require('./support/socket');
+const { delay, listener, load } = require('../support/socket');
 
 // What Janus answers at once, and whether an event follows.
 async function answer(send, { janus, transaction, session_id, body }) {
