@@ -266,6 +266,9 @@ pub struct Observation<'a> {
     pub what: What<'a>,
 }
 
+/// Where observations go.
+pub type Out<'o> = &'o mut dyn FnMut(&Observation<'_>);
+
 /// The kinds of [`Observation`].
 #[derive(Clone, Debug)]
 pub enum What<'a> {

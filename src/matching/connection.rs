@@ -7,12 +7,9 @@ use crate::observation::{OrphanReason, Role};
 
 use super::detect::Detector;
 use super::key::KeptName;
-use super::mqtt;
-use super::rules::reading::RuleTraits;
+use super::protocols::ProtocolIndex;
+use super::rules::{MqttStream, RuleTraits};
 use super::table::List;
-
-/// Index into the list of protocols.
-pub(super) type ProtocolIndex = u16;
 
 /// One connection. Everything that is usually empty takes no memory of its own while it is.
 #[derive(Debug)]
@@ -33,7 +30,7 @@ pub(super) struct Connection {
     pub(super) queues: Vec<Queue>,
     /// Times of the oldest heartbeat without an answer, by its direction.
     pub(super) heartbeats_ns: [Option<u64>; 2],
-    pub(super) mqtt: mqtt::Stream,
+    pub(super) mqtt: MqttStream,
 }
 
 /// Whether the connection was seen from its start.

@@ -15,11 +15,9 @@
 
 use crate::event::{Direction, Stamp};
 
-use super::connection::ProtocolIndex;
 use super::key::KeptName;
-use super::mqtt;
-use super::rules::reading::{Proof, Reading, RequestName, RuleTraits};
-use super::rules::{Kind, Protocol, Text};
+use super::protocols::ProtocolIndex;
+use super::rules::{Kind, MqttStream, Proof, Protocol, Reading, RequestName, RuleTraits, Text};
 
 /// Messages of each direction that are all looked at, before looking becomes rare.
 const CLOSE_LOOKS: u32 = 64;
@@ -101,7 +99,7 @@ impl Detector {
             }
             let mut decided = false;
             // A decoder with a memory starts afresh: what it would remember may not be its own.
-            let mut mqtt = mqtt::Stream::default();
+            let mut mqtt = MqttStream::default();
             protocol.read(text, scratch, &mut mqtt, &mut |reading| {
                 decided |= reading.traits.proof == Proof::Certain
                     || self.hinted == Some(index)

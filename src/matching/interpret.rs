@@ -1,16 +1,32 @@
 //! From what the rules read in a message to what is told of it and what the correlator does.
 
-use crate::event::{Stamp, TargetId};
-use crate::observation::{Message, MessageKind, MessageReading, What};
+use crate::event::{Direction, Stamp, TargetId};
+use crate::observation::{Message, MessageKind, MessageReading, Out, What};
 
-use super::connection::{ProtocolIndex, Speaks};
+use super::connection::Speaks;
 use super::correlator::{Correlator, Interpreted};
 use super::detect::{Kept, Passed};
 use super::key::ConnectionIndex;
 use super::label::{MethodId, MethodLabel, Use};
-use super::rules::reading::RequestName;
-use super::rules::{Kind, Text};
-use super::{Matching, Out, Verdict};
+use super::protocols::{ProtocolIndex, Protocols};
+use super::rules::{Kind, RequestName, Text};
+
+/// Reads messages by the rules of their connection's protocol.
+#[derive(Debug)]
+pub(super) struct Interpreter {
+    pub(super) protocols: Protocols,
+    pub(super) correlator: Correlator,
+    /// Memory to unwrap messages into.
+    scratch: Vec<u8>,
+}
+
+/// What the matching says of a message to whoever decides how much of the next one is copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Bytes from the message's start that settled what was read in it: whatever follows them
+    /// changes nothing. `None` where the whole message was looked at, or is needed.
+    pub settled_by: Option<usize>,
+}
 
 /// A message of a connection, and when it passed.
 #[derive(Clone, Copy, Debug)]
@@ -26,10 +42,40 @@ impl Passage<'_> {
     }
 }
 
-impl Matching {
+impl Interpreter {
+    pub(super) fn new(protocols: Protocols, correlator: Correlator) -> Self {
+        Self { protocols, correlator, scratch: Vec::new() }
+    }
+
+    /// Tells a message with what it says, and applies that. `text` is the message as the rules see
+    /// it.
+    pub(super) fn message(
+        &mut self,
+        passage: Passage<'_>,
+        text: Text<'_>,
+        out: Out<'_>,
+    ) -> Verdict {
+        if let Some(protocol) = self.recognise(&passage, text, out) {
+            return self.read(protocol, passage, text, out);
+        }
+        let Passage { connection, stamp, message } = passage;
+        let what = What::Message { message, reading: MessageReading::UNKNOWN };
+        tell(&self.correlator, connection, stamp, what, out);
+        self.verdict_on_unknown(connection, message.direction)
+    }
+
+    /// Once nobody expects to recognise a protocol any more, nothing more is needed of a message.
+    fn verdict_on_unknown(&self, connection: ConnectionIndex, direction: Direction) -> Verdict {
+        let given_up = match &self.correlator.connection(connection).speaks {
+            Speaks::Unknown(detector) => detector.has_given_up(direction),
+            Speaks::Known(_) => false,
+        };
+        Verdict { settled_by: given_up.then_some(0) }
+    }
+
     /// The protocol of a connection; if this message is the one that gives it away, what was seen
     /// before is played back first.
-    pub(super) fn recognise(
+    fn recognise(
         &mut self,
         passage: &Passage<'_>,
         text: Text<'_>,
@@ -52,7 +98,7 @@ impl Matching {
 
     /// Reads a message of a known protocol. It is told with the reading of the first application
     /// message in it; what each of them means follows.
-    pub(super) fn read(
+    fn read(
         &mut self,
         protocol: ProtocolIndex,
         passage: Passage<'_>,
@@ -94,7 +140,7 @@ impl Matching {
 }
 
 /// Tells of something that happened on a connection.
-pub(super) fn tell(
+fn tell(
     correlator: &Correlator,
     connection: ConnectionIndex,
     stamp: Stamp,

@@ -5,8 +5,8 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use crate::event::Direction;
 
+use super::rules::RequestName;
 use super::rules::equal;
-use super::rules::reading::RequestName;
 
 /// Bytes of an id (and its scope) that are kept without an allocation: a quoted UUID just fits.
 const INLINE_BYTES: usize = 38;

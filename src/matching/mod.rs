@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `rules` reads one message at a time and remembers nothing; `correlator` remembers requests and
-//! knows no format. Frames, compression and everything below a message is left to others.
+//! knows no format; `interpret` goes from one to the other. Frames, compression and everything below a message is left to others.
 
 mod connection;
 mod correlator;
@@ -16,41 +16,31 @@ mod interpret;
 mod key;
 mod label;
 mod limits;
-mod mqtt;
 mod protocols;
 mod rules;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use interpret::Verdict;
 pub use limits::MatchLimits;
 pub use protocols::{Description, ID_PATTERN_NAME, IdPatterns, Protocols, UnknownProtocol};
-pub use rules::RuleError;
-pub use rules::pattern::PatternError;
+pub use rules::{PatternError, RuleError};
 
 use super::event::{ConnId, Direction, Stamp, TargetId};
-use super::observation::{Message, MessageReading, Observation, Role, What};
+use super::observation::{Message, Observation, Role};
 
 use connection::{Since, Speaks};
 use correlator::{Correlator, Opening};
 use detect::Detector;
-use interpret::{Passage, tell};
+use interpret::{Interpreter, Passage};
 use key::ConnectionIndex;
 use rules::{Sender, Text, Wholeness};
-
-/// Label of a protocol that was not recognised.
-const UNKNOWN: &str = MessageReading::UNKNOWN.protocol;
-
-/// Where observations go.
-type Out<'o> = &'o mut dyn FnMut(&Observation<'_>);
 
 /// Matches the requests and responses of all connections; owns everything that waits.
 #[derive(Debug)]
 pub struct Matching {
-    protocols: Protocols,
-    correlator: Correlator,
-    /// Memory to unwrap messages into.
-    scratch: Vec<u8>,
+    interpreter: Interpreter,
 }
 
 /// What is known of a connection when it begins.
@@ -73,39 +63,27 @@ pub struct Handle {
     id: ConnId,
 }
 
-/// What the matching says of a message to whoever decides how much of the next one is copied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
-    /// Bytes from the message's start that settled what was read in it: whatever follows them
-    /// changes nothing. `None` where the whole message was looked at, or is needed.
-    pub settled_by: Option<usize>,
-}
-
 impl Matching {
     /// Knows no connection yet.
     #[must_use]
     pub fn new(protocols: Protocols, limits: MatchLimits) -> Self {
         let names = protocols.names().map(Into::into).collect();
-        Self {
-            correlator: Correlator::new(limits.checked(), names),
-            protocols,
-            scratch: Vec::new(),
-        }
+        let correlator = Correlator::new(limits.checked(), names);
+        Self { interpreter: Interpreter::new(protocols, correlator) }
     }
 
     /// Begins a connection.
     pub fn open(&mut self, id: ConnId, target: TargetId, hint: Hint<'_>, at_ns: u64) -> Handle {
-        let known = self
-            .protocols
-            .forced(target)
-            .or_else(|| self.protocols.by_subprotocol(hint.subprotocol?));
+        let protocols = &self.interpreter.protocols;
+        let known =
+            protocols.forced(target).or_else(|| protocols.by_subprotocol(hint.subprotocol?));
         let speaks = known.map_or_else(
-            || Speaks::Unknown(Detector::hinted(hint.path.and_then(|p| self.protocols.by_path(p)))),
+            || Speaks::Unknown(Detector::hinted(hint.path.and_then(|p| protocols.by_path(p)))),
             Speaks::Known,
         );
         let since = if hint.mid_stream { Since::MidStream } else { Since::Start };
         let opening = Opening { id, target, role: hint.role, speaks, since, at_ns };
-        Handle { index: self.correlator.open(opening), id }
+        Handle { index: self.correlator().open(opening), id }
     }
 
     /// Reads a complete message, hands it on, and follows it with what it means: requests that
@@ -121,26 +99,11 @@ impl Matching {
         message: Message<'_>,
         out: &mut dyn FnMut(&Observation<'_>),
     ) -> Verdict {
-        self.correlator.expire(stamp.at_ns, out);
+        self.correlator().expire(stamp.at_ns, out);
         let Some(connection) = self.find(handle) else { return Verdict::default() };
-        self.correlator.connection_mut(connection).role = role;
+        self.correlator().connection_mut(connection).role = role;
         let passage = Passage { connection, stamp, message };
-        let text = text(&message, role);
-        if let Some(protocol) = self.recognise(&passage, text, out) {
-            return self.read(protocol, passage, text, out);
-        }
-        let what = What::Message { message, reading: MessageReading::UNKNOWN };
-        tell(&self.correlator, connection, stamp, what, out);
-        self.verdict_on_unknown(connection, message.direction)
-    }
-
-    /// Once nobody expects to recognise a protocol any more, nothing more is needed of a message.
-    fn verdict_on_unknown(&self, connection: ConnectionIndex, direction: Direction) -> Verdict {
-        let given_up = match &self.correlator.connection(connection).speaks {
-            Speaks::Unknown(detector) => detector.has_given_up(direction),
-            Speaks::Known(_) => false,
-        };
-        Verdict { settled_by: given_up.then_some(0) }
+        self.interpreter.message(passage, text(&message, role), out)
     }
 
     /// Bytes that went in `direction` were lost: requests that they may have answered end.
@@ -152,41 +115,45 @@ impl Matching {
         out: &mut dyn FnMut(&Observation<'_>),
     ) {
         let Some(index) = self.find(handle) else { return };
-        let connection = self.correlator.connection_mut(index);
+        let connection = self.correlator().connection_mut(index);
         connection.mqtt.lose(direction);
         if let Speaks::Unknown(detector) = &mut connection.speaks {
             detector.forget();
         }
-        self.correlator.gap(index, direction, at_ns, out);
+        self.correlator().gap(index, direction, at_ns, out);
     }
 
     /// The connection ended: what waits on it ends as aborted.
     pub fn close(&mut self, handle: Handle, at_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
         if let Some(index) = self.find(&handle) {
-            self.correlator.close(index, at_ns, out);
+            self.correlator().close(index, at_ns, out);
         }
     }
 
     /// Time has come to `now_ns`: requests that waited too long expire.
     pub fn tick(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
-        self.correlator.expire(now_ns, out);
+        self.correlator().expire(now_ns, out);
     }
 
     /// Nothing more will come: what waits anywhere ends as detached, and every handle is void.
     pub fn finish(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
-        self.correlator.expire(now_ns, out);
-        self.correlator.finish(now_ns, out);
+        self.correlator().expire(now_ns, out);
+        self.correlator().finish(now_ns, out);
     }
 
     /// Requests of a target that wait for an answer.
     #[must_use]
     pub fn pending(&self, target: TargetId) -> usize {
-        self.correlator.pending(target)
+        self.interpreter.correlator.pending(target)
+    }
+
+    fn correlator(&mut self) -> &mut Correlator {
+        &mut self.interpreter.correlator
     }
 
     /// A handle that outlived its connection finds none.
     fn find(&self, handle: &Handle) -> Option<ConnectionIndex> {
-        self.correlator.is_open(handle.index, handle.id).then_some(handle.index)
+        self.interpreter.correlator.is_open(handle.index, handle.id).then_some(handle.index)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::event::Direction;
 use crate::observation::{Origin, OrphanReason, What};
 
 use super::super::key::{ConnectionIndex, KeyRef};
-use super::super::rules::reading::{More, RequestName, Unasked};
+use super::super::rules::{More, RequestName, Unasked};
 use super::{Correlator, EntryIndex, Interpreted, Out, RequestEnd, name_of};
 
 impl Correlator {

@@ -4,7 +4,7 @@ use crate::observation::Outcome;
 
 use super::super::connection::Early;
 use super::super::key::{ConnectionIndex, KeyRef};
-use super::super::rules::reading::RequestName;
+use super::super::rules::RequestName;
 use super::{Correlator, EntryIndex, IdForm, Interpreted, Out, RequestEnd, queued};
 use crate::event::Direction;
 

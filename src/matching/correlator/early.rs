@@ -11,7 +11,7 @@ use crate::event::Direction;
 use super::super::connection::{Early, EarlyWatch};
 use super::super::key::{ConnectionIndex, KeyRef};
 use super::super::label::MethodId;
-use super::super::rules::reading::{More, RequestName};
+use super::super::rules::{More, RequestName};
 use super::{Correlator, Interpreted, Out};
 
 impl Correlator {

@@ -19,16 +19,17 @@ use std::collections::{BinaryHeap, VecDeque};
 use slab::Slab;
 
 use crate::event::{ConnId, Direction, Stamp, TargetId};
-use crate::observation::{Exchange, Observation, Origin, Outcome, Role, Table as TableName, What};
+use crate::observation::{
+    Exchange, MessageReading, Observation, Origin, Out, Outcome, Role, Table as TableName, What,
+};
 
-use super::connection::{Connection, EarlyWatch, ProtocolIndex, Since, Speaks};
+use super::connection::{Connection, EarlyWatch, Since, Speaks};
 use super::key::{ConnectionIndex, Key, KeyRef};
 use super::label::{MethodId, MethodLabel, Methods, Use};
 use super::limits::MatchLimits;
-use super::rules::Kind;
-use super::rules::reading::{RequestName, RuleTraits};
+use super::protocols::ProtocolIndex;
+use super::rules::{Kind, MqttStream, RequestName, RuleTraits};
 use super::table::{EntryIndex, Table};
-use super::{Out, mqtt};
 
 /// A request that waits for its first answer.
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +135,7 @@ impl Correlator {
             early_watch: EarlyWatch::Off,
             queues: Vec::new(),
             heartbeats_ns: [None; 2],
-            mqtt: mqtt::Stream::default(),
+            mqtt: MqttStream::default(),
         }) as ConnectionIndex
     }
 
@@ -296,7 +297,7 @@ fn queued<'a>(
 }
 
 fn name_of(names: &[Box<str>], protocol: ProtocolIndex) -> &str {
-    names.get(usize::from(protocol)).map_or(super::UNKNOWN, |name| name)
+    names.get(usize::from(protocol)).map_or(MessageReading::UNKNOWN.protocol, |name| name)
 }
 
 impl Connection {

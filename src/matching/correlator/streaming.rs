@@ -6,7 +6,7 @@ use crate::observation::{Origin, Table as TableName, What};
 use super::super::key::KeyRef;
 use super::super::label::MethodId;
 use super::super::rules::Kind;
-use super::super::rules::reading::More;
+use super::super::rules::More;
 use super::{Correlator, EntryIndex, Interpreted, Out, Stream, name_of};
 
 impl Correlator {

@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use super::connection::ProtocolIndex;
-use super::rules::pattern::{PatternError, PatternRule};
 use super::rules::{
     Framing, JsonRules, Kind, Protocol, RuleError, RuleSet, Syntax, check_examples, compile_file,
 };
+use super::rules::{PatternError, PatternRule};
 use crate::event::TargetId;
 
 /// File name and text of each built-in protocol. Where one message fits several, the first wins,
@@ -42,6 +41,9 @@ pub(super) const BUILTIN: &[(&str, &str)] = &[
     ("ocpp.toml", include_str!("devices/ocpp.toml")),
     ("jsonrpc.toml", include_str!("rpc/jsonrpc.toml")),
 ];
+
+/// Index into the list of protocols.
+pub(super) type ProtocolIndex = u16;
 
 /// Name of the protocol that the user's own patterns make, unless they name it.
 pub const ID_PATTERN_NAME: &str = "custom";

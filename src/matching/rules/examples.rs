@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use super::compile::source::{ExampleSource, ExpectedSource};
 use super::compile::{Compiled, RuleError};
-use super::json::Wholeness;
+use super::kind::Kind;
+use super::mqtt;
+use super::protocol::{Protocol, Syntax};
 use super::reading::{More, Reading, RequestName, Unasked};
-use super::source::{ExampleSource, ExpectedSource};
-use super::{Kind, Protocol, Syntax, Text};
+use super::text::{Text, Wholeness};
 use crate::event::Direction;
-use crate::matching::mqtt;
 use crate::observation::MessageType;
 
 /// Reads every example of `compiled`, and names the first that is read otherwise than it says.

@@ -3,9 +3,9 @@
 use memchr::memchr;
 use serde::Deserialize;
 
-use super::Text;
-use super::json::{Wholeness, elements};
-use super::token::unescape;
+use super::json::scan::elements;
+use super::json::token::unescape;
+use super::text::{Text, Wholeness};
 use super::unwrap::{jupyter_object, phoenix_array, sockjs_array};
 use crate::observation::MessageType;
 

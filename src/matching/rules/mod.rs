@@ -58,190 +58,34 @@
 //!
 //! # Inside
 //!
-//! `source` is the language as written, `compile` checks it and turns it into a few wanted paths
-//! and bit masks, `json` finds the paths in one scan, `reading` says what the message is. What
-//! then becomes of a request and its response is left to the parent module.
+//! `compile` reads the language as it is written, checks it, and turns it into a few wanted paths
+//! and bit masks. `json` finds the paths in one scan and decides which rule holds; `pattern` and
+//! `mqtt` do the same for messages that are not JSON. `framing` and `unwrap` come first: they take
+//! one WebSocket message apart into application messages. What then becomes of a request and its
+//! response is left to the parent module.
 
 mod compile;
-mod condition;
 mod examples;
 mod framing;
-pub(super) mod json;
-mod path;
-pub(super) mod pattern;
-pub(super) mod reading;
-mod source;
-mod token;
+mod json;
+mod kind;
+mod mqtt;
+mod pattern;
+mod protocol;
+mod reading;
+mod text;
 mod unwrap;
-mod wanted;
-
-use serde::Deserialize;
 
 pub use compile::RuleError;
 pub(super) use compile::compile_file;
 pub(super) use examples::check as check_examples;
 pub(super) use framing::Framing;
-pub(super) use json::Wholeness;
-pub(super) use reading::{JsonRules, Reading};
-pub(super) use token::equal;
-
-use reading::Held;
-
-use super::super::event::Direction;
-use super::super::observation::MessageType;
-use super::mqtt;
-
-/// What a message is to a request.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Kind {
-    /// Asks; its answer repeats its id.
-    Request,
-    /// Answers.
-    Response,
-    /// Answers, with an error.
-    Error,
-    /// Says that no more answers follow; an answer itself only if there was none.
-    End,
-    /// Concerns a request, but is not its answer: an acknowledgement, a status, an event.
-    Progress,
-    /// Withdraws a request of the same side.
-    Cancel,
-    /// Stands alone.
-    Notification,
-    /// The application's own heartbeat, without an id.
-    Ping,
-    /// Answers a `Ping`.
-    Pong,
-    /// Answers if something with its id was asked, else asks.
-    #[serde(skip)]
-    Either,
-}
-
-/// Which end of the connection may send a message.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum From {
-    /// The end that sent the upgrade request.
-    Client,
-    /// The end that answered it.
-    Server,
-    /// Either.
-    #[default]
-    Any,
-}
-
-/// Which end sent a message, as far as it is known.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Sender {
-    Client,
-    Server,
-    Unknown,
-}
-
-impl From {
-    /// Whether a message of `sender` may come from here. One whose sender is not known passes
-    /// only where it does not matter.
-    fn admits(self, sender: Sender) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Client => sender == Sender::Client,
-            Self::Server => sender == Sender::Server,
-        }
-    }
-}
-
-/// A compiled protocol.
-#[derive(Debug)]
-pub(super) struct Protocol {
-    /// The value of the label `protocol`.
-    pub(super) name: Box<str>,
-    /// What its messages look like, in a line for people; may be empty.
-    pub(super) about: Box<str>,
-    /// Subprotocol tokens that stand for it in `Sec-WebSocket-Protocol`.
-    pub(super) subprotocols: Vec<Box<str>>,
-    /// Pieces of the request target that make it likely.
-    pub(super) paths: Vec<Box<str>>,
-    /// How its messages are read.
-    pub(super) syntax: Syntax,
-}
-
-/// How a protocol's messages are read.
-#[derive(Debug)]
-pub(super) enum Syntax {
-    /// By rules.
-    Rules(RuleSet),
-    /// By the MQTT decoder.
-    Mqtt,
-}
-
-/// The rules of one protocol.
-#[derive(Debug)]
-pub(super) struct RuleSet {
-    pub(super) framing: Framing,
-    pub(super) json: JsonRules,
-    pub(super) patterns: Vec<pattern::PatternRule>,
-    /// Names of the queues of requests that are answered in order, without an id.
-    pub(super) queues: Vec<Box<str>>,
-}
-
-/// One message, or a prefix of one, as the rules see it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Text<'a> {
-    pub(super) direction: Direction,
-    pub(super) sender: Sender,
-    pub(super) message_type: MessageType,
-    pub(super) payload: &'a [u8],
-    pub(super) wholeness: Wholeness,
-}
-
-impl Protocol {
-    /// Tells `found` what is in a message, in the order it stands there. `scratch` is memory to
-    /// unwrap into; `mqtt` is what the MQTT decoder keeps from message to message.
-    ///
-    /// Returns how many bytes from the start of the message settled that: whatever follows them
-    /// changes nothing. `None` where the whole message was looked at, or more than one JSON text
-    /// (several in one message, patterns, a decoder with a memory).
-    pub(super) fn read(
-        &mut self,
-        text: Text<'_>,
-        scratch: &mut Vec<u8>,
-        mqtt: &mut mqtt::Stream,
-        found: &mut dyn FnMut(Reading<'_>),
-    ) -> Option<usize> {
-        match &mut self.syntax {
-            Syntax::Rules(rules) => rules.read(text, scratch, found),
-            Syntax::Mqtt => {
-                mqtt.read(text, found);
-                None
-            }
-        }
-    }
-}
-
-impl RuleSet {
-    fn read(
-        &mut self,
-        text: Text<'_>,
-        scratch: &mut Vec<u8>,
-        found: &mut dyn FnMut(Reading<'_>),
-    ) -> Option<usize> {
-        let Self { framing, json, patterns, .. } = self;
-        let mut settled = None;
-        framing.each(text, scratch, &mut |part| {
-            if !json.is_empty()
-                && let Held::Rule { settled_by } = json.read(part, found)
-            {
-                settled = settled_by;
-                return;
-            }
-            for rule in patterns.iter_mut() {
-                if rule.read(part, found) {
-                    return;
-                }
-            }
-        });
-        settled.filter(|_| framing.is_single(text))
-    }
-}
+pub(super) use json::rules::JsonRules;
+pub(super) use json::token::equal;
+pub(super) use kind::{Kind, Sender};
+pub(super) use mqtt::Stream as MqttStream;
+pub use pattern::PatternError;
+pub(super) use pattern::PatternRule;
+pub(super) use protocol::{Protocol, RuleSet, Syntax};
+pub(super) use reading::{More, Proof, Reading, RequestName, RuleTraits, Unasked};
+pub(super) use text::{Text, Wholeness};

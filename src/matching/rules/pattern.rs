@@ -5,11 +5,9 @@ use std::borrow::Cow;
 use regex::bytes::{CaptureLocations, Regex, RegexBuilder};
 use thiserror::Error;
 
-use super::compile::label;
-use super::json::Wholeness;
+use super::kind::{From, Kind};
 use super::reading::{MAX_ID_BYTES, Reading, RequestName, RuleTraits};
-use super::source::RuleSource;
-use super::{From, Kind, Text};
+use super::text::{Text, Wholeness};
 
 /// Only this much of a message is searched.
 pub(in crate::matching) const SEARCH_BYTES: usize = 4 << 10;
@@ -48,21 +46,23 @@ pub(in crate::matching) struct PatternRule {
     queue: Option<u8>,
 }
 
+/// What a rule says besides its pattern.
+#[derive(Debug)]
+pub(super) struct Besides {
+    pub(super) from: From,
+    pub(super) traits: RuleTraits,
+    /// The method where the pattern finds none.
+    pub(super) label: Option<Box<str>>,
+    pub(super) queue: Option<u8>,
+}
+
 impl PatternRule {
-    pub(super) fn compile(
-        pattern: &str,
-        rule: &RuleSource,
-        queue: Option<u8>,
-    ) -> Result<Self, PatternError> {
-        let compiled = Self {
-            from: rule.from,
-            traits: RuleTraits::of(rule),
-            label: label(rule),
-            queue,
-            ..Self::plain(pattern, rule.kind)?
-        };
-        let concerns_request = !matches!(rule.kind, Kind::Notification | Kind::Ping | Kind::Pong);
-        match (concerns_request, compiled.id.is_some() || queue.is_some()) {
+    pub(super) fn compile(pattern: &str, besides: Besides) -> Result<Self, PatternError> {
+        let Besides { from, traits, label, queue } = besides;
+        let kind = traits.kind;
+        let compiled = Self { from, traits, label, queue, ..Self::plain(pattern, kind)? };
+        let concerns_request = !matches!(kind, Kind::Notification | Kind::Ping | Kind::Pong);
+        match (concerns_request, compiled.id.is_some() || compiled.queue.is_some()) {
             (true, false) => Err(PatternError::NoId),
             (false, true) => Err(PatternError::IdWithoutRequest),
             _ => Ok(compiled),
@@ -133,7 +133,7 @@ impl PatternRule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Sender;
+    use super::super::kind::Sender;
     use super::*;
     use crate::event::Direction;
     use crate::observation::MessageType;

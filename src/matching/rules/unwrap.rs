@@ -1,6 +1,7 @@
 //! Messages that are not JSON, or have something around it, put into the form that rules can read.
 
-use super::{Sender, Text};
+use super::kind::Sender;
+use super::text::Text;
 
 /// The JSON array of strings in a SockJS message.
 pub(super) fn sockjs_array(payload: &[u8]) -> Option<&[u8]> {

@@ -111,7 +111,7 @@ proptest! {
         }
         tap.finish();
         prop_assert_eq!(tap.books.started, tap.books.ended);
-        prop_assert!(tap.matching.correlator.is_at_rest());
+        prop_assert!(tap.matching.interpreter.correlator.is_at_rest());
     }
 }
 
@@ -173,6 +173,6 @@ proptest! {
         }
         tap.finish();
         prop_assert_eq!(tap.books.started, tap.books.ended);
-        prop_assert!(tap.matching.correlator.is_at_rest());
+        prop_assert!(tap.matching.interpreter.correlator.is_at_rest());
     }
 }

@@ -72,7 +72,7 @@ fn a_million_requests_are_accounted_for_one_by_one() {
     assert_eq!(tap.matching.pending(TargetId(0)), 0);
     // The table grows by doubling, and the unanswered wait to the end.
     let most = OUTSTANDING + REQUESTS / UNANSWERED;
-    let bytes = tap.matching.correlator.pending_bytes();
+    let bytes = tap.matching.interpreter.correlator.pending_bytes();
     assert!(bytes <= 2 * most * REQUEST_BYTES, "{bytes} bytes for {most} requests");
 }
 
@@ -94,7 +94,7 @@ fn all_connections_together_keep_so_many_requests_and_no_more() {
     assert_eq!(tap.matching.pending(TargetId(0)), pending_total);
     assert_eq!(counted.outcomes, HashMap::from([(Outcome::Evicted, excess as u64)]));
     assert_eq!(counted.others, excess as u64, "each eviction is told");
-    let bytes = tap.matching.correlator.pending_bytes();
+    let bytes = tap.matching.interpreter.correlator.pending_bytes();
     assert!(bytes <= pending_total * REQUEST_BYTES, "{bytes} bytes");
 }
 

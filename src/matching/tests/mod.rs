@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::*;
-use crate::observation::{MessageKind, MessageType};
+use crate::observation::{MessageKind, MessageReading, MessageType, What};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MILLISECOND_NS: u64 = 1_000_000;

@@ -1,19 +1,27 @@
 //! From rules as written to rules as evaluated, with every mistake named.
 
+mod condition;
+pub(super) mod source;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 use toml::Value;
 
-use super::condition::test;
+use condition::test;
+use source::{Codec, ManySource, ProtocolSource, RuleSource};
+
 use super::framing::Framing;
-use super::json::JsonType;
-use super::path::Path;
-use super::pattern::PatternRule;
-use super::reading::{IdSource, JsonRule, JsonRules, RuleTraits, SlotConditions, Test};
-use super::source::{Codec, ManySource, ProtocolSource, RuleSource};
-use super::wanted::{MAX_SLOTS, Need, Slot, Slots};
-use super::{Kind, Protocol, RuleSet, Syntax};
+use super::json::field::JsonType;
+use super::json::path::Path;
+use super::json::rules::{IdSource, JsonRule, JsonRules, SlotConditions, Test};
+use super::json::wanted::{MAX_SLOTS, Need, Slot, Slots};
+use super::kind::Kind;
+use super::pattern::{Besides, PatternRule};
+use super::protocol::{Protocol, RuleSet, Syntax};
+use super::reading::{More, Proof, RuleTraits, Unasked};
 
 /// Longest protocol name; it becomes a label value.
 const MAX_NAME_BYTES: usize = 32;
@@ -98,7 +106,7 @@ pub(in crate::matching) fn compile_file(
 #[derive(Debug)]
 pub(in crate::matching) struct Compiled {
     pub(in crate::matching) protocol: Protocol,
-    pub(super) examples: Vec<super::source::ExampleSource>,
+    pub(super) examples: Vec<source::ExampleSource>,
 }
 
 fn compile(source: ProtocolSource) -> Result<Compiled, Mistake> {
@@ -242,7 +250,7 @@ impl Compiler {
             none,
             unless,
             wants,
-            traits: RuleTraits::of(rule),
+            traits: traits(rule),
             id,
             scope,
             method,
@@ -256,7 +264,8 @@ impl Compiler {
             Some(name) => Some(self.queue(name)?),
             None => None,
         };
-        PatternRule::compile(pattern, rule, queue).map_err(|reason| Mistake::new("pattern", reason))
+        let besides = Besides { from: rule.from, traits: traits(rule), label: label(rule), queue };
+        PatternRule::compile(pattern, besides).map_err(|reason| Mistake::new("pattern", reason))
     }
 
     fn id_source(
@@ -355,10 +364,17 @@ impl Compiler {
 }
 
 /// The method of messages that do not name it: the stated label, or the queue's name.
-pub(super) fn label(rule: &RuleSource) -> Option<Box<str>> {
+fn label(rule: &RuleSource) -> Option<Box<str>> {
     let queue = rule.queue.as_ref().filter(|_| rule.kind == Kind::Request);
     rule.label.as_ref().or(queue).map(|label| label.as_str().into())
 }
 
-#[cfg(test)]
-mod tests;
+/// What the rule says of every message that it holds for.
+fn traits(rule: &RuleSource) -> RuleTraits {
+    RuleTraits {
+        kind: rule.kind,
+        more: if rule.more { More::Follows } else { More::Last },
+        unasked: if rule.unasked { Unasked::Expected } else { Unasked::Orphan },
+        proof: if rule.certain { Proof::Certain } else { Proof::Likely },
+    }
+}

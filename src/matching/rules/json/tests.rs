@@ -3,8 +3,11 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::path::{Path, Step};
-use super::*;
+use super::field::{End, Field, JsonType, Next, Sink};
+use super::path::{Path, Step};
+use super::scan::elements;
+use super::wanted::{Need, Slot, Slots, Wanted};
+use crate::matching::rules::text::Wholeness;
 
 const PATHS: [&str; 9] =
     ["$.id", "$.method", "$.d", "$.d.id", "$.d.d.id", "$[0]", "$[1]", "$[1].id", "$.d[1]"];

@@ -4,97 +4,97 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::framing::{Split, Unwrap};
-use super::{From, Kind, Sender};
+use crate::matching::rules::framing::{Split, Unwrap};
+use crate::matching::rules::kind::{From, Kind, Sender};
 
 /// A file: one protocol at the top, or several under `[[protocol]]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ManySource {
-    pub(super) protocol: Vec<ProtocolSource>,
+pub(in crate::matching::rules) struct ManySource {
+    pub(in crate::matching::rules) protocol: Vec<ProtocolSource>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ProtocolSource {
+pub(in crate::matching::rules) struct ProtocolSource {
     /// The label value: `a-z`, `0-9`, `-` and `_`.
-    pub(super) name: String,
+    pub(in crate::matching::rules) name: String,
     /// What its messages look like, in a line for people.
     #[serde(default)]
-    pub(super) about: String,
+    pub(in crate::matching::rules) about: String,
     /// Subprotocol tokens that stand for it.
     #[serde(default)]
-    pub(super) subprotocols: Vec<String>,
+    pub(in crate::matching::rules) subprotocols: Vec<String>,
     /// Pieces of the request target (path and query) that make it likely.
     #[serde(default)]
-    pub(super) paths: Vec<String>,
+    pub(in crate::matching::rules) paths: Vec<String>,
     #[serde(default)]
-    pub(super) unwrap: Unwrap,
+    pub(in crate::matching::rules) unwrap: Unwrap,
     #[serde(default)]
-    pub(super) split: Split,
+    pub(in crate::matching::rules) split: Split,
     /// A decoder in code instead of rules.
-    pub(super) codec: Option<Codec>,
+    pub(in crate::matching::rules) codec: Option<Codec>,
     #[serde(default)]
-    pub(super) rule: Vec<RuleSource>,
+    pub(in crate::matching::rules) rule: Vec<RuleSource>,
     /// Messages and what the rules must say of them; checked when the file is loaded.
     #[serde(default)]
-    pub(super) example: Vec<ExampleSource>,
+    pub(in crate::matching::rules) example: Vec<ExampleSource>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Codec {
+pub(in crate::matching::rules) enum Codec {
     Mqtt,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RuleSource {
-    pub(super) kind: Kind,
+pub(in crate::matching::rules) struct RuleSource {
+    pub(in crate::matching::rules) kind: Kind,
     /// Only messages of this end of the connection.
     #[serde(default)]
-    pub(super) from: From,
+    pub(in crate::matching::rules) from: From,
     /// More answers may follow this one.
     #[serde(default)]
-    pub(super) more: bool,
+    pub(in crate::matching::rules) more: bool,
     /// No other protocol has this shape: one such message decides which protocol it is.
     #[serde(default)]
-    pub(super) certain: bool,
+    pub(in crate::matching::rules) certain: bool,
     /// Paths that must be there, whatever their value.
     #[serde(default)]
-    pub(super) has: Vec<String>,
+    pub(in crate::matching::rules) has: Vec<String>,
     /// Paths that must not be there. Of a message that was cut this is not known, so the rule does
     /// not hold.
     #[serde(default)]
-    pub(super) lacks: Vec<String>,
+    pub(in crate::matching::rules) lacks: Vec<String>,
     /// Paths and what they must be: a value, a list of values, or a test.
     #[serde(default)]
-    pub(super) when: BTreeMap<String, toml::Value>,
+    pub(in crate::matching::rules) when: BTreeMap<String, toml::Value>,
     /// Paths and what they must not be. One that is not there passes, and so does one that did not
     /// come before the cut.
     #[serde(default)]
-    pub(super) unless: BTreeMap<String, toml::Value>,
+    pub(in crate::matching::rules) unless: BTreeMap<String, toml::Value>,
     /// A regular expression with the groups `id`, `scope` and `method`, instead of paths.
-    pub(super) pattern: Option<String>,
+    pub(in crate::matching::rules) pattern: Option<String>,
     /// Path of the id.
-    pub(super) id: Option<String>,
+    pub(in crate::matching::rules) id: Option<String>,
     /// Path of what makes the id unique together with it.
-    pub(super) scope: Option<String>,
+    pub(in crate::matching::rules) scope: Option<String>,
     /// Path of the method, or several of which the first that is there counts.
     #[serde(default)]
-    pub(super) method: Paths,
+    pub(in crate::matching::rules) method: Paths,
     /// The method of messages that do not name it, or not with a path of `method`.
-    pub(super) label: Option<String>,
+    pub(in crate::matching::rules) label: Option<String>,
     /// An answer that may come without a request, and is no orphan then.
     #[serde(default)]
-    pub(super) unasked: bool,
+    pub(in crate::matching::rules) unasked: bool,
     /// Instead of an id: a queue of requests that are answered in order.
-    pub(super) queue: Option<String>,
+    pub(in crate::matching::rules) queue: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "a path, or a list of paths")]
-pub(super) enum Paths {
+pub(in crate::matching::rules) enum Paths {
     One(String),
     Several(Vec<String>),
 }
@@ -106,7 +106,7 @@ impl Default for Paths {
 }
 
 impl Paths {
-    pub(super) fn as_slice(&self) -> &[String] {
+    pub(in crate::matching::rules) fn as_slice(&self) -> &[String] {
         match self {
             Self::One(path) => std::slice::from_ref(path),
             Self::Several(paths) => paths,
@@ -116,17 +116,17 @@ impl Paths {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ExampleSource {
+pub(in crate::matching::rules) struct ExampleSource {
     /// Who sends it.
     #[serde(default = "unknown_sender")]
-    pub(super) from: Sender,
+    pub(in crate::matching::rules) from: Sender,
     /// The message, if it is a text message.
-    pub(super) text: Option<String>,
+    pub(in crate::matching::rules) text: Option<String>,
     /// The message in hexadecimal digits, if it is a binary message.
-    pub(super) hex: Option<String>,
+    pub(in crate::matching::rules) hex: Option<String>,
     /// What its application messages are, in order.
     #[serde(default)]
-    pub(super) is: Vec<ExpectedSource>,
+    pub(in crate::matching::rules) is: Vec<ExpectedSource>,
 }
 
 fn unknown_sender() -> Sender {
@@ -135,14 +135,14 @@ fn unknown_sender() -> Sender {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ExpectedSource {
-    pub(super) kind: Kind,
-    pub(super) id: Option<String>,
-    pub(super) scope: Option<String>,
-    pub(super) method: Option<String>,
-    pub(super) queue: Option<String>,
+pub(in crate::matching::rules) struct ExpectedSource {
+    pub(in crate::matching::rules) kind: Kind,
+    pub(in crate::matching::rules) id: Option<String>,
+    pub(in crate::matching::rules) scope: Option<String>,
+    pub(in crate::matching::rules) method: Option<String>,
+    pub(in crate::matching::rules) queue: Option<String>,
     #[serde(default)]
-    pub(super) more: bool,
+    pub(in crate::matching::rules) more: bool,
     #[serde(default)]
-    pub(super) unasked: bool,
+    pub(in crate::matching::rules) unasked: bool,
 }

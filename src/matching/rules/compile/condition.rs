@@ -2,8 +2,8 @@
 
 use toml::Value;
 
-use super::json::JsonType;
-use super::reading::Test;
+use crate::matching::rules::json::field::JsonType;
+use crate::matching::rules::json::rules::Test;
 
 /// A condition as written: a value, a list of values, or a table with one test.
 pub(super) fn test(value: &Value) -> Result<Test, String> {

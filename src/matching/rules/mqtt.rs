@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use crate::event::Direction;
 use crate::observation::MessageType;
 
-use super::rules::reading::{Proof, Reading, RequestName, RuleTraits};
-use super::rules::{Kind, Text, Wholeness};
+use super::kind::Kind;
+use super::reading::{Proof, Reading, RequestName, RuleTraits};
+use super::text::{Text, Wholeness};
 
 /// Names of the queues of requests that have no identifier.
 pub(super) const QUEUES: [&str; 1] = ["CONNECT"];
@@ -24,7 +25,7 @@ const FIRST_FAILURE: u8 = 0x80;
 
 /// What is kept of a connection from message to message; nothing until there is MQTT on it.
 #[derive(Debug, Default)]
-pub(super) struct Stream {
+pub(in crate::matching) struct Stream {
     sides: Option<Box<[Side; 2]>>,
 }
 
@@ -83,7 +84,7 @@ use packet_type::{
 
 impl Stream {
     /// Reads a message's bytes and tells the packets that end in it.
-    pub(super) fn read(&mut self, text: Text<'_>, found: &mut dyn FnMut(Reading<'_>)) {
+    pub(in crate::matching) fn read(&mut self, text: Text<'_>, found: &mut dyn FnMut(Reading<'_>)) {
         if text.message_type != MessageType::Binary {
             return;
         }
@@ -101,7 +102,7 @@ impl Stream {
     }
 
     /// Bytes of this direction are missing.
-    pub(super) fn lose(&mut self, direction: Direction) {
+    pub(in crate::matching) fn lose(&mut self, direction: Direction) {
         if let Some(sides) = &mut self.sides {
             sides[direction.index()] = Side::Lost;
         }
@@ -306,7 +307,7 @@ fn decimal(number: u16, digits: &mut [u8; 5]) -> &[u8] {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::rules::Sender;
+    use super::super::kind::Sender;
     use super::*;
 
     /// PUBLISH with identifier 10, PINGREQ, SUBSCRIBE with identifier 258, PUBACK of 7.

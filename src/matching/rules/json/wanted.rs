@@ -6,36 +6,36 @@ use super::path::{Path, Step};
 use super::token::{equal, unescape};
 
 /// Most fields that one set of rules may ask for.
-pub(super) const MAX_SLOTS: usize = 16;
+pub(in crate::matching::rules) const MAX_SLOTS: usize = 16;
 
 /// A wanted field; numbered from 0 in the order of asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slot(u8);
+pub(in crate::matching::rules) struct Slot(u8);
 
 impl Slot {
-    pub(super) fn index(self) -> usize {
+    pub(in crate::matching::rules) fn index(self) -> usize {
         usize::from(self.0)
     }
 }
 
 /// A set of wanted fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Slots(u16);
+pub(in crate::matching::rules) struct Slots(u16);
 
 impl Slots {
-    pub(super) fn contains(self, slot: Slot) -> bool {
+    pub(in crate::matching::rules) fn contains(self, slot: Slot) -> bool {
         self.0 & (1 << slot.0) != 0
     }
 
-    pub(super) fn contains_all(self, others: Self) -> bool {
+    pub(in crate::matching::rules) fn contains_all(self, others: Self) -> bool {
         others.0 & !self.0 == 0
     }
 
-    pub(super) fn without(self, others: Self) -> Self {
+    pub(in crate::matching::rules) fn without(self, others: Self) -> Self {
         Self(self.0 & !others.0)
     }
 
-    pub(super) fn indexes(self) -> impl Iterator<Item = usize> {
+    pub(in crate::matching::rules) fn indexes(self) -> impl Iterator<Item = usize> {
         (0..MAX_SLOTS).filter(move |&index| self.0 & (1 << index) != 0)
     }
 }
@@ -62,29 +62,29 @@ impl BitOrAssign for Slots {
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
-    pub(super) root: Node,
+pub(in crate::matching::rules) struct Wanted {
+    pub(in crate::matching::rules) root: Node,
     slots: Vec<Path>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Node {
+pub(in crate::matching::rules) struct Node {
     /// Every slot at or below this node's entries.
-    pub(super) all: Slots,
-    pub(super) keys: Vec<(Box<str>, Entry)>,
-    pub(super) indexes: Vec<(u32, Entry)>,
+    pub(in crate::matching::rules) all: Slots,
+    pub(in crate::matching::rules) keys: Vec<(Box<str>, Entry)>,
+    pub(in crate::matching::rules) indexes: Vec<(u32, Entry)>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Entry {
-    pub(super) slot: Option<Slot>,
-    pub(super) need: Need,
-    pub(super) below: Option<Box<Node>>,
+pub(in crate::matching::rules) struct Entry {
+    pub(in crate::matching::rules) slot: Option<Slot>,
+    pub(in crate::matching::rules) need: Need,
+    pub(in crate::matching::rules) below: Option<Box<Node>>,
 }
 
 /// How much of a field is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Need {
+pub(in crate::matching::rules) enum Need {
     /// That it is there, and its type: it is told where its value begins, however long that is.
     #[default]
     Presence,
@@ -95,7 +95,7 @@ pub(super) enum Need {
 impl Wanted {
     /// The slot of a path, the same for the same path, with the greatest need that was asked for;
     /// `None` when all [`MAX_SLOTS`] are taken.
-    pub(super) fn slot(&mut self, path: &Path, need: Need) -> Option<Slot> {
+    pub(in crate::matching::rules) fn slot(&mut self, path: &Path, need: Need) -> Option<Slot> {
         let known = self.slots.iter().position(|known| known.steps == path.steps);
         let slot = Slot(u8::try_from(known.unwrap_or(self.slots.len())).ok()?);
         if slot.index() >= MAX_SLOTS {
@@ -130,7 +130,7 @@ impl Node {
     }
 
     #[inline]
-    pub(super) fn by_key(&self, key: &[u8]) -> Option<&Entry> {
+    pub(in crate::matching::rules) fn by_key(&self, key: &[u8]) -> Option<&Entry> {
         let entry = |name: &[u8]| {
             let found = self.keys.iter().find(|(wanted, _)| equal(wanted.as_bytes(), name));
             found.map(|(_, entry)| entry)
@@ -143,7 +143,7 @@ impl Node {
         })
     }
 
-    pub(super) fn by_index(&self, index: u32) -> Option<&Entry> {
+    pub(in crate::matching::rules) fn by_index(&self, index: u32) -> Option<&Entry> {
         self.indexes.iter().find(|(wanted, _)| *wanted == index).map(|(_, entry)| entry)
     }
 }

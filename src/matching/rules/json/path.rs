@@ -3,11 +3,11 @@
 use thiserror::Error;
 
 /// Deepest path that a rule may ask for. The scan keeps no stack beyond it.
-pub(super) const MAX_DEPTH: usize = 3;
+pub(in crate::matching::rules) const MAX_DEPTH: usize = 3;
 
 /// One step of a [`Path`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in crate::matching::rules) enum Step {
     /// Into an object, by key (unescaped).
     Key(Box<str>),
     /// Into an array, by position from 0.
@@ -16,16 +16,16 @@ pub(super) enum Step {
 
 /// Where in a document a field stands: one to [`MAX_DEPTH`] steps from the top.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Path {
+pub(in crate::matching::rules) struct Path {
     /// From the top down; never empty.
-    pub(super) steps: Vec<Step>,
+    pub(in crate::matching::rules) steps: Vec<Step>,
     /// Ended in `[*]`: the path names an array, and each of its elements is meant.
-    pub(super) each: bool,
+    pub(in crate::matching::rules) each: bool,
 }
 
 /// Why a text is not a path.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub(super) enum PathError {
+pub(in crate::matching::rules) enum PathError {
     #[error("a path begins with $")]
     NoRoot,
     #[error("a path names at least one field, as in $.id or $[1]")]
@@ -44,7 +44,7 @@ pub(super) enum PathError {
 
 impl Path {
     /// Reads a path such as `$.d.requestId`.
-    pub(super) fn parse(text: &str) -> Result<Self, PathError> {
+    pub(in crate::matching::rules) fn parse(text: &str) -> Result<Self, PathError> {
         let mut rest = text.strip_prefix('$').ok_or(PathError::NoRoot)?;
         let mut path = Self { steps: Vec::new(), each: false };
         while !rest.is_empty() {

@@ -4,13 +4,13 @@
 
 use memchr::{memchr2, memchr3};
 
-use super::json::End;
+use super::field::End;
 
 /// Position after what was read, or why there is none.
-pub(super) type Position = Result<usize, End>;
+pub(in crate::matching::rules) type Position = Result<usize, End>;
 
 /// The text of a JSON string, given what stands between its quotes; `None` if it is not one.
-pub(super) fn unescape(inside: &[u8]) -> Option<String> {
+pub(in crate::matching::rules) fn unescape(inside: &[u8]) -> Option<String> {
     let mut quoted = Vec::with_capacity(inside.len() + 2);
     quoted.push(b'"');
     quoted.extend_from_slice(inside);
@@ -19,7 +19,7 @@ pub(super) fn unescape(inside: &[u8]) -> Option<String> {
 }
 
 #[inline]
-pub(super) fn space_end(text: &[u8], mut at: usize) -> usize {
+pub(in crate::matching::rules) fn space_end(text: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = text.get(at) {
         at += 1;
     }
@@ -27,7 +27,7 @@ pub(super) fn space_end(text: &[u8], mut at: usize) -> usize {
 }
 
 /// Position after the value at `at`, whatever it is.
-pub(super) fn value_end(text: &[u8], at: usize) -> Position {
+pub(in crate::matching::rules) fn value_end(text: &[u8], at: usize) -> Position {
     match text.get(at) {
         None => Err(End::Cut),
         Some(b'"') => string_end(text, at),
@@ -42,7 +42,7 @@ pub(super) fn value_end(text: &[u8], at: usize) -> Position {
 
 /// Position after the closing quote of the string whose opening quote is at `at`.
 #[inline]
-pub(super) fn string_end(text: &[u8], at: usize) -> Position {
+pub(in crate::matching::rules) fn string_end(text: &[u8], at: usize) -> Position {
     let inside = text.get(at + 1..).ok_or(End::Cut)?;
     // Keys and ids are short: for them, calling a vectorised search costs more than looking.
     for (offset, byte) in inside.iter().take(SHORT_BYTES).enumerate() {
@@ -88,7 +88,7 @@ fn word_end(text: &[u8], at: usize, word: &[u8]) -> Position {
 
 /// Position after the object or array that begins at `at`. Only brackets of its own kind are
 /// counted: in well-formed text the others are balanced between them.
-pub(super) fn container_end(text: &[u8], at: usize) -> Position {
+pub(in crate::matching::rules) fn container_end(text: &[u8], at: usize) -> Position {
     let open = text[at];
     let close = if open == b'{' { b'}' } else { b']' };
     let mut depth = 1_usize;

@@ -1,0 +1,308 @@
+//! Which rule holds for a JSON message: the compiled rules, and their evaluation during one scan.
+//!
+//! Every condition of every rule is one bit. A field that is found (or found missing) decides the
+//! bits of the conditions on it; a rule holds when all of its bits are decided its way. The scan
+//! stops at the first field at which a rule holds and has all it wants to know, so rules that
+//! could hold for the same message must exclude each other to be read alike in any key order.
+
+use std::borrow::Cow;
+
+use super::field::{End, Field, JsonType, Next, Sink};
+use super::scan::elements;
+use super::token::{equal, unescape};
+use super::wanted::{MAX_SLOTS, Slot, Slots, Wanted};
+use crate::matching::rules::kind::{From, Sender};
+use crate::matching::rules::reading::{MAX_ID_BYTES, Reading, RequestName, RuleTraits};
+use crate::matching::rules::text::{Text, Wholeness};
+
+/// The JSON rules of one protocol.
+#[derive(Debug, Default)]
+pub(in crate::matching) struct JsonRules {
+    pub(in crate::matching::rules) wanted: Wanted,
+    /// Conditions by slot.
+    pub(in crate::matching::rules) conditions: Vec<SlotConditions>,
+    pub(in crate::matching::rules) rules: Vec<JsonRule>,
+}
+
+/// The conditions on one slot.
+#[derive(Debug, Default)]
+pub(in crate::matching::rules) struct SlotConditions {
+    /// All their bits.
+    pub(in crate::matching::rules) bits: u64,
+    pub(in crate::matching::rules) tests: Vec<(u64, Test)>,
+}
+
+/// A condition on a field that is there. None holds for a field that is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::matching::rules) enum Test {
+    /// Any value will do.
+    Present,
+    /// A string or a number of at most [`MAX_ID_BYTES`].
+    Id,
+    /// One of these raw tokens.
+    OneOf(Vec<Box<[u8]>>),
+    /// A value of this type.
+    Type(JsonType),
+    /// A string with this end.
+    EndsWith(Box<str>),
+    /// An integer of at least this.
+    AtLeast(i64),
+}
+
+/// One compiled rule.
+#[derive(Debug)]
+pub(in crate::matching::rules) struct JsonRule {
+    pub(in crate::matching::rules) from: From,
+    /// Bits that must be decided as true.
+    pub(in crate::matching::rules) all: u64,
+    /// Bits that must be decided as false.
+    pub(in crate::matching::rules) none: u64,
+    /// Bits that must not be decided as true, once all is read that there is.
+    pub(in crate::matching::rules) unless: u64,
+    /// Fields to know (or know missing) before the rule's reading is complete.
+    pub(in crate::matching::rules) wants: Slots,
+    pub(in crate::matching::rules) traits: RuleTraits,
+    pub(in crate::matching::rules) id: IdSource,
+    pub(in crate::matching::rules) scope: Option<Slot>,
+    /// The first of these that is there.
+    pub(in crate::matching::rules) method: Vec<Slot>,
+    /// The method where none of these is there.
+    pub(in crate::matching::rules) label: Option<Box<str>>,
+}
+
+/// Where a rule takes the id from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::matching::rules) enum IdSource {
+    None,
+    Field(Slot),
+    /// Each element of the array there.
+    Elements(Slot),
+    Queue(u8),
+}
+
+impl JsonRules {
+    pub(in crate::matching::rules) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Tells `found` what `text` is, if any rule holds.
+    pub(in crate::matching::rules) fn read(
+        &self,
+        text: Text<'_>,
+        found: &mut dyn FnMut(Reading<'_>),
+    ) -> Held {
+        let mut evaluation = Evaluation::new(self, text.sender);
+        let settled_by = match self.wanted.scan(text.payload, &mut evaluation) {
+            End::Stopped(seen) => Some(seen),
+            End::Complete => None,
+            End::Cut if text.wholeness == Wholeness::Cut => None,
+            End::Cut | End::Malformed => return Held::NoRule,
+        };
+        let Some(rule) = evaluation.verdict() else { return Held::NoRule };
+        evaluation.tell(rule, found);
+        // An array of ids is known before its end is.
+        let reads_on = matches!(rule.id, IdSource::Elements(_));
+        Held::Rule { settled_by: settled_by.filter(|_| !reads_on) }
+    }
+}
+
+/// Whether a rule held for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::matching::rules) enum Held {
+    NoRule,
+    Rule {
+        /// Bytes from the start of the text that settled it: whatever follows them changes
+        /// nothing. `None` where the whole text was looked at.
+        settled_by: Option<usize>,
+    },
+}
+
+/// What is known of one message so far.
+struct Evaluation<'r, 'a> {
+    rules: &'r JsonRules,
+    sender: Sender,
+    /// Bits decided as true.
+    yes: u64,
+    /// Bits decided as false.
+    no: u64,
+    /// Slots known to be there or not.
+    resolved: Slots,
+    fields: [Option<Field<'a>>; MAX_SLOTS],
+    settled: Option<&'r JsonRule>,
+}
+
+impl<'a> Sink<'a> for Evaluation<'_, 'a> {
+    fn present(&mut self, slot: Slot, field: Field<'a>) -> Next {
+        if self.resolved.contains(slot) {
+            return Next::Continue;
+        }
+        self.resolved |= slot.into();
+        self.fields[slot.index()] = Some(field);
+        for (bit, test) in &self.rules.conditions[slot.index()].tests {
+            if test.holds(field) {
+                self.yes |= bit;
+            } else {
+                self.no |= bit;
+            }
+        }
+        self.settle()
+    }
+
+    fn absent(&mut self, slots: Slots) -> Next {
+        let missing = slots.without(self.resolved);
+        if missing == Slots::default() {
+            return Next::Continue;
+        }
+        self.resolved |= missing;
+        for index in missing.indexes().take(self.rules.conditions.len()) {
+            self.no |= self.rules.conditions[index].bits;
+        }
+        self.settle()
+    }
+}
+
+impl<'r, 'a> Evaluation<'r, 'a> {
+    fn new(rules: &'r JsonRules, sender: Sender) -> Self {
+        Self {
+            rules,
+            sender,
+            yes: 0,
+            no: 0,
+            resolved: Slots::default(),
+            fields: [None; MAX_SLOTS],
+            settled: None,
+        }
+    }
+
+    fn settle(&mut self) -> Next {
+        let (resolved, no) = (self.resolved, self.no);
+        let is_settled =
+            |rule: &&JsonRule| resolved.contains_all(rule.wants) && rule.unless & !no == 0;
+        self.settled = self.holding().find(is_settled);
+        if self.settled.is_some() { Next::Stop } else { Next::Continue }
+    }
+
+    /// The rules that hold by what is known.
+    fn holding(&self) -> impl Iterator<Item = &'r JsonRule> + use<'r, 'a> {
+        let (yes, no, sender) = (self.yes, self.no, self.sender);
+        self.rules.rules.iter().filter(move |rule| {
+            rule.all & !yes == 0
+                && rule.none & !no == 0
+                && rule.unless & yes == 0
+                && rule.from.admits(sender)
+        })
+    }
+
+    fn verdict(&self) -> Option<&'r JsonRule> {
+        self.settled.or_else(|| self.holding().next())
+    }
+
+    fn tell(&self, rule: &JsonRule, found: &mut dyn FnMut(Reading<'_>)) {
+        let queue = match rule.id {
+            IdSource::Queue(queue) => Some(queue),
+            _ => None,
+        };
+        let method = rule
+            .method
+            .iter()
+            .find_map(|slot| self.method(*slot))
+            .or_else(|| rule.label.as_deref().map(|label| Cow::Borrowed(label.as_bytes())));
+        let reading = Reading { traits: rule.traits, name: queue.map(RequestName::Queue), method };
+        let named = |id| Reading { name: self.name(rule, id), ..reading.clone() };
+        match rule.id {
+            IdSource::None | IdSource::Queue(_) => found(reading),
+            IdSource::Field(slot) => {
+                if let Some(field) = self.field(slot) {
+                    found(named(field.raw));
+                }
+            }
+            IdSource::Elements(slot) => {
+                let array = self.field(slot).map_or(&[][..], |field| field.raw);
+                for (id, wholeness) in elements(array) {
+                    if wholeness == Wholeness::Whole && is_id_token(id) {
+                        found(named(id));
+                    }
+                }
+            }
+        }
+    }
+
+    /// An id without the scope that it is to be understood in names nothing: in a message that
+    /// was cut before the scope could be seen, there is no name.
+    fn name(&self, rule: &JsonRule, id: &'a [u8]) -> Option<RequestName<'a>> {
+        let scope = match rule.scope {
+            None => &[],
+            Some(slot) if self.resolved.contains(slot) => self.token(slot).unwrap_or_default(),
+            Some(_) => return None,
+        };
+        let fits = id.len() <= MAX_ID_BYTES && scope.len() <= MAX_ID_BYTES;
+        fits.then_some(RequestName::Id { id, scope })
+    }
+
+    fn method(&self, slot: Slot) -> Option<Cow<'a, [u8]>> {
+        let field = self.field(slot)?;
+        match field.json_type {
+            JsonType::String => string(field.raw),
+            JsonType::Number => Some(Cow::Borrowed(field.raw)),
+            _ => None,
+        }
+    }
+
+    /// A string or a number as it is written.
+    fn token(&self, slot: Slot) -> Option<&'a [u8]> {
+        let field = self.field(slot)?;
+        matches!(field.json_type, JsonType::String | JsonType::Number).then_some(field.raw)
+    }
+
+    fn field(&self, slot: Slot) -> Option<Field<'a>> {
+        self.fields[slot.index()]
+    }
+}
+
+impl Test {
+    fn holds(&self, field: Field<'_>) -> bool {
+        match self {
+            Self::Present => true,
+            Self::Id => {
+                matches!(field.json_type, JsonType::String | JsonType::Number)
+                    && field.raw.len() <= MAX_ID_BYTES
+            }
+            Self::OneOf(tokens) => is_one_of(tokens, field),
+            Self::Type(json_type) => field.json_type == *json_type,
+            Self::EndsWith(end) => {
+                field.json_type == JsonType::String
+                    && inside(field.raw).is_some_and(|text| text.ends_with(end.as_bytes()))
+            }
+            Self::AtLeast(least) => std::str::from_utf8(field.raw)
+                .is_ok_and(|token| token.parse::<i64>().is_ok_and(|number| number >= *least)),
+        }
+    }
+}
+
+fn is_one_of(tokens: &[Box<[u8]>], field: Field<'_>) -> bool {
+    if tokens.iter().any(|token| equal(token, field.raw)) {
+        return true;
+    }
+    if field.json_type != JsonType::String || memchr::memchr(b'\\', field.raw).is_none() {
+        return false;
+    }
+    let text = string(field.raw);
+    text.is_some() && tokens.iter().any(|token| string(token) == text)
+}
+
+fn is_id_token(token: &[u8]) -> bool {
+    matches!(token.first(), Some(b'"' | b'-' | b'0'..=b'9'))
+}
+
+fn inside(token: &[u8]) -> Option<&[u8]> {
+    token.strip_prefix(b"\"")?.strip_suffix(b"\"")
+}
+
+/// The text of a JSON string token, copied only where it has escapes.
+fn string(token: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let inside = inside(token)?;
+    if memchr::memchr(b'\\', inside).is_none() {
+        return Some(Cow::Borrowed(inside));
+    }
+    unescape(inside).map(|text| Cow::Owned(text.into_bytes()))
+}

@@ -1,0 +1,189 @@
+//! An order-free scan of JSON text for a few wanted fields.
+//!
+//! It never builds a tree and never looks deeper than the wanted paths: everything else is hopped
+//! over. A field is told to the [`Sink`] where its value begins, so the sink can stop the scan as
+//! soon as it knows enough, and text that was cut off still yields every field that was complete
+//! before the cut.
+//!
+//! What is found is exact (the differential test against a full parser says so); whether the text
+//! is valid JSON is not the question here, and what is hopped over is not validated.
+
+use super::field::{End, Field, JsonType, Next, Sink};
+use super::token::{Position, container_end, space_end, string_end, value_end};
+use super::wanted::{Entry, Need, Node, Wanted};
+use crate::matching::rules::text::Wholeness;
+
+impl Wanted {
+    /// Reads `text` from its start and tells `sink` what it finds.
+    pub(super) fn scan<'a>(&self, text: &'a [u8], sink: &mut impl Sink<'a>) -> End {
+        let mut scan = Scan { text, sink };
+        let start = match scan.skip_space(0) {
+            Ok(start) => start,
+            Err(end) => return end,
+        };
+        let result = match text.get(start) {
+            Some(b'{') => scan.object(start, &self.root),
+            Some(b'[') => scan.array(start, &self.root),
+            _ => Err(End::Malformed),
+        };
+        result.err().unwrap_or(End::Complete)
+    }
+}
+
+/// The elements of the array that `text` begins with, each as it stands there. The second part of
+/// an item says whether the element is whole; only the last one may be not.
+pub(in crate::matching::rules) fn elements(
+    text: &[u8],
+) -> impl Iterator<Item = (&[u8], Wholeness)> {
+    let mut next = text.first().and_then(|&byte| (byte == b'[').then_some(1));
+    std::iter::from_fn(move || {
+        let start = space_end(text, next?);
+        if matches!(text.get(start), None | Some(b']')) {
+            next = None;
+            return None;
+        }
+        let Ok(end) = value_end(text, start) else {
+            next = None;
+            return Some((&text[start..], Wholeness::Cut));
+        };
+        let after = space_end(text, end);
+        next = (text.get(after) == Some(&b',')).then_some(after + 1);
+        Some((&text[start..end], Wholeness::Whole))
+    })
+}
+
+/// One pass over one text. Positions are indexes into `text`; a step returns the position after
+/// what it read, or how the scan ended.
+struct Scan<'a, 's, S> {
+    text: &'a [u8],
+    sink: &'s mut S,
+}
+
+impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
+    fn object(&mut self, open: usize, node: &Node) -> Position {
+        let mut at = self.skip_space(open + 1)?;
+        if self.byte(at)? == b'}' {
+            return self.close(at, node);
+        }
+        loop {
+            let colon = self.member_key(at)?;
+            let entry = node.by_key(&self.text[at + 1..colon.key_end]);
+            at = self.skip_space(colon.after)?;
+            at = self.value(at, entry)?;
+            at = self.skip_space(at)?;
+            match self.byte(at)? {
+                b',' => at = self.skip_space(at + 1)?,
+                b'}' => return self.close(at, node),
+                _ => return Err(End::Malformed),
+            }
+        }
+    }
+
+    fn array(&mut self, open: usize, node: &Node) -> Position {
+        let mut at = self.skip_space(open + 1)?;
+        if self.byte(at)? == b']' {
+            return self.close(at, node);
+        }
+        for index in 0.. {
+            at = self.value(at, node.by_index(index))?;
+            at = self.skip_space(at)?;
+            match self.byte(at)? {
+                b',' => at = self.skip_space(at + 1)?,
+                b']' => return self.close(at, node),
+                _ => return Err(End::Malformed),
+            }
+        }
+        Err(End::Malformed)
+    }
+
+    /// The bracket at `at` ends the object or array of `node`: what was not seen is not there.
+    fn close(&mut self, at: usize, node: &Node) -> Position {
+        proceed(self.sink.absent(node.all), at + 1)?;
+        Ok(at + 1)
+    }
+
+    fn member_key(&self, at: usize) -> Result<MemberKey, End> {
+        if self.byte(at)? != b'"' {
+            return Err(End::Malformed);
+        }
+        let after_key = string_end(self.text, at)?;
+        let colon = self.skip_space(after_key)?;
+        if self.byte(colon)? != b':' {
+            return Err(End::Malformed);
+        }
+        Ok(MemberKey { key_end: after_key - 1, after: colon + 1 })
+    }
+
+    /// Reads the value at `at`: tells it if it is wanted, enters it if something below it is.
+    fn value(&mut self, at: usize, entry: Option<&Entry>) -> Position {
+        let Some(entry) = entry else { return value_end(self.text, at) };
+        let json_type = match self.byte(at)? {
+            b'"' => JsonType::String,
+            b'{' => JsonType::Object,
+            b'[' => JsonType::Array,
+            b't' | b'f' => JsonType::Bool,
+            b'n' => JsonType::Null,
+            b'-' | b'0'..=b'9' => JsonType::Number,
+            _ => return Err(End::Malformed),
+        };
+        if matches!(json_type, JsonType::Object | JsonType::Array) {
+            return self.container(at, json_type, entry);
+        }
+        if entry.need == Need::Presence {
+            self.tell(entry, Field { json_type, raw: &self.text[at..] }, at + 1)?;
+            self.nothing_below(entry, at + 1)?;
+            return value_end(self.text, at);
+        }
+        let end = value_end(self.text, at)?;
+        // That a number is over is only seen by what follows it.
+        let seen = if json_type == JsonType::Number { end + 1 } else { end };
+        self.tell(entry, Field { json_type, raw: &self.text[at..end] }, seen)?;
+        self.nothing_below(entry, seen)?;
+        Ok(end)
+    }
+
+    fn container(&mut self, at: usize, json_type: JsonType, entry: &Entry) -> Position {
+        self.tell(entry, Field { json_type, raw: &self.text[at..] }, at + 1)?;
+        let end = match (&entry.below, json_type) {
+            (Some(node), JsonType::Object) if !node.keys.is_empty() => self.object(at, node)?,
+            (Some(node), JsonType::Array) if !node.indexes.is_empty() => self.array(at, node)?,
+            _ => container_end(self.text, at)?,
+        };
+        self.nothing_below(entry, end)?;
+        Ok(end)
+    }
+
+    /// `seen` is how many bytes of the text it took to know the field.
+    fn tell(&mut self, entry: &Entry, field: Field<'a>, seen: usize) -> Result<(), End> {
+        entry.slot.map_or(Ok(()), |slot| proceed(self.sink.present(slot, field), seen))
+    }
+
+    fn nothing_below(&mut self, entry: &Entry, seen: usize) -> Result<(), End> {
+        entry.below.as_ref().map_or(Ok(()), |node| proceed(self.sink.absent(node.all), seen))
+    }
+
+    #[inline]
+    fn byte(&self, at: usize) -> Result<u8, End> {
+        self.text.get(at).copied().ok_or(End::Cut)
+    }
+
+    #[inline]
+    fn skip_space(&self, at: usize) -> Position {
+        let end = space_end(self.text, at);
+        if end < self.text.len() { Ok(end) } else { Err(End::Cut) }
+    }
+}
+
+struct MemberKey {
+    /// Position of the key's closing quote.
+    key_end: usize,
+    /// Position after the colon.
+    after: usize,
+}
+
+fn proceed(next: Next, seen: usize) -> Result<(), End> {
+    match next {
+        Next::Continue => Ok(()),
+        Next::Stop => Err(End::Stopped(seen)),
+    }
+}

@@ -1,0 +1,92 @@
+//! A protocol: how its connections are told from others, and how its messages are read.
+
+use super::framing::Framing;
+use super::json::rules::{Held, JsonRules};
+use super::mqtt;
+use super::pattern::PatternRule;
+use super::reading::Reading;
+use super::text::Text;
+
+/// A compiled protocol.
+#[derive(Debug)]
+pub(in crate::matching) struct Protocol {
+    /// The value of the label `protocol`.
+    pub(in crate::matching) name: Box<str>,
+    /// What its messages look like, in a line for people; may be empty.
+    pub(in crate::matching) about: Box<str>,
+    /// Subprotocol tokens that stand for it in `Sec-WebSocket-Protocol`.
+    pub(in crate::matching) subprotocols: Vec<Box<str>>,
+    /// Pieces of the request target that make it likely.
+    pub(in crate::matching) paths: Vec<Box<str>>,
+    /// How its messages are read.
+    pub(in crate::matching) syntax: Syntax,
+}
+
+/// How a protocol's messages are read.
+#[derive(Debug)]
+pub(in crate::matching) enum Syntax {
+    /// By rules.
+    Rules(RuleSet),
+    /// By the MQTT decoder.
+    Mqtt,
+}
+
+/// The rules of one protocol.
+#[derive(Debug)]
+pub(in crate::matching) struct RuleSet {
+    pub(in crate::matching) framing: Framing,
+    pub(in crate::matching) json: JsonRules,
+    pub(in crate::matching) patterns: Vec<PatternRule>,
+    /// Names of the queues of requests that are answered in order, without an id.
+    pub(in crate::matching) queues: Vec<Box<str>>,
+}
+
+impl Protocol {
+    /// Tells `found` what is in a message, in the order it stands there. `scratch` is memory to
+    /// unwrap into; `mqtt` is what the MQTT decoder keeps from message to message.
+    ///
+    /// Returns how many bytes from the start of the message settled that: whatever follows them
+    /// changes nothing. `None` where the whole message was looked at, or more than one JSON text
+    /// (several in one message, patterns, a decoder with a memory).
+    pub(in crate::matching) fn read(
+        &mut self,
+        text: Text<'_>,
+        scratch: &mut Vec<u8>,
+        mqtt: &mut mqtt::Stream,
+        found: &mut dyn FnMut(Reading<'_>),
+    ) -> Option<usize> {
+        match &mut self.syntax {
+            Syntax::Rules(rules) => rules.read(text, scratch, found),
+            Syntax::Mqtt => {
+                mqtt.read(text, found);
+                None
+            }
+        }
+    }
+}
+
+impl RuleSet {
+    fn read(
+        &mut self,
+        text: Text<'_>,
+        scratch: &mut Vec<u8>,
+        found: &mut dyn FnMut(Reading<'_>),
+    ) -> Option<usize> {
+        let Self { framing, json, patterns, .. } = self;
+        let mut settled = None;
+        framing.each(text, scratch, &mut |part| {
+            if !json.is_empty()
+                && let Held::Rule { settled_by } = json.read(part, found)
+            {
+                settled = settled_by;
+                return;
+            }
+            for rule in patterns.iter_mut() {
+                if rule.read(part, found) {
+                    return;
+                }
+            }
+        });
+        settled.filter(|_| framing.is_single(text))
+    }
+}
