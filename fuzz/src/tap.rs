@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wstap::event::{ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
 use wstap::matching::{MatchLimits, Matching, Protocols};
 use wstap::observation::{Fidelity, Message, Observation, Role, What};
-use wstap::decode::decoder::{Limits, Steering, Decoder};
+use wstap::decode::decoder::{Decoder, Limits, StreamContent};
 
 use crate::trace::{Trace, digest, digest_of_bytes};
 
@@ -107,8 +107,8 @@ impl Tap {
         let Self { tracker, ledger, .. } = self;
         let before = ledger.seen.len();
         tracker.event(&event, &mut |observation| ledger.enter(observation));
-        let is_tls = |hint| matches!(hint, Steering::Ignore { encrypted: true, .. });
-        ledger.encrypted.extend(tracker.steering().filter(|it| is_tls(*it)).map(|_| number));
+        let tls = tracker.findings().filter(|it| it.content == StreamContent::Tls);
+        ledger.encrypted.extend(tls.map(|_| number));
         if ledger.until_adrift.is_none() && tracker.is_adrift(conn) {
             ledger.until_adrift = Some(before);
         }
@@ -125,7 +125,8 @@ impl Tap {
         self.at_ns += PAUSE_NS;
         let Self { tracker, ledger, .. } = self;
         tracker.tick(self.at_ns, &mut |observation| ledger.enter(observation));
-        tracker.steering().for_each(drop);
+        tracker.kernel_hints().for_each(drop);
+        tracker.findings().for_each(drop);
         assert_eq!(tracker.connections(), 0, "closed connections are let go");
         assert_eq!(ledger.started, ledger.ended, "a request ends in exactly one outcome");
         assert!(

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            101                          frames proven
-//!   Http ----------------> Frames <---------------------- Frames (unproven)
+//!   Http ----------------> Frames <---------------------- Frames (deferred)
 //!    ^  \  not HTTP                                         ^     |
 //!    |   `--------------------------------------------------'     | searched in vain
 //!    |                                                            v
@@ -10,13 +10,13 @@
 //! ```
 
 use super::backlog::Backlog;
-use super::context::Step;
-use super::deferred_counts::Unproven;
-use super::hint::Steering;
+use super::context::Context;
+use super::deferred_counts::DeferredCounts;
+use super::hint::StreamContent;
 use super::http::handshake::Agreement;
-use super::http::head_scan::Watch;
-use super::http::upgrade::{Upgrade, Verdict};
-use super::stream::{Arrival, Place};
+use super::http::head_scan::HeadScan;
+use super::http::upgrade::{Becomes, Upgrade};
+use super::stream::{Arrival, Chunk, StreamPosition};
 use super::websocket::direction::Hole;
 use super::websocket::session::Session;
 use crate::event::{ConnId, Direction, Segment, SegmentStart, TargetId};
@@ -28,22 +28,22 @@ pub(super) struct Connection {
     pub(super) target: TargetId,
     /// When it was last used, on the tracker's own scale.
     pub(super) used: u64,
-    places: [Place; 2],
+    positions: [StreamPosition; 2],
     phase: Phase,
     /// Where an HTTP exchange may begin while nothing else is known.
-    watches: [Watch; 2],
+    head_scans: [HeadScan; 2],
     /// The kernel side was told that it may leave bytes out.
     ignored: bool,
     /// What is not told of a socket before it is proven to be a WebSocket.
-    unproven: Option<Box<Unproven>>,
-    /// What it takes of [`Resources::held_bytes`](super::step::Resources::held_bytes).
+    deferred: Option<Box<DeferredCounts>>,
+    /// What it takes of [`Resources::held_bytes`](super::context::Resources::held_bytes).
     held_bytes: usize,
 }
 
 /// How far a connection was seen, so that what passed before is not taken for a loss.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Trace {
-    places: [Place; 2],
+    positions: [StreamPosition; 2],
     ignored: bool,
 }
 
@@ -58,86 +58,86 @@ impl Connection {
     /// A connection that is new, or comes back after it was let go.
     pub(super) fn new(conn: ConnId, target: TargetId, trace: Trace) -> Self {
         let phase = Phase::Http(Box::default());
-        let Trace { places, ignored } = trace;
-        let watches = Default::default();
-        let unproven = conn.is_anything().then(Box::default);
-        Self { target, used: 0, places, phase, watches, ignored, unproven, held_bytes: 0 }
+        let Trace { positions, ignored } = trace;
+        let head_scans = Default::default();
+        let deferred = conn.is_anything().then(Box::default);
+        Self { target, used: 0, positions, phase, head_scans, ignored, deferred, held_bytes: 0 }
     }
 
     /// One direction goes on.
-    pub(super) fn data(&mut self, segment: &Segment<'_>, step: &mut Step<'_>) {
+    pub(super) fn data(&mut self, segment: &Segment<'_>, context: &mut Context<'_>) {
         let direction = segment.direction;
-        let place = &mut self.places[direction.index()];
-        let before = place.next();
-        let Some(arrival) = place.arrive(segment) else { return };
+        let position = &mut self.positions[direction.index()];
+        let before = position.next();
+        let Some(arrival) = position.arrive(segment) else { return };
         let Arrival { hole, bytes, absent, why, start } = arrival;
         let passed = self.next(direction) - before;
-        self.tell(What::Wire { direction, bytes: passed }, step);
+        self.tell(What::Wire { direction, bytes: passed }, context);
         if hole > 0 {
-            self.unseen(direction, hole, Some(GapReason::RingFull), before + hole, step);
+            self.unseen(direction, hole, Some(GapReason::RingFull), before + hole, context);
         }
         let end = before + hole + bytes.len() as u64;
         if !bytes.is_empty() {
-            self.bytes(direction, bytes, start, end, step);
+            self.bytes(Chunk { direction, bytes, start, end }, context);
         }
         if absent > 0 {
-            self.unseen(direction, absent, why.loss(), end + absent, step);
+            self.unseen(direction, absent, why.loss(), end + absent, context);
         }
-        self.account(direction, step);
-        self.prove(step);
+        self.account(direction, context);
+        self.prove(context);
     }
 
     /// The connection ended, after so many bytes.
-    pub(super) fn closed(&mut self, sent: u64, received: u64, step: &mut Step<'_>) {
+    pub(super) fn closed(&mut self, sent: u64, received: u64, context: &mut Context<'_>) {
         for (direction, total) in Direction::BOTH.into_iter().zip([sent, received]) {
-            let missing = self.places[direction.index()].finish(total);
+            let missing = self.positions[direction.index()].finish(total);
             if missing > 0 {
-                self.tell(What::Wire { direction, bytes: missing }, step);
+                self.tell(What::Wire { direction, bytes: missing }, context);
                 let end = self.next(direction);
-                self.unseen(direction, missing, Some(GapReason::RingFull), end, step);
+                self.unseen(direction, missing, Some(GapReason::RingFull), end, context);
             }
         }
         if let Phase::Http(upgrade) = &mut self.phase {
-            let verdict = upgrade.end(step);
-            self.settle(verdict, step);
+            let becomes = upgrade.end(context);
+            self.turn_without_bytes(becomes, context);
         }
-        self.prove(step);
+        self.prove(context);
         if let Phase::Frames(session) = &mut self.phase {
-            session.close(step);
+            session.close(context);
         }
-        self.give_back(step);
+        self.give_back(context);
     }
 
     /// The connection ended with its process, after what was seen of it.
-    pub(super) fn cut_off(&mut self, step: &mut Step<'_>) {
-        let [sent, received] = self.places.map(Place::next);
-        self.closed(sent, received, step);
+    pub(super) fn cut_off(&mut self, context: &mut Context<'_>) {
+        let [sent, received] = self.positions.map(StreamPosition::next);
+        self.closed(sent, received, context);
     }
 
     /// The connection is let go because of a limit, as if it had ended without a word.
-    pub(super) fn evict(&mut self, step: &mut Step<'_>) {
+    pub(super) fn evict(&mut self, context: &mut Context<'_>) {
         if let Phase::Frames(session) = &mut self.phase {
-            session.stop_matching(step);
-            session.leave(step);
+            session.stop_matching(context);
+            session.leave(context);
         }
-        self.give_back(step);
+        self.give_back(context);
     }
 
-    /// Nobody watches the connection any more.
-    pub(super) fn leave(&mut self, step: &mut Step<'_>) {
+    /// Nobody head_scans the connection any more.
+    pub(super) fn leave(&mut self, context: &mut Context<'_>) {
         if let Phase::Frames(session) = &mut self.phase {
-            session.leave(step);
+            session.leave(context);
         }
-        self.give_back(step);
+        self.give_back(context);
     }
 
     /// Deadlines of the handshake.
-    pub(super) fn tick(&mut self, now_ns: u64, step: &mut Step<'_>) {
+    pub(super) fn tick(&mut self, now_ns: u64, context: &mut Context<'_>) {
         let Phase::Http(upgrade) = &mut self.phase else { return };
-        let verdict = upgrade.tick(now_ns, step);
-        self.settle(verdict, step);
-        self.account(Direction::Sent, step);
-        self.prove(step);
+        let becomes = upgrade.tick(now_ns, context);
+        self.turn_without_bytes(becomes, context);
+        self.account(Direction::Sent, context);
+        self.prove(context);
     }
 
     /// [`Connection::tick`] should be called.
@@ -171,7 +171,7 @@ impl Connection {
 
     /// What must be remembered of it when it is let go.
     pub(super) fn trace(&self) -> Trace {
-        Trace { places: self.places, ignored: self.ignored }
+        Trace { positions: self.positions, ignored: self.ignored }
     }
 
     /// Bytes on the heap.
@@ -190,65 +190,50 @@ impl Connection {
     }
 
     fn next(&self, direction: Direction) -> u64 {
-        self.places[direction.index()].next()
+        self.positions[direction.index()].next()
     }
 
     /// Emits what is only a count, as far as it is to be told.
-    fn tell(&mut self, what: What<'_>, step: &mut Step<'_>) {
-        let told = match &mut self.unproven {
-            Some(unproven) => unproven.keep(what),
+    fn tell(&mut self, what: What<'_>, context: &mut Context<'_>) {
+        let told = match &mut self.deferred {
+            Some(deferred) => deferred.keep(what),
             None => Some(what),
         };
         if let Some(what) = told {
-            step.emit(what);
+            context.emit(what);
         }
     }
 
     /// Tells what was kept of a socket, once it is a WebSocket.
-    fn prove(&mut self, step: &mut Step<'_>) {
+    fn prove(&mut self, context: &mut Context<'_>) {
         let proven = self.is_proven();
-        if let Some(unproven) = self.unproven.take_if(|_| proven) {
-            unproven.tell(|what| step.emit(what));
+        if let Some(deferred) = self.deferred.take_if(|_| proven) {
+            deferred.tell(|what| context.emit(what));
         }
     }
 }
 
 impl Connection {
-    /// `bytes` end at stream offset `end`.
-    fn bytes(
-        &mut self,
-        direction: Direction,
-        bytes: &[u8],
-        start: SegmentStart,
-        end: u64,
-        step: &mut Step<'_>,
-    ) {
-        self.look_for_a_head(direction, bytes, start, end, step);
-        let mut rest = bytes;
+    fn bytes(&mut self, chunk: Chunk<'_>, context: &mut Context<'_>) {
+        self.look_for_a_head(chunk, context);
+        let mut rest = chunk.bytes;
         match &mut self.phase {
             Phase::Http(upgrade) => {
-                let verdict = upgrade.bytes(direction, &mut rest, step);
+                let becomes = upgrade.bytes(chunk.direction, &mut rest, context);
                 self.ignored |= upgrade.is_ignored();
-                let start = if rest.len() == bytes.len() { start } else { SegmentStart::Middle };
-                self.turn(verdict, direction, rest, start, end, step);
+                self.turn(becomes, chunk.behind(rest), context);
             }
             Phase::Frames(session) => {
-                session.bytes(direction, bytes, start, step);
-                self.lose_hope(step);
+                session.bytes(chunk.direction, chunk.bytes, chunk.start, context);
+                self.lose_hope(context);
             }
             Phase::Other => {}
         }
     }
 
     /// What is not (proven to be) a WebSocket may begin an HTTP exchange with any call.
-    fn look_for_a_head(
-        &mut self,
-        direction: Direction,
-        bytes: &[u8],
-        start: SegmentStart,
-        end: u64,
-        step: &mut Step<'_>,
-    ) {
+    fn look_for_a_head(&mut self, chunk: Chunk<'_>, context: &mut Context<'_>) {
+        let Chunk { direction, bytes, start, .. } = chunk;
         if let Phase::Http(upgrade) = &mut self.phase {
             if start == SegmentStart::Call {
                 upgrade.call_starts(direction, bytes);
@@ -258,20 +243,21 @@ impl Connection {
         if self.is_proven() {
             return;
         }
-        let Some(begun) = self.watches[direction.index()].look(start, bytes) else { return };
+        let Some(begun) = self.head_scans[direction.index()].look(start, bytes) else { return };
         self.phase = Phase::Http(Box::default());
-        let other = std::mem::take(&mut self.watches[direction.opposite().index()]);
+        let other = std::mem::take(&mut self.head_scans[direction.opposite().index()]);
         let other_end = self.next(direction.opposite());
-        self.resume(direction.opposite(), other.bytes(), other_end, step);
-        self.resume(direction, begun.bytes(), end - bytes.len() as u64, step);
+        self.resume(direction.opposite(), other.bytes(), other_end, context);
+        self.resume(direction, begun.bytes(), chunk.offset(), context);
     }
 
     /// Takes up HTTP with what passed of a head.
-    fn resume(&mut self, direction: Direction, begun: &[u8], end: u64, step: &mut Step<'_>) {
+    fn resume(&mut self, direction: Direction, begun: &[u8], end: u64, context: &mut Context<'_>) {
         let Phase::Http(upgrade) = &mut self.phase else { return };
         let mut rest = begun;
-        let verdict = upgrade.bytes(direction, &mut rest, step);
-        self.turn(verdict, direction, rest, SegmentStart::Middle, end, step);
+        let becomes = upgrade.bytes(direction, &mut rest, context);
+        let start = SegmentStart::Middle;
+        self.turn(becomes, Chunk { direction, bytes: rest, start, end }, context);
     }
 
     /// `n` bytes are not here, for `loss` or else on purpose; they end at stream offset `end`.
@@ -281,72 +267,65 @@ impl Connection {
         n: u64,
         loss: Option<GapReason>,
         end: u64,
-        step: &mut Step<'_>,
+        context: &mut Context<'_>,
     ) {
-        self.watches[direction.index()].interrupt();
+        self.head_scans[direction.index()].interrupt();
         let hole = match loss {
             Some(reason) => {
-                self.tell(What::Gap { direction, bytes: n, reason }, step);
+                self.tell(What::Gap { direction, bytes: n, reason }, context);
                 Hole::Lost
             }
             None => {
-                self.tell(What::Skipped { direction, bytes: n }, step);
+                self.tell(What::Skipped { direction, bytes: n }, context);
                 Hole::Skipped
             }
         };
         match &mut self.phase {
             Phase::Http(upgrade) => {
-                let verdict = upgrade.absent(direction, n, step);
-                self.turn(verdict, direction, &[], SegmentStart::Middle, end, step);
+                let becomes = upgrade.absent(direction, n, context);
+                self.turn(becomes, Chunk::nothing(direction, end), context);
                 if let Phase::Frames(session) = &mut self.phase {
-                    session.lose_border(direction, step);
+                    session.lose_border(direction, context);
                 }
             }
-            Phase::Frames(session) => session.absent(direction, n, hole, step),
+            Phase::Frames(session) => session.absent(direction, n, hole, context),
             Phase::Other => {}
         }
     }
 
     /// Acts on what became of the handshake with time.
-    fn settle(&mut self, verdict: Verdict, step: &mut Step<'_>) {
+    fn turn_without_bytes(&mut self, becomes: Becomes, context: &mut Context<'_>) {
         let direction = Direction::Sent;
-        self.turn(verdict, direction, &[], SegmentStart::Middle, self.next(direction), step);
+        self.turn(becomes, Chunk::nothing(direction, self.next(direction)), context);
     }
 
-    /// Acts on what became of the handshake. `rest` is not used up, and ends at `end`.
-    fn turn(
-        &mut self,
-        verdict: Verdict,
-        direction: Direction,
-        rest: &[u8],
-        start: SegmentStart,
-        end: u64,
-        step: &mut Step<'_>,
-    ) {
+    /// Acts on what became of the handshake, which did not use `rest` up.
+    fn turn(&mut self, becomes: Becomes, rest: Chunk<'_>, context: &mut Context<'_>) {
+        let direction = rest.direction;
         let Phase::Http(upgrade) = &mut self.phase else { return };
-        match verdict {
-            Verdict::Http => {}
-            Verdict::Other => self.give_up(step),
-            Verdict::WebSocket(agreement, buffer) => {
+        match becomes {
+            Becomes::Http => {}
+            Becomes::Other => self.give_up(context),
+            Becomes::WebSocket(agreement, buffer) => {
                 let held = upgrade.take_held();
-                self.open(&agreement, held, direction, [&buffer, rest], end, step);
+                self.open(&agreement, held, &buffer, rest, context);
             }
-            Verdict::Unknown(buffer) => {
+            Becomes::Unknown(buffer) => {
                 let (held_direction, held) = upgrade.take_held();
-                let mut starts = self.places.map(Place::next);
-                starts[direction.index()] = end - (rest.len() + buffer.len()) as u64;
+                let mut starts = self.positions.map(StreamPosition::next);
+                starts[direction.index()] = rest.offset() - buffer.len() as u64;
                 let held = held.unwrap_or_default();
                 rewind(&mut starts, held_direction, &held);
                 let mut session = if upgrade.is_upgrading() {
                     Session::asked_for(starts)
                 } else {
-                    Session::met(starts, step)
+                    Session::met(starts, context)
                 };
-                replay(&mut session, held_direction, &held, step);
-                session.bytes(direction, &buffer, SegmentStart::Middle, step);
-                session.bytes(direction, rest, start, step);
+                replay(&mut session, held_direction, &held, context);
+                session.bytes(direction, &buffer, SegmentStart::Middle, context);
+                session.bytes(direction, rest.bytes, rest.start, context);
                 self.phase = Phase::Frames(Box::new(session));
-                self.lose_hope(step);
+                self.lose_hope(context);
             }
         }
     }
@@ -355,73 +334,75 @@ impl Connection {
         &mut self,
         agreement: &Agreement,
         (held_direction, held): (Direction, Option<Backlog>),
-        direction: Direction,
-        rest: [&[u8]; 2],
-        end: u64,
-        step: &mut Step<'_>,
+        buffer: &[u8],
+        rest: Chunk<'_>,
+        context: &mut Context<'_>,
     ) {
-        let mut starts = self.places.map(Place::next);
-        starts[direction.index()] = end - (rest[0].len() + rest[1].len()) as u64;
+        let direction = rest.direction;
+        let mut starts = self.positions.map(StreamPosition::next);
+        starts[direction.index()] = rest.offset() - buffer.len() as u64;
         let torn = held.is_none();
         let held = held.unwrap_or_default();
         rewind(&mut starts, held_direction, &held);
-        let mut session = Session::agreed(agreement, starts, step);
+        let mut session = Session::agreed(agreement, starts, context);
         if torn {
-            session.lose_border(held_direction, step);
+            session.lose_border(held_direction, context);
         }
-        replay(&mut session, held_direction, &held, step);
-        for bytes in rest {
-            session.bytes(direction, bytes, SegmentStart::Middle, step);
+        replay(&mut session, held_direction, &held, context);
+        for bytes in [buffer, rest.bytes] {
+            session.bytes(direction, bytes, SegmentStart::Middle, context);
         }
         self.ignored = false;
         self.phase = Phase::Frames(Box::new(session));
     }
 
     /// Counts what is held now, and lets go of it if all connections together hold too much.
-    fn account(&mut self, direction: Direction, step: &mut Step<'_>) {
+    fn account(&mut self, direction: Direction, context: &mut Context<'_>) {
         let held = match &self.phase {
             Phase::Http(upgrade) => upgrade.held_bytes(),
             Phase::Frames(session) => session.held_bytes(),
             Phase::Other => 0,
         };
-        let others = step.resources.held_bytes - self.held_bytes;
-        step.resources.held_bytes = others + held;
+        let others = context.resources.held_bytes - self.held_bytes;
+        context.resources.held_bytes = others + held;
         self.held_bytes = held;
-        if held == 0 || others + held <= step.resources.limits.held_bytes_in_all {
+        if held == 0 || others + held <= context.resources.limits.held_bytes_in_all {
             return;
         }
         match &mut self.phase {
             Phase::Http(_) => {
-                step.error(direction, ProtocolError::HandshakeTooLong);
-                self.give_up(step);
+                context.error(direction, ProtocolError::HandshakeTooLong);
+                self.give_up(context);
             }
             Phase::Frames(session) => session.let_go(),
             Phase::Other => {}
         }
-        self.give_back(step);
+        self.give_back(context);
     }
 
-    fn give_back(&mut self, step: &mut Step<'_>) {
-        step.resources.held_bytes -= std::mem::take(&mut self.held_bytes);
+    fn give_back(&mut self, context: &mut Context<'_>) {
+        context.resources.held_bytes -= std::mem::take(&mut self.held_bytes);
     }
 
     /// Gives up frames that are not there.
-    fn lose_hope(&mut self, step: &mut Step<'_>) {
-        if matches!(&self.phase, Phase::Frames(session) if session.is_hopeless(step)) {
-            self.give_up(step);
+    fn lose_hope(&mut self, context: &mut Context<'_>) {
+        if matches!(&self.phase, Phase::Frames(session) if session.is_hopeless(context)) {
+            self.give_up(context);
         }
     }
 
-    fn give_up(&mut self, step: &mut Step<'_>) {
-        let mut encrypted = false;
+    fn give_up(&mut self, context: &mut Context<'_>) {
+        let mut content = StreamContent::Plaintext;
         if let Phase::Frames(session) = &mut self.phase {
-            encrypted = session.is_encrypted();
-            session.leave(step);
+            if session.is_encrypted() {
+                content = StreamContent::Tls;
+            }
+            session.leave(context);
         }
         self.phase = Phase::Other;
         if !self.ignored {
             self.ignored = true;
-            step.resources.hints.push(Steering::Ignore { conn: step.conn, encrypted });
+            context.resources.hints.ignore(context.conn, content);
         }
     }
 }
@@ -432,11 +413,11 @@ fn rewind(starts: &mut [u64; 2], direction: Direction, held: &Backlog) {
 }
 
 /// Decodes what was held, with its own times.
-fn replay(session: &mut Session, direction: Direction, held: &Backlog, step: &mut Step<'_>) {
-    let now = step.stamp;
+fn replay(session: &mut Session, direction: Direction, held: &Backlog, context: &mut Context<'_>) {
+    let now = context.stamp;
     for (bytes, stamp) in held.pieces() {
-        step.stamp = stamp;
-        session.bytes(direction, bytes, SegmentStart::Middle, step);
+        context.stamp = stamp;
+        session.bytes(direction, bytes, SegmentStart::Middle, context);
     }
-    step.stamp = now;
+    context.stamp = now;
 }

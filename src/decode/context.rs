@@ -1,4 +1,4 @@
-//! One step of decoding: where and when it takes place, what it may use, where its results go.
+//! What decoding one event needs: where and when it happened, what may be used, where results go.
 
 use super::hint::Hints;
 use super::limits::Limits;
@@ -55,7 +55,7 @@ impl Resources {
 }
 
 /// The context of everything that one event brings about on its connection.
-pub(super) struct Step<'a> {
+pub(super) struct Context<'a> {
     pub(super) conn: ConnId,
     pub(super) target: TargetId,
     pub(super) role: Role,
@@ -64,7 +64,7 @@ pub(super) struct Step<'a> {
     pub(super) out: &'a mut dyn FnMut(&Observation<'_>),
 }
 
-impl Step<'_> {
+impl Context<'_> {
     pub(super) fn emit(&mut self, what: What<'_>) {
         (self.out)(&Observation {
             at_ns: self.stamp.at_ns,

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use super::connection::{Connection, Trace};
-use super::context::{Resources, Step};
-pub use super::hint::Steering;
+use super::context::{Context, Resources};
+pub use super::hint::{Finding, FrameAt, KernelHint, StreamContent};
 pub use super::limits::Limits;
 use crate::event::{ConnId, Event, EventKind, Stamp, TargetId};
 use crate::matching::Matching;
@@ -57,7 +57,7 @@ impl Decoder {
                 connection.used = self.clock;
                 let waited = connection.has_deadline();
                 let role = connection.role();
-                connection.data(segment, &mut step(event, role, &mut self.resources, out));
+                connection.data(segment, &mut context_of(event, role, &mut self.resources, out));
                 if !waited && connection.has_deadline() {
                     self.deadlines.push(event.conn);
                 }
@@ -66,8 +66,8 @@ impl Decoder {
                 let connection = self.connections.remove(&event.conn);
                 let mut connection =
                     connection.unwrap_or_else(|| self.recency.recall(event.conn, event.target));
-                let mut step = step(event, connection.role(), &mut self.resources, out);
-                connection.closed(sent, received, &mut step);
+                let mut context = context_of(event, connection.role(), &mut self.resources, out);
+                connection.closed(sent, received, &mut context);
             }
         }
     }
@@ -76,8 +76,8 @@ impl Decoder {
     pub fn tick(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
         for conn in std::mem::take(&mut self.deadlines) {
             let Some(connection) = self.connections.get_mut(&conn) else { continue };
-            let mut step = timeout(conn, connection, now_ns, &mut self.resources, out);
-            connection.tick(now_ns, &mut step);
+            let mut context = timeout(conn, connection, now_ns, &mut self.resources, out);
+            connection.tick(now_ns, &mut context);
             if connection.has_deadline() {
                 self.deadlines.push(conn);
             }
@@ -97,8 +97,8 @@ impl Decoder {
         conns.sort_unstable();
         for conn in conns {
             let Some(mut connection) = self.connections.remove(&conn) else { continue };
-            let mut step = timeout(conn, &connection, at_ns, &mut self.resources, out);
-            connection.cut_off(&mut step);
+            let mut context = timeout(conn, &connection, at_ns, &mut self.resources, out);
+            connection.cut_off(&mut context);
         }
     }
 
@@ -108,8 +108,8 @@ impl Decoder {
         let mut connections: Vec<_> = self.connections.drain().collect();
         connections.sort_unstable_by_key(|(conn, _)| *conn);
         for (conn, mut connection) in connections {
-            let mut step = timeout(conn, &connection, now_ns, &mut self.resources, out);
-            connection.leave(&mut step);
+            let mut context = timeout(conn, &connection, now_ns, &mut self.resources, out);
+            connection.leave(&mut context);
         }
         self.recency = Recency::default();
         self.deadlines.clear();
@@ -117,8 +117,14 @@ impl Decoder {
 
     /// Takes the hints for the kernel side that came up since the last call, oldest first. At
     /// most 1,024 are kept.
-    pub fn steering(&mut self) -> impl Iterator<Item = Steering> {
-        self.resources.hints.drain()
+    pub fn kernel_hints(&mut self) -> impl Iterator<Item = KernelHint> {
+        self.resources.hints.drain_kernel()
+    }
+
+    /// Takes what was found out about streams since the last call, oldest first. At most 1,024
+    /// findings are kept.
+    pub fn findings(&mut self) -> impl Iterator<Item = Finding> {
+        self.resources.hints.drain_findings()
     }
 
     /// Connections that are followed now, WebSocket or not.
@@ -166,22 +172,22 @@ impl Decoder {
     fn evict(&mut self, event: &Event<'_>, out: &mut dyn FnMut(&Observation<'_>)) {
         let Some(conn) = self.recency.pop_oldest(&self.connections) else { return };
         let Some(mut connection) = self.connections.remove(&conn) else { return };
-        let mut step = timeout(conn, &connection, event.at_ns, &mut self.resources, out);
-        connection.evict(&mut step);
-        step.emit(What::Evicted(Table::Connections));
+        let mut context = timeout(conn, &connection, event.at_ns, &mut self.resources, out);
+        connection.evict(&mut context);
+        context.emit(What::Evicted(Table::Connections));
         let limit = self.resources.limits.connections;
         self.recency.forget(conn, connection.trace(), limit);
     }
 }
 
-/// The step of an event.
-fn step<'a>(
+/// The context of an event.
+fn context_of<'a>(
     event: &Event<'_>,
     role: Role,
     resources: &'a mut Resources,
     out: &'a mut dyn FnMut(&Observation<'_>),
-) -> Step<'a> {
-    Step {
+) -> Context<'a> {
+    Context {
         conn: event.conn,
         target: event.target,
         role,
@@ -191,15 +197,15 @@ fn step<'a>(
     }
 }
 
-/// A step that no call brought about.
+/// The context of something that no call brought about.
 fn timeout<'a>(
     conn: ConnId,
     connection: &Connection,
     at_ns: u64,
     resources: &'a mut Resources,
     out: &'a mut dyn FnMut(&Observation<'_>),
-) -> Step<'a> {
-    Step {
+) -> Context<'a> {
+    Context {
         conn,
         target: connection.target,
         role: connection.role(),

@@ -8,13 +8,13 @@ use crate::observation::{GapReason, What};
 
 /// Counts that may never be told.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Unproven {
+pub(super) struct DeferredCounts {
     wire: [u64; 2],
     skipped: [u64; 2],
     gaps: [[u64; GapReason::ALL.len()]; 2],
 }
 
-impl Unproven {
+impl DeferredCounts {
     /// Keeps what is only a count. Hands back what is not.
     pub(super) fn keep<'a>(&mut self, what: What<'a>) -> Option<What<'a>> {
         let (kept, bytes) = match what {

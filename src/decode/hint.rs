@@ -1,5 +1,7 @@
-//! Hints for the kernel side: what it need not copy, and where it may begin to walk frame headers
-//! by itself. Hints are an economy; decoding is right without a single one being followed.
+//! What the decoder learns that others act on: hints for the kernel side, and what streams carry.
+//!
+//! A hint says what need not be copied, or where the kernel side may begin to walk frame headers by
+//! itself. Hints only save work: the decoder is right without a single one being followed.
 
 use std::collections::VecDeque;
 
@@ -7,50 +9,92 @@ use crate::event::{ConnId, Direction};
 
 /// What the kernel side may do from now on with one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Steering {
+pub enum KernelHint {
     /// The connection is not WebSocket (for now): its payload need not be copied. A later upgrade
     /// on it must still be noticed.
     Ignore {
         /// Which connection.
         conn: ConnId,
-        /// It carries TLS.
-        encrypted: bool,
     },
     /// A frame header begins at an absolute offset of one direction.
-    FrameAt {
-        /// Which connection.
-        conn: ConnId,
-        /// Which way.
-        direction: Direction,
-        /// Stream offset of the header's first byte. It may have passed already. What lies
-        /// between the last byte seen and this offset is payload of one message.
-        offset: u64,
-        /// Compressed messages must be copied whole: their context goes on.
-        whole: bool,
-        /// Of the others that are long, the beginning is enough (see
-        /// [`window`](super::window)).
-        narrow: bool,
-    },
+    FrameAt(FrameAt),
 }
 
-/// Hints that wait to be drained; when full, the oldest is forgotten.
-const HINTS_MAX: usize = 1024;
+/// Where a frame begins, and how much of the frames from there on is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameAt {
+    /// Which connection.
+    pub conn: ConnId,
+    /// Which way.
+    pub direction: Direction,
+    /// Stream offset of the header's first byte. It may have passed already. What lies
+    /// between the last byte seen and this offset is payload of one message.
+    pub offset: u64,
+    /// Compressed messages must be copied whole: their context goes on.
+    pub whole: bool,
+    /// Of the others that are long, the beginning is enough.
+    pub narrow: bool,
+}
 
-/// The queue between the decoder and whoever talks to the kernel.
+/// What turned out to pass on a connection whose bytes may be anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamContent {
+    /// TLS records. The plaintext inside them may be tapped in a TLS library.
+    Tls,
+    /// Anything else.
+    Plaintext,
+}
+
+/// What one socket, or one TLS connection inside another, carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The connection.
+    pub conn: ConnId,
+    /// What passes there. [`StreamContent::Plaintext`] is only told of sockets.
+    pub content: StreamContent,
+}
+
+/// Entries of each kind that wait to be drained; when full, the oldest is forgotten.
+const WAITING_MAX: usize = 1024;
+
+/// The queues between the decoder and those who act on what it learns.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
-    queue: VecDeque<Steering>,
+    kernel: VecDeque<KernelHint>,
+    findings: VecDeque<Finding>,
 }
 
 impl Hints {
-    pub(super) fn push(&mut self, hint: Steering) {
-        if self.queue.len() == HINTS_MAX {
-            self.queue.pop_front();
-        }
-        self.queue.push_back(hint);
+    /// A connection carries `content`, and that is not WebSocket.
+    pub(super) fn ignore(&mut self, conn: ConnId, content: StreamContent) {
+        push(&mut self.kernel, KernelHint::Ignore { conn });
+        self.find(conn, content);
     }
 
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Steering> {
-        self.queue.drain(..)
+    /// A frame of a connection begins at a known offset, so the connection carries no TLS.
+    pub(super) fn frame_at(&mut self, frame: FrameAt) {
+        push(&mut self.kernel, KernelHint::FrameAt(frame));
+        self.find(frame.conn, StreamContent::Plaintext);
     }
+
+    fn find(&mut self, conn: ConnId, content: StreamContent) {
+        if conn.socket().is_some() || content == StreamContent::Tls {
+            push(&mut self.findings, Finding { conn, content });
+        }
+    }
+
+    pub(super) fn drain_kernel(&mut self) -> impl Iterator<Item = KernelHint> {
+        self.kernel.drain(..)
+    }
+
+    pub(super) fn drain_findings(&mut self) -> impl Iterator<Item = Finding> {
+        self.findings.drain(..)
+    }
+}
+
+fn push<T>(queue: &mut VecDeque<T>, entry: T) {
+    if queue.len() == WAITING_MAX {
+        queue.pop_front();
+    }
+    queue.push_back(entry);
 }

@@ -1,6 +1,6 @@
 //! Where in its stream a segment lies, and what is missing before it.
 
-use crate::event::{Absent, Segment, SegmentStart};
+use crate::event::{Absent, Direction, Segment, SegmentStart};
 use crate::observation::GapReason;
 
 /// Offsets beyond this are not believed; it leaves room for all arithmetic on offsets.
@@ -8,8 +8,38 @@ const OFFSET_MAX: u64 = 1 << 62;
 
 /// How far one direction of a connection has been seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct StreamPosition {
     next: u64,
+}
+
+/// Stream bytes that are here, with their place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chunk<'a> {
+    pub(super) direction: Direction,
+    pub(super) bytes: &'a [u8],
+    /// What the first of them is known to be.
+    pub(super) start: SegmentStart,
+    /// Stream offset behind the last of them.
+    pub(super) end: u64,
+}
+
+impl<'a> Chunk<'a> {
+    /// No bytes, at stream offset `end`.
+    pub(super) fn nothing(direction: Direction, end: u64) -> Self {
+        Self { direction, bytes: &[], start: SegmentStart::Middle, end }
+    }
+
+    /// The last bytes of it, from `rest` on.
+    pub(super) fn behind(self, rest: &'a [u8]) -> Self {
+        let all = rest.len() == self.bytes.len();
+        let start = if all { self.start } else { SegmentStart::Middle };
+        Self { bytes: rest, start, ..self }
+    }
+
+    /// Stream offset of the first byte.
+    pub(super) fn offset(&self) -> u64 {
+        self.end - self.bytes.len() as u64
+    }
 }
 
 /// What is new in a segment.
@@ -24,7 +54,7 @@ pub(super) struct Arrival<'a> {
     pub(super) start: SegmentStart,
 }
 
-impl Place {
+impl StreamPosition {
     /// Offset of the next byte that was not seen.
     pub(super) fn next(self) -> u64 {
         self.next
@@ -76,7 +106,6 @@ impl Absent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Direction;
 
     fn segment(offset: u64, len: u64, bytes: &[u8]) -> Segment<'_> {
         Segment {
@@ -91,28 +120,28 @@ mod tests {
 
     #[test]
     fn a_hole_is_exact() {
-        let mut place = Place { next: 10 };
-        let arrival = place.arrive(&segment(15, 8, b"abc")).unwrap();
+        let mut position = StreamPosition { next: 10 };
+        let arrival = position.arrive(&segment(15, 8, b"abc")).unwrap();
         assert_eq!((arrival.hole, arrival.bytes, arrival.absent), (5, &b"abc"[..], 5));
-        assert_eq!(place.next(), 23);
-        assert_eq!(place.finish(30), 7);
-        assert_eq!(place.finish(29), 0);
+        assert_eq!(position.next(), 23);
+        assert_eq!(position.finish(30), 7);
+        assert_eq!(position.finish(29), 0);
     }
 
     #[test]
     fn bytes_seen_twice_count_once() {
-        let mut place = Place { next: 12 };
-        let arrival = place.arrive(&segment(10, 6, b"abc")).unwrap();
+        let mut position = StreamPosition { next: 12 };
+        let arrival = position.arrive(&segment(10, 6, b"abc")).unwrap();
         assert_eq!((arrival.hole, arrival.bytes, arrival.absent), (0, &b"c"[..], 3));
         assert_eq!(arrival.start, SegmentStart::Middle);
-        assert_eq!(place.arrive(&segment(10, 6, b"abc")), None);
+        assert_eq!(position.arrive(&segment(10, 6, b"abc")), None);
     }
 
     #[test]
     fn an_impossible_offset_is_ignored() {
-        let mut place = Place::default();
-        assert_eq!(place.arrive(&segment(u64::MAX, 1, b"a")), None);
-        assert_eq!(place.arrive(&segment(1, u64::MAX, b"a")), None);
-        assert_eq!(place.finish(u64::MAX), 0);
+        let mut position = StreamPosition::default();
+        assert_eq!(position.arrive(&segment(u64::MAX, 1, b"a")), None);
+        assert_eq!(position.arrive(&segment(1, u64::MAX, b"a")), None);
+        assert_eq!(position.finish(u64::MAX), 0);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::capture::bpf::lifecycle::Lifecycle;
-use crate::event::ConnId;
+use crate::decode::decoder::Finding;
 
 /// Messages of each kind that wait; more are dropped, and then everything is looked at again.
 const WAITING_MAX: usize = 65_536;
@@ -16,7 +16,7 @@ pub(super) struct Mail {
     /// What became of processes, in its order.
     pub(super) heard: Vec<Lifecycle>,
     /// Sockets of which it turned out whether TLS passes there.
-    pub(super) learnt: Vec<(ConnId, bool)>,
+    pub(super) learnt: Vec<Finding>,
     /// There was too much.
     pub(super) missed: bool,
     /// Nobody writes any more.
@@ -32,7 +32,7 @@ pub(super) struct Mailbox {
 
 impl Mailbox {
     /// Puts in what is in the two, and leaves them empty. Only what became of a process is urgent.
-    pub(super) fn put(&self, heard: &mut Vec<Lifecycle>, learnt: &mut Vec<(ConnId, bool)>) {
+    pub(super) fn put(&self, heard: &mut Vec<Lifecycle>, learnt: &mut Vec<Finding>) {
         if heard.is_empty() && learnt.is_empty() {
             return;
         }

@@ -14,8 +14,8 @@ use crate::capture::bpf::hint::{Steering, Word};
 use crate::capture::bpf::lifecycle::{Change, Lifecycle};
 use crate::capture::bpf::{Loss, Losses, Record, Ring};
 use crate::capture::clock::monotonic_ns;
-use crate::decode::decoder::{self, Decoder};
-use crate::event::{ConnId, Event};
+use crate::decode::decoder::{Decoder, Finding, FrameAt, KernelHint, StreamContent};
+use crate::event::Event;
 use crate::observation::Observation;
 
 /// What takes the observations, on the thread that reads.
@@ -48,7 +48,7 @@ pub(super) struct ReadLoop<'a> {
     /// What became of processes since it was last handed on.
     heard: Vec<Lifecycle>,
     /// Sockets of which it turned out whether TLS passes there.
-    learnt: Vec<(ConnId, bool)>,
+    learnt: Vec<Finding>,
 }
 
 impl<'a> ReadLoop<'a> {
@@ -104,7 +104,9 @@ impl<'a> ReadLoop<'a> {
     fn record(&mut self, record: &Record<'_>) {
         match record {
             Record::Passed(event) => self.event(event),
-            Record::Encrypted(conn) => self.learnt.push((*conn, true)),
+            Record::Encrypted(conn) => {
+                self.learnt.push(Finding { conn: *conn, content: StreamContent::Tls })
+            }
             Record::Process(message) => {
                 // In its place among the events: nothing of the process is still to come.
                 if message.change == Change::Exited {
@@ -143,18 +145,15 @@ impl<'a> ReadLoop<'a> {
     }
 
     fn steer(&mut self) {
-        for hint in self.tracker.steering() {
+        for hint in self.tracker.kernel_hints() {
             match hint {
-                decoder::Steering::FrameAt { conn, direction, offset, whole, narrow } => {
-                    self.learnt.extend(conn.socket().map(|_| (conn, false)));
+                KernelHint::FrameAt(FrameAt { conn, direction, offset, whole, narrow }) => {
                     self.steering.set(conn, direction, Word::FrameAt { offset, whole, narrow });
                 }
-                decoder::Steering::Ignore { conn, encrypted } => {
-                    self.learnt.extend(conn.socket().map(|_| (conn, encrypted)));
-                    self.steering.ignore(conn);
-                }
+                KernelHint::Ignore { conn } => self.steering.ignore(conn),
             }
         }
+        self.learnt.extend(self.tracker.findings().filter(|it| it.conn.socket().is_some()));
     }
 }
 

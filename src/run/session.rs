@@ -23,7 +23,7 @@ use crate::capture::supervisor::command::Launch;
 use crate::capture::supervisor::plain::Plain;
 use crate::capture::supervisor::{Member, Roster};
 use crate::config::{TapConfig, UsageError};
-use crate::decode::decoder::Decoder;
+use crate::decode::decoder::{Decoder, StreamContent};
 use crate::matching::{Matching, Protocols};
 
 /// How long a thread sleeps between two looks at what nobody wakes it for.
@@ -198,8 +198,8 @@ impl Attaching<'_> {
             for message in mail.heard {
                 roster.hear(&message, now);
             }
-            for (conn, encrypted) in mail.learnt {
-                roster.learn(conn, encrypted);
+            for found in mail.learnt {
+                roster.learn(found.conn, found.content == StreamContent::Tls);
             }
             if mail.missed {
                 roster.has_missed_something();

@@ -1,6 +1,6 @@
 //! Frame headers of RFC 6455, section 5.2, as a push parser: any chunking, no buffer of payload.
 //!
-//! [`parse`] reads one header; [`Reader`] walks a stream of frames and says which stretch of bytes
+//! [`parse`] reads one header; [`FrameReader`] walks a stream of frames and says which stretch of bytes
 //! belongs to which. Both know no roles, no messages and no extensions: rules that depend on
 //! those are checked by whoever reads the headers.
 
@@ -143,7 +143,7 @@ pub(in crate::decode) struct Passed {
 
 /// Walks the frames of one direction.
 #[derive(Debug, Default)]
-pub(in crate::decode) struct Reader {
+pub(in crate::decode) struct FrameReader {
     partial: [u8; HEADER_MAX],
     have: usize,
     current: Option<Current>,
@@ -155,11 +155,11 @@ struct Current {
     done: u64,
 }
 
-impl Reader {
+impl FrameReader {
     /// Takes the next item off the front of `bytes`; `None` when they are used up.
     ///
     /// After an error the reader stands before the broken header: what it had kept of it is in
-    /// [`Reader::partial`], the rest is still in `bytes`.
+    /// [`FrameReader::partial`], the rest is still in `bytes`.
     pub(in crate::decode) fn next<'a>(
         &mut self,
         bytes: &mut &'a [u8],
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn an_empty_frame_ends_with_an_empty_last_piece() {
-        let mut reader = Reader::default();
+        let mut reader = FrameReader::default();
         let mut bytes: &[u8] = &[0x80, 0x00];
         assert!(matches!(reader.next(&mut bytes), Ok(Some(Item::Header(_)))));
         let end = Item::Payload { bytes: &[], at: 0, last: true };
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn passing_over_bytes_stops_at_the_frame_border() {
-        let mut reader = Reader::default();
+        let mut reader = FrameReader::default();
         let mut bytes: &[u8] = &[0x82, 0x05, 1, 2];
         while let Ok(Some(_)) = reader.next(&mut bytes) {}
         assert_eq!(reader.left(), Some(3));

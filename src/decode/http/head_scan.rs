@@ -7,15 +7,19 @@ use crate::event::SegmentStart;
 
 /// The first bytes of one direction's call, while a head may still begin with them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::decode) struct Watch {
+pub(in crate::decode) struct HeadScan {
     kept: [u8; OPENING_MAX],
     len: usize,
 }
 
-impl Watch {
+impl HeadScan {
     /// The stream goes on with `bytes`. If a head begins in them, or began in calls before them,
     /// returns what of it came before.
-    pub(in crate::decode) fn look(&mut self, start: SegmentStart, bytes: &[u8]) -> Option<Watch> {
+    pub(in crate::decode) fn look(
+        &mut self,
+        start: SegmentStart,
+        bytes: &[u8],
+    ) -> Option<HeadScan> {
         if self.len > 0 {
             let found = self.extend(bytes);
             if found.is_some() || self.len > 0 {
@@ -35,7 +39,7 @@ impl Watch {
         &self.kept[..self.len]
     }
 
-    fn extend(&mut self, bytes: &[u8]) -> Option<Watch> {
+    fn extend(&mut self, bytes: &[u8]) -> Option<HeadScan> {
         match opening_of(self.bytes(), bytes) {
             Opening::Request | Opening::Response => return Some(std::mem::take(self)),
             // What is still undecided is shorter than the longest opening.
@@ -54,11 +58,8 @@ mod tests {
     use super::*;
 
     fn found(calls: &[(SegmentStart, &[u8])]) -> Option<Vec<u8>> {
-        let mut watch = Watch::default();
-        calls
-            .iter()
-            .find_map(|&(start, bytes)| watch.look(start, bytes))
-            .map(|it| it.bytes().into())
+        let mut scan = HeadScan::default();
+        calls.iter().find_map(|&(start, bytes)| scan.look(start, bytes)).map(|it| it.bytes().into())
     }
 
     const CALL: SegmentStart = SegmentStart::Call;

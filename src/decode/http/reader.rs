@@ -9,7 +9,7 @@ pub(in crate::decode) const OPENING_MAX: usize = 16;
 
 /// One direction.
 #[derive(Debug, Default)]
-pub(in crate::decode) struct Lane {
+pub(in crate::decode) struct HttpReader {
     stage: Stage,
 }
 
@@ -46,7 +46,7 @@ pub(in crate::decode) enum Read<'a> {
     TooLong,
 }
 
-impl Lane {
+impl HttpReader {
     /// Takes a head, or some of a body, off the front of `bytes`, which are not empty.
     pub(in crate::decode) fn read<'a>(&mut self, bytes: &mut &'a [u8], limit: usize) -> Read<'a> {
         match &mut self.stage {
@@ -124,7 +124,7 @@ impl Lane {
         passed
     }
 
-    /// A call begins with `bytes`: if the lane is lost, it may go on with a head.
+    /// A call begins with `bytes`: if the reader is lost, it may go on with a head.
     pub(in crate::decode) fn call_starts(&mut self, bytes: &[u8]) {
         let kind = opening(bytes);
         let head = matches!(kind, Opening::Request | Opening::Response | Opening::NeedMore);
@@ -185,25 +185,25 @@ mod tests {
 
     #[test]
     fn heads_and_bodies_take_turns() {
-        let mut lane = Lane::default();
+        let mut reader = HttpReader::default();
         let mut bytes: &[u8] = b"\r\nGET / HTTP/1.1\r\n\r\nbodyGET";
-        assert_eq!(lane.read(&mut bytes, 100), Read::Passed);
-        assert_eq!(lane.read(&mut bytes, 100), Read::Passed);
+        assert_eq!(reader.read(&mut bytes, 100), Read::Passed);
+        assert_eq!(reader.read(&mut bytes, 100), Read::Passed);
         let head = Cow::Borrowed(&b"GET / HTTP/1.1\r\n\r\n"[..]);
-        assert_eq!(lane.read(&mut bytes, 100), Read::Head(Opening::Request, head));
-        lane.expect_body(Framing::Length(4));
-        assert_eq!((lane.read(&mut bytes, 100), bytes), (Read::Passed, &b"GET"[..]));
-        assert!(lane.is_between_messages());
+        assert_eq!(reader.read(&mut bytes, 100), Read::Head(Opening::Request, head));
+        reader.expect_body(Framing::Length(4));
+        assert_eq!((reader.read(&mut bytes, 100), bytes), (Read::Passed, &b"GET"[..]));
+        assert!(reader.is_between_messages());
     }
 
     #[test]
     fn a_lost_lane_goes_on_with_a_call_that_begins_a_head() {
-        let mut lane = Lane::default();
-        assert!(lane.pass(5).is_err());
-        lane.call_starts(b"no head");
-        assert!(!lane.is_between_messages());
-        lane.call_starts(b"HTTP/1.1 101");
-        assert!(lane.is_between_messages());
+        let mut reader = HttpReader::default();
+        assert!(reader.pass(5).is_err());
+        reader.call_starts(b"no head");
+        assert!(!reader.is_between_messages());
+        reader.call_starts(b"HTTP/1.1 101");
+        assert!(reader.is_between_messages());
     }
 
     #[test]
@@ -211,10 +211,10 @@ mod tests {
         let head = b"GET / HTTP/1.1\r\n\r\n";
         for size in 1..=head.len() {
             let read = |limit: usize| {
-                let mut lane = Lane::default();
+                let mut reader = HttpReader::default();
                 let mut reads = head
                     .chunks(size)
-                    .map(|mut piece| lane.read(&mut piece, limit))
+                    .map(|mut piece| reader.read(&mut piece, limit))
                     .collect::<Vec<_>>();
                 reads.pop()
             };

@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 
 use super::handshake::Agreement;
 use super::head::{Framing, HeadInvalid, Method, Offer, Opening, RequestHead, ResponseHead};
-use super::reader::{Lane, Read};
+use super::reader::{HttpReader, Read};
 use crate::decode::backlog::Backlog;
-use crate::decode::context::Step;
-use crate::decode::hint::Steering;
+use crate::decode::context::Context;
+use crate::decode::hint::StreamContent;
 use crate::event::{Direction, Stamp};
 use crate::observation::{ProtocolError, What};
 
@@ -21,7 +21,7 @@ const WAITING_MAX: usize = 64;
 
 /// What became of a connection.
 #[derive(Debug)]
-pub(in crate::decode) enum Verdict {
+pub(in crate::decode) enum Becomes {
     /// It goes on with HTTP.
     Http,
     /// It is a WebSocket from these bytes on.
@@ -35,7 +35,7 @@ pub(in crate::decode) enum Verdict {
 /// Both directions of an HTTP/1.1 connection.
 #[derive(Debug, Default)]
 pub(in crate::decode) struct Upgrade {
-    lanes: [Lane; 2],
+    readers: [HttpReader; 2],
     /// The direction of requests, once the first head told it.
     asking: Option<Direction>,
     waiting: VecDeque<Asked>,
@@ -70,33 +70,33 @@ impl Upgrade {
         &mut self,
         direction: Direction,
         bytes: &mut &[u8],
-        step: &mut Step<'_>,
-    ) -> Verdict {
+        context: &mut Context<'_>,
+    ) -> Becomes {
         while !bytes.is_empty() {
             if self.holds(direction) {
-                let limit = step.resources.limits.head_bytes;
-                self.held.push(direction, bytes, step.stamp, limit);
+                let limit = context.resources.limits.head_bytes;
+                self.held.push(direction, bytes, context.stamp, limit);
                 *bytes = &[];
                 if self.early.is_some() && self.held.torn {
-                    return self.settle_early(step);
+                    return self.conclude_early(context);
                 }
                 break;
             }
-            let limit = step.resources.limits.head_bytes;
-            let verdict = match self.lane(direction).read(bytes, limit) {
-                Read::Passed => Verdict::Http,
-                Read::Head(kind, head) => self.head(direction, kind, &head, step),
-                Read::NotAHead(kept) => self.not_a_head(direction, kept, step),
+            let limit = context.resources.limits.head_bytes;
+            let becomes = match self.reader(direction).read(bytes, limit) {
+                Read::Passed => Becomes::Http,
+                Read::Head(kind, head) => self.head(direction, kind, &head, context),
+                Read::NotAHead(kept) => self.not_a_head(direction, kept, context),
                 Read::TooLong => {
-                    step.error(direction, ProtocolError::HandshakeTooLong);
-                    Verdict::Other
+                    context.error(direction, ProtocolError::HandshakeTooLong);
+                    Becomes::Other
                 }
             };
-            if !matches!(verdict, Verdict::Http) {
-                return verdict;
+            if !matches!(becomes, Becomes::Http) {
+                return becomes;
             }
         }
-        Verdict::Http
+        Becomes::Http
     }
 
     /// `n` bytes are not here.
@@ -104,39 +104,39 @@ impl Upgrade {
         &mut self,
         direction: Direction,
         n: u64,
-        step: &mut Step<'_>,
-    ) -> Verdict {
+        context: &mut Context<'_>,
+    ) -> Becomes {
         if self.holds(direction) {
             self.held.tear(direction);
-            return if self.early.is_some() { self.settle_early(step) } else { Verdict::Http };
+            return if self.early.is_some() { self.conclude_early(context) } else { Becomes::Http };
         }
-        let lost = self.lane(direction).pass(n).is_err();
+        let lost = self.reader(direction).pass(n).is_err();
         if lost && self.early.is_some() && self.asking == Some(direction) {
-            return self.settle_early(step);
+            return self.conclude_early(context);
         }
         if lost && self.may_have_upgraded_unseen(direction) {
-            return Verdict::Unknown(Vec::new());
+            return Becomes::Unknown(Vec::new());
         }
-        Verdict::Http
+        Becomes::Http
     }
 
     /// A hole in `direction` may have hidden all that tells of an upgrade: frames can tell, or the
     /// next head.
     fn may_have_upgraded_unseen(&self, direction: Direction) -> bool {
         let answer = self.asking == Some(direction.opposite());
-        let nothing_known = self.asking.is_none() || self.lanes.iter().all(Lane::is_lost);
+        let nothing_known = self.asking.is_none() || self.readers.iter().all(HttpReader::is_lost);
         // Of what is ignored the kernel side copies the answer to an upgrade.
         (self.is_upgrading() && answer) || (nothing_known && !self.ignored)
     }
 
     /// A call begins with `bytes`: a direction that is lost may go on with a head.
     pub(in crate::decode) fn call_starts(&mut self, direction: Direction, bytes: &[u8]) {
-        self.lane(direction).call_starts(bytes);
+        self.reader(direction).call_starts(bytes);
     }
 
     /// A direction goes on at the start of a call, if at all.
     pub(in crate::decode) fn is_lost(&self) -> bool {
-        self.lanes.iter().any(Lane::is_lost)
+        self.readers.iter().any(HttpReader::is_lost)
     }
 
     /// The direction whose bytes were held and must be decoded now, and those bytes; `None` if
@@ -147,17 +147,19 @@ impl Upgrade {
     }
 
     /// A 101 does not wait for its request for ever.
-    pub(in crate::decode) fn tick(&mut self, now_ns: u64, step: &mut Step<'_>) -> Verdict {
-        let patience = step.resources.limits.handshake_ns;
+    pub(in crate::decode) fn tick(&mut self, now_ns: u64, context: &mut Context<'_>) -> Becomes {
+        let patience = context.resources.limits.handshake_ns;
         match &self.early {
-            Some((_, since)) if now_ns.saturating_sub(*since) > patience => self.settle_early(step),
-            _ => Verdict::Http,
+            Some((_, since)) if now_ns.saturating_sub(*since) > patience => {
+                self.conclude_early(context)
+            }
+            _ => Becomes::Http,
         }
     }
 
     /// The connection ended.
-    pub(in crate::decode) fn end(&mut self, step: &mut Step<'_>) -> Verdict {
-        self.settle_early(step)
+    pub(in crate::decode) fn end(&mut self, context: &mut Context<'_>) -> Becomes {
+        self.conclude_early(context)
     }
 
     /// A 101 waits for its request.
@@ -173,61 +175,72 @@ impl Upgrade {
         direction: Direction,
         kind: Opening,
         head: &[u8],
-        step: &mut Step<'_>,
-    ) -> Verdict {
+        context: &mut Context<'_>,
+    ) -> Becomes {
         let asking = match kind {
             Opening::Request => direction,
             Opening::Response => direction.opposite(),
-            Opening::Http2 | Opening::Neither | Opening::NeedMore => return Verdict::Other,
+            Opening::Http2 | Opening::Neither | Opening::NeedMore => return Becomes::Other,
         };
         if *self.asking.get_or_insert(asking) != asking {
-            self.lane(direction).lose();
-            return Verdict::Http;
+            self.reader(direction).lose();
+            return Becomes::Http;
         }
-        let verdict = if asking == direction {
-            RequestHead::parse(head).map(|request| self.request(direction, request, step))
+        let becomes = if asking == direction {
+            RequestHead::parse(head).map(|request| self.request(direction, request, context))
         } else {
-            ResponseHead::parse(head).map(|response| self.response(direction, response, step))
+            ResponseHead::parse(head).map(|response| self.response(direction, response, context))
         };
-        verdict.unwrap_or_else(|HeadInvalid| self.invalid_head(direction, step))
+        becomes.unwrap_or_else(|HeadInvalid| self.invalid_head(direction, context))
     }
 
     /// What begins here is not HTTP.
-    fn not_a_head(&mut self, direction: Direction, kept: Vec<u8>, step: &mut Step<'_>) -> Verdict {
+    fn not_a_head(
+        &mut self,
+        direction: Direction,
+        kept: Vec<u8>,
+        context: &mut Context<'_>,
+    ) -> Becomes {
         if self.early.is_some() {
             // Frames of a client whose request passed before wstap attached.
-            match self.settle_early(step) {
-                Verdict::WebSocket(agreement, _) => Verdict::WebSocket(agreement, kept),
-                verdict => verdict,
+            match self.conclude_early(context) {
+                Becomes::WebSocket(agreement, _) => Becomes::WebSocket(agreement, kept),
+                becomes => becomes,
             }
         } else if self.asking.is_none()
             // The answer to the upgrade passed before its probe was placed.
             || self.is_upgrading() && self.asking == Some(direction.opposite())
         {
-            Verdict::Unknown(kept)
+            Becomes::Unknown(kept)
         } else {
-            Verdict::Http
+            Becomes::Http
         }
     }
 
-    fn invalid_head(&mut self, direction: Direction, step: &mut Step<'_>) -> Verdict {
+    fn invalid_head(&mut self, direction: Direction, context: &mut Context<'_>) -> Becomes {
         if self.is_upgrading() {
-            step.error(direction, ProtocolError::HandshakeInvalid);
+            context.error(direction, ProtocolError::HandshakeInvalid);
         }
-        Verdict::Other
+        Becomes::Other
     }
 
-    fn request(&mut self, direction: Direction, head: RequestHead, step: &mut Step<'_>) -> Verdict {
-        self.lane(direction).expect_body(head.framing);
+    fn request(
+        &mut self,
+        direction: Direction,
+        head: RequestHead,
+        context: &mut Context<'_>,
+    ) -> Becomes {
+        self.reader(direction).expect_body(head.framing);
         if let Some((early, _)) = self.early.take_if(|_| head.offer.is_some()) {
-            return self.conclude(head.offer, &early, direction, step);
+            return self.conclude(head.offer, &early, direction, context);
         }
         // Its answer came first: the other thread was faster to report.
-        if let Some((_, status)) = self.answered.take_if(|(at_ns, _)| *at_ns >= step.stamp.at_ns) {
+        if let Some((_, status)) = self.answered.take_if(|(at_ns, _)| *at_ns >= context.stamp.at_ns)
+        {
             if head.offer.is_some() {
-                step.emit(What::Refused { status });
+                context.emit(What::Refused { status });
             }
-            return Verdict::Http;
+            return Becomes::Http;
         }
         if self.waiting.len() == WAITING_MAX {
             self.waiting.pop_front();
@@ -235,91 +248,91 @@ impl Upgrade {
         self.waiting.push_back(Asked { method: head.method, offer: head.offer });
         // An upload may be longer than the ring buffer; nothing comes before it has passed.
         if head.framing != Framing::Length(0) {
-            self.ignore(step);
+            self.ignore(context);
         }
-        Verdict::Http
+        Becomes::Http
     }
 
     fn response(
         &mut self,
         direction: Direction,
         head: ResponseHead,
-        step: &mut Step<'_>,
-    ) -> Verdict {
+        context: &mut Context<'_>,
+    ) -> Becomes {
         match head.status {
-            101 => return self.switching_protocols(direction, head, step),
+            101 => return self.switching_protocols(direction, head, context),
             // "A client MUST be able to parse one or more 1xx responses received prior to a
             // final response" (RFC 9110, section 15.2).
             100..=199 => {
-                self.lane(direction).expect_head();
-                return Verdict::Http;
+                self.reader(direction).expect_head();
+                return Becomes::Http;
             }
             _ => {}
         }
         let asked = self.waiting.pop_front();
         match asked.as_ref().map(|asked| asked.method) {
-            Some(Method::Head) => self.lane(direction).expect_head(),
-            Some(Method::Connect) if head.status < 300 => return Verdict::Other,
-            _ => self.lane(direction).expect_body(head.framing),
+            Some(Method::Head) => self.reader(direction).expect_head(),
+            Some(Method::Connect) if head.status < 300 => return Becomes::Other,
+            _ => self.reader(direction).expect_body(head.framing),
         }
         match asked {
-            None => self.answered = Some((step.stamp.at_ns, head.status)),
-            Some(Asked { offer: Some(_), .. }) => return self.refused(head.status, step),
-            Some(Asked { offer: None, .. }) => self.ignore(step),
+            None => self.answered = Some((context.stamp.at_ns, head.status)),
+            Some(Asked { offer: Some(_), .. }) => return self.refused(head.status, context),
+            Some(Asked { offer: None, .. }) => self.ignore(context),
         }
-        Verdict::Http
+        Becomes::Http
     }
 
     fn switching_protocols(
         &mut self,
         direction: Direction,
         head: ResponseHead,
-        step: &mut Step<'_>,
-    ) -> Verdict {
-        self.lane(direction).expect_head();
+        context: &mut Context<'_>,
+    ) -> Becomes {
+        self.reader(direction).expect_head();
         if !head.websocket {
-            return Verdict::Other;
+            return Becomes::Other;
         }
         let upgrade = self.waiting.iter().position(|asked| asked.offer.is_some());
         match upgrade.and_then(|index| self.waiting.remove(index)) {
-            Some(asked) => self.conclude(asked.offer, &head, direction.opposite(), step),
+            Some(asked) => self.conclude(asked.offer, &head, direction.opposite(), context),
             // The kernel side notices the answer only; what was asked is not to be had.
-            None if self.ignored => self.conclude(None, &head, direction.opposite(), step),
+            None if self.ignored => self.conclude(None, &head, direction.opposite(), context),
             None => {
-                self.early = Some((head, step.stamp.at_ns));
-                Verdict::Http
+                self.early = Some((head, context.stamp.at_ns));
+                Becomes::Http
             }
         }
     }
 
-    fn refused(&mut self, status: u16, step: &mut Step<'_>) -> Verdict {
-        step.emit(What::Refused { status });
-        let Some(asking) = self.asking else { return Verdict::Http };
+    fn refused(&mut self, status: u16, context: &mut Context<'_>) -> Becomes {
+        context.emit(What::Refused { status });
+        let Some(asking) = self.asking else { return Becomes::Http };
         if self.is_upgrading() {
-            return Verdict::Http;
+            return Becomes::Http;
         }
         let (_, Some(held)) = self.take_held() else {
-            self.lane(asking).lose();
-            return Verdict::Http;
+            self.reader(asking).lose();
+            return Becomes::Http;
         };
-        let now = step.stamp;
-        let mut verdict = Verdict::Http;
+        let now = context.stamp;
+        let mut becomes = Becomes::Http;
         for (mut piece, stamp) in held.pieces() {
-            step.stamp = stamp;
-            verdict = self.bytes(asking, &mut piece, step);
-            if !matches!(verdict, Verdict::Http) {
+            context.stamp = stamp;
+            becomes = self.bytes(asking, &mut piece, context);
+            if !matches!(becomes, Becomes::Http) {
                 break;
             }
         }
-        step.stamp = now;
-        verdict
+        context.stamp = now;
+        becomes
     }
 
     /// The request of a 101 passed before wstap attached.
-    fn settle_early(&mut self, step: &mut Step<'_>) -> Verdict {
+    fn conclude_early(&mut self, context: &mut Context<'_>) -> Becomes {
         match (self.early.take(), self.asking) {
-            (Some((response, _)), Some(asking)) => self.conclude(None, &response, asking, step),
-            _ => Verdict::Http,
+            (Some((response, _)), Some(asking)) => self.conclude(None, &response, asking, context),
+            _ => Becomes::Http,
         }
     }
 
@@ -328,13 +341,13 @@ impl Upgrade {
         offer: Option<Box<Offer>>,
         response: &ResponseHead,
         asking: Direction,
-        step: &mut Step<'_>,
-    ) -> Verdict {
+        context: &mut Context<'_>,
+    ) -> Becomes {
         match Agreement::conclude(offer.map(|offer| *offer), response, asking) {
-            Ok(agreement) => Verdict::WebSocket(Box::new(agreement), Vec::new()),
+            Ok(agreement) => Becomes::WebSocket(Box::new(agreement), Vec::new()),
             Err(reason) => {
-                step.error(asking.opposite(), reason);
-                Verdict::Other
+                context.error(asking.opposite(), reason);
+                Becomes::Other
             }
         }
     }
@@ -344,7 +357,7 @@ impl Upgrade {
 impl Upgrade {
     /// What passes in `direction` cannot be told from frames now.
     fn holds(&self, direction: Direction) -> bool {
-        if !self.lanes[direction.index()].is_between_messages() {
+        if !self.readers[direction.index()].is_between_messages() {
             return false;
         }
         match self.asking {
@@ -359,21 +372,21 @@ impl Upgrade {
         self.waiting.iter().any(|asked| asked.offer.is_some())
     }
 
-    fn lane(&mut self, direction: Direction) -> &mut Lane {
-        &mut self.lanes[direction.index()]
+    fn reader(&mut self, direction: Direction) -> &mut HttpReader {
+        &mut self.readers[direction.index()]
     }
 
     /// An ordinary request was answered, or has a body: nothing here needs to be copied.
-    fn ignore(&mut self, step: &mut Step<'_>) {
+    fn ignore(&mut self, context: &mut Context<'_>) {
         if !self.ignored && !self.is_upgrading() {
             self.ignored = true;
-            step.resources.hints.push(Steering::Ignore { conn: step.conn, encrypted: false });
+            context.resources.hints.ignore(context.conn, StreamContent::Plaintext);
         }
     }
 
     /// Bytes of heads and of what is held.
     pub(in crate::decode) fn held_bytes(&self) -> usize {
-        let heads: usize = self.lanes.iter().map(Lane::held_bytes).sum();
+        let heads: usize = self.readers.iter().map(HttpReader::held_bytes).sum();
         let offers = self.waiting.iter().flat_map(|asked| &asked.offer);
         heads
             + offers.map(|offer| offer.held_bytes()).sum::<usize>()

@@ -7,8 +7,8 @@ use super::compression::Compression;
 use super::identical::Seen;
 use super::inflate::TRAILER;
 use super::partial::Unfinished;
-use super::shared::Link;
-use crate::decode::context::Step;
+use super::shared::Shared;
+use crate::decode::context::Context;
 use crate::decode::frame::header::Header;
 use crate::decode::frame::mask;
 use crate::event::Direction;
@@ -47,151 +47,165 @@ impl Assembly {
     }
 
     /// A data frame begins.
-    pub(in crate::decode) fn begin_frame(&mut self, header: &Header, step: &mut Step<'_>) {
+    pub(in crate::decode) fn begin_frame(&mut self, header: &Header, context: &mut Context<'_>) {
         match (header.opcode, &mut self.message) {
-            (Opcode::Text, _) => self.begin_message(header, MessageType::Text, step),
-            (Opcode::Binary, _) => self.begin_message(header, MessageType::Binary, step),
+            (Opcode::Text, _) => self.begin_message(header, MessageType::Text, context),
+            (Opcode::Binary, _) => self.begin_message(header, MessageType::Binary, context),
             (_, Some(message)) => message.frame(header),
             (_, None) if self.headless => {}
-            (_, None) => step.error(self.direction, ProtocolError::ContinuationWithoutStart),
+            (_, None) => context.error(self.direction, ProtocolError::ContinuationWithoutStart),
         }
     }
 
-    fn begin_message(&mut self, header: &Header, message_type: MessageType, step: &mut Step<'_>) {
+    fn begin_message(
+        &mut self,
+        header: &Header,
+        message_type: MessageType,
+        context: &mut Context<'_>,
+    ) {
         // "The fragments of one message MUST NOT be interleaved between the fragments of another
         // message" (RFC 6455, section 5.4).
         if self.message.is_some() {
-            step.error(self.direction, ProtocolError::StartInsideFragment);
-            self.drop_message(step);
+            context.error(self.direction, ProtocolError::StartInsideFragment);
+            self.drop_message(context);
         }
         self.headless = false;
         let mut message = Unfinished::new(header, message_type);
         message.frame(header);
         if self.compression.hides(header) {
-            message.give_up(&mut step.resources.inflaters);
+            message.give_up(&mut context.resources.inflaters);
         }
         self.message = Some(message);
     }
 
     /// Payload that is not the end of its message.
-    pub(in crate::decode) fn content(&mut self, piece: Piece<'_>, step: &mut Step<'_>) {
+    pub(in crate::decode) fn content(&mut self, piece: Piece<'_>, context: &mut Context<'_>) {
         let Some(message) = &mut self.message else { return };
         if message.only_counts() {
             return message.miss(piece.bytes.len() as u64);
         }
-        let mut scratch = std::mem::take(&mut step.resources.unmasked);
+        let mut scratch = std::mem::take(&mut context.resources.unmasked);
         for part in piece.parts() {
             let plain = part.unmask(&mut scratch);
             if message.compressed {
-                self.compression.inflate(message, plain, 0, step);
-                let resources = &mut *step.resources;
+                self.compression.inflate(message, plain, 0, context);
+                let resources = &mut *context.resources;
                 let window = resources.limits.window_bytes;
                 message.push(&resources.inflated, window, &mut resources.buffers);
                 resources.inflated.clear();
             } else {
-                let window = step.resources.limits.window_bytes;
-                message.push(plain, window, &mut step.resources.buffers);
+                let window = context.resources.limits.window_bytes;
+                message.push(plain, window, &mut context.resources.buffers);
             }
         }
         scratch.clear();
-        step.resources.unmasked = scratch;
+        context.resources.unmasked = scratch;
     }
 
     /// The last frame of a message ends with `piece`, which may be all of the message.
     pub(in crate::decode) fn end_message(
         &mut self,
         piece: Piece<'_>,
-        link: &mut Link,
-        step: &mut Step<'_>,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
     ) {
         self.headless = false;
         let (before, last) = piece.split_last();
         if !before.bytes.is_empty() {
-            self.content(before, step);
+            self.content(before, context);
         }
         let Some(mut message) = self.message.take() else { return };
         if message.only_counts() {
             message.miss(last.bytes.len() as u64);
-            self.judge(&mut message, link, step);
-            return self.deliver_kept(message, link, step);
+            self.judge(&mut message, shared, context);
+            return self.deliver_kept(message, shared, context);
         }
-        let mut scratch = std::mem::take(&mut step.resources.unmasked);
+        let mut scratch = std::mem::take(&mut context.resources.unmasked);
         if message.compressed {
             let input = last.with_trailer(&mut scratch);
-            self.compression.inflate(&mut message, input, TRAILER.len(), step);
-            self.judge(&mut message, link, step);
-            let mut inflated = std::mem::take(&mut step.resources.inflated);
-            self.deliver(message, &inflated, link, step);
+            self.compression.inflate(&mut message, input, TRAILER.len(), context);
+            self.judge(&mut message, shared, context);
+            let mut inflated = std::mem::take(&mut context.resources.inflated);
+            self.deliver(message, &inflated, shared, context);
             inflated.clear();
-            step.resources.inflated = inflated;
+            context.resources.inflated = inflated;
         } else {
             let plain = last.unmask(&mut scratch);
-            self.deliver(message, plain, link, step);
+            self.deliver(message, plain, shared, context);
         }
         scratch.clear();
-        step.resources.unmasked = scratch;
+        context.resources.unmasked = scratch;
     }
 
     /// Payload bytes of the current message are not here and never will be.
-    pub(in crate::decode) fn miss(&mut self, n: u64, link: &mut Link, step: &mut Step<'_>) {
+    pub(in crate::decode) fn miss(
+        &mut self,
+        n: u64,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
+    ) {
         let Some(message) = &mut self.message else {
             // The message whose start was not seen may be compressed.
             return if self.headless {
-                self.lose_context(link, step)
+                self.lose_context(shared, context)
             };
         };
         if !message.compressed {
             return message.miss(n);
         }
-        message.give_up(&mut step.resources.inflaters);
-        self.lose_context(link, step);
+        message.give_up(&mut context.resources.inflaters);
+        self.lose_context(shared, context);
     }
 
     /// Frames may have been missed.
-    pub(in crate::decode) fn lose(&mut self, link: &mut Link, step: &mut Step<'_>) {
-        self.drop_message(step);
+    pub(in crate::decode) fn lose(&mut self, shared: &mut Shared, context: &mut Context<'_>) {
+        self.drop_message(context);
         self.headless = true;
-        self.lose_context(link, step);
+        self.lose_context(shared, context);
     }
 
     /// Compressed bytes may have been missed.
-    pub(in crate::decode) fn lose_context(&mut self, link: &mut Link, step: &mut Step<'_>) {
-        if self.compression.lose(&mut step.resources.inflaters) {
-            self.report_poison(link, step);
+    pub(in crate::decode) fn lose_context(
+        &mut self,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
+    ) {
+        if self.compression.lose(&mut context.resources.inflaters) {
+            self.report_poison(shared, context);
         }
     }
 
     /// Gives back what it holds.
-    pub(in crate::decode) fn release(&mut self, step: &mut Step<'_>) {
-        self.drop_message(step);
-        self.compression.release(&mut step.resources.inflaters);
+    pub(in crate::decode) fn release(&mut self, context: &mut Context<'_>) {
+        self.drop_message(context);
+        self.compression.release(&mut context.resources.inflaters);
     }
 
-    fn drop_message(&mut self, step: &mut Step<'_>) {
+    fn drop_message(&mut self, context: &mut Context<'_>) {
         if let Some(message) = self.message.take() {
-            message.discard(&mut step.resources.buffers, &mut step.resources.inflaters);
+            message.discard(&mut context.resources.buffers, &mut context.resources.inflaters);
         }
     }
 
     /// Reports what was wrong with a message's compression.
-    fn judge(&mut self, message: &mut Unfinished, link: &mut Link, step: &mut Step<'_>) {
+    fn judge(&mut self, message: &mut Unfinished, shared: &mut Shared, context: &mut Context<'_>) {
         if !message.compressed {
             return;
         }
-        let (fault, worse) = self.compression.conclude(message, step.resources);
+        let (fault, worse) = self.compression.conclude(message, context.resources);
         if let Some(reason) = fault {
-            step.error(self.direction, reason);
+            context.error(self.direction, reason);
         }
         if worse {
-            self.report_poison(link, step);
+            self.report_poison(shared, context);
         }
     }
 
-    fn report_poison(&mut self, link: &mut Link, step: &mut Step<'_>) {
+    fn report_poison(&mut self, shared: &mut Shared, context: &mut Context<'_>) {
         if matches!(self.compression, Compression::Poisoned) {
-            step.error(self.direction, ProtocolError::PoisonedContext);
+            context.error(self.direction, ProtocolError::PoisonedContext);
         }
-        link.set_opaque(self.direction, step);
+        shared.set_opaque(self.direction, context);
     }
 
     /// Hands a message on whose last application bytes are `last`.
@@ -199,37 +213,42 @@ impl Assembly {
         &mut self,
         mut message: Unfinished,
         last: &[u8],
-        link: &mut Link,
-        step: &mut Step<'_>,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
     ) {
-        let window = step.resources.limits.window_bytes;
+        let window = context.resources.limits.window_bytes;
         if message.is_untouched() {
             let payload = message.push_whole(last, window);
-            return self.report(message, payload, link, step);
+            return self.report(message, payload, shared, context);
         }
-        message.push(last, window, &mut step.resources.buffers);
-        self.deliver_kept(message, link, step);
+        message.push(last, window, &mut context.resources.buffers);
+        self.deliver_kept(message, shared, context);
     }
 
-    fn deliver_kept(&mut self, mut message: Unfinished, link: &mut Link, step: &mut Step<'_>) {
+    fn deliver_kept(
+        &mut self,
+        mut message: Unfinished,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
+    ) {
         let kept = message.take_kept();
-        self.report(message, &kept, link, step);
-        step.resources.buffers.release(kept);
+        self.report(message, &kept, shared, context);
+        context.resources.buffers.release(kept);
     }
 
     fn report(
         &mut self,
         message: Unfinished,
         payload: &[u8],
-        link: &mut Link,
-        step: &mut Step<'_>,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
     ) {
         let finished = message.finish();
         // "the endpoint MUST _Fail the WebSocket Connection_" (RFC 6455, section 8.1).
         if finished.malformed {
-            step.error(self.direction, ProtocolError::Utf8Text);
+            context.error(self.direction, ProtocolError::Utf8Text);
         }
-        let seen = self.compare(&finished, payload, link, step);
+        let seen = self.compare(&finished, payload, shared, context);
         let told = Message {
             direction: self.direction,
             message_type: message.message_type,
@@ -242,9 +261,9 @@ impl Assembly {
             truncated: finished.truncated,
             identical: seen == Seen::Yes,
         };
-        let verdict = link.message(told, step);
-        self.weigh(told, seen, verdict, link, step);
-        message.discard(&mut step.resources.buffers, &mut step.resources.inflaters);
+        let verdict = shared.message(told, context);
+        self.weigh(told, seen, verdict, shared, context);
+        message.discard(&mut context.resources.buffers, &mut context.resources.inflaters);
     }
 }
 

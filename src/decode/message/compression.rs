@@ -8,7 +8,7 @@
 
 use super::inflate::{Inflaters, Lease};
 use super::partial::Unfinished;
-use crate::decode::context::{Resources, Step};
+use crate::decode::context::{Context, Resources};
 use crate::decode::frame::header::Header;
 use crate::decode::http::handshake::Extension;
 use crate::observation::{ProtocolError, Role, Table, What};
@@ -111,20 +111,20 @@ impl Compression {
         message: &mut Unfinished,
         input: &[u8],
         trailer: usize,
-        step: &mut Step<'_>,
+        context: &mut Context<'_>,
     ) {
         let lease = match self {
             Self::Takeover(lease) => lease,
             _ => &mut message.lease,
         };
         if lease.is_none() {
-            let (lent, evicted) = step.resources.inflaters.lend();
+            let (lent, evicted) = context.resources.inflaters.lend();
             *lease = Some(lent);
             if evicted {
-                step.emit(What::Evicted(Table::Inflaters));
+                context.emit(What::Evicted(Table::Inflaters));
             }
         }
-        let Resources { inflaters, inflated, buffers, limits, .. } = &mut *step.resources;
+        let Resources { inflaters, inflated, buffers, limits, .. } = &mut *context.resources;
         let Some(inflater) = lease.as_ref().and_then(|lease| inflaters.get(lease)) else {
             message.give_up(inflaters);
             return;

@@ -3,7 +3,7 @@
 use super::identical::Identical;
 use super::ping::Pings;
 use super::window::Windows;
-use crate::decode::context::Step;
+use crate::decode::context::Context;
 use crate::event::Direction;
 use crate::matching::{Handle, Hint, Verdict};
 use crate::observation::{Fidelity, Message, MessageReading, Open, Role, What};
@@ -14,7 +14,7 @@ const CLOSE_ABNORMAL: u16 = 1006;
 
 /// The state of one WebSocket connection beyond its two streams of frames.
 #[derive(Debug, Default)]
-pub(in crate::decode) struct Link {
+pub(in crate::decode) struct Shared {
     pub(in crate::decode) role: Role,
     /// The handshake told the role.
     role_agreed: bool,
@@ -45,28 +45,33 @@ enum Stage {
     Ended,
 }
 
-impl Link {
+impl Shared {
     /// A connection whose handshake was seen.
     pub(in crate::decode) fn agreed(role: Role, unmasked: bool) -> Self {
         Self { role, role_agreed: true, masks_unknown: unmasked, ..Self::default() }
     }
 
     /// The connection is proven to be WebSocket.
-    pub(in crate::decode) fn open(&mut self, open: Open<'_>, hint: Hint<'_>, step: &mut Step<'_>) {
+    pub(in crate::decode) fn open(
+        &mut self,
+        open: Open<'_>,
+        hint: Hint<'_>,
+        context: &mut Context<'_>,
+    ) {
         if self.stage != Stage::Unproven {
             return;
         }
         self.stage = Stage::Open;
-        self.handle = Some(step.matching_open(hint));
-        step.emit(What::Open(open));
-        self.show(step);
+        self.handle = Some(context.matching_open(hint));
+        context.emit(What::Open(open));
+        self.show(context);
     }
 
     /// A frame border was found without a handshake.
-    pub(in crate::decode) fn recognise(&mut self, step: &mut Step<'_>) {
+    pub(in crate::decode) fn recognise(&mut self, context: &mut Context<'_>) {
         let open = Open { mid_stream: true, ..Open::default() };
         let hint = Hint { role: self.role, mid_stream: true, ..Hint::default() };
-        self.open(open, hint, step);
+        self.open(open, hint, context);
     }
 
     /// One direction can be read better or worse than before.
@@ -74,18 +79,22 @@ impl Link {
         &mut self,
         direction: Direction,
         fidelity: Fidelity,
-        step: &mut Step<'_>,
+        context: &mut Context<'_>,
     ) {
         self.fidelity[direction.index()] = Some(fidelity);
-        self.show(step);
+        self.show(context);
     }
 
     /// Some messages of one direction cannot be read any more.
-    pub(in crate::decode) fn set_opaque(&mut self, direction: Direction, step: &mut Step<'_>) {
+    pub(in crate::decode) fn set_opaque(
+        &mut self,
+        direction: Direction,
+        context: &mut Context<'_>,
+    ) {
         let fidelity = &mut self.fidelity[direction.index()];
         if *fidelity != Some(Fidelity::Unsynced) {
             *fidelity = Some(Fidelity::NoContent);
-            self.show(step);
+            self.show(context);
         }
     }
 
@@ -94,7 +103,7 @@ impl Link {
         &mut self,
         direction: Direction,
         masked: bool,
-        step: &mut Step<'_>,
+        context: &mut Context<'_>,
     ) {
         if self.role_agreed || self.masks_unknown {
             return;
@@ -109,8 +118,8 @@ impl Link {
         }
         self.masks_unknown = self.role != Role::Unknown;
         self.role = if self.masks_unknown { Role::Unknown } else { role };
-        step.role = self.role;
-        self.show(step);
+        context.role = self.role;
+        self.show(context);
     }
 
     /// Whether frames of `direction` are masked by all that is certain; `None` where either may
@@ -135,12 +144,12 @@ impl Link {
         &mut self,
         direction: Direction,
         code: Option<u16>,
-        step: &mut Step<'_>,
+        context: &mut Context<'_>,
     ) {
         self.closing[direction.index()] = true;
         self.code = self.code.or(Some(code.unwrap_or(CLOSE_NO_STATUS)));
         if self.closing == [true; 2] {
-            self.end(step);
+            self.end(context);
         }
     }
 
@@ -151,42 +160,46 @@ impl Link {
     }
 
     /// The connection is over, whether its peers said so or not.
-    pub(in crate::decode) fn end(&mut self, step: &mut Step<'_>) {
+    pub(in crate::decode) fn end(&mut self, context: &mut Context<'_>) {
         if self.stage == Stage::Open {
-            self.stop_matching(step);
-            step.emit(What::Close { code: self.code.unwrap_or(CLOSE_ABNORMAL) });
+            self.stop_matching(context);
+            context.emit(What::Close { code: self.code.unwrap_or(CLOSE_ABNORMAL) });
         }
-        self.leave(step);
+        self.leave(context);
     }
 
     /// Hands a complete message over to matching. After the end of the connection nothing is
     /// matched any more, and the message is only told.
-    pub(in crate::decode) fn message(&self, message: Message<'_>, step: &mut Step<'_>) -> Verdict {
+    pub(in crate::decode) fn message(
+        &self,
+        message: Message<'_>,
+        context: &mut Context<'_>,
+    ) -> Verdict {
         let Some(handle) = &self.handle else {
-            step.emit(What::Message { message, reading: MessageReading::UNKNOWN });
+            context.emit(What::Message { message, reading: MessageReading::UNKNOWN });
             return Verdict::default();
         };
-        step.message(handle, message)
+        context.message(handle, message)
     }
 
     /// Answers may have been lost in `direction`.
-    pub(in crate::decode) fn gap(&self, direction: Direction, step: &mut Step<'_>) {
+    pub(in crate::decode) fn gap(&self, direction: Direction, context: &mut Context<'_>) {
         if let Some(handle) = &self.handle {
-            step.matching_gap(handle, direction);
+            context.matching_gap(handle, direction);
         }
     }
 
     /// Nothing more comes: what waits for an answer ends.
-    pub(in crate::decode) fn stop_matching(&mut self, step: &mut Step<'_>) {
+    pub(in crate::decode) fn stop_matching(&mut self, context: &mut Context<'_>) {
         if let Some(handle) = self.handle.take() {
-            step.matching_close(handle);
+            context.matching_close(handle);
         }
     }
 
     /// Leaves the gauge without a close: nobody watches any more.
-    pub(in crate::decode) fn leave(&mut self, step: &mut Step<'_>) {
+    pub(in crate::decode) fn leave(&mut self, context: &mut Context<'_>) {
         self.stage = Stage::Ended;
-        self.show(step);
+        self.show(context);
     }
 
     /// Open or ended: there is no more doubt that this is WebSocket.
@@ -206,11 +219,11 @@ impl Link {
     }
 
     /// Reports role and fidelity if they changed.
-    fn show(&mut self, step: &mut Step<'_>) {
+    fn show(&mut self, context: &mut Context<'_>) {
         let now = (self.stage == Stage::Open).then(|| (self.role, self.overall()));
         if now != self.shown {
             let from = std::mem::replace(&mut self.shown, now);
-            step.emit(What::State { from, to: now });
+            context.emit(What::State { from, to: now });
         }
     }
 

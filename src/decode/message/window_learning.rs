@@ -3,8 +3,8 @@
 use super::assembly::Assembly;
 use super::identical::{Content, Seen};
 use super::partial::Finished;
-use super::shared::Link;
-use crate::decode::context::Step;
+use super::shared::Shared;
+use crate::decode::context::Context;
 use crate::event::{LONG_BYTES, NARROW_BYTES};
 use crate::matching::Verdict;
 use crate::observation::{Message, What, WindowMiss};
@@ -15,27 +15,27 @@ impl Assembly {
         &self,
         finished: &Finished,
         payload: &[u8],
-        link: &mut Link,
-        step: &mut Step<'_>,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
     ) -> Seen {
-        let window = step.resources.limits.window_bytes as u64;
+        let window = context.resources.limits.window_bytes as u64;
         let content = match finished.length {
             _ if payload.is_empty() => return Seen::No,
             _ if !finished.truncated => Content::Whole(payload),
-            Some(length) if length <= window && self.is_cut(payload, length, link) => {
+            Some(length) if length <= window && self.is_cut(payload, length, shared) => {
                 Content::Beginning { bytes: payload, length }
             }
             _ => return Seen::No,
         };
-        let budget = &mut step.resources.identical_bytes;
-        link.identical.see(self.direction, content, step.stamp.at_ns, budget)
+        let budget = &mut context.resources.identical_bytes;
+        shared.identical.see(self.direction, content, context.stamp.at_ns, budget)
     }
 
     /// Whether a message of which only `payload` is there was cut by a narrow window.
-    fn is_cut(&self, payload: &[u8], length: u64, link: &Link) -> bool {
+    fn is_cut(&self, payload: &[u8], length: u64, shared: &Shared) -> bool {
         length > LONG_BYTES
             && payload.len() == NARROW_BYTES
-            && link.windows.has_been_narrow(self.direction)
+            && shared.windows.has_been_narrow(self.direction)
     }
 
     /// Learns from a message, which was handed on, how much is needed of the next.
@@ -44,36 +44,36 @@ impl Assembly {
         message: Message<'_>,
         seen: Seen,
         verdict: Verdict,
-        link: &mut Link,
-        step: &mut Step<'_>,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
     ) {
-        if !step.resources.limits.narrows {
+        if !context.resources.limits.narrows {
             return;
         }
         match seen {
             Seen::No => {}
             Seen::Yes if message.payload.len() as u64 <= LONG_BYTES => return,
-            Seen::Yes => return link.windows.widen(),
-            Seen::Perhaps => return self.miss_more(WindowMiss::Comparison, link, step),
+            Seen::Yes => return shared.windows.widen(),
+            Seen::Perhaps => return self.miss_more(WindowMiss::Comparison, shared, context),
         }
         let length = message.length.unwrap_or_default();
         if message.compressed || length <= LONG_BYTES || message.payload.len() < NARROW_BYTES {
             return;
         }
-        let is_cut = message.truncated && self.is_cut(message.payload, length, link);
-        if link.windows.are_wide_for_good() && !is_cut {
+        let is_cut = message.truncated && self.is_cut(message.payload, length, shared);
+        if shared.windows.are_wide_for_good() && !is_cut {
             return;
         }
         let sufficed = verdict.settled_by.is_some_and(|bytes| bytes <= NARROW_BYTES);
         if is_cut && !sufficed {
-            return self.miss_more(WindowMiss::Content, link, step);
+            return self.miss_more(WindowMiss::Content, shared, context);
         }
-        link.windows.judge(self.direction, sufficed);
+        shared.windows.judge(self.direction, sufficed);
     }
 
     /// More would have been needed than there is.
-    fn miss_more(&self, reason: WindowMiss, link: &mut Link, step: &mut Step<'_>) {
-        step.emit(What::WindowMiss { direction: self.direction, reason });
-        link.windows.miss(self.direction);
+    fn miss_more(&self, reason: WindowMiss, shared: &mut Shared, context: &mut Context<'_>) {
+        context.emit(What::WindowMiss { direction: self.direction, reason });
+        shared.windows.miss(self.direction);
     }
 }

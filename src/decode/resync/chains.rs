@@ -10,7 +10,7 @@ const CHAINS_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(in crate::decode) struct Chains {
-    order: Vec<Place>,
+    order: Vec<Waiting>,
     slots: Vec<Candidate>,
     /// Slots that are in no place.
     free: Vec<u8>,
@@ -22,7 +22,7 @@ pub(in crate::decode) struct Chains {
 
 /// Where a chain is.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Waiting {
     /// Its [`Candidate::need`].
     need: u64,
     slot: u8,
@@ -84,7 +84,7 @@ impl Chains {
         }
         if self.is_full() {
             let slots = &self.slots;
-            let is_poor = |place: &Place| !slots[usize::from(place.slot)].is_likely();
+            let is_poor = |place: &Waiting| !slots[usize::from(place.slot)].is_likely();
             let last = self.order.iter().rposition(is_poor).unwrap_or(CHAINS_MAX - 1);
             self.free.push(self.order.remove(last).slot);
         }
@@ -101,7 +101,7 @@ impl Chains {
             Some(free) => *free = candidate,
             None => self.slots.push(candidate),
         }
-        self.order.push(Place { need, slot });
+        self.order.push(Waiting { need, slot });
         self.due = self.due.min(need);
     }
 

@@ -179,7 +179,7 @@ fn plain_https_is_silent_ignored_and_may_still_upgrade_later() {
     let mut tape = Tape::new();
     tape.pass(Sent, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     tape.pass(Received, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
-    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN, encrypted: false }]);
+    assert_eq!(tape.hints(), [KernelHint::Ignore { conn: CONN }]);
     // The kernel side leaves out the body and all of the next exchange.
     tape.segment(Received, &[], 1000 + 300, Absent::Skipped);
     tape.segment(Sent, &[], 200, Absent::Skipped);
@@ -195,7 +195,7 @@ fn an_upload_is_ignored_from_its_head_on() {
     assert!(tape.hints().is_empty());
     tape.pass(Received, b"HTTP/1.1 100 Continue\r\n\r\n");
     tape.pass(Sent, b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n");
-    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN, encrypted: false }]);
+    assert_eq!(tape.hints(), [KernelHint::Ignore { conn: CONN }]);
     tape.segment(Sent, &[], 1000, Absent::Skipped);
     tape.segment(Received, &[], 300, Absent::Skipped);
     tape.pass(Received, &switching(""));
@@ -241,12 +241,12 @@ fn http2_and_other_upgrades_are_ignored() {
         tape.pass(Sent, first.as_bytes());
         tape.pass(Received, b"HTTP/1.1 200 OK\r\n\r\n");
         tape.says(&[]);
-        assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN, encrypted: false }], "{first}");
+        assert_eq!(tape.hints(), [KernelHint::Ignore { conn: CONN }], "{first}");
     }
     let mut tape = Tape::new();
     tape.pass(Sent, b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n");
     tape.pass(Received, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n");
-    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN, encrypted: false }]);
+    assert_eq!(tape.hints(), [KernelHint::Ignore { conn: CONN }]);
 }
 
 #[test]
@@ -257,12 +257,8 @@ fn the_kernel_side_is_told_where_frames_begin_until_it_walks_by_itself() {
     let [sent, _] = tape.offsets;
     tape.pass(Received, &[switching(""), frame.clone()].concat());
     let first = switching("").len() as u64;
-    let at = |direction, offset| Steering::FrameAt {
-        conn: CONN,
-        direction,
-        offset,
-        whole: false,
-        narrow: false,
+    let at = |direction, offset| {
+        KernelHint::FrameAt(FrameAt { conn: CONN, direction, offset, whole: false, narrow: false })
     };
     let second = first + frame.len() as u64;
     assert_eq!(tape.hints(), [at(Sent, sent), at(Received, first), at(Received, second)]);

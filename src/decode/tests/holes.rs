@@ -224,13 +224,13 @@ fn a_large_frame_is_announced_to_the_kernel_with_the_border_behind_it() {
     let offset = start + frame.len() as u64;
     assert_eq!(
         tape.hints(),
-        [Steering::FrameAt {
+        [KernelHint::FrameAt(FrameAt {
             conn: CONN,
             direction: Received,
             offset,
             whole: false,
             narrow: false
-        }]
+        })]
     );
 }
 
@@ -300,7 +300,7 @@ fn http_goes_on_behind_a_hole_in_it() {
     tape.pass(Sent, b"GET / HTTP/1.1\r\n\r\n");
     tape.lose(Received, &[0; 70]);
     tape.pass(Received, b"HTTP/1.1 204 No Content\r\n\r\n");
-    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN, encrypted: false }]);
+    assert_eq!(tape.hints(), [KernelHint::Ignore { conn: CONN }]);
     tape.pass(Sent, &get(""));
     tape.pass(Received, &switching(""));
     assert_eq!(tape.said()[2..], ["open client example.com /feed - []", "state - -> client/full"]);

@@ -149,7 +149,7 @@ fn a_search_in_vain_ends_with_a_hint_to_ignore_the_connection() {
     for n in 0..40_u8 {
         tape.pass(Received, &[n | 0xf0; 60]);
     }
-    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN, encrypted: false }]);
+    assert_eq!(tape.hints(), [KernelHint::Ignore { conn: CONN }]);
     tape.pass(Sent, &get(""));
     tape.pass(Received, &switching(""));
     tape.says(&["open client example.com /feed - []", "state - -> client/full"]);
@@ -179,7 +179,7 @@ fn a_connection_with_messages_that_are_longer_than_a_search_is_not_given_up() {
         message.chunks(300).for_each(|call| tape.pass(Received, call));
         assert_eq!(tape.tracker.connections(), 1);
     }
-    assert!(!tape.hints().contains(&Steering::Ignore { conn: CONN, encrypted: false }));
+    assert!(!tape.hints().contains(&KernelHint::Ignore { conn: CONN }));
     assert_eq!(tape.said().iter().filter(|line| line.contains(" message of ")).count(), 2);
 }
 
@@ -205,12 +205,12 @@ fn the_kernel_side_is_told_the_border_once_it_is_proven() {
     tape.pass(Received, &plain(FIN | TEXT, b"two"));
     assert_eq!(
         tape.hints(),
-        [Steering::FrameAt {
+        [KernelHint::FrameAt(FrameAt {
             conn: CONN,
             direction: Received,
             offset: 10,
             whole: false,
             narrow: false
-        }]
+        })]
     );
 }

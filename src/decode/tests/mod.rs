@@ -24,7 +24,7 @@ mod windows;
 
 use std::cell::RefCell;
 
-use super::decoder::{Decoder, Limits, Steering};
+use super::decoder::{Decoder, FrameAt, KernelHint, Limits, StreamContent};
 use crate::event::{Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
 use crate::matching::{MatchLimits, Matching, Protocols};
 use crate::observation::{Observation, What};
@@ -237,8 +237,13 @@ impl Tape {
         assert!(self.tracker.is_at_rest());
     }
 
-    fn hints(&mut self) -> Vec<Steering> {
-        self.tracker.steering().collect()
+    /// The connection was found to carry TLS since the last call.
+    fn is_tls(&mut self) -> bool {
+        self.tracker.findings().any(|it| it.content == StreamContent::Tls)
+    }
+
+    fn hints(&mut self) -> Vec<KernelHint> {
+        self.tracker.kernel_hints().collect()
     }
 }
 

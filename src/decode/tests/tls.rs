@@ -70,7 +70,8 @@ fn ignored_at(cuts: &[usize], stream: &[u8], start: SegmentStart) -> (usize, usi
         tape.pass(Received, piece);
         match tape.hints()[..] {
             [] => {}
-            [Steering::Ignore { encrypted: true, .. }] => {
+            [KernelHint::Ignore { .. }] => {
+                assert!(tape.is_tls());
                 tape.close();
                 tape.says(&[]);
                 tape.retire();
@@ -83,7 +84,7 @@ fn ignored_at(cuts: &[usize], stream: &[u8], start: SegmentStart) -> (usize, usi
 }
 
 fn is_ignored(tape: &mut Tape) -> bool {
-    tape.hints().iter().any(|hint| matches!(hint, Steering::Ignore { .. }))
+    tape.hints().iter().any(|hint| matches!(hint, KernelHint::Ignore { .. }))
 }
 
 /// The limits of a search that never ends.
@@ -207,7 +208,8 @@ fn a_hole_inside_of_a_record_does_not_hide_the_next() {
             let len = record[1] - record[0];
             tape.segment(Received, &stream[record[0]..][..13], len as u64, absent);
         }
-        assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN, encrypted: true }]);
+        assert_eq!(tape.hints(), [KernelHint::Ignore { conn: CONN }]);
+        assert!(tape.is_tls());
     }
 }
 
@@ -220,7 +222,8 @@ fn a_hole_over_a_header_begins_the_count_anew() {
     tape.pass(Received, &stream[starts[3] + 6..starts[7] + 12]);
     assert_eq!(tape.hints(), []);
     tape.pass(Received, &stream[starts[7] + 12..starts[7] + 13]);
-    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN, encrypted: true }]);
+    assert_eq!(tape.hints(), [KernelHint::Ignore { conn: CONN }]);
+    assert!(tape.is_tls());
 }
 
 #[test]
@@ -235,7 +238,8 @@ fn what_is_not_encrypted_is_passed_over_in_a_chain() {
     tape.pass(Received, &stream);
     assert_eq!(tape.hints(), []);
     tape.pass(Received, &record(APPLICATION_DATA, &noise.bytes(40)));
-    assert_eq!(tape.hints(), [Steering::Ignore { conn: CONN, encrypted: true }]);
+    assert_eq!(tape.hints(), [KernelHint::Ignore { conn: CONN }]);
+    assert!(tape.is_tls());
 }
 
 /// As many zeroes are "records" of 35 bytes under this mask.

@@ -41,7 +41,9 @@ impl Played {
 
     fn obey(&mut self) {
         for hint in self.tape.hints() {
-            let Steering::FrameAt { direction, narrow, .. } = hint else { panic!("{hint:?}") };
+            let KernelHint::FrameAt(FrameAt { direction, narrow, .. }) = hint else {
+                panic!("{hint:?}")
+            };
             self.narrow[direction.index()] = narrow && !self.deaf;
         }
     }
@@ -59,7 +61,8 @@ impl Played {
 
 /// Whether the kernel side was told that the beginning of long messages is enough.
 fn asks_for_less(tape: &mut Tape) -> bool {
-    let is_narrow = |hint: &Steering| matches!(hint, Steering::FrameAt { narrow: true, .. });
+    let is_narrow =
+        |hint: &KernelHint| matches!(hint, KernelHint::FrameAt(FrameAt { narrow: true, .. }));
     tape.hints().iter().any(is_narrow)
 }
 

@@ -3,13 +3,13 @@
 //! While the border of the next frame is known, bytes are decoded where they lie. While it is
 //! not, they go through [`Search`]. Control frames end here; data frames go on to [`Assembly`].
 
-use crate::decode::context::Step;
+use crate::decode::context::Context;
 use crate::decode::frame::close;
-use crate::decode::frame::header::{HEADER_MAX, Header, Item, Reader};
+use crate::decode::frame::header::{FrameReader, HEADER_MAX, Header, Item};
 use crate::decode::frame::mask;
 use crate::decode::message::assembly::{Assembly, Piece};
 use crate::decode::message::compression::Compression;
-use crate::decode::message::shared::Link;
+use crate::decode::message::shared::Shared;
 use crate::decode::resync::search::{Found, Rules, Search};
 use crate::event::Direction;
 use crate::observation::{Fidelity, Frame, Opcode, ProtocolError, What};
@@ -25,11 +25,11 @@ pub(in crate::decode) enum Hole {
 
 /// The frames of one direction.
 #[derive(Debug)]
-pub(in crate::decode) struct Flow {
+pub(in crate::decode) struct OneWay {
     direction: Direction,
     /// Stream offset of the next byte.
     position: u64,
-    reader: Reader,
+    reader: FrameReader,
     /// The frame that the reader is in.
     frame: Option<Header>,
     /// Unmasked payload of the control frame that the reader is in.
@@ -47,7 +47,7 @@ pub(in crate::decode) struct Flow {
     announce: bool,
 }
 
-impl Flow {
+impl OneWay {
     /// A direction whose frames begin at `position`.
     pub(in crate::decode) fn synced(
         direction: Direction,
@@ -57,7 +57,7 @@ impl Flow {
         Self {
             direction,
             position,
-            reader: Reader::default(),
+            reader: FrameReader::default(),
             frame: None,
             control: Vec::new(),
             control_torn: false,
@@ -75,15 +75,20 @@ impl Flow {
         position: u64,
         compression: Compression,
     ) -> Self {
-        let flow = Self::synced(direction, position, compression);
-        let assembly = flow.assembly.met();
-        Self { search: Some(Box::default()), announce: false, assembly, ..flow }
+        let way = Self::synced(direction, position, compression);
+        let assembly = way.assembly.met();
+        Self { search: Some(Box::default()), announce: false, assembly, ..way }
     }
 
     /// The stream goes on with `bytes`.
-    pub(in crate::decode) fn bytes(&mut self, bytes: &[u8], link: &mut Link, step: &mut Step<'_>) {
+    pub(in crate::decode) fn bytes(
+        &mut self,
+        bytes: &[u8],
+        shared: &mut Shared,
+        context: &mut Context<'_>,
+    ) {
         self.position += bytes.len() as u64;
-        self.walk(bytes, self.position, link, step);
+        self.walk(bytes, self.position, shared, context);
     }
 
     /// The stream goes on with `n` bytes that are not here.
@@ -91,26 +96,26 @@ impl Flow {
         &mut self,
         n: u64,
         hole: Hole,
-        link: &mut Link,
-        step: &mut Step<'_>,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
     ) {
         self.position += n;
         if let Some(search) = &mut self.search {
             search.interrupt();
-            return self.assembly.lose_context(link, step);
+            return self.assembly.lose_context(shared, context);
         }
         let passed = self.reader.pass(n);
         if passed.payload > 0 {
-            self.miss(passed.payload, link, step);
+            self.miss(passed.payload, shared, context);
         }
         if passed.ended {
-            self.end_frame(Piece::default(), link, step);
+            self.end_frame(Piece::default(), shared, context);
         }
         if passed.beyond > 0 {
             if hole == Hole::Skipped {
-                link.gap(self.direction, step);
+                shared.gap(self.direction, context);
             }
-            self.lose_border(link, step);
+            self.lose_border(shared, context);
         }
     }
 
@@ -122,15 +127,19 @@ impl Flow {
     }
 
     /// The kernel side has walked the frames up to here: a header begins with the next byte.
-    pub(in crate::decode) fn header_starts(&mut self, link: &mut Link, step: &mut Step<'_>) {
+    pub(in crate::decode) fn header_starts(
+        &mut self,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
+    ) {
         self.walked = true;
         if self.search.is_none() && !self.reader.is_idle() {
-            step.error(self.direction, ProtocolError::Resync);
-            link.gap(self.direction, step);
-            self.lose_border(link, step);
+            context.error(self.direction, ProtocolError::Resync);
+            shared.gap(self.direction, context);
+            self.lose_border(shared, context);
         }
         if self.search.is_some() {
-            self.find_border(link, step);
+            self.find_border(shared, context);
         }
     }
 
@@ -141,8 +150,8 @@ impl Flow {
 
     /// The offset of the next frame header, if the kernel side should be told: until it walks, the
     /// stream may have passed each offset that it was told, so it is told the next.
-    pub(in crate::decode) fn take_announcement(&mut self, link: &mut Link) -> Option<u64> {
-        self.announce |= link.windows.take_change(self.direction);
+    pub(in crate::decode) fn take_announcement(&mut self, shared: &mut Shared) -> Option<u64> {
+        self.announce |= shared.windows.take_change(self.direction);
         if (self.walked && !self.announce) || self.search.is_some() {
             return None;
         }
@@ -152,16 +161,16 @@ impl Flow {
     }
 
     /// Reports what the end of the stream cut off, and gives back what is held.
-    pub(in crate::decode) fn end(&mut self, step: &mut Step<'_>) {
+    pub(in crate::decode) fn end(&mut self, context: &mut Context<'_>) {
         if self.search.is_none() && !self.reader.is_idle() {
-            step.error(self.direction, ProtocolError::EofMidFrame);
+            context.error(self.direction, ProtocolError::EofMidFrame);
         }
-        self.release(step);
+        self.release(context);
     }
 
     /// Gives back what is held.
-    pub(in crate::decode) fn release(&mut self, step: &mut Step<'_>) {
-        self.assembly.release(step);
+    pub(in crate::decode) fn release(&mut self, context: &mut Context<'_>) {
+        self.assembly.release(context);
     }
 
     /// Where the next frame begins is being searched for.
@@ -170,8 +179,8 @@ impl Flow {
     }
 
     /// Bytes were searched in vain for so long that only starts of calls are still tried.
-    pub(in crate::decode) fn is_exhausted(&self, link: &Link, step: &Step<'_>) -> bool {
-        let rules = self.rules(link, step);
+    pub(in crate::decode) fn is_exhausted(&self, shared: &Shared, context: &Context<'_>) -> bool {
+        let rules = self.rules(shared, context);
         self.search.as_ref().is_some_and(|search| search.is_exhausted(&rules))
     }
 
@@ -211,27 +220,27 @@ impl Flow {
 }
 
 /// Borders.
-impl Flow {
+impl OneWay {
     /// Decodes `bytes`, which end at stream offset `end`.
-    fn walk(&mut self, bytes: &[u8], end: u64, link: &mut Link, step: &mut Step<'_>) {
+    fn walk(&mut self, bytes: &[u8], end: u64, shared: &mut Shared, context: &mut Context<'_>) {
         let mut rest = bytes;
         loop {
             if self.search.is_some() {
                 if rest.is_empty() {
                     return;
                 }
-                self.search(&mut rest, end, link, step);
+                self.search(&mut rest, end, shared, context);
                 continue;
             }
             match self.reader.next(&mut rest) {
                 Ok(None) => return,
-                Ok(Some(Item::Header(header))) => self.begin_frame(header, link, step),
+                Ok(Some(Item::Header(header))) => self.begin_frame(header, shared, context),
                 Ok(Some(Item::Payload { bytes, at, last })) => {
-                    self.payload(bytes, at, last, link, step);
+                    self.payload(bytes, at, last, shared, context);
                 }
                 Err(reason) => {
-                    step.error(self.direction, reason);
-                    self.leave_broken_header(&mut rest, end, link, step);
+                    context.error(self.direction, reason);
+                    self.leave_broken_header(&mut rest, end, shared, context);
                 }
             }
         }
@@ -242,33 +251,39 @@ impl Flow {
         &mut self,
         rest: &mut &[u8],
         end: u64,
-        link: &mut Link,
-        step: &mut Step<'_>,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
     ) {
         let mut kept = [0; HEADER_MAX];
         let partial = self.reader.partial();
         let len = partial.len();
         kept[..len].copy_from_slice(partial);
-        self.give_up_border(link, step);
+        self.give_up_border(shared, context);
         match len {
             0 => *rest = rest.get(1..).unwrap_or_default(),
-            _ => self.walk(&kept[1..len], end - rest.len() as u64, link, step),
+            _ => self.walk(&kept[1..len], end - rest.len() as u64, shared, context),
         }
     }
 
-    fn search(&mut self, rest: &mut &[u8], end: u64, link: &mut Link, step: &mut Step<'_>) {
-        let rules = self.rules(link, step);
+    fn search(
+        &mut self,
+        rest: &mut &[u8],
+        end: u64,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
+    ) {
+        let rules = self.rules(shared, context);
         let Some(search) = &mut self.search else { return };
         let offset = end - rest.len() as u64;
-        if let Some(found) = search.search(rest, offset, step.stamp, &rules) {
-            self.adopt(found, link, step);
+        if let Some(found) = search.search(rest, offset, context.stamp, &rules) {
+            self.adopt(found, shared, context);
         }
     }
 
-    fn rules(&self, link: &Link, step: &Step<'_>) -> Rules {
-        let limits = &step.resources.limits;
+    fn rules(&self, shared: &Shared, context: &Context<'_>) -> Rules {
+        let limits = &context.resources.limits;
         Rules {
-            masked: link.masked_for_certain(self.direction),
+            masked: shared.masked_for_certain(self.direction),
             rsv1: self.assembly.compression.allows_rsv1(),
             search_bytes: limits.search_bytes,
             // What was held back once is not held back again.
@@ -277,71 +292,75 @@ impl Flow {
     }
 
     /// A search has succeeded: decodes what passed since the border, with its own times.
-    fn adopt(&mut self, found: Found, link: &mut Link, step: &mut Step<'_>) {
-        link.learn_role(self.direction, found.masked, step);
-        self.find_border(link, step);
-        let now = step.stamp;
+    fn adopt(&mut self, found: Found, shared: &mut Shared, context: &mut Context<'_>) {
+        shared.learn_role(self.direction, found.masked, context);
+        self.find_border(shared, context);
+        let now = context.stamp;
         let replaying = std::mem::replace(&mut self.replaying, true);
         let mut end = found.start;
         for (bytes, stamp) in found.passed.pieces() {
-            step.stamp = stamp;
+            context.stamp = stamp;
             end += bytes.len() as u64;
-            self.walk(bytes, end, link, step);
+            self.walk(bytes, end, shared, context);
         }
         self.replaying = replaying;
-        step.stamp = now;
+        context.stamp = now;
     }
 
     /// A frame header begins with the next byte.
-    fn find_border(&mut self, link: &mut Link, step: &mut Step<'_>) {
+    fn find_border(&mut self, shared: &mut Shared, context: &mut Context<'_>) {
         self.search = None;
         self.announce = true;
-        link.set_fidelity(self.direction, self.fidelity(), step);
-        link.recognise(step);
+        shared.set_fidelity(self.direction, self.fidelity(), context);
+        shared.recognise(context);
     }
 
     /// A frame cannot be believed, so neither can the border behind it.
-    fn give_up_border(&mut self, link: &mut Link, step: &mut Step<'_>) {
-        step.error(self.direction, ProtocolError::Resync);
-        link.gap(self.direction, step);
-        self.lose_border(link, step);
+    fn give_up_border(&mut self, shared: &mut Shared, context: &mut Context<'_>) {
+        context.error(self.direction, ProtocolError::Resync);
+        shared.gap(self.direction, context);
+        self.lose_border(shared, context);
     }
 
     /// Nothing is known of where the next frame begins.
-    pub(in crate::decode) fn lose_border(&mut self, link: &mut Link, step: &mut Step<'_>) {
+    pub(in crate::decode) fn lose_border(
+        &mut self,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
+    ) {
         self.reader.restart();
         self.frame = None;
         self.walked = false;
         self.search = Some(Box::default());
-        link.set_fidelity(self.direction, Fidelity::Unsynced, step);
-        self.assembly.lose(link, step);
+        shared.set_fidelity(self.direction, Fidelity::Unsynced, context);
+        self.assembly.lose(shared, context);
     }
 }
 
 /// Frames.
-impl Flow {
-    fn begin_frame(&mut self, header: Header, link: &mut Link, step: &mut Step<'_>) {
+impl OneWay {
+    fn begin_frame(&mut self, header: Header, shared: &mut Shared, context: &mut Context<'_>) {
         let disbelieved = if header.rsv23 && !self.assembly.compression.is_foreign() {
             Some(ProtocolError::RsvUnexpected)
-        } else if header.length > step.resources.limits.frame_bytes {
+        } else if header.length > context.resources.limits.frame_bytes {
             Some(ProtocolError::MessageTooBig)
         } else {
             None
         };
         if let Some(reason) = disbelieved {
-            step.error(self.direction, reason);
-            return self.give_up_border(link, step);
+            context.error(self.direction, reason);
+            return self.give_up_border(shared, context);
         }
-        link.learn_role(self.direction, header.mask.is_some(), step);
-        for reason in self.violations(&header, link) {
-            step.error(self.direction, reason);
+        shared.learn_role(self.direction, header.mask.is_some(), context);
+        for reason in self.violations(&header, shared) {
+            context.error(self.direction, reason);
         }
-        self.announce |= header.length > step.resources.limits.window_bytes as u64;
+        self.announce |= header.length > context.resources.limits.window_bytes as u64;
         self.frame = Some(header);
         self.control.clear();
         self.control_torn = false;
         if !header.opcode.is_control() {
-            self.assembly.begin_frame(&header, step);
+            self.assembly.begin_frame(&header, context);
         }
     }
 
@@ -349,10 +368,10 @@ impl Flow {
     fn violations(
         &self,
         header: &Header,
-        link: &Link,
+        shared: &Shared,
     ) -> impl Iterator<Item = ProtocolError> + use<> {
         let masked = header.mask.is_some();
-        let expected = link.masked(self.direction);
+        let expected = shared.masked(self.direction);
         let starts_message = matches!(header.opcode, Opcode::Text | Opcode::Binary);
         // "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and
         // non-first fragments of a data message" (RFC 7692, section 6).
@@ -365,7 +384,7 @@ impl Flow {
             (expected == Some(false) && masked, ProtocolError::MaskUnexpected),
             (header.rsv1 && !rsv1, ProtocolError::RsvUnexpected),
             (
-                link.is_closing(self.direction) && !header.opcode.is_control(),
+                shared.is_closing(self.direction) && !header.opcode.is_control(),
                 ProtocolError::DataAfterClose,
             ),
         ]
@@ -373,7 +392,14 @@ impl Flow {
         .filter_map(|(broken, reason)| broken.then_some(reason))
     }
 
-    fn payload(&mut self, bytes: &[u8], at: u64, last: bool, link: &mut Link, step: &mut Step<'_>) {
+    fn payload(
+        &mut self,
+        bytes: &[u8],
+        at: u64,
+        last: bool,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
+    ) {
         let Some(header) = self.frame else { return };
         let piece = Piece { bytes, at, mask: header.mask };
         if header.opcode.is_control() {
@@ -383,27 +409,27 @@ impl Flow {
                 mask::apply(&mut self.control[start..], key, at);
             }
         } else if !(last && header.fin) {
-            self.assembly.content(piece, step);
+            self.assembly.content(piece, context);
         }
         if last {
-            self.end_frame(piece, link, step);
+            self.end_frame(piece, shared, context);
         }
     }
 
     /// Payload bytes of the current frame are not here.
-    fn miss(&mut self, n: u64, link: &mut Link, step: &mut Step<'_>) {
+    fn miss(&mut self, n: u64, shared: &mut Shared, context: &mut Context<'_>) {
         match self.frame {
             Some(header) if header.opcode.is_control() => self.control_torn = true,
-            Some(_) => self.assembly.miss(n, link, step),
+            Some(_) => self.assembly.miss(n, shared, context),
             None => {}
         }
     }
 
     /// The frame has passed. Where it ends a message, `last` is a piece of that message which has
     /// not been looked at yet.
-    fn end_frame(&mut self, last: Piece<'_>, link: &mut Link, step: &mut Step<'_>) {
+    fn end_frame(&mut self, last: Piece<'_>, shared: &mut Shared, context: &mut Context<'_>) {
         let Some(header) = self.frame.take() else { return };
-        step.emit(What::Frame(Frame {
+        context.emit(What::Frame(Frame {
             direction: self.direction,
             opcode: header.opcode,
             fin: header.fin,
@@ -413,34 +439,34 @@ impl Flow {
         }));
         match header.opcode {
             Opcode::Ping | Opcode::Pong if self.control_torn => {}
-            Opcode::Ping | Opcode::Pong => self.beat(header.opcode, link, step),
-            Opcode::Close => self.close(link, step),
+            Opcode::Ping | Opcode::Pong => self.beat(header.opcode, shared, context),
+            Opcode::Close => self.close(shared, context),
             Opcode::Continuation | Opcode::Text | Opcode::Binary if header.fin => {
-                self.assembly.end_message(last, link, step);
+                self.assembly.end_message(last, shared, context);
             }
             Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
         }
     }
 
-    fn beat(&mut self, opcode: Opcode, link: &mut Link, step: &mut Step<'_>) {
-        let at_ns = step.stamp.at_ns;
+    fn beat(&mut self, opcode: Opcode, shared: &mut Shared, context: &mut Context<'_>) {
+        let at_ns = context.stamp.at_ns;
         let round_trip = match opcode {
-            Opcode::Ping => link.pings.ping(self.direction, at_ns, &self.control),
-            _ => link.pings.pong(self.direction, at_ns, &self.control),
+            Opcode::Ping => shared.pings.ping(self.direction, at_ns, &self.control),
+            _ => shared.pings.pong(self.direction, at_ns, &self.control),
         };
         if let Some((origin, rtt_ns)) = round_trip {
-            step.emit(What::PingRtt { origin, rtt_ns });
+            context.emit(What::PingRtt { origin, rtt_ns });
         }
     }
 
-    fn close(&mut self, link: &mut Link, step: &mut Step<'_>) {
+    fn close(&mut self, shared: &mut Shared, context: &mut Context<'_>) {
         if self.control_torn && self.control.len() < 2 {
-            return link.close_frame(self.direction, None, step);
+            return shared.close_frame(self.direction, None, context);
         }
         let frame = close::parse(&self.control);
         if let Some(reason) = frame.violation.filter(|_| !self.control_torn) {
-            step.error(self.direction, reason);
+            context.error(self.direction, reason);
         }
-        link.close_frame(self.direction, frame.code, step);
+        shared.close_frame(self.direction, frame.code, context);
     }
 }

@@ -9,7 +9,7 @@ use wstap::capture::bpf::{
 };
 use wstap::capture::procfs::image::Planner;
 use wstap::capture::procfs::target::Target;
-use wstap::decode::decoder::{self, Decoder, Limits};
+use wstap::decode::decoder::{Decoder, FrameAt, KernelHint, Limits};
 use wstap::event::{Absent, ConnId, Direction, Event, EventKind, TargetId};
 use wstap::matching::{MatchLimits, Matching, Protocols};
 use wstap::observation::{Observation, What};
@@ -64,12 +64,12 @@ fn capture(accounts: &mut Accounts, event: &Event<'_>) {
 
 /// Tells the kernel side what the decoder has found out, as a session does.
 fn steer(tracker: &mut Decoder, words: &Steering) {
-    for hint in tracker.steering() {
+    for hint in tracker.kernel_hints() {
         match hint {
-            decoder::Steering::FrameAt { conn, direction, offset, whole, narrow } => {
+            KernelHint::FrameAt(FrameAt { conn, direction, offset, whole, narrow }) => {
                 words.set(conn, direction, Word::FrameAt { offset, whole, narrow });
             }
-            decoder::Steering::Ignore { conn, .. } => {
+            KernelHint::Ignore { conn } => {
                 for direction in Direction::BOTH {
                     words.set(conn, direction, Word::Ignore);
                 }
@@ -312,8 +312,8 @@ fn root_a_stale_offset_is_ignored() {
     let load = ["--connections", "4", "--frames", "200", "--largest", "40000"];
     let Some((mut server, mut client)) = scene.flood(&load) else { return };
     let stale = |tracker: &mut Decoder, words: &Steering| {
-        for hint in tracker.steering() {
-            if let decoder::Steering::FrameAt { conn, direction, whole, .. } = hint {
+        for hint in tracker.kernel_hints() {
+            if let KernelHint::FrameAt(FrameAt { conn, direction, whole, .. }) = hint {
                 let word = Word::FrameAt { offset: 1, whole, narrow: false };
                 words.set(conn, direction, word);
             }
