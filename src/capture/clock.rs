@@ -12,10 +12,34 @@ pub fn wall_offset_ns() -> i64 {
     read(libc::CLOCK_REALTIME).cast_signed() - monotonic_ns().cast_signed()
 }
 
+/// One clock tick of `/proc/PID/stat`, nanoseconds (`include/uapi/asm-generic/param.h`, `USER_HZ`).
+const TICK_NS: u64 = 10_000_000;
+
+/// The `CLOCK_MONOTONIC` time, in nanoseconds, of a moment that is given in clock ticks since boot.
+/// It is up to a tick too early. Unlike this clock, the ticks go on while the machine is suspended.
+#[must_use]
+pub fn of_boot_ticks(ticks: u64) -> u64 {
+    let suspended_ns = read(libc::CLOCK_BOOTTIME).saturating_sub(monotonic_ns());
+    ticks.saturating_mul(TICK_NS).saturating_sub(suspended_ns)
+}
+
 fn read(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid timespec to write to. The call cannot fail for these clocks; if
     // it did, `time` would stay 0.
     unsafe { libc::clock_gettime(clock, &raw mut time) };
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::procfs::process::Process;
+
+    #[test]
+    fn this_process_began_before_now() {
+        let me = Process::read(std::process::id()).unwrap();
+        let began_ns = of_boot_ticks(me.start_ticks);
+        assert!(0 < began_ns && began_ns <= monotonic_ns(), "{began_ns}");
+    }
 }

@@ -51,6 +51,8 @@ pub struct Target {
     pub name: String,
     /// The processes; empty while waiting for one.
     pub processes: Vec<Process>,
+    /// Processes since the start, ended ones included, that ran before their probes were in place.
+    pub tapped_late: u64,
 }
 
 impl Target {
@@ -130,7 +132,7 @@ mod tests {
     #[test]
     fn a_target_is_up_while_one_of_its_processes_is() {
         let process = |up| Process { up, ..Process::default() };
-        let target = |processes| Target { name: "feed".into(), processes };
+        let target = |processes| Target { name: "feed".into(), processes, tapped_late: 0 };
         assert!(!target(vec![]).is_up());
         assert!(!target(vec![process(false)]).is_up());
         assert!(target(vec![process(false), process(true)]).is_up());

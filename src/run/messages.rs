@@ -14,7 +14,7 @@ use super::{Failure, signals};
 use crate::capture::bpf::Loss;
 use crate::capture::clock::wall_offset_ns;
 use crate::capture::procfs::process;
-use crate::capture::supervisor::Member;
+use crate::capture::supervisor::{Late, Member};
 use crate::cli::FramesArgs;
 use crate::config::TapConfig;
 use crate::observation::Observation;
@@ -90,7 +90,7 @@ impl Names {
 }
 
 impl Audience for Names {
-    fn tapped(&mut self, members: &[&Member]) {
+    fn tapped(&mut self, members: &[&Member], _late: &Late) {
         let processes = members.iter().map(|member| &member.target.process);
         let names = processes.map(|process| (process.pid, process.comm.clone())).collect();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = names;

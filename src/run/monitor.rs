@@ -12,8 +12,9 @@ use super::session::{self, Audience, Prepared, Until};
 use super::{Failure, signals};
 use crate::capture::bpf::Loss;
 use crate::capture::bpf::socket;
-use crate::capture::supervisor::Member;
+use crate::capture::supervisor::{Late, Member};
 use crate::config::MonitorConfig;
+use crate::event::TargetId;
 use crate::export::{self, Exporter, Metrics, Status, status};
 use crate::observation::Observation;
 
@@ -26,7 +27,7 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
     status.update(|now| {
         now.targets = names
             .iter()
-            .map(|name| status::Target { name: name.to_string(), processes: Vec::new() })
+            .map(|name| status::Target { name: name.to_string(), ..status::Target::default() })
             .collect();
     });
     let losses = Arc::new(Mutex::new(Vec::new()));
@@ -129,10 +130,11 @@ struct Board {
 }
 
 impl Audience for Board {
-    fn tapped(&mut self, members: &[&Member]) {
+    fn tapped(&mut self, members: &[&Member], late: &Late) {
         self.status.update(|now| {
-            for target in &mut now.targets {
+            for (id, target) in (0..).map(TargetId).zip(&mut now.targets) {
                 target.processes.clear();
+                target.tapped_late = late.of(id);
             }
             let tapped =
                 |member: &&&Member| member.has_sockets() || !member.target.images.is_empty();

@@ -21,7 +21,7 @@ use crate::capture::procfs::image::Planner;
 use crate::capture::procfs::selector::Selection;
 use crate::capture::supervisor::command::Launch;
 use crate::capture::supervisor::plain::Plain;
-use crate::capture::supervisor::{Member, Roster};
+use crate::capture::supervisor::{Late, Member, Roster};
 use crate::config::{TapConfig, UsageError};
 use crate::decode::decoder::{Decoder, StreamContent};
 use crate::matching::{Matching, Protocols};
@@ -33,8 +33,8 @@ pub(super) const TICK_NS: u64 = 250_000_000;
 
 /// Hears what is tapped whenever that changes, on the thread that attaches.
 pub(super) trait Audience {
-    /// It has changed to this.
-    fn tapped(&mut self, members: &[&Member]);
+    /// It has changed to this; `late` are the processes that had run before they were tapped.
+    fn tapped(&mut self, members: &[&Member], late: &Late);
 }
 
 /// What ends a session.
@@ -218,7 +218,7 @@ impl Attaching<'_> {
     /// Tells who listens what is tapped, if that has changed.
     fn tell(&mut self, roster: &mut Roster<'_, '_>) {
         if roster.has_changed() {
-            self.audience.tapped(&roster.members().collect::<Vec<_>>());
+            self.audience.tapped(&roster.members().collect::<Vec<_>>(), roster.late());
         }
     }
 }

@@ -9,6 +9,7 @@ use super::Tap;
 use super::socket::SocketPrograms;
 use super::wire;
 use crate::capture::Error;
+use crate::capture::clock::monotonic_ns;
 use crate::capture::procfs::image::Image;
 use crate::capture::procfs::process;
 
@@ -36,11 +37,18 @@ impl Scope {
 pub struct Attachment {
     /// The links that hold the probes.
     _links: Vec<Link>,
+    since_ns: u64,
 }
 
 impl Attachment {
+    /// To be called when the last of the links has been made.
     pub(in crate::capture) fn new(links: Vec<Link>) -> Self {
-        Self { _links: links }
+        Self { _links: links, since_ns: monotonic_ns() }
+    }
+
+    /// Since when all of them are in place, `CLOCK_MONOTONIC` nanoseconds.
+    pub(in crate::capture) fn since_ns(&self) -> u64 {
+        self.since_ns
     }
 }
 
@@ -65,7 +73,7 @@ impl Tap<'_> {
             ErrorKind::PermissionDenied => Error::privilege("watch processes", &error),
             _ => Error::Kernel(format!("failed to watch processes: {error:#}")),
         })?;
-        Ok(Attachment { _links: links })
+        Ok(Attachment::new(links))
     }
 
     /// Attaches the programs on TCP sockets, until the result is dropped. They heed the processes
@@ -96,7 +104,7 @@ impl Tap<'_> {
         let program = &self.skel.progs.loader_changed;
         self.attach_sites(program, Scope::Everyone, &image.attach_path, &site, false, &mut links)
             .map_err(|error| Error::attach(&image.path, &error))?;
-        Ok(Attachment { _links: links })
+        Ok(Attachment::new(links))
     }
 
     /// Probes an instruction of wstap itself that is never executed again, to learn whether
@@ -151,7 +159,7 @@ impl Tap<'_> {
             self.attach_sites(program, scope, &image.attach_path, sites, retprobe, &mut links)
                 .map_err(|error| Error::attach(&image.path, &error))?;
         }
-        Ok(Attachment { _links: links })
+        Ok(Attachment::new(links))
     }
 
     fn attach_sites(

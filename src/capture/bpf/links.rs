@@ -72,7 +72,8 @@ impl Links {
         Self { spread, ..Self::default() }
     }
 
-    /// Probes the TLS library in `image` for process `pid`.
+    /// Probes the TLS library in `image` for process `pid`. Returns since when its probes are in
+    /// place, `CLOCK_MONOTONIC` nanoseconds.
     pub(in crate::capture) fn tap(
         &mut self,
         tap: &Tap<'_>,
@@ -80,7 +81,7 @@ impl Links {
         pid: u32,
         arrival: Arrival,
         now_ns: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let links = self.images.entry(image.file).or_default();
         if arrival == Arrival::New {
             links.last_newcomer_ns = now_ns;
@@ -96,7 +97,7 @@ impl Links {
             }
         }
         links.users.insert(pid, image.clone());
-        Ok(())
+        Ok(links.since_ns(pid))
     }
 
     /// Whether a newcomer that maps this image is tapped already.
@@ -160,6 +161,12 @@ impl Links {
 }
 
 impl ImageLinks {
+    /// Since when process `pid` is probed; the end of time where it is not.
+    fn since_ns(&self, pid: u32) -> u64 {
+        let attachments = self.everyone.iter().chain(self.own.get(&pid));
+        attachments.map(Attachment::since_ns).min().unwrap_or(u64::MAX)
+    }
+
     /// Whether probes for everyone serve a few processes that stay.
     fn is_calm(&self, now_ns: u64) -> bool {
         let tls = self.users.values().next().is_some_and(has_tappable);

@@ -45,22 +45,23 @@ impl Tap<'_> {
         }
     }
 
-    /// Taps a process from now on, wherever probes are. One that is tapped already stays as it is.
+    /// Taps a process from now on, wherever probes are. One that is tapped already stays as it is;
+    /// then the result is `false`.
     ///
     /// # Errors
     ///
     /// There are too many processes, or privileges are missing.
-    pub fn admit(&self, pid: u32, admission: Admission) -> Result<(), Error> {
+    pub fn admit(&self, pid: u32, admission: Admission) -> Result<bool, Error> {
         let entry = wire::tapped(admission, self.shared.generations());
         let update = |flags| self.skel.maps.tapped.update(&pid.to_ne_bytes(), &entry, flags);
         match update(MapFlags::NO_EXIST) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 Err(Error::privilege(&format!("tap pid {pid}"), &error))
             }
-            result => {
-                result.map_err(|error| Error::Other(format!("failed to tap pid {pid}: {error:#}")))
-            }
+            result => result
+                .map(|()| true)
+                .map_err(|error| Error::Other(format!("failed to tap pid {pid}: {error:#}"))),
         }
     }
 

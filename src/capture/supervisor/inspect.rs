@@ -7,6 +7,7 @@ use super::plain::Circumstances;
 use crate::capture::Error;
 use crate::capture::bpf::Tap;
 use crate::capture::bpf::links::{Arrival, Links};
+use crate::capture::clock::monotonic_ns;
 use crate::capture::confine::privilege::Powers;
 use crate::capture::procfs::image::{Image, is_refusal};
 use crate::capture::procfs::process::{self, Mapping};
@@ -42,7 +43,9 @@ impl Roster<'_, '_> {
 
     /// Probes what the process has mapped and nobody has looked into.
     pub(super) fn look_at(&mut self, pid: u32, now_ns: u64) {
+        let is_held = self.is_held(pid);
         let Some(member) = self.members.get_mut(&pid) else { return };
+        let (looked_ns, mut placed_ns) = (monotonic_ns(), None);
         // A process that has just ended: the kernel will say so.
         let Ok(mappings) = process::executable_files(pid) else { return };
         member.forget_unmapped(&mappings);
@@ -57,11 +60,19 @@ impl Roster<'_, '_> {
                 Ok(image) => {
                     let probed =
                         probe(self.tap, &mut self.links, &image, pid, member.arrival, now_ns);
-                    self.changed |= member.take(image, probed);
+                    placed_ns = placed_ns.max(probed.as_ref().copied().unwrap_or(None));
+                    self.changed |= member.take(image, probed.map(|since| since.is_some()));
                 }
                 Err(error) => unopened(pid, &mapping, &error),
             }
         }
+        // One that is held is stopped until the look is over.
+        let placed_ns = placed_ns.filter(|_| !is_held);
+        if let Some(unseen_ns) = placed_ns.and_then(|placed_ns| member.ran_unseen(placed_ns)) {
+            self.late.count(&member.target.process, member.target.id, unseen_ns);
+            self.changed = true;
+        }
+        member.accounted_ns = looked_ns;
         self.look_at_sockets(pid, now_ns);
     }
 
@@ -97,7 +108,8 @@ impl Roster<'_, '_> {
     }
 }
 
-/// Places the probes that `image` asks for; `true` if plaintext passes them.
+/// Places the probes that `image` asks for. Returns since when those are in place that plaintext
+/// passes, if there are any.
 fn probe(
     tap: &Tap<'_>,
     links: &mut Links,
@@ -105,15 +117,14 @@ fn probe(
     pid: u32,
     arrival: Arrival,
     now_ns: u64,
-) -> Result<bool, Error> {
+) -> Result<Option<u64>, Error> {
     if image.plan.loader_notifier.is_some() {
         links.watch_loader(tap, pid, image)?;
     }
-    let tappable = has_tappable(image);
-    if tappable {
-        links.tap(tap, image, pid, arrival, now_ns)?;
+    if !has_tappable(image) {
+        return Ok(None);
     }
-    Ok(tappable)
+    links.tap(tap, image, pid, arrival, now_ns).map(Some)
 }
 
 fn unopened(pid: u32, mapping: &Mapping, error: &io::Error) {

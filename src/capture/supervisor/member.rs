@@ -26,6 +26,15 @@ pub struct Member {
     /// Looks of `SETTLING_NS` that are done.
     pub(super) looks: usize,
     pub(super) arrival: Arrival,
+    /// Since when the kernel side knows that it is tapped, `CLOCK_MONOTONIC` nanoseconds; 0 if that
+    /// is since it began.
+    pub(super) admitted_ns: u64,
+    /// Until then nothing can have passed that should have been seen: its program began then, or a
+    /// look had found nothing more to probe. The end of time before the first look at a process
+    /// that was there before wstap.
+    pub(super) accounted_ns: u64,
+    /// It was counted as tapped late.
+    pub(super) late: bool,
     /// It was said that it has TLS that is not tapped.
     pub(super) warned: bool,
     /// It was given by its pid: it is remembered when it has ended.
@@ -37,6 +46,17 @@ impl Member {
     #[must_use]
     pub fn has_sockets(&self) -> bool {
         self.sockets.are_tapped()
+    }
+
+    /// The probes that a look asked for are in place since `placed_ns`, and the process ran
+    /// meanwhile. `Some` the first time that it may have run without them, with the longest time
+    /// that this may have been, in nanoseconds.
+    pub(super) fn ran_unseen(&mut self, placed_ns: u64) -> Option<u64> {
+        let unseen_ns = placed_ns.max(self.admitted_ns).saturating_sub(self.accounted_ns);
+        if unseen_ns == 0 || std::mem::replace(&mut self.late, true) {
+            return None;
+        }
+        Some(unseen_ns)
     }
 
     /// Its sockets are tapped, and its TLS cannot be.

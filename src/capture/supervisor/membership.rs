@@ -5,15 +5,28 @@ use std::collections::HashSet;
 
 use super::plain::Sockets;
 use super::{Member, Roster};
-use crate::capture::Error;
 use crate::capture::bpf::Admission;
+use crate::capture::bpf::lifecycle::Lifecycle;
 use crate::capture::bpf::links::Arrival;
 use crate::capture::confine::privilege::Powers;
 use crate::capture::procfs::cgroup;
 use crate::capture::procfs::process::{self, Process};
 use crate::capture::procfs::selector::Children;
 use crate::capture::procfs::target::{Target, has_tappable};
+use crate::capture::{Error, clock};
 use crate::event::TargetId;
+
+/// How a process comes to be tapped.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    /// When its program began, `CLOCK_MONOTONIC` nanoseconds; of no account where it was there
+    /// before wstap.
+    pub(super) began_ns: u64,
+    /// It was counted as tapped late.
+    pub(super) late: bool,
+    /// It was given by its pid.
+    pub(super) named: bool,
+}
 
 impl Roster<'_, '_> {
     /// What the kernel side is told of a process of this target.
@@ -23,13 +36,15 @@ impl Roster<'_, '_> {
     }
 
     /// A process runs a program that is new to it.
-    pub(super) fn executed(&mut self, pid: u32, target: Option<TargetId>, now_ns: u64) {
+    pub(super) fn executed(&mut self, message: &Lifecycle, now_ns: u64) {
+        let (pid, began_ns) = (message.pid, message.at_ns);
         let Ok(process) = Process::read(pid) else { return };
         // One that is remembered may have had this pid before.
         let Some(member) = self.members.get_mut(&pid).filter(|it| it.is(&process)) else {
-            return match target {
-                Some(target) => self.admit_or_warn(process, target, now_ns),
-                None => self.consider(process, now_ns),
+            let start = Start { began_ns, late: false, named: false };
+            return match message.target {
+                Some(target) => self.admit_or_warn(process, target, now_ns, start),
+                None => self.consider(process, now_ns, start),
             };
         };
         let stays = self.selection.children() == Children::Follow
@@ -45,6 +60,7 @@ impl Roster<'_, '_> {
         member.up = false;
         member.sockets = Sockets::default();
         member.looks = 0;
+        member.accounted_ns = began_ns;
         self.changed = true;
         self.look_at(pid, now_ns);
         self.settle(pid, now_ns);
@@ -70,40 +86,58 @@ impl Roster<'_, '_> {
             }
             let parent =
                 self.members.get(&process.parent).filter(|parent| follow && !parent.over());
+            let began_ns = clock::of_boot_ticks(process.start_ticks);
+            let start = Start { began_ns, late: false, named: false };
             match parent.map(|parent| parent.target.id) {
-                Some(target) => self.admit_or_warn(process, target, now_ns),
-                None => self.consider(process, now_ns),
+                Some(target) => self.admit_or_warn(process, target, now_ns, start),
+                None => self.consider(process, now_ns, start),
             }
         }
     }
 
-    fn consider(&mut self, process: Process, now_ns: u64) {
+    fn consider(&mut self, process: Process, now_ns: u64, start: Start) {
         if self.powers == Powers::None {
             return;
         }
         if let Some(target) = self.selection.matching(&process) {
-            self.admit_or_warn(process, target, now_ns);
+            self.admit_or_warn(process, target, now_ns, start);
         }
+    }
+
+    /// The dynamic loader of a process has been at work. What it maps is not called before it has
+    /// said so.
+    pub(super) fn loaded(&mut self, message: &Lifecycle, now_ns: u64) {
+        let Some(member) = self.members.get_mut(&message.pid) else { return };
+        member.accounted_ns = member.accounted_ns.max(message.at_ns);
+        self.look_at(message.pid, now_ns);
     }
 
     /// A child of a tapped process. The kernel side has admitted it already, and it has mapped what
     /// its parent has: it is probed at once, and looked at later.
-    pub(super) fn enlist(&mut self, pid: u32, parent: u32, target: Option<TargetId>, now_ns: u64) {
-        let Some(target) = target else { return };
+    pub(super) fn enlist(&mut self, message: &Lifecycle, parent: u32, now_ns: u64) {
+        let Some(target) = message.target else { return };
+        let (pid, began_ns) = (message.pid, message.at_ns);
         let inherited = self.members.get(&parent).map(|parent| parent.target.images.clone());
         let mut inherited = inherited.unwrap_or_default();
         inherited.retain(has_tappable);
         if self.powers == Powers::None {
             inherited.retain(|image| self.links.are_shared(image));
         }
+        let mut placed_ns = began_ns;
         for image in &inherited {
-            if let Err(error) = self.links.tap(self.tap, image, pid, Arrival::New, now_ns) {
-                tracing::debug!("pid {pid}: {error}");
+            match self.links.tap(self.tap, image, pid, Arrival::New, now_ns) {
+                Ok(since_ns) => placed_ns = placed_ns.max(since_ns),
+                Err(error) => tracing::debug!("pid {pid}: {error}"),
             }
         }
-        // It may have ended, which the kernel will say next.
+        // Before it is looked at: it may have ended, and must be counted all the same.
+        let late = placed_ns > began_ns;
+        if late {
+            self.count_late(pid, parent, target, placed_ns - began_ns);
+        }
+        // If it has, the kernel will say so next.
         let Ok(process) = Process::read(pid) else { return self.links.forget(pid, now_ns) };
-        self.admit_or_warn(process, target, now_ns);
+        self.admit_or_warn(process, target, now_ns, Start { began_ns, late, named: false });
         if let (Powers::None, Some(member)) = (self.powers, self.members.get_mut(&pid)) {
             for image in inherited {
                 member.take(image, Ok(true));
@@ -111,27 +145,42 @@ impl Roster<'_, '_> {
         }
     }
 
-    fn admit_or_warn(&mut self, process: Process, target: TargetId, now_ns: u64) {
+    /// Counts a child that ran without probes for so long, in nanoseconds. It has its parent's name.
+    fn count_late(&mut self, pid: u32, parent: u32, target: TargetId, unseen_ns: u64) {
+        let Some(parent) = self.members.get(&parent) else { return };
+        if !self.members.get(&pid).is_some_and(|known| known.late) {
+            let child = Process { pid, ..parent.target.process.clone() };
+            self.late.count(&child, target, unseen_ns);
+            self.changed = true;
+        }
+    }
+
+    fn admit_or_warn(&mut self, process: Process, target: TargetId, now_ns: u64, start: Start) {
         let (pid, comm) = (process.pid, process.comm.clone());
-        if let Err(error) = self.admit(process, target, now_ns, false) {
+        if let Err(error) = self.admit(process, target, now_ns, start) {
             tracing::warn!("pid {pid} ({comm}) is not tapped: {error}");
         }
     }
 
-    /// Taps a process from now on; `named` if it was given by its pid.
+    /// Taps a process from now on.
     pub(super) fn admit(
         &mut self,
         process: Process,
         target: TargetId,
         now_ns: u64,
-        named: bool,
+        start: Start,
     ) -> Result<(), Error> {
         let pid = process.pid;
+        let mut admitted_ns = 0;
         // Without powers only those are taken up that the kernel side has admitted itself.
         if self.powers != Powers::None {
             let hold = self.is_held(pid);
-            self.tap.admit(pid, Admission { hold, ..self.admission(target) })?;
+            if self.tap.admit(pid, Admission { hold, ..self.admission(target) })? {
+                admitted_ns = clock::monotonic_ns();
+            }
         }
+        let known = self.members.get(&pid).filter(|known| known.is(&process));
+        let late = start.late || known.is_some_and(|known| known.late);
         let technique = if self.tap.flavour().multi { "uprobe_multi" } else { "perf_uprobe" };
         let member = Member {
             target: Target {
@@ -149,7 +198,13 @@ impl Roster<'_, '_> {
             seen: HashSet::new(),
             looks: 0,
             arrival: self.arrival,
-            named,
+            admitted_ns,
+            accounted_ns: match self.arrival {
+                Arrival::Found => u64::MAX,
+                Arrival::New => start.began_ns,
+            },
+            late,
+            named: start.named,
         };
         self.members.insert(pid, member);
         self.changed = true;

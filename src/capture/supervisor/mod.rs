@@ -7,6 +7,7 @@
 
 pub mod command;
 mod inspect;
+mod late;
 mod member;
 mod membership;
 pub mod plain;
@@ -25,8 +26,10 @@ use super::procfs::selector::{Children, Selection};
 use super::procfs::target::{no_tls, unreadable};
 use crate::event::ConnId;
 use command::Releases;
+use membership::Start;
 use plain::{Plain, SocketTap};
 
+pub use late::Late;
 pub use member::Member;
 
 /// Everything is looked at again this often, in case a message was lost.
@@ -51,6 +54,7 @@ pub struct Roster<'tap, 'obj> {
     /// See [`Tap::perhaps_missed`].
     missed: u64,
     next_count_ns: u64,
+    late: Late,
     changed: bool,
     /// Of who is found now.
     arrival: Arrival,
@@ -104,6 +108,7 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
             unheard: 0,
             missed: 0,
             next_count_ns: now_ns,
+            late: Late::default(),
             changed: true,
             arrival: Arrival::Found,
             powers: Powers::All,
@@ -120,7 +125,12 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
         let named: Vec<_> = roster.selection.pids().collect();
         for (pid, target) in named {
             let process = Process::read(pid).map_err(|_| Error::NoSuchProcess(pid))?;
-            roster.admit(process, target, now_ns, true)?;
+            roster.admit(
+                process,
+                target,
+                now_ns,
+                Start { began_ns: 0, late: false, named: true },
+            )?;
         }
         roster.search(now_ns);
         roster.arrival = Arrival::New;
@@ -176,6 +186,12 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
         self.members.values()
     }
 
+    /// The processes that ran before their probes were in place.
+    #[must_use]
+    pub fn late(&self) -> &Late {
+        &self.late
+    }
+
     /// Whether any process is tapped now.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -210,9 +226,9 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
         let _raised = self.powers.raise();
         let pid = message.pid;
         match message.change {
-            Change::Forked { parent } => self.enlist(pid, parent, message.target, now_ns),
-            Change::Executed => self.executed(pid, message.target, now_ns),
-            Change::Loaded => self.look_at(pid, now_ns),
+            Change::Forked { parent } => self.enlist(message, parent, now_ns),
+            Change::Executed => self.executed(message, now_ns),
+            Change::Loaded => self.loaded(message, now_ns),
             Change::Exited => self.ended(pid, now_ns),
         }
         let stops = matches!(message.change, Change::Executed | Change::Loaded);

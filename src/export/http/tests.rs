@@ -138,7 +138,8 @@ async fn the_api_gives_quantiles_outcomes_and_targets() {
     }
     fixture.status.update(|now| {
         let process = Process { pid: 4242, comm: "node".into(), up: true, ..Process::default() };
-        now.targets = vec![Target { name: "feed".into(), processes: vec![process] }];
+        now.targets =
+            vec![Target { name: "feed".into(), processes: vec![process], tapped_late: 0 }];
     });
     let reply = body(fixture.get("/api/v1/turnaround").await).await;
     let reply: serde_json::Value = serde_json::from_slice(&reply).expect("JSON");

@@ -175,6 +175,7 @@ pub(in crate::export) struct Facts {
     pub(in crate::export) lost_records: Family,
     pub(in crate::export) lost_bytes: Family,
     pub(in crate::export) probe_attached: Family,
+    pub(in crate::export) tapped_late: Family,
     pub(in crate::export) target_up: Family,
     pub(in crate::export) target_info: Family,
     pub(in crate::export) build_info: Family,
@@ -194,6 +195,9 @@ impl Facts {
             probe_attached: gauge("wstap_probe_attached",
                 "Attached sites of a function that wstap wants to probe.",
                 &["library", "function", "technique"])?,
+            tapped_late: counter("wstap_processes_tapped_late_total",
+                "Processes that ran before their probes were in place, though wstap was there when they began: what passed by then is in no other metric.",
+                &["target"])?,
             target_up: gauge("wstap_target_up",
                 "Whether a process of the target is alive and tapped.", &["target"])?,
             target_info: gauge("wstap_target_info",
@@ -205,9 +209,16 @@ impl Facts {
     }
 
     /// Every one of them.
-    pub(in crate::export) fn all(&self) -> [&Family; 6] {
-        let Self { lost_records, lost_bytes, probe_attached, target_up, target_info, build_info } =
-            self;
-        [lost_records, lost_bytes, probe_attached, target_up, target_info, build_info]
+    pub(in crate::export) fn all(&self) -> [&Family; 7] {
+        let Self {
+            lost_records,
+            lost_bytes,
+            probe_attached,
+            tapped_late,
+            target_up,
+            target_info,
+            build_info,
+        } = self;
+        [lost_records, lost_bytes, probe_attached, tapped_late, target_up, target_info, build_info]
     }
 }

@@ -34,8 +34,15 @@ impl Collector for FactCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let Facts { lost_records, lost_bytes, probe_attached, target_up, target_info, build_info } =
-            &self.facts;
+        let Facts {
+            lost_records,
+            lost_bytes,
+            probe_attached,
+            tapped_late,
+            target_up,
+            target_info,
+            build_info,
+        } = &self.facts;
         let now = self.status.snapshot();
         let (mut records, mut bytes) = (Vec::new(), Vec::new());
         for loss in self.losses.read() {
@@ -47,6 +54,7 @@ impl Collector for FactCollector {
             lost_records.with(records),
             lost_bytes.with(bytes),
             probe_attached.with(self.probes(&now.probes)),
+            tapped_late.with(self.late(&now.targets)),
             target_up.with(self.targets(&now.targets)),
             target_info.with(self.processes(&now.targets)),
             build_info.with(vec![build_info.sample(&build, 1.0)]),
@@ -65,6 +73,15 @@ impl FactCollector {
         }
         let family = &self.facts.probe_attached;
         attached.iter().map(|(labels, &sites)| family.sample(labels, sites as f64)).collect()
+    }
+
+    fn late(&self, targets: &[Target]) -> Vec<Metric> {
+        let mut late = BTreeMap::new();
+        for target in targets {
+            *late.entry(&*target.name).or_insert(0) += target.tapped_late;
+        }
+        let family = &self.facts.tapped_late;
+        late.iter().map(|(name, &count)| family.sample(&[name], count as f64)).collect()
     }
 
     fn targets(&self, targets: &[Target]) -> Vec<Metric> {

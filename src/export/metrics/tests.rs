@@ -360,7 +360,8 @@ fn facts_and_loss_counters_are_read_at_the_scrape() {
         container: "0123456789ab".into(),
         up,
     };
-    let target = |name: &str, processes| TargetStatus { name: name.to_owned(), processes };
+    let target =
+        |name: &str, processes| TargetStatus { name: name.to_owned(), processes, tapped_late: 2 };
     let probe = |attached| Probe {
         library: "libssl.so.3".into(),
         function: "SSL_write".into(),
@@ -387,6 +388,8 @@ fn facts_and_loss_counters_are_read_at_the_scrape() {
         &[
             (r#"wstap_lost_records_total{reason="ring_full"}"#, 2.0),
             (r#"wstap_lost_bytes_total{reason="ring_full"}"#, 512.0),
+            (r#"wstap_processes_tapped_late_total{target="feed"}"#, 4.0),
+            (r#"wstap_processes_tapped_late_total{target="late"}"#, 2.0),
             (r#"wstap_target_up{target="feed"}"#, 1.0),
             (r#"wstap_target_up{target="late"}"#, 0.0),
             (&process_labels(1), 1.0),

@@ -35,6 +35,7 @@ impl Fixture {
                     container: String::new(),
                     up: true,
                 }],
+                tapped_late: 1,
             }];
             now.probes = ["SSL_write", "SSL_read"]
                 .map(|function| Probe {

@@ -6,6 +6,9 @@ mod containers;
 /// What happens to targets and probes when either side ends.
 mod harm;
 
+/// Processes that run before their probes are in place.
+mod late;
+
 /// Libraries that are deleted, replaced or several; other loaders; pids that are given again.
 mod lifetimes;
 

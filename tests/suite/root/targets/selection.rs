@@ -10,9 +10,9 @@ use crate::suite::common::peers::{Runtime, Scene, installed};
 use crate::suite::common::wstap::{Monitor, privileged, wait_for};
 
 /// Every exchange is seen from both ends.
-const ENDS: f64 = 2.0;
+pub(super) const ENDS: f64 = 2.0;
 
-fn wait_for_answers(tap: &Monitor, answers: u64) {
+pub(super) fn wait_for_answers(tap: &Monitor, answers: u64) {
     let all = answers as f64 * ENDS;
     let what = format!("{all} turnarounds");
     let metrics = tap.metrics_when(&what, |m| m.sum("turnaround_count", &[]) >= all);
@@ -221,6 +221,8 @@ fn root_a_command_is_tapped_from_its_first_byte() {
         let output = frames.output().expect("wstap runs");
         let said = String::from_utf8(output.stdout).expect("text");
         assert!(output.status.success(), "{said}");
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(!log.contains("before its probes were in place"), "{command:?}: {log}");
         let exchanges = said.lines().filter(|line| line.contains("\"event\":\"exchange\""));
         assert_eq!(exchanges.count(), 50, "{command:?}: {said}");
         let opened = said.lines().filter(|line| line.contains("\"event\":\"open\""));
