@@ -47,16 +47,23 @@ fn row(family: &MetricFamily) -> String {
     format!("| `{}` | {kind} | {} | {help} |", family.name(), labels.join(", "))
 }
 
+/// The text of every file in `folder` and in the folders in it.
+fn sources(folder: &Path) -> String {
+    let files = std::fs::read_dir(folder).expect("the tests");
+    let paths = files.map(|entry| entry.expect("a file").path());
+    let text = |path: std::path::PathBuf| match path.is_dir() {
+        true => sources(&path),
+        false => std::fs::read_to_string(&path).expect("text"),
+    };
+    paths.map(text).collect()
+}
+
 /// Every situation in the table is run by the test that it names.
 #[test]
 fn the_targets_reference_names_tests_that_there_are() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let table = std::fs::read_to_string(root.join("docs/targets.md")).expect("the document");
-    let files = std::fs::read_dir(root.join("tests/suite")).expect("the tests");
-    let read = |entry: std::io::Result<std::fs::DirEntry>| {
-        std::fs::read_to_string(entry.expect("a file").path()).expect("text")
-    };
-    let tests: String = files.map(read).collect();
+    let tests = sources(&root.join("tests/suite"));
     let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
     let named: Vec<&str> = rows.filter_map(|row| row.rsplit('`').nth(1)).collect();
     assert!(named.len() > 20, "{named:?}");
