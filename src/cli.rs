@@ -41,7 +41,7 @@ pub enum Command {
     /// Show what would be probed in a process, and why there; attaches nothing
     Probes(ProbesArgs),
     /// Print a line for each message, as it passes
-    Frames(Box<FramesArgs>),
+    Messages(Box<MessagesArgs>),
     /// List the message protocols that are recognised, and by what
     Protocols(ProtocolsArgs),
     /// Check what this machine lets wstap do, and say how to mend what it does not
@@ -210,9 +210,9 @@ pub struct ProtocolsArgs {
     pub json: bool,
 }
 
-/// `wstap frames`.
+/// `wstap messages`.
 #[derive(Debug, Args)]
-pub struct FramesArgs {
+pub struct MessagesArgs {
     /// What to tap, and how.
     #[command(flatten)]
     pub tap: TapArgs,

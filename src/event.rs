@@ -211,3 +211,14 @@ pub enum SegmentStart {
     /// It is the first byte of a frame header: the kernel walked the headers up to here.
     FrameHeader,
 }
+
+/// What the capture side lost for one reason since it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Why, as a label says it, for example `ring_full`.
+    pub reason: &'static str,
+    /// Records (pieces of calls) that were not written; of `untracked` the calls.
+    pub records: u64,
+    /// Plaintext bytes that they stood for.
+    pub bytes: u64,
+}

@@ -7,6 +7,8 @@ use std::sync::{PoisonError, RwLock};
 
 use serde::Serialize;
 
+use crate::event::Loss;
+
 /// Facts about the present, written by one and read by many.
 #[derive(Debug, Default)]
 pub struct Status {
@@ -85,6 +87,8 @@ pub struct Process {
 /// One function that wstap wants to probe.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Probe {
+    /// The TLS library that it belongs to, for example `openssl`; `kernel` for tracepoints.
+    pub stack: String,
     /// File name of the library or executable, without its folder.
     pub library: String,
     /// Function name, for example `SSL_write`.
@@ -93,17 +97,6 @@ pub struct Probe {
     pub technique: String,
     /// Attached sites; 0 where attaching failed, or where the target has ended.
     pub attached: u32,
-}
-
-/// What was lost before it could be decoded, for one reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loss {
-    /// Label value, for example `ring_full`.
-    pub reason: &'static str,
-    /// Records (pieces of calls) lost since the start.
-    pub records: u64,
-    /// Plaintext bytes lost since the start.
-    pub bytes: u64,
 }
 
 /// Where the loss counters of the capture side are read: at each scrape, from any thread.

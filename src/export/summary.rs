@@ -5,10 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use serde::Serialize;
 
-use super::metrics::catalogue::Catalogue;
+use super::metrics::rows::Catalogue;
 use crate::observation::Outcome;
 
 /// Reads summaries from any thread. Clones read the same metrics.
@@ -72,6 +71,7 @@ impl View {
         let mut rows: Vec<_> = self
             .all
             .turnaround
+            .vec
             .snapshot()
             .into_iter()
             .filter_map(|(labels, histogram)| {
@@ -99,35 +99,20 @@ impl View {
     pub fn totals(&self) -> Totals {
         let all = &self.all;
         Totals {
-            connections: sum(&all.connections) as i64,
-            messages_sent: all.packet_send_count.get(),
-            messages_received: all.packet_recv_count.get(),
-            answered: all.turnaround_count.get(),
-            pending: sum(&all.requests_pending) as i64,
-            orphans: sum(&all.orphans) as u64,
-            gap_bytes: sum(&all.gap_bytes) as u64,
-            protocol_errors: sum(&all.protocol_errors) as u64,
+            connections: all.connections.total(),
+            messages_sent: all.packet_send_count.total(),
+            messages_received: all.packet_recv_count.total(),
+            answered: all.turnaround_count.total(),
+            pending: all.requests_pending.total(),
+            orphans: all.orphans.total(),
+            gap_bytes: all.gap_bytes.total(),
+            protocol_errors: all.protocol_errors.total(),
         }
     }
 
-    fn outcomes(
-        &self,
-        [target, origin, protocol, method]: [&str; 4],
-    ) -> BTreeMap<&'static str, u64> {
-        Outcome::ALL
-            .iter()
-            .filter_map(|outcome| {
-                let labels = [target, origin, protocol, method, outcome.as_str()];
-                let count = self.all.requests.with_label_values(&labels).get();
-                (count > 0).then_some((outcome.as_str(), count))
-            })
-            .collect()
+    fn outcomes(&self, request: [&str; 4]) -> BTreeMap<&'static str, u64> {
+        let counts = self.all.requests.counts(request).into_iter();
+        let seen = counts.filter(|&(_, count)| count > 0);
+        seen.map(|(outcome, count): (Outcome, u64)| (outcome.as_str(), count)).collect()
     }
-}
-
-/// Sum over all series of a counter or a gauge.
-fn sum<B: MetricVecBuilder>(metrics: &MetricVec<B>) -> f64 {
-    let families = metrics.collect();
-    let series = families.iter().flat_map(|family| family.get_metric());
-    series.map(|metric| metric.counter.value() + metric.gauge.value()).sum()
 }

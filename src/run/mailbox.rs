@@ -1,4 +1,4 @@
-//! What the reading thread tells the one that attaches: what becomes of processes, and what their
+//! What the reading thread tells the attaching thread: what becomes of processes, and what their
 //! sockets carry.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,23 +7,25 @@ use std::time::Duration;
 use crate::capture::bpf::lifecycle::Lifecycle;
 use crate::decode::decoder::Finding;
 
-/// Messages of each kind that wait; more are dropped, and then everything is looked at again.
+/// Messages of each kind that wait. More are dropped; the attaching thread then looks at every
+/// process again.
 const WAITING_MAX: usize = 65_536;
 
 /// What has come since it was last collected.
 #[derive(Debug, Default)]
 pub(super) struct Mail {
-    /// What became of processes, in its order.
-    pub(super) heard: Vec<Lifecycle>,
-    /// Sockets of which it turned out whether TLS passes there.
-    pub(super) learnt: Vec<Finding>,
-    /// There was too much.
+    /// What became of processes, in the order in which it happened.
+    pub(super) lifecycle: Vec<Lifecycle>,
+    /// What sockets have proven to carry.
+    pub(super) findings: Vec<Finding>,
+    /// A lifecycle message was dropped because too many waited.
     pub(super) missed: bool,
-    /// Nobody writes any more.
+    /// The reading thread has ended.
     closed: bool,
 }
 
-/// Where it waits. Touched once for each batch of records, and only where there is something to say.
+/// Where mail waits. The reading thread touches it once for each batch of records, and only when it
+/// has something to say.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     mail: Mutex<Mail>,
@@ -31,34 +33,35 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Puts in what is in the two, and leaves them empty. Only what became of a process is urgent.
-    pub(super) fn put(&self, heard: &mut Vec<Lifecycle>, learnt: &mut Vec<Finding>) {
-        if heard.is_empty() && learnt.is_empty() {
+    /// Moves the contents of both lists into the mailbox. Only lifecycle messages wake the attaching
+    /// thread.
+    pub(super) fn put(&self, lifecycle: &mut Vec<Lifecycle>, findings: &mut Vec<Finding>) {
+        if lifecycle.is_empty() && findings.is_empty() {
             return;
         }
         let mut mail = self.lock();
-        let is_urgent = !heard.is_empty();
-        mail.missed |= mail.heard.len() + heard.len() > WAITING_MAX;
-        let room = WAITING_MAX.saturating_sub(mail.heard.len());
-        mail.heard.extend(heard.drain(..).take(room));
-        // What is dropped of these will be learnt again from the next connection.
-        let room = WAITING_MAX.saturating_sub(mail.learnt.len());
-        mail.learnt.extend(learnt.drain(..).take(room));
+        let is_urgent = !lifecycle.is_empty();
+        mail.missed |= mail.lifecycle.len() + lifecycle.len() > WAITING_MAX;
+        let room = WAITING_MAX.saturating_sub(mail.lifecycle.len());
+        mail.lifecycle.extend(lifecycle.drain(..).take(room));
+        // A dropped finding costs nothing: the next connection of that socket brings it again.
+        let room = WAITING_MAX.saturating_sub(mail.findings.len());
+        mail.findings.extend(findings.drain(..).take(room));
         if is_urgent {
             self.arrived.notify_one();
         }
     }
 
-    /// Nothing more will come.
+    /// Says that the reading thread has ended.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.arrived.notify_one();
     }
 
-    /// Waits until there is something urgent, or `timeout` has passed, and takes out what is there; `None`
-    /// when nothing more will come.
+    /// Waits for a lifecycle message, but not longer than `timeout`, and takes out all mail. `None`
+    /// once the reading thread has ended.
     pub(super) fn collect(&self, timeout: Duration) -> Option<Mail> {
-        let nothing = |mail: &mut Mail| mail.heard.is_empty() && !mail.closed;
+        let nothing = |mail: &mut Mail| mail.lifecycle.is_empty() && !mail.closed;
         let (mut mail, _) = self
             .arrived
             .wait_timeout_while(self.lock(), timeout, nothing)
@@ -82,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_told_of() {
+    fn dropped_mail_is_reported() {
         let mailbox = Mailbox::default();
         mailbox.put(&mut exits(WAITING_MAX), &mut Vec::new());
         assert!(!mailbox.lock().missed);
@@ -90,22 +93,22 @@ mod tests {
         mailbox.put(&mut late, &mut Vec::new());
         assert!(late.is_empty());
         let mail = mailbox.collect(Duration::ZERO).unwrap();
-        assert_eq!((mail.heard.len(), mail.missed), (WAITING_MAX, true));
+        assert_eq!((mail.lifecycle.len(), mail.missed), (WAITING_MAX, true));
         let mail = mailbox.collect(Duration::ZERO).unwrap();
-        assert_eq!((mail.heard.len(), mail.missed), (0, false));
+        assert_eq!((mail.lifecycle.len(), mail.missed), (0, false));
     }
 
     #[test]
-    fn who_waits_hears_of_mail_and_of_the_end() {
+    fn a_waiting_thread_gets_mail_and_then_the_end() {
         let mailbox = Mailbox::default();
         let forever = Duration::from_secs(3600);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
-                let heard = mailbox.collect(forever).map(|mail| mail.heard.len());
+                let heard = mailbox.collect(forever).map(|mail| mail.lifecycle.len());
                 (heard, mailbox.collect(forever).is_none())
             });
             mailbox.put(&mut exits(3), &mut Vec::new());
-            while !mailbox.lock().heard.is_empty() {
+            while !mailbox.lock().lifecycle.is_empty() {
                 std::thread::yield_now();
             }
             mailbox.close();

@@ -1,4 +1,4 @@
-//! `wstap frames`: a line for each message as it passes.
+//! `wstap messages`: a line for each message as it passes.
 
 use std::collections::HashMap;
 use std::io::{self, BufWriter, Stdout, Write};
@@ -11,20 +11,20 @@ use tokio::sync::oneshot;
 use super::reader::Sink;
 use super::session::{self, Audience, Until};
 use super::{Failure, signals};
-use crate::capture::bpf::Loss;
 use crate::capture::clock::wall_offset_ns;
 use crate::capture::procfs::process;
 use crate::capture::supervisor::{Late, Member};
-use crate::cli::FramesArgs;
+use crate::cli::MessagesArgs;
 use crate::config::TapConfig;
+use crate::event::Loss;
 use crate::observation::Observation;
-use crate::views::messages::FrameView;
+use crate::views::messages::MessageView;
 use crate::views::messages::{Format, Process};
 
 /// Prints until a signal comes, the targets have ended or nobody reads any more.
-pub(super) fn run(config: TapConfig, args: &FramesArgs) -> Result<(), Failure> {
+pub(super) fn run(config: TapConfig, args: &MessagesArgs) -> Result<(), Failure> {
     let prepared = session::prepare(&config)?;
-    let view = FrameView {
+    let view = MessageView {
         format: if args.json { Format::Json } else { Format::Text },
         frames: args.frames,
         payload: args.payload,
@@ -42,7 +42,7 @@ pub(super) fn run(config: TapConfig, args: &FramesArgs) -> Result<(), Failure> {
     let until = Until { stop: &stop, targets_end: true, attached: false };
     session::run(config, prepared, until, &mut sink, &mut names)?;
     match sink.error {
-        // `wstap frames | head` is no failure.
+        // `wstap messages | head` is no failure.
         Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
@@ -98,7 +98,7 @@ impl Audience for Names {
 }
 
 struct Lines {
-    view: FrameView,
+    view: MessageView,
     out: BufWriter<Stdout>,
     error: Option<io::Error>,
     names: Names,
@@ -117,7 +117,7 @@ impl Sink for Lines {
         self.error = written.err();
     }
 
-    fn caught_up(&mut self, losses: &[Loss]) {
+    fn publish(&mut self, losses: &[Loss]) {
         if self.error.is_none() {
             self.error = self.out.flush().err();
         }

@@ -77,7 +77,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
                 args.json,
             )
         }
-        Some(Command::Frames(args)) => messages::run(TapConfig::interactive(&args.tap)?, args),
+        Some(Command::Messages(args)) => messages::run(TapConfig::interactive(&args.tap)?, args),
         Some(Command::Protocols(args)) => protocols::list(&args.rules, args.json),
         Some(Command::Doctor(args)) => doctor::run(args.json),
     }

@@ -10,11 +10,10 @@ use tokio::sync::oneshot;
 use super::reader::Sink;
 use super::session::{self, Audience, Prepared, Until};
 use super::{Failure, signals};
-use crate::capture::bpf::Loss;
 use crate::capture::bpf::socket;
 use crate::capture::supervisor::{Late, Member};
 use crate::config::MonitorConfig;
-use crate::event::TargetId;
+use crate::event::{Loss, TargetId};
 use crate::export::{self, Exporter, Metrics, Status, status};
 use crate::observation::Observation;
 
@@ -101,7 +100,7 @@ async fn serve(
 /// Counts observations, and keeps the loss counters current.
 struct MetricsSink {
     metrics: Metrics,
-    losses: Arc<Mutex<Vec<status::Loss>>>,
+    losses: Arc<Mutex<Vec<Loss>>>,
 }
 
 impl Sink for MetricsSink {
@@ -109,15 +108,11 @@ impl Sink for MetricsSink {
         self.metrics.record(observation);
     }
 
-    fn caught_up(&mut self, losses: &[Loss]) {
+    fn publish(&mut self, losses: &[Loss]) {
         self.metrics.flush();
         let mut shared = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
         shared.clear();
-        shared.extend(losses.iter().map(|loss| status::Loss {
-            reason: loss.reason,
-            records: loss.records,
-            bytes: loss.bytes,
-        }));
+        shared.extend_from_slice(losses);
     }
 }
 
@@ -173,6 +168,7 @@ fn probes(member: &Member) -> Vec<status::Probe> {
     let mut probes = Vec::new();
     if member.has_sockets() {
         probes.extend(socket::TRACEPOINTS.map(|function| status::Probe {
+            stack: "kernel".into(),
             library: "kernel".into(),
             function: function.into(),
             technique: "tracepoint".into(),
@@ -181,8 +177,12 @@ fn probes(member: &Member) -> Vec<status::Probe> {
     }
     for image in &member.target.images {
         let file = image.path.file_name().unwrap_or_default().to_string_lossy();
-        for probe in image.plan.libraries.iter().flat_map(|library| &library.probes) {
+        let libraries = image.plan.libraries.iter();
+        for (library, probe) in
+            libraries.flat_map(|library| library.probes.iter().map(move |probe| (library, probe)))
+        {
             probes.extend(probe.covers.iter().map(|function| status::Probe {
+                stack: library.stack.as_str().to_owned(),
                 library: file.to_string(),
                 function: (*function).to_owned(),
                 technique: member.technique.to_owned(),

@@ -12,25 +12,26 @@ use super::session::{POLL, TICK_NS, only_serve};
 use crate::capture::Error;
 use crate::capture::bpf::hint::{Steering, Word};
 use crate::capture::bpf::lifecycle::{Change, Lifecycle};
-use crate::capture::bpf::{Loss, Losses, Record, Ring};
+use crate::capture::bpf::{Losses, Record, Ring};
 use crate::capture::clock::monotonic_ns;
 use crate::decode::decoder::{Decoder, Finding, FrameAt, KernelHint, StreamContent};
-use crate::event::Event;
+use crate::event::{Event, Loss};
 use crate::observation::Observation;
 
 /// What takes the observations, on the thread that reads.
 pub(super) trait Sink {
     /// One observation, on the hot path.
     fn observe(&mut self, observation: &Observation<'_>);
-    /// The reader has caught up for now; `losses` are the kernel side's totals.
-    fn caught_up(&mut self, losses: &[Loss]);
-    /// Nobody wants to hear more: the session ends.
+    /// Shows what was observed so far: whenever the ring buffer is empty, and at each tick.
+    /// `losses` are the kernel side's totals.
+    fn publish(&mut self, losses: &[Loss]);
+    /// Nobody reads what is written any more: the session ends.
     fn is_closed(&self) -> bool {
         false
     }
 }
 
-/// What the reader has to do with others.
+/// What the reading thread shares with the attaching one.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
     pub(super) ring: Ring,
@@ -42,25 +43,25 @@ pub(super) struct Place<'a> {
 
 /// The decoder with its ends: observations go to the sink, frame borders to the kernel side.
 pub(super) struct ReadLoop<'a> {
-    tracker: Decoder,
+    decoder: Decoder,
     sink: &'a mut (dyn Sink + Send),
     steering: Steering,
-    /// What became of processes since it was last handed on.
-    heard: Vec<Lifecycle>,
-    /// Sockets of which it turned out whether TLS passes there.
-    learnt: Vec<Finding>,
+    /// What became of processes since mail was last put into the mailbox.
+    lifecycle: Vec<Lifecycle>,
+    /// What sockets have proven to carry since then.
+    findings: Vec<Finding>,
 }
 
 impl<'a> ReadLoop<'a> {
     pub(super) fn new(
-        tracker: Decoder,
+        decoder: Decoder,
         sink: &'a mut (dyn Sink + Send),
         steering: Steering,
     ) -> Self {
-        Self { tracker, sink, steering, heard: Vec::new(), learnt: Vec::new() }
+        Self { decoder, sink, steering, lifecycle: Vec::new(), findings: Vec::new() }
     }
 
-    /// Reads until `place.done`, or until nobody wants to hear more. Says so to `ready` once it can.
+    /// Reads until `place.done` is set or the sink is closed. Sends to `ready` once it can read.
     ///
     /// # Errors
     ///
@@ -72,32 +73,36 @@ impl<'a> ReadLoop<'a> {
         ready: &mpsc::Sender<()>,
     ) -> Result<(), Error> {
         let _closing = Closing(place.mailbox);
-        let decoder = RefCell::new(self);
-        let reader = place.ring.reader(|record| decoder.borrow_mut().record(record))?;
+        let read_loop = RefCell::new(self);
+        let reader = place.ring.reader(|record| read_loop.borrow_mut().record(record))?;
         only_serve(sandbox)?;
-        // Who waits for it is there until this thread has ended.
+        // The receiver lives until this thread has ended.
         let _ = ready.send(());
         let mut next_tick = 0;
         while !place.done.load(Ordering::Acquire) {
             let more = reader.read();
-            let mut decoder = decoder.borrow_mut();
-            decoder.hand_on(place.mailbox);
+            let mut this = read_loop.borrow_mut();
+            this.hand_on(place.mailbox);
             let now = monotonic_ns();
-            if now >= next_tick {
+            let is_due = now >= next_tick;
+            if is_due {
                 next_tick = now + TICK_NS;
-                decoder.tick(now);
+                this.tick(now);
             }
-            if decoder.sink.is_closed() {
+            if this.sink.is_closed() {
                 break;
             }
+            // Under overload the ring buffer never runs empty. Its losses must show meanwhile.
+            if is_due || !more {
+                this.sink.publish(&place.losses.now());
+            }
+            drop(this);
             if !more {
-                decoder.sink.caught_up(&place.losses.now());
-                drop(decoder);
                 reader.wait(POLL);
             }
         }
         while reader.read() {}
-        decoder.borrow_mut().finish(&place.losses.now());
+        read_loop.borrow_mut().finish(&place.losses.now());
         Ok(())
     }
 
@@ -105,47 +110,47 @@ impl<'a> ReadLoop<'a> {
         match record {
             Record::Passed(event) => self.event(event),
             Record::Encrypted(conn) => {
-                self.learnt.push(Finding { conn: *conn, content: StreamContent::Tls })
+                self.findings.push(Finding { conn: *conn, content: StreamContent::Tls })
             }
             Record::Process(message) => {
-                // In its place among the events: nothing of the process is still to come.
+                // The ring buffer keeps the order: every event of the process came before.
                 if message.change == Change::Exited {
                     self.exited(message);
                 }
-                self.heard.push(*message);
+                self.lifecycle.push(*message);
             }
         }
     }
 
     fn hand_on(&mut self, mailbox: &Mailbox) {
-        mailbox.put(&mut self.heard, &mut self.learnt);
+        mailbox.put(&mut self.lifecycle, &mut self.findings);
     }
 
     fn exited(&mut self, message: &Lifecycle) {
         let sink = &mut *self.sink;
         let (tgid, at_ns) = (message.pid, message.at_ns);
-        self.tracker.exited(tgid, at_ns, &mut |observation| sink.observe(observation));
+        self.decoder.exited(tgid, at_ns, &mut |observation| sink.observe(observation));
     }
 
     fn event(&mut self, event: &Event<'_>) {
         let sink = &mut *self.sink;
-        self.tracker.event(event, &mut |observation| sink.observe(observation));
+        self.decoder.event(event, &mut |observation| sink.observe(observation));
         self.steer();
     }
 
     fn tick(&mut self, now_ns: u64) {
         let sink = &mut *self.sink;
-        self.tracker.tick(now_ns, &mut |observation| sink.observe(observation));
+        self.decoder.tick(now_ns, &mut |observation| sink.observe(observation));
     }
 
     fn finish(&mut self, losses: &[Loss]) {
         let sink = &mut *self.sink;
-        self.tracker.finish(monotonic_ns(), &mut |observation| sink.observe(observation));
-        sink.caught_up(losses);
+        self.decoder.finish(monotonic_ns(), &mut |observation| sink.observe(observation));
+        sink.publish(losses);
     }
 
     fn steer(&mut self) {
-        for hint in self.tracker.kernel_hints() {
+        for hint in self.decoder.kernel_hints() {
             match hint {
                 KernelHint::FrameAt(FrameAt { conn, direction, offset, whole, narrow }) => {
                     self.steering.set(conn, direction, Word::FrameAt { offset, whole, narrow });
@@ -153,11 +158,11 @@ impl<'a> ReadLoop<'a> {
                 KernelHint::Ignore { conn } => self.steering.ignore(conn),
             }
         }
-        self.learnt.extend(self.tracker.findings().filter(|it| it.conn.socket().is_some()));
+        self.findings.extend(self.decoder.findings().filter(|it| it.conn.socket().is_some()));
     }
 }
 
-/// Says that nobody reads any more, also where this thread comes to a sudden end.
+/// Closes the mailbox when the reading thread ends, also when it panics.
 struct Closing<'a>(&'a Mailbox);
 
 impl Drop for Closing<'_> {

@@ -195,10 +195,10 @@ impl Attaching<'_> {
         while !self.until.stop.load(Ordering::Relaxed) {
             let Some(mail) = mailbox.collect(POLL) else { return };
             let now = monotonic_ns();
-            for message in mail.heard {
+            for message in mail.lifecycle {
                 roster.hear(&message, now);
             }
-            for found in mail.learnt {
+            for found in mail.findings {
                 roster.learn(found.conn, found.content == StreamContent::Tls);
             }
             if mail.missed {

@@ -2,5 +2,4 @@
 //!
 //! Metrics and HTTP are left to `export`.
 
-pub mod duration;
 pub mod messages;

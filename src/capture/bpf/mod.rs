@@ -23,7 +23,7 @@ use std::time::Duration;
 use libbpf_rs::{MapHandle, OpenObject, RingBuffer, RingBufferBuilder};
 
 use super::Error;
-use crate::event::{ConnId, Event};
+use crate::event::{ConnId, Event, Loss};
 use hint::Steering;
 use lifecycle::Lifecycle;
 use shared::Shared;
@@ -88,17 +88,6 @@ pub enum Record<'a> {
     Encrypted(ConnId),
     /// Something has become of a process.
     Process(Lifecycle),
-}
-
-/// What the kernel side lost for one reason since it was loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loss {
-    /// Why, as a label says it.
-    pub reason: &'static str,
-    /// Ring buffer records that were not written; of `untracked` the calls.
-    pub records: u64,
-    /// Stream bytes that they stood for.
-    pub bytes: u64,
 }
 
 impl Tap<'_> {

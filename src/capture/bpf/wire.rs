@@ -10,8 +10,10 @@ use super::skeleton::types::{
     wstap_absent, wstap_cookie, wstap_direction, wstap_losses, wstap_process, wstap_record,
     wstap_record_kind, wstap_start, wstap_tapped, wstap_tapped_flags,
 };
-use crate::capture::bpf::{Admission, Loss, Record};
-use crate::event::{Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
+use crate::capture::bpf::{Admission, Record};
+use crate::event::{
+    Absent, ConnId, Direction, Event, EventKind, Loss, Segment, SegmentStart, TargetId,
+};
 use crate::observation::GapReason;
 
 const HEADER_BYTES: usize = size_of::<wstap_record>();

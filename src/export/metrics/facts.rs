@@ -1,4 +1,5 @@
-//! [`Status`] and loss counters as metrics, read at each scrape.
+//! The metrics that state facts of the moment, a row each: they are read at each scrape and never
+//! kept. Those that observations move are in `rows`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,14 +7,134 @@ use std::sync::Arc;
 use prometheus::Registry;
 use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::{Metric, MetricFamily};
+use prometheus::proto::{MetricFamily, MetricType};
 
-use super::catalogue::Facts;
-use crate::export::status::{LossCounters, Probe, Process, Status, Target};
+use super::families::Family;
+use crate::event::Loss;
+use crate::export::status::{LossCounters, Snapshot, Status, Target};
+
+/// One moment, as the rows see it.
+struct Moment {
+    now: Snapshot,
+    losses: Vec<Loss>,
+}
+
+/// Label values and a value. Those with equal labels are joined into one series, because a series
+/// that appears twice makes Prometheus refuse the whole scrape.
+type Sample = (Vec<String>, f64);
+
+/// A row.
+struct Fact {
+    name: &'static str,
+    kind: MetricType,
+    labels: &'static [&'static str],
+    help: &'static str,
+    read: fn(&Moment) -> Vec<Sample>,
+    /// How samples with equal labels become one.
+    join: fn(f64, f64) -> f64,
+}
+
+const FACTS: [Fact; 7] = [
+    Fact {
+        name: "wstap_lost_records_total",
+        kind: MetricType::COUNTER,
+        labels: &["reason"],
+        help: "Records that were lost before they reached the decoder.",
+        read: |at| lost(at, |loss| loss.records),
+        join: sum,
+    },
+    Fact {
+        name: "wstap_lost_bytes_total",
+        kind: MetricType::COUNTER,
+        labels: &["reason"],
+        help: "Plaintext bytes that were lost before they reached the decoder.",
+        read: |at| lost(at, |loss| loss.bytes),
+        join: sum,
+    },
+    Fact {
+        name: "wstap_probe_attached",
+        kind: MetricType::GAUGE,
+        labels: &["library", "function", "technique"],
+        help: "Attached sites of a function that wstap wants to probe, in all files of a TLS library together.",
+        read: probes,
+        join: sum,
+    },
+    Fact {
+        name: "wstap_processes_tapped_late_total",
+        kind: MetricType::COUNTER,
+        labels: &["target"],
+        help: "Processes that ran before their probes were in place, though wstap was there when they began: what passed by then is in no other metric.",
+        read: |at| by_target(at, |target| target.tapped_late as f64),
+        join: sum,
+    },
+    Fact {
+        name: "wstap_target_up",
+        kind: MetricType::GAUGE,
+        labels: &["target"],
+        help: "Whether a process of the target is alive and tapped.",
+        read: |at| by_target(at, |target| f64::from(u8::from(target.is_up()))),
+        // Two selectors may have one name.
+        join: f64::max,
+    },
+    Fact {
+        name: "wstap_target_info",
+        kind: MetricType::GAUGE,
+        labels: &["target", "pid", "comm", "exe", "tls_library", "tls_version", "container"],
+        help: "Processes of the target; always 1.",
+        read: processes,
+        join: f64::max,
+    },
+    Fact {
+        name: "wstap_build_info",
+        kind: MetricType::GAUGE,
+        labels: &["version", "revision", "arch"],
+        help: "Version of wstap; always 1.",
+        read: |_| {
+            let build = [crate::export::VERSION, crate::export::REVISION, std::env::consts::ARCH];
+            vec![(build.map(str::to_owned).to_vec(), 1.0)]
+        },
+        join: f64::max,
+    },
+];
+
+fn sum(one: f64, other: f64) -> f64 {
+    one + other
+}
+
+fn lost(at: &Moment, of: impl Fn(&Loss) -> u64) -> Vec<Sample> {
+    at.losses.iter().map(|loss| (vec![loss.reason.to_owned()], of(loss) as f64)).collect()
+}
+
+/// By TLS library and not by file, of which there may be any number.
+fn probes(at: &Moment) -> Vec<Sample> {
+    let sample = |probe: &crate::export::status::Probe| {
+        let labels = vec![probe.stack.clone(), probe.function.clone(), probe.technique.clone()];
+        (labels, f64::from(probe.attached))
+    };
+    at.now.probes.iter().map(sample).collect()
+}
+
+fn by_target(at: &Moment, value: impl Fn(&Target) -> f64) -> Vec<Sample> {
+    let targets = at.now.targets.iter();
+    targets.map(|target| (vec![target.name.clone()], value(target))).collect()
+}
+
+fn processes(at: &Moment) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for target in &at.now.targets {
+        samples.extend(target.processes.iter().map(|process| {
+            let pid = process.pid.to_string();
+            let texts = [&target.name, &pid, &process.comm, &process.exe, &process.tls_library];
+            let more = [&process.tls_version, &process.container];
+            (texts.into_iter().chain(more).cloned().collect(), 1.0)
+        }));
+    }
+    samples
+}
 
 /// Turns the facts of the moment into metrics.
 struct FactCollector {
-    facts: Facts,
+    families: Vec<(Fact, Family)>,
     status: Arc<Status>,
     losses: Box<dyn LossCounters>,
 }
@@ -24,86 +145,36 @@ pub(in crate::export) fn register(
     status: Arc<Status>,
     losses: Box<dyn LossCounters>,
 ) -> prometheus::Result<()> {
-    registry.register(Box::new(FactCollector { facts: Facts::new()?, status, losses }))?;
+    let mut families = Vec::new();
+    for fact in FACTS {
+        let family = Family::new(fact.name, fact.help, fact.labels, fact.kind)?;
+        families.push((fact, family));
+    }
+    registry.register(Box::new(FactCollector { families, status, losses }))?;
     registry.register(Box::new(ProcessCollector::for_self()))
 }
 
 impl Collector for FactCollector {
     fn desc(&self) -> Vec<&Desc> {
-        self.facts.all().map(|family| &family.desc).to_vec()
+        self.families.iter().map(|(_, family)| &family.desc).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let Facts {
-            lost_records,
-            lost_bytes,
-            probe_attached,
-            tapped_late,
-            target_up,
-            target_info,
-            build_info,
-        } = &self.facts;
-        let now = self.status.snapshot();
-        let (mut records, mut bytes) = (Vec::new(), Vec::new());
-        for loss in self.losses.read() {
-            records.push(lost_records.sample(&[loss.reason], loss.records as f64));
-            bytes.push(lost_bytes.sample(&[loss.reason], loss.bytes as f64));
-        }
-        let build = [crate::export::VERSION, crate::export::REVISION, std::env::consts::ARCH];
-        vec![
-            lost_records.with(records),
-            lost_bytes.with(bytes),
-            probe_attached.with(self.probes(&now.probes)),
-            tapped_late.with(self.late(&now.targets)),
-            target_up.with(self.targets(&now.targets)),
-            target_info.with(self.processes(&now.targets)),
-            build_info.with(vec![build_info.sample(&build, 1.0)]),
-        ]
-    }
-}
-
-/// A series that appears twice makes Prometheus refuse the whole scrape, so what has equal labels
-/// is joined: two selectors may have one name, and two libraries one file name.
-impl FactCollector {
-    fn probes(&self, probes: &[Probe]) -> Vec<Metric> {
-        let mut attached = BTreeMap::new();
-        for probe in probes {
-            let labels = [&*probe.library, &*probe.function, &*probe.technique];
-            *attached.entry(labels).or_insert(0) += u64::from(probe.attached);
-        }
-        let family = &self.facts.probe_attached;
-        attached.iter().map(|(labels, &sites)| family.sample(labels, sites as f64)).collect()
-    }
-
-    fn late(&self, targets: &[Target]) -> Vec<Metric> {
-        let mut late = BTreeMap::new();
-        for target in targets {
-            *late.entry(&*target.name).or_insert(0) += target.tapped_late;
-        }
-        let family = &self.facts.tapped_late;
-        late.iter().map(|(name, &count)| family.sample(&[name], count as f64)).collect()
-    }
-
-    fn targets(&self, targets: &[Target]) -> Vec<Metric> {
-        let mut up = BTreeMap::new();
-        for target in targets {
-            *up.entry(&*target.name).or_insert(false) |= target.is_up();
-        }
-        let family = &self.facts.target_up;
-        up.iter().map(|(name, &up)| family.sample(&[name], f64::from(u8::from(up)))).collect()
-    }
-
-    fn processes(&self, targets: &[Target]) -> Vec<Metric> {
-        let mut processes = BTreeMap::new();
-        for target in targets {
-            processes.extend(target.processes.iter().map(|p| ((&*target.name, p.pid), p)));
-        }
-        let info = |(&(target, pid), process): (&(&str, u32), &&Process)| {
-            let pid = pid.to_string();
-            let Process { comm, exe, tls_library, tls_version, container, .. } = process;
-            let labels = [target, &pid, comm, exe, tls_library, tls_version, container];
-            self.facts.target_info.sample(&labels, 1.0)
+        let at = Moment { now: self.status.snapshot(), losses: self.losses.read() };
+        let collect = |(fact, family): &(Fact, Family)| {
+            let mut joined = BTreeMap::new();
+            for (labels, value) in (fact.read)(&at) {
+                joined
+                    .entry(labels)
+                    .and_modify(|known| *known = (fact.join)(*known, value))
+                    .or_insert(value);
+            }
+            let series = joined.iter().map(|(labels, &value)| {
+                let labels: Vec<_> = labels.iter().map(String::as_str).collect();
+                family.sample(&labels, value)
+            });
+            family.with(series.collect())
         };
-        processes.iter().map(info).collect()
+        self.families.iter().map(collect).collect()
     }
 }

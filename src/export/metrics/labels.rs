@@ -1,36 +1,127 @@
-//! Label values that are made from numbers of the wire, so that no peer can invent a series.
+//! Label values: closed sets that are known in advance, and those that are made from numbers of the
+//! wire, so that no peer can invent a series.
 
-/// The close codes of the IANA registry "WebSocket Close Code Number".
-pub(super) const CLOSE_CODES: [(u16, &str); 15] = [
-    (1000, "1000"),
-    (1001, "1001"),
-    (1002, "1002"),
-    (1003, "1003"),
-    (1005, "1005"),
-    (1006, "1006"),
-    (1007, "1007"),
-    (1008, "1008"),
-    (1009, "1009"),
-    (1010, "1010"),
-    (1011, "1011"),
-    (1012, "1012"),
-    (1013, "1013"),
-    (1014, "1014"),
-    (1015, "1015"),
+use crate::event::Transport;
+use crate::observation::{
+    Fidelity, GapReason, MessageType, Opcode, Origin, Outcome, ProtocolError, Role, Table,
+    WindowMiss,
+};
+
+/// One label, or several beside each other, whose values are a closed set.
+pub(in crate::export) trait Labels: Copy {
+    /// Every value, in the order of `index`.
+    fn all() -> Vec<Self>;
+    /// Its place in `all`.
+    fn index(self) -> usize;
+    /// The label values, in the order of the label names.
+    fn values(self) -> Vec<&'static str>;
+}
+
+/// No label at all.
+impl Labels for () {
+    fn all() -> Vec<Self> {
+        vec![()]
+    }
+
+    fn index(self) -> usize {
+        0
+    }
+
+    fn values(self) -> Vec<&'static str> {
+        Vec::new()
+    }
+}
+
+/// Enums whose values are listed by `ALL` in declaration order.
+macro_rules! single {
+    ($($label:ty),+ $(,)?) => { $(
+        impl Labels for $label {
+            fn all() -> Vec<Self> {
+                Self::ALL.to_vec()
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+
+            fn values(self) -> Vec<&'static str> {
+                vec![self.as_str()]
+            }
+        }
+    )+ };
+}
+
+single! {
+    Fidelity, GapReason, MessageType, Opcode, Origin, Outcome, ProtocolError, Role, Table,
+    Transport, WindowMiss,
+}
+
+/// Where a connection is tapped, which end of it the process is, and how much can be read.
+pub(super) type ConnectionState = (Transport, Role, Fidelity);
+
+impl Labels for ConnectionState {
+    fn all() -> Vec<Self> {
+        let pairs = Transport::all()
+            .into_iter()
+            .flat_map(|transport| Role::all().into_iter().map(move |role| (transport, role)));
+        pairs
+            .flat_map(|(transport, role)| {
+                Fidelity::all().into_iter().map(move |decode| (transport, role, decode))
+            })
+            .collect()
+    }
+
+    fn index(self) -> usize {
+        let (transport, role, decode) = self;
+        let pair = transport.index() * Role::ALL.len() + role.index();
+        pair * Fidelity::ALL.len() + decode.index()
+    }
+
+    fn values(self) -> Vec<&'static str> {
+        let (transport, role, decode) = self;
+        vec![transport.as_str(), role.as_str(), decode.as_str()]
+    }
+}
+
+/// A close code as a label: a number where it is registered, else its class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::export) struct CloseCode(u8);
+
+/// The close codes of the IANA registry "WebSocket Close Code Number", and the classes that all
+/// others are folded into.
+const CLOSE_CODES: [&str; 18] = [
+    "1000", "1001", "1002", "1003", "1005", "1006", "1007", "1008", "1009", "1010", "1011", "1012",
+    "1013", "1014", "1015", "3xxx", "4xxx", "other",
 ];
 
-/// What other codes are folded into.
-pub(super) const CLOSE_CODE_CLASSES: [&str; 3] = ["3xxx", "4xxx", "other"];
-
-/// RFC 6455, section 7.4.2: 3000 to 3999 belong to libraries, 4000 to 4999 to applications.
-pub(super) fn close_code_label(code: u16) -> &'static str {
-    if let Some((_, label)) = CLOSE_CODES.iter().find(|&&(known, _)| known == code) {
-        return label;
+impl CloseCode {
+    /// RFC 6455, section 7.4.2: 3000 to 3999 belong to libraries, 4000 to 4999 to applications.
+    pub(super) fn of(code: u16) -> Self {
+        Self(match code {
+            1000..=1003 => code - 1000,
+            1005..=1015 => code - 1001,
+            3000..=3999 => 15,
+            4000..=4999 => 16,
+            _ => 17,
+        } as u8)
     }
-    match code {
-        3000..=3999 => "3xxx",
-        4000..=4999 => "4xxx",
-        _ => "other",
+
+    fn as_str(self) -> &'static str {
+        CLOSE_CODES[usize::from(self.0)]
+    }
+}
+
+impl Labels for CloseCode {
+    fn all() -> Vec<Self> {
+        (0..CLOSE_CODES.len() as u8).map(Self).collect()
+    }
+
+    fn index(self) -> usize {
+        self.0.into()
+    }
+
+    fn values(self) -> Vec<&'static str> {
+        vec![self.as_str()]
     }
 }
 
@@ -53,6 +144,8 @@ mod tests {
     fn close_codes_are_numbers_where_registered_and_classes_elsewhere() {
         for (code, label) in [
             (1000, "1000"),
+            (1003, "1003"),
+            (1005, "1005"),
             (1015, "1015"),
             (1004, "other"),
             (0, "other"),
@@ -62,8 +155,22 @@ mod tests {
             (5000, "other"),
             (u16::MAX, "other"),
         ] {
-            assert_eq!(close_code_label(code), label, "{code}");
+            assert_eq!(CloseCode::of(code).as_str(), label, "{code}");
         }
+    }
+
+    fn assert_numbered<L: Labels>() {
+        let indices: Vec<_> = L::all().into_iter().map(Labels::index).collect();
+        assert_eq!(indices, (0..indices.len()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_value_is_found_at_its_index() {
+        assert_numbered::<()>();
+        assert_numbered::<ProtocolError>();
+        assert_numbered::<Transport>();
+        assert_numbered::<CloseCode>();
+        assert_numbered::<ConnectionState>();
     }
 
     #[test]

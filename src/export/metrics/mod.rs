@@ -6,28 +6,26 @@
 //! Scrapes therefore never hold up the decoder.
 
 mod by_request;
-pub(in crate::export) mod catalogue;
-mod exchanges;
 pub mod exposition;
 mod facts;
 mod families;
 pub mod histogram;
 mod labels;
-mod target;
+mod row;
+pub(in crate::export) mod rows;
+mod shapes;
 
 use std::sync::{Arc, Mutex};
 
 use prometheus::Registry;
-use prometheus::core::{AtomicU64, GenericLocalCounter};
 
-use self::target::Target;
+use self::by_request::Requests;
+use self::row::Seen;
+use self::rows::{Catalogue, Series};
 use super::status::{LossCounters, Status};
 use super::summary::View;
 use crate::event::TargetId;
-use crate::observation::{Exchange, Observation, Table, What};
-use catalogue::Catalogue;
-
-type LocalCounter = GenericLocalCounter<AtomicU64>;
+use crate::observation::Observation;
 
 /// Observations after which [`Metrics::record`] flushes by itself, so that a batch without end
 /// cannot pile up durations or hide from scrapes.
@@ -36,16 +34,34 @@ const FLUSH_EVERY: u32 = 4_096;
 /// Name of the series for a target that was not announced; it should never appear.
 const UNKNOWN_TARGET: &str = "__unknown__";
 
+/// One target's numbers.
+#[derive(Debug)]
+struct Target {
+    requests: Requests,
+    series: Series,
+}
+
+impl Target {
+    fn new(all: &Catalogue, name: &str) -> Self {
+        Self { requests: Requests::default(), series: Series::new(all, name) }
+    }
+
+    fn record(&mut self, observation: &Observation<'_>) {
+        self.series.record(&Seen {
+            what: &observation.what,
+            transport: observation.conn.transport(),
+            role: observation.role,
+            request: self.requests.find(&observation.what),
+        });
+    }
+}
+
 /// Turns observations into metrics. One thread owns it; scrapes go through [`Metrics::registry`].
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     gate: Arc<Mutex<()>>,
     all: Catalogue,
-    turnaround_count: LocalCounter,
-    turnaround_sum: LocalCounter,
-    packets: [LocalCounter; 2],
-    identical_packets: LocalCounter,
     /// In `TargetId` order; behind the announced ones at most one more, for all others.
     targets: Vec<Target>,
     announced: usize,
@@ -66,19 +82,11 @@ impl Metrics {
         let registry = Registry::new();
         let all = Catalogue::register(&registry)?;
         facts::register(&registry, status, Box::new(losses))?;
-        Table::ALL
-            .iter()
-            .for_each(|table| drop(all.evictions.with_label_values(&[table.as_str()])));
-        all.label_overflow.with_label_values(&["method"]);
         let names = targets.iter().map(AsRef::as_ref);
         Ok(Self {
             registry,
             gate: Arc::default(),
-            turnaround_count: all.turnaround_count.local(),
-            turnaround_sum: all.turnaround_sum.local(),
-            packets: [all.packet_send_count.local(), all.packet_recv_count.local()],
-            identical_packets: all.identical_packets_count.local(),
-            targets: names.map(|name| Target::new(name, all.clone())).collect(),
+            targets: names.map(|name| Target::new(&all, name)).collect(),
             announced: targets.len(),
             all,
             unflushed: 0,
@@ -104,19 +112,7 @@ impl Metrics {
 
     /// Counts one observation.
     pub fn record(&mut self, observation: &Observation<'_>) {
-        match &observation.what {
-            What::Message { message, .. } => {
-                self.packets[message.direction.index()].inc();
-                self.identical_packets.inc_by(u64::from(message.identical));
-            }
-            What::Exchange(Exchange { turnaround_ns: Some(ns), .. }) => {
-                self.turnaround_count.inc();
-                self.turnaround_sum.inc_by(*ns);
-            }
-            _ => {}
-        }
-        let transport = observation.conn.transport();
-        self.target(observation.target).record(transport, observation.role, &observation.what);
+        self.target(observation.target).record(observation);
         self.unflushed += 1;
         if self.unflushed >= FLUSH_EVERY {
             self.flush();
@@ -134,18 +130,14 @@ impl Metrics {
         }
         let Ok(_whole) = self.gate.try_lock() else { return };
         self.unflushed = 0;
-        self.turnaround_count.flush();
-        self.turnaround_sum.flush();
-        self.packets.iter().for_each(LocalCounter::flush);
-        self.identical_packets.flush();
-        self.targets.iter_mut().for_each(Target::flush);
+        self.targets.iter_mut().for_each(|target| target.series.flush());
     }
 
     /// Targets that were not announced share one more entry, made when it is needed.
     fn target(&mut self, id: TargetId) -> &mut Target {
         let at = usize::from(id.0).min(self.announced);
         if at == self.targets.len() {
-            self.targets.push(Target::new(UNKNOWN_TARGET, self.all.clone()));
+            self.targets.push(Target::new(&self.all, UNKNOWN_TARGET));
         }
         &mut self.targets[at]
     }

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use prometheus::TextEncoder;
 
 use super::*;
-use crate::event::{ConnId, Direction};
-use crate::export::status::{Loss, Probe, Process, Target as TargetStatus};
+use crate::event::{ConnId, Direction, Loss};
+use crate::export::status::{Probe, Process, Target as TargetStatus};
 use crate::observation::*;
 
 fn metrics(targets: &[&str]) -> Metrics {
@@ -85,7 +85,7 @@ fn series_known_in_advance_exist_at_zero() {
             (r#"wstap_messages_sent_total{target="feed",type="binary"}"#, 0.0),
             (r#"wstap_message_bytes_received_total{target="feed",type="text"}"#, 0.0),
             (r#"wstap_frames_received_total{opcode="pong",target="feed"}"#, 0.0),
-            (r#"wstap_wire_bytes_sent_total{target="feed"}"#, 0.0),
+            (r#"wstap_plaintext_bytes_sent_total{target="feed"}"#, 0.0),
             (r#"wstap_skipped_bytes_total{target="feed"}"#, 0.0),
             (r#"wstap_ping_rtt_seconds_count{origin="remote",target="feed"}"#, 0.0),
             (
@@ -192,8 +192,8 @@ fn bytes_frames_and_losses_are_counted() {
     assert_samples(
         &mut metrics,
         &[
-            (r#"wstap_wire_bytes_received_total{target="feed"}"#, 7.0),
-            (r#"wstap_wire_bytes_sent_total{target="feed"}"#, 0.0),
+            (r#"wstap_plaintext_bytes_received_total{target="feed"}"#, 7.0),
+            (r#"wstap_plaintext_bytes_sent_total{target="feed"}"#, 0.0),
             (r#"wstap_skipped_bytes_total{target="feed"}"#, 5.0),
             (r#"wstap_gaps_total{reason="copy_failed",target="feed"}"#, 1.0),
             (r#"wstap_gap_bytes_total{reason="copy_failed",target="feed"}"#, 3.0),
@@ -293,8 +293,8 @@ fn targets_are_kept_apart_and_those_of_one_name_together() {
     assert_samples(
         &mut metrics,
         &[
-            (r#"wstap_wire_bytes_sent_total{target="a"}"#, 101.0),
-            (r#"wstap_wire_bytes_sent_total{target="b"}"#, 10.0),
+            (r#"wstap_plaintext_bytes_sent_total{target="a"}"#, 101.0),
+            (r#"wstap_plaintext_bytes_sent_total{target="b"}"#, 10.0),
             (r#"wstap_requests_pending{target="a"}"#, 2.0),
         ],
     );
@@ -307,7 +307,10 @@ fn a_target_that_nobody_announced_is_not_lost() {
         record_for(&mut metrics, target, What::Wire { direction: Direction::Sent, bytes: 1 });
     }
     assert_eq!(metrics.targets.len(), 1);
-    assert_samples(&mut metrics, &[(r#"wstap_wire_bytes_sent_total{target="__unknown__"}"#, 3.0)]);
+    assert_samples(
+        &mut metrics,
+        &[(r#"wstap_plaintext_bytes_sent_total{target="__unknown__"}"#, 3.0)],
+    );
 }
 
 #[test]
@@ -332,7 +335,7 @@ fn a_batch_without_end_becomes_visible_by_itself() {
     for _ in 0..FLUSH_EVERY {
         record(&mut metrics, What::Wire { direction: Direction::Sent, bytes: 1 });
     }
-    let sent = metrics.all.wire_bytes[0].with_label_values(&["feed"]).get();
+    let sent = metrics.all.plaintext_bytes_sent.total();
     assert_eq!(sent, u64::from(FLUSH_EVERY));
 }
 
@@ -362,8 +365,10 @@ fn facts_and_loss_counters_are_read_at_the_scrape() {
     };
     let target =
         |name: &str, processes| TargetStatus { name: name.to_owned(), processes, tapped_late: 2 };
+    // Two files of one library are one series.
     let probe = |attached| Probe {
-        library: "libssl.so.3".into(),
+        stack: "openssl".into(),
+        library: format!("libssl-{attached}.so.3"),
         function: "SSL_write".into(),
         technique: "uprobe_multi".into(),
         attached,
@@ -395,7 +400,7 @@ fn facts_and_loss_counters_are_read_at_the_scrape() {
             (&process_labels(1), 1.0),
             (&process_labels(2), 1.0),
             (
-                r#"wstap_probe_attached{function="SSL_write",library="libssl.so.3",technique="uprobe_multi"}"#,
+                r#"wstap_probe_attached{function="SSL_write",library="openssl",technique="uprobe_multi"}"#,
                 3.0,
             ),
         ],

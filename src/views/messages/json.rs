@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use super::{Event, FrameView, Line, utf8_prefix};
+use super::{Event, Line, MessageView, utf8_prefix};
 use crate::event::{Direction, Transport};
 use crate::observation::{
     Exchange, Frame, Message, MessageKind, MessageReading, MessageType, Open,
@@ -90,7 +90,7 @@ struct PayloadPart<'a> {
     payload_complete: bool,
 }
 
-pub(super) fn write(view: &FrameView, out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
+pub(super) fn write(view: &MessageView, out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
     let Line { observation, process, event } = line;
     let (direction, event) = event_part(view, observation.conn.transport(), event);
     let object = Object {
@@ -110,7 +110,7 @@ pub(super) fn write(view: &FrameView, out: &mut impl Write, line: &Line<'_>) -> 
 }
 
 fn event_part<'a>(
-    view: &FrameView,
+    view: &MessageView,
     transport: Transport,
     event: &Event<'a>,
 ) -> (Option<Direction>, EventPart<'a>) {
@@ -146,7 +146,7 @@ fn frame_part(frame: &Frame) -> EventPart<'static> {
 }
 
 fn message_part<'a>(
-    view: &FrameView,
+    view: &MessageView,
     message: &Message<'a>,
     reading: &MessageReading<'a>,
 ) -> EventPart<'a> {
@@ -164,7 +164,7 @@ fn message_part<'a>(
     }
 }
 
-fn payload_part<'a>(view: &FrameView, message: &Message<'a>) -> PayloadPart<'a> {
+fn payload_part<'a>(view: &MessageView, message: &Message<'a>) -> PayloadPart<'a> {
     let (shown, complete) = view.visible(message.payload, message.truncated);
     let text = match message.message_type {
         MessageType::Text => utf8_prefix(shown),

@@ -1,4 +1,4 @@
-//! What `wstap frames` prints: one line for each message, exchange, opening, closing and gap, and
+//! What `wstap messages` prints: one line for each message, exchange, opening, closing and gap, and
 //! on request for each frame.
 //!
 //! Two formats of the same events: columns for people (`text`) and one JSON object per line for
@@ -52,7 +52,7 @@ enum Event<'a> {
 
 /// Writes observations as lines.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FrameView {
+pub struct MessageView {
     /// How lines look.
     pub format: Format,
     /// Show single frames too.
@@ -63,7 +63,7 @@ pub struct FrameView {
     pub wall_offset_ns: i128,
 }
 
-impl FrameView {
+impl MessageView {
     /// Writes the line of `observation`, where it has one.
     ///
     /// Kinds without a line (byte counts, changes of state, requests that begin, protocol errors,

@@ -9,7 +9,7 @@ const PROCESS: Process<'static> = Process { pid: 4242, comm: "node" };
 /// 2024-05-01T12:00:00Z minus an uptime of 1,000 s.
 const WALL_OFFSET_NS: i128 = (1_714_564_800 - 1_000) * 1_000_000_000;
 
-fn line(view: FrameView, what: What<'_>) -> String {
+fn line(view: MessageView, what: What<'_>) -> String {
     let observation = Observation {
         at_ns: 1_000_123_456_789,
         tid: 4243,
@@ -19,17 +19,17 @@ fn line(view: FrameView, what: What<'_>) -> String {
         what,
     };
     let mut out = Vec::new();
-    let view = FrameView { wall_offset_ns: WALL_OFFSET_NS, ..view };
+    let view = MessageView { wall_offset_ns: WALL_OFFSET_NS, ..view };
     view.write(&mut out, &observation, PROCESS).expect("a Vec takes everything");
     String::from_utf8(out).expect("lines are UTF-8")
 }
 
 fn text(what: What<'_>) -> String {
-    line(FrameView { frames: true, ..FrameView::default() }, what)
+    line(MessageView { frames: true, ..MessageView::default() }, what)
 }
 
 fn json(what: What<'_>) -> String {
-    line(FrameView { format: Format::Json, frames: true, ..FrameView::default() }, what)
+    line(MessageView { format: Format::Json, frames: true, ..MessageView::default() }, what)
 }
 
 fn request() -> Message<'static> {
@@ -124,7 +124,7 @@ fn a_compressed_fragmented_message_says_so() {
 fn an_exchange_line_shows_origin_outcome_and_turnaround() {
     assert_eq!(
         text(What::Exchange(exchange())),
-        "12:00:00.123456Z node     4242-17    = local     8.123 ms  jsonrpc eth_call id=7 matched\n"
+        "12:00:00.123456Z node     4242-17    = local      8.123ms  jsonrpc eth_call id=7 matched\n"
     );
     assert_json(
         What::Exchange(exchange()),
@@ -181,7 +181,7 @@ fn frames_are_shown_only_on_request() {
         masked: true,
         length: 0,
     };
-    assert_eq!(line(FrameView::default(), What::Frame(frame)), "");
+    assert_eq!(line(MessageView::default(), What::Frame(frame)), "");
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn kinds_without_a_line_write_nothing() {
 }
 
 fn with_payload(format: Format, payload: usize, message: Message<'_>) -> String {
-    line(FrameView { format, payload, ..FrameView::default() }, read(message))
+    line(MessageView { format, payload, ..MessageView::default() }, read(message))
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn nothing_from_the_wire_reaches_the_terminal_raw() {
     let message = Message { payload: evil.as_bytes(), ..request() };
     let reading =
         MessageReading { id: Some(evil), method: Some(evil), protocol: evil, ..reading() };
-    let view = FrameView { payload: 100, ..FrameView::default() };
+    let view = MessageView { payload: 100, ..MessageView::default() };
     let lines = line(view, What::Message { message, reading })
         + &text(What::Exchange(Exchange { id: evil, method: evil, protocol: evil, ..exchange() }))
         + &text(What::Open(Open {
@@ -330,6 +330,6 @@ fn every_json_line_is_one_object() {
 #[test]
 fn a_time_that_cannot_be_written_is_clamped() {
     let view =
-        FrameView { wall_offset_ns: i128::MAX, format: Format::Json, ..FrameView::default() };
+        MessageView { wall_offset_ns: i128::MAX, format: Format::Json, ..MessageView::default() };
     assert_eq!(view.wall(u64::MAX), jiff::Timestamp::MAX);
 }

@@ -7,15 +7,15 @@
 
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write};
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::{Event, FrameView, Line, utf8_prefix};
+use super::{Event, Line, MessageView, utf8_prefix};
 use crate::event::Direction;
 use crate::observation::{Exchange, Frame, Message, MessageReading, MessageType, Open, Role};
-use crate::views::duration::Nanoseconds;
 
-pub(super) fn write(view: &FrameView, out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
+pub(super) fn write(view: &MessageView, out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
     let Line { observation, process, event } = line;
     let wall = view.wall(observation.at_ns).to_zoned(TimeZone::UTC).time();
     write!(out, "{wall:.6}Z {:<8} {:<10} ", Name(process.comm), observation.conn.to_string())?;
@@ -68,7 +68,7 @@ fn write_frame(out: &mut impl Write, frame: &Frame) -> io::Result<()> {
 }
 
 fn write_message(
-    view: &FrameView,
+    view: &MessageView,
     out: &mut impl Write,
     message: &Message<'_>,
     reading: &MessageReading<'_>,
@@ -98,7 +98,11 @@ fn write_message(
     write_payload(view, out, message)
 }
 
-fn write_payload(view: &FrameView, out: &mut impl Write, message: &Message<'_>) -> io::Result<()> {
+fn write_payload(
+    view: &MessageView,
+    out: &mut impl Write,
+    message: &Message<'_>,
+) -> io::Result<()> {
     let (shown, complete) = view.visible(message.payload, message.truncated);
     let end = if complete { "" } else { "..." };
     match utf8_prefix(shown).filter(|_| message.message_type == MessageType::Text) {
@@ -109,7 +113,10 @@ fn write_payload(view: &FrameView, out: &mut impl Write, message: &Message<'_>) 
 
 fn write_exchange(out: &mut impl Write, exchange: &Exchange<'_>) -> io::Result<()> {
     match exchange.turnaround_ns {
-        Some(ns) => write_columns(out, '=', exchange.origin.as_str(), &Nanoseconds(ns))?,
+        Some(ns) => {
+            let turnaround = format!("{:.3?}", Duration::from_nanos(ns));
+            write_columns(out, '=', exchange.origin.as_str(), &turnaround)?;
+        }
         None => write_columns(out, '=', exchange.origin.as_str(), &'-')?,
     }
     write!(out, "  {}", Name(exchange.protocol))?;

@@ -6,8 +6,8 @@ use std::thread::JoinHandle;
 
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use wstap::event::{ConnId, Direction, TargetId};
-use wstap::export::status::{Loss, Probe, Process, Target};
+use wstap::event::{ConnId, Direction, Loss, TargetId};
+use wstap::export::status::{Probe, Process, Target};
 use wstap::export::{Exporter, Metrics, Status, router, serve};
 use wstap::observation::*;
 
@@ -39,6 +39,7 @@ impl Fixture {
             }];
             now.probes = ["SSL_write", "SSL_read"]
                 .map(|function| Probe {
+                    stack: "openssl".into(),
                     library: "libssl.so.3".into(),
                     function: function.into(),
                     technique: "uprobe_multi".into(),

@@ -226,7 +226,7 @@ impl Metrics {
     }
 }
 
-/// `wstap frames --json`, collected.
+/// `wstap messages --json`, collected.
 pub(crate) struct Frames {
     process: Child,
     lines: JoinHandle<Vec<Value>>,
@@ -236,7 +236,7 @@ impl Frames {
     /// Returns when the probes are attached.
     pub(crate) fn attach(pid: u32, arguments: &[&str]) -> Self {
         let mut command = program();
-        command.args(["frames", "--json", "-v", "--pid", &pid.to_string()]).args(arguments);
+        command.args(["messages", "--json", "-v", "--pid", &pid.to_string()]).args(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("wstap starts");
         let log = BufReader::new(process.stderr.take().expect("piped"));

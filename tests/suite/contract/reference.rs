@@ -5,7 +5,7 @@ use prometheus::proto::MetricFamily;
 use wstap::event::{ConnId, Direction, TargetId};
 use wstap::matching::Protocols;
 use wstap::observation::*;
-use wstap::views::messages::FrameView;
+use wstap::views::messages::MessageView;
 use wstap::views::messages::{Format, Process};
 
 use crate::suite::common::exporter::Fixture;
@@ -88,15 +88,15 @@ fn the_protocols_reference_lists_what_is_recognised() {
 
 #[test]
 fn the_frames_reference_shows_real_lines() {
-    assert_block("frames.md", "text", &lines(Format::Text));
-    assert_block("frames.md", "json", &lines(Format::Json));
+    assert_block("messages.md", "text", &lines(Format::Text));
+    assert_block("messages.md", "json", &lines(Format::Json));
 }
 
 /// A short conversation, in a block of code.
 fn lines(format: Format) -> String {
     // 2026-05-01T12:00:00Z minus an uptime of 1,000 s.
     let wall_offset_ns = (1_777_636_800 - 1_000) * 1_000_000_000;
-    let view = FrameView { format, frames: true, payload: 64, wall_offset_ns };
+    let view = MessageView { format, frames: true, payload: 64, wall_offset_ns };
     let process = Process { pid: 4242, comm: "node" };
     let mut out = b"```\n".to_vec();
     for (at_us, what) in conversation() {

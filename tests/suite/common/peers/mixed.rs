@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::suite::common::peers::{Peer, Transcript};
 
-/// Arguments with which `wstap frames` shows every message whole.
+/// Arguments with which `wstap messages` shows every message whole.
 pub(crate) const WHOLE: [&str; 6] =
     ["--payload", "1048576", "--window", "1m", "--ring-size", "32m"];
 

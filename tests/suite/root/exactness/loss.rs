@@ -5,12 +5,12 @@ use std::time::Duration;
 use rustix::process::Signal;
 use wstap::capture::bpf::hint::{Steering, Word};
 use wstap::capture::bpf::{
-    Admission, FLAVOURS, Flavour, Loss, Record, Scope, Settings, Wakeup, with_best,
+    Admission, FLAVOURS, Flavour, Record, Scope, Settings, Wakeup, with_best,
 };
 use wstap::capture::procfs::image::Planner;
 use wstap::capture::procfs::target::Target;
 use wstap::decode::decoder::{Decoder, FrameAt, KernelHint, Limits};
-use wstap::event::{Absent, ConnId, Direction, Event, EventKind, TargetId};
+use wstap::event::{Absent, ConnId, Direction, Event, EventKind, Loss, TargetId};
 use wstap::matching::{MatchLimits, Matching, Protocols};
 use wstap::observation::{Observation, What};
 
@@ -255,7 +255,8 @@ fn root_a_stopped_wstap_knows_what_it_missed() {
     // The kernel side's counts are there at once, what the ring buffer holds is once it was read.
     let accounted_for = |m: &Metrics| {
         let sum = |name| m.sum(name, &[]);
-        let wire = sum("wstap_wire_bytes_sent_total") + sum("wstap_wire_bytes_received_total");
+        let wire =
+            sum("wstap_plaintext_bytes_sent_total") + sum("wstap_plaintext_bytes_received_total");
         // What nobody told the decoder of is in the kernel's count alone.
         wire + sum("wstap_lost_bytes_total") - sum("wstap_gap_bytes_total")
     };
@@ -291,8 +292,8 @@ fn root_frames_are_found_wherever_calls_end_and_whatever_the_window() {
             assert_eq!(counts, [600.0, 1_200.0, 1_200.0, 4.0], "{direction}, window {window}");
         }
         let bytes = |name| metrics.sum(name, &[]);
-        assert_eq!(bytes("wstap_wire_bytes_sent_total"), sum(0), "window {window}");
-        assert_eq!(bytes("wstap_wire_bytes_received_total"), sum(1), "window {window}");
+        assert_eq!(bytes("wstap_plaintext_bytes_sent_total"), sum(0), "window {window}");
+        assert_eq!(bytes("wstap_plaintext_bytes_received_total"), sum(1), "window {window}");
         // Both ends say the same.
         let (sent, received) =
             ("wstap_message_bytes_sent_total", "wstap_message_bytes_received_total");
@@ -351,7 +352,7 @@ fn root_many_frames_in_one_large_call_are_all_seen() {
         m.sum("wstap_frames_received_total", &["opcode=\"binary\""]) == 8_000.0
     });
     assert_eq!(metrics.sum("wstap_frames_sent_total", &["opcode=\"binary\""]), 8_000.0);
-    assert_eq!(metrics.sum("wstap_wire_bytes_sent_total", &[]), sum(0));
-    assert_eq!(metrics.sum("wstap_wire_bytes_received_total", &[]), sum(1));
+    assert_eq!(metrics.sum("wstap_plaintext_bytes_sent_total", &[]), sum(0));
+    assert_eq!(metrics.sum("wstap_plaintext_bytes_received_total", &[]), sum(1));
     metrics.assert_flawless();
 }

@@ -6,7 +6,7 @@ use crate::suite::common::wstap::{Metrics, Monitor, privileged, signal, wait_for
 /// Plaintext bytes that were copied out of the target.
 fn copied(metrics: &Metrics) -> f64 {
     let sum = |name| metrics.sum(name, &[]);
-    sum("wstap_wire_bytes_sent_total") + sum("wstap_wire_bytes_received_total")
+    sum("wstap_plaintext_bytes_sent_total") + sum("wstap_plaintext_bytes_received_total")
         - sum("wstap_skipped_bytes_total")
         - sum("wstap_gap_bytes_total")
 }
@@ -61,7 +61,7 @@ fn root_plain_https_is_left_alone_until_it_is_upgraded() {
     }
     let Some((server, mut client)) = scene.https() else { return };
     let tap = Monitor::attach(server.pid(), &[]);
-    let wire = |m: &Metrics| m.sum("wstap_wire_bytes_sent_total", &[]);
+    let wire = |m: &Metrics| m.sum("wstap_plaintext_bytes_sent_total", &[]);
     client.go();
     assert_eq!(client.line(), "warm");
     let warm = settled(&tap);
@@ -103,8 +103,8 @@ fn root_plain_https_is_counted_to_the_last_byte_of_a_process_that_does_not_close
             client.say("exec");
         }
         let metrics = tap.metrics_when("every byte", |m| {
-            m.sum("wstap_wire_bytes_sent_total", &[]) == 200.0 * REQUEST
-                && m.sum("wstap_wire_bytes_received_total", &[]) == 200.0 * ANSWER
+            m.sum("wstap_plaintext_bytes_sent_total", &[]) == 200.0 * REQUEST
+                && m.sum("wstap_plaintext_bytes_received_total", &[]) == 200.0 * ANSWER
         });
         assert!(copied(&metrics) < 100.0 * ANSWER, "it was not ignored");
         metrics.assert_flawless();

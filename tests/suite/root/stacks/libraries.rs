@@ -189,7 +189,7 @@ fn wire(monitor: Monitor) -> [f64; 2] {
     let closes = |m: &Metrics| m.sum("wstap_frames_received_total", &["opcode=\"close\""]);
     let open = |m: &Metrics| m.sum("wstap_connections", &[]);
     let metrics = monitor.metrics_when("three ends", |m| [closes(m), open(m)] == [3.0, 0.0]);
-    let wire = ["wstap_wire_bytes_sent_total", "wstap_wire_bytes_received_total"];
+    let wire = ["wstap_plaintext_bytes_sent_total", "wstap_plaintext_bytes_received_total"];
     wire.map(|name| metrics.sum(name, &[]))
 }
 

@@ -171,7 +171,7 @@ impl Counts {
     /// Whether wstap counted each byte, once.
     fn equal(&self, metrics: &Metrics) -> bool {
         let is_equal = |name: &str, of_server: &str| {
-            let bytes = metrics.sum(&format!("wstap_wire_bytes_{name}_total"), &[]);
+            let bytes = metrics.sum(&format!("wstap_plaintext_bytes_{name}_total"), &[]);
             bytes == self.of(of_server) as f64
         };
         is_equal("sent", "received") && is_equal("received", "sent")

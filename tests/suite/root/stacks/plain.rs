@@ -167,7 +167,8 @@ fn root_http_without_an_upgrade_is_not_counted() {
         assert_eq!(plain.line(), step);
     }
     let wire = |m: &Metrics| {
-        m.sum("wstap_wire_bytes_sent_total", &[]) + m.sum("wstap_wire_bytes_received_total", &[])
+        m.sum("wstap_plaintext_bytes_sent_total", &[])
+            + m.sum("wstap_plaintext_bytes_received_total", &[])
     };
     upgraded.go();
     assert_eq!(upgraded.line(), "warm");
@@ -210,8 +211,8 @@ fn root_tls_is_never_counted_again_on_its_socket() {
             "packet_send_count",
             "packet_recv_count",
             "wstap_connections_opened_total",
-            "wstap_wire_bytes_sent_total",
-            "wstap_wire_bytes_received_total",
+            "wstap_plaintext_bytes_sent_total",
+            "wstap_plaintext_bytes_received_total",
         ] {
             tap.metrics_when(name, |m| m.sum(name, &[]) == reference.metrics().sum(name, &[]));
         }
@@ -300,7 +301,7 @@ fn root_a_plain_command_is_tapped_from_its_first_byte() {
     let mut command = program();
     let log = scene.path("client.log");
     let log = log.to_str().expect("a path");
-    command.args(["frames", "--json", "--"]).arg(python).args([script, "--port"]);
+    command.args(["messages", "--json", "--"]).arg(python).args([script, "--port"]);
     command.args([&port.to_string(), "--plain", "--requests", "50", "--log", log]);
     command.stdin(std::process::Stdio::piped());
     let output = with_input(command, b"go\n");

@@ -217,7 +217,7 @@ fn root_a_command_is_tapped_from_its_first_byte() {
     {
         // It ends with the command.
         let mut frames = crate::suite::common::wstap::program();
-        frames.args(["frames", "--json", "--"]).args(&command);
+        frames.args(["messages", "--json", "--"]).args(&command);
         let output = frames.output().expect("wstap runs");
         let said = String::from_utf8(output.stdout).expect("text");
         assert!(output.status.success(), "{said}");

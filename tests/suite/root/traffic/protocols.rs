@@ -110,7 +110,7 @@ fn all_outcomes(accounts: &[Account]) -> Outcomes {
     accounts.iter().flat_map(Account::outcomes).collect()
 }
 
-/// The exchanges that `wstap frames` printed.
+/// The exchanges that `wstap messages` printed.
 struct Exchanges {
     outcomes: Outcomes,
     times: BTreeMap<(String, String), Vec<f64>>,
@@ -216,7 +216,7 @@ fn root_many_connections_of_mixed_protocols_are_told_apart() {
     println!("{connections} connections, {started} requests, none mislabelled");
 }
 
-/// What `wstap frames` called the messages of each connection, by the first part of its path:
+/// What `wstap messages` called the messages of each connection, by the first part of its path:
 /// the name of its peer.
 struct Labels {
     connections: u64,

@@ -1,0 +1,233 @@
+//! Every metric that observations move, a row each: field, type, name, labels, help, and what moves
+//! it. No other file names one, except `facts`, which has those that are read at each scrape.
+//!
+//! The first five keep the names of the system that wstap replaces: no prefix, no labels, one of
+//! them in nanoseconds. All others start with `wstap_`, use base units, keep sent and received
+//! apart, and never carry an id, a pid, an address or a path as a label.
+
+use super::labels::{CloseCode, ConnectionState, status_label};
+use super::row::{Seen, metrics};
+use super::shapes::{
+    Answer, Counter, Gauge, Heartbeat, OpenCounter, RequestCounter, RequestTiming, Stream, Timing,
+};
+use crate::event::Direction::{Received, Sent};
+use crate::observation::What;
+use crate::observation::{
+    Exchange, Frame, GapReason, Message, MessageType, Opcode, Origin, Outcome, ProtocolError, Role,
+    Table, WindowMiss,
+};
+
+metrics! { seen =>
+    turnaround_count: Counter = "turnaround_count" [],
+        "Requests that were answered, errors included.",
+        on {
+            What::Exchange(Exchange { turnaround_ns: Some(_), .. }) => turnaround_count.inc(),
+        };
+
+    turnaround_sum: Counter = "turnaround_sum" [],
+        "Sum of the turnaround times of all answered requests in nanoseconds.",
+        on {
+            What::Exchange(Exchange { turnaround_ns: Some(ns), .. }) => turnaround_sum.inc_by(*ns),
+        };
+
+    packet_send_count: Counter = "packet_send_count" [],
+        "Complete text and binary messages sent.",
+        on {
+            What::Message { message: Message { direction: Sent, .. }, .. } => packet_send_count.inc(),
+        };
+
+    packet_recv_count: Counter = "packet_recv_count" [],
+        "Complete text and binary messages received.",
+        on {
+            What::Message { message: Message { direction: Received, .. }, .. } => packet_recv_count.inc(),
+        };
+
+    identical_packets_count: Counter = "identical_packets_count" [],
+        "Messages whose payload equals a recent one of the other direction of their connection.",
+        on {
+            What::Message { message: Message { identical: true, .. }, .. } => identical_packets_count.inc(),
+        };
+
+    turnaround: RequestTiming<Answer> = "wstap_turnaround_seconds"
+        ["target", "origin", "protocol", "method"],
+        "Time from the last byte of a request to the last byte of its first response.",
+        on {
+            What::Started { .. } => turnaround.announce(seen),
+            What::Exchange(Exchange { turnaround_ns: Some(ns), .. }) => turnaround.observe(seen, *ns),
+        };
+
+    requests: RequestCounter<Outcome> = "wstap_requests_total"
+        ["target", "origin", "protocol", "method", "outcome"],
+        "Requests that ended, by how they ended.",
+        on {
+            What::Started { .. } => requests.announce(seen),
+            What::Exchange(exchange) => requests.inc(seen, exchange.outcome),
+        };
+
+    requests_pending: Gauge = "wstap_requests_pending" ["target"],
+        "Requests that wait for a response.",
+        on {
+            What::Started { .. } => requests_pending.add((), 1),
+            What::Exchange(_) => requests_pending.add((), -1),
+        };
+
+    orphans: OpenCounter = "wstap_orphan_responses_total" ["target", "protocol", "reason"],
+        "Responses that matched no request.",
+        on {
+            What::Orphan { protocol, reason } => orphans.inc(&[protocol, reason.as_str()]),
+        };
+
+    stream_items: RequestCounter = "wstap_stream_items_total"
+        ["target", "origin", "protocol", "method"],
+        "Further answers to a request that had its first.",
+        on {
+            What::StreamItem { .. } => stream_items.inc(seen, ()),
+            What::StreamEnd { .. } => stream_items.announce(seen),
+        };
+
+    stream_duration: RequestTiming<Stream> = "wstap_stream_duration_seconds"
+        ["target", "origin", "protocol", "method"],
+        "Time from the first to the last answer of requests with several, once the last one passed or they were withdrawn.",
+        on {
+            What::StreamItem { .. } => stream_duration.announce(seen),
+            What::StreamEnd { duration_ns, .. } => stream_duration.observe(seen, *duration_ns),
+        };
+
+    heartbeat_rtt: RequestTiming<Heartbeat> = "wstap_heartbeat_rtt_seconds"
+        ["target", "origin", "protocol"],
+        "Time from an application's own heartbeat to its answer.",
+        on {
+            What::HeartbeatRtt { rtt_ns, .. } => heartbeat_rtt.observe(seen, *rtt_ns),
+        };
+
+    messages_sent: Counter<MessageType> = "wstap_messages_sent_total" ["target", "type"],
+        "Complete data messages sent.",
+        on {
+            What::Message { message: Message { direction: Sent, message_type, .. }, .. } =>
+                messages_sent.of(*message_type).inc(),
+        };
+
+    messages_received: Counter<MessageType> = "wstap_messages_received_total" ["target", "type"],
+        "Complete data messages received.",
+        on {
+            What::Message { message: Message { direction: Received, message_type, .. }, .. } =>
+                messages_received.of(*message_type).inc(),
+        };
+
+    message_bytes_sent: Counter<MessageType> = "wstap_message_bytes_sent_total" ["target", "type"],
+        "Application bytes of sent messages, after inflation; wire length where that is unknown.",
+        on {
+            What::Message { message: Message { direction: Sent, message_type, length, wire_length, .. }, .. } =>
+                message_bytes_sent.of(*message_type).inc_by(length.unwrap_or(*wire_length)),
+        };
+
+    message_bytes_received: Counter<MessageType> = "wstap_message_bytes_received_total"
+        ["target", "type"],
+        "Application bytes of received messages, after inflation; wire length where that is unknown.",
+        on {
+            What::Message { message: Message { direction: Received, message_type, length, wire_length, .. }, .. } =>
+                message_bytes_received.of(*message_type).inc_by(length.unwrap_or(*wire_length)),
+        };
+
+    frames_sent: Counter<Opcode> = "wstap_frames_sent_total" ["target", "opcode"],
+        "WebSocket frames sent.",
+        on {
+            What::Frame(Frame { direction: Sent, opcode, .. }) => frames_sent.of(*opcode).inc(),
+        };
+
+    frames_received: Counter<Opcode> = "wstap_frames_received_total" ["target", "opcode"],
+        "WebSocket frames received.",
+        on {
+            What::Frame(Frame { direction: Received, opcode, .. }) =>
+                frames_received.of(*opcode).inc(),
+        };
+
+    plaintext_bytes_sent: Counter = "wstap_plaintext_bytes_sent_total" ["target"],
+        "Bytes sent on the tapped connections, captured or not; TLS is removed.",
+        on {
+            What::Wire { direction: Sent, bytes } => plaintext_bytes_sent.inc_by(*bytes),
+        };
+
+    plaintext_bytes_received: Counter = "wstap_plaintext_bytes_received_total" ["target"],
+        "Bytes received on the tapped connections, captured or not; TLS is removed.",
+        on {
+            What::Wire { direction: Received, bytes } => plaintext_bytes_received.inc_by(*bytes),
+        };
+
+    ping_rtt: Timing<Origin> = "wstap_ping_rtt_seconds" ["target", "origin"],
+        "Time from the last byte of a ping to the last byte of its pong.",
+        on {
+            What::PingRtt { origin, rtt_ns } => ping_rtt.observe(*origin, *rtt_ns),
+        };
+
+    connections: Gauge<ConnectionState> = "wstap_connections"
+        ["target", "transport", "role", "decode"],
+        "Open WebSocket connections, by where they are tapped and how much of them can be read.",
+        on {
+            What::State { from, to } => {
+            from.map(|(role, decode)| connections.add((seen.transport, role, decode), -1));
+            to.map(|(role, decode)| connections.add((seen.transport, role, decode), 1));
+        },
+        };
+
+    connections_opened: Counter<Role> = "wstap_connections_opened_total" ["target", "role"],
+        "WebSocket connections that began or were recognised in mid-stream.",
+        on {
+            What::Open(_) => connections_opened.of(seen.role).inc(),
+        };
+
+    connections_closed: Counter<CloseCode> = "wstap_connections_closed_total" ["target", "code"],
+        "WebSocket connections that ended, by close code.",
+        on {
+            What::Close { code } => connections_closed.of(CloseCode::of(*code)).inc(),
+        };
+
+    upgrades_refused: OpenCounter = "wstap_upgrades_refused_total" ["target", "status"],
+        "Upgrades that were not answered with status 101.",
+        on {
+            What::Refused { status } => upgrades_refused.inc(&[&status_label(*status)]),
+        };
+
+    protocol_errors: Counter<ProtocolError> = "wstap_protocol_errors_total" ["target", "reason"],
+        "Rules of RFC 6455, RFC 7692 or the handshake that a peer broke, and decoder limits that it hit.",
+        on {
+            What::ProtocolError { reason, .. } => protocol_errors.of(*reason).inc(),
+        };
+
+    gaps: Counter<GapReason> = "wstap_gaps_total" ["target", "reason"],
+        "Holes that the decoder met in a stream.",
+        on {
+            What::Gap { reason, .. } => gaps.of(*reason).inc(),
+        };
+
+    gap_bytes: Counter<GapReason> = "wstap_gap_bytes_total" ["target", "reason"],
+        "Plaintext bytes in the holes that the decoder met.",
+        on {
+            What::Gap { reason, bytes, .. } => gap_bytes.of(*reason).inc_by(*bytes),
+        };
+
+    skipped_bytes: Counter = "wstap_skipped_bytes_total" ["target"],
+        "Plaintext bytes that were left in the application's memory on purpose.",
+        on {
+            What::Skipped { bytes, .. } => skipped_bytes.inc_by(*bytes),
+        };
+
+    window_misses: Counter<WindowMiss> = "wstap_window_misses_total" ["target", "reason"],
+        "Messages of which only the beginning was copied, where more was needed: to read them, or to compare them.",
+        on {
+            What::WindowMiss { reason, .. } => window_misses.of(*reason).inc(),
+        };
+
+    label_overflow: OpenCounter = "wstap_label_overflow_total" ["label"],
+        "Label values that were folded into __other__.",
+        at_zero ["method"],
+        on {
+            What::LabelOverflow(label) => label_overflow.inc(&[label]),
+        };
+
+    evictions: Counter<Table> = "wstap_evictions_total" ["table"],
+        "Entries that a full table of the decoder let go.",
+        on {
+            What::Evicted(table) => evictions.of(*table).inc(),
+        };
+}
