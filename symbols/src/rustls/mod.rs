@@ -98,7 +98,7 @@ fn functions(image: &Image<'_>, debug: Option<&Image<'_>>) -> (Found, SymbolSour
 }
 
 /// The versions in the paths of source files that panic messages name, such as
-/// `/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/rustls-0.23.46/src/vecbuf.rs`.
+/// `/root/.cargo/registry/src/REGISTRY/rustls-0.23.46/src/vecbuf.rs`.
 fn versions(image: &Image<'_>) -> BTreeSet<String> {
     const BEFORE: &[u8] = b"/rustls-";
     const AFTER: &[u8] = b"/src/";

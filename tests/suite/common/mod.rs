@@ -9,5 +9,8 @@ pub(crate) mod peers;
 /// Finds the programs that tests run, and ends them when the test is over.
 pub(crate) mod programs;
 
+/// The repository's own files.
+pub(crate) mod sources;
+
 /// wstap itself, run as a user runs it.
 pub(crate) mod wstap;

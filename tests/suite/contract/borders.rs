@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use crate::suite::common::sources::{files_below, root};
 
 /// The parts of `src/` in the order in which data flows. A part may use itself and what stands in
 /// an earlier row, never what stands in the same or in a later one.
@@ -129,17 +131,19 @@ fn parts_named(line: &str) -> Option<BTreeSet<String>> {
 
 /// The module that a path begins with; nothing for an item of the crate's root.
 fn first_name(path: &str) -> Option<String> {
+    let path = path.trim_start();
     let end = path.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(path.len());
-    let name = path[..end].trim();
+    let name = &path[..end];
     let known = ORDER.iter().any(|row| row.contains(&name));
     known.then(|| name.to_owned())
 }
 
 /// Every line of code of every part. The program (`main.rs`) and the root (`lib.rs`) see all.
 fn uses() -> Vec<Use> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let source = root().join("src");
     let mut found = Vec::new();
-    for file in rust_files(&source) {
+    let rust = |file: &PathBuf| file.extension().is_some_and(|ending| ending == "rs");
+    for file in files_below(&source).into_iter().filter(rust) {
         let below = file.strip_prefix(&source).expect("a file of src/");
         let first = below.iter().next().expect("a name").to_string_lossy();
         let part = first.trim_end_matches(".rs");
@@ -154,17 +158,4 @@ fn uses() -> Vec<Use> {
     let expected: BTreeSet<&str> = ORDER.iter().flat_map(|row| row.iter().copied()).collect();
     assert_eq!(parts, expected, "the parts of src/ and the rows of ORDER");
     found
-}
-
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
-        let path = entry.path();
-        if path.is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            files.push(path);
-        }
-    }
-    files
 }

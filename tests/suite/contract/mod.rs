@@ -6,6 +6,9 @@ mod borders;
 /// The files in `deploy/`: rules, dashboard, service.
 mod deploy;
 
+/// How many files a folder may have, how long a file may be, and which names stand nowhere.
+mod house;
+
 /// A real Prometheus server scrapes the exporter and answers queries.
 pub(crate) mod prometheus;
 

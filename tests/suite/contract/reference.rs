@@ -1,5 +1,4 @@
 use std::fmt::Write;
-use std::path::Path;
 
 use prometheus::proto::MetricFamily;
 use wstap::event::{ConnId, Direction, TargetId};
@@ -9,13 +8,14 @@ use wstap::views::messages::MessageView;
 use wstap::views::messages::{Format, Process};
 
 use crate::suite::common::exporter::Fixture;
+use crate::suite::common::sources::{files_below, root, text};
 
 /// A document is written by hand around blocks that are not: between `<!-- NAME -->` and
 /// `<!-- end -->` it must say what the program says. `WSTAP_BLESS=1 cargo test reference` writes
 /// the blocks anew.
 #[track_caller]
 fn assert_block(document: &str, name: &str, block: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(document);
+    let path = root().join("docs").join(document);
     let text = std::fs::read_to_string(&path).expect("the document");
     let begin = format!("<!-- {name} -->\n");
     let (before, rest) = text.split_once(&begin).expect("where the block begins");
@@ -47,23 +47,12 @@ fn row(family: &MetricFamily) -> String {
     format!("| `{}` | {kind} | {} | {help} |", family.name(), labels.join(", "))
 }
 
-/// The text of every file in `folder` and in the folders in it.
-fn sources(folder: &Path) -> String {
-    let files = std::fs::read_dir(folder).expect("the tests");
-    let paths = files.map(|entry| entry.expect("a file").path());
-    let text = |path: std::path::PathBuf| match path.is_dir() {
-        true => sources(&path),
-        false => std::fs::read_to_string(&path).expect("text"),
-    };
-    paths.map(text).collect()
-}
-
 /// Every situation in the table is run by the test that it names.
 #[test]
 fn the_targets_reference_names_tests_that_there_are() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let table = std::fs::read_to_string(root.join("docs/targets.md")).expect("the document");
-    let tests = sources(&root.join("tests/suite"));
+    let table = text(&root().join("docs/targets.md")).expect("the document");
+    let tests: String =
+        files_below(&root().join("tests/suite")).iter().filter_map(|file| text(file)).collect();
     let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
     let named: Vec<&str> = rows.filter_map(|row| row.rsplit('`').nth(1)).collect();
     assert!(named.len() > 20, "{named:?}");
