@@ -1,10 +1,11 @@
 //! Real peers: programs in other languages that talk wss and keep their own log of what they said.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::{env, fs};
+use std::{env, fs, thread};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::Value;
@@ -289,6 +290,9 @@ pub(crate) struct Peer {
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     log: PathBuf,
+    /// What it wrote to its standard error: shown where the test fails. Peers complain when the
+    /// other end leaves without a goodbye, which most tests let it do.
+    complaints: PathBuf,
 }
 
 /// What a peer says when it ends.
@@ -306,11 +310,14 @@ pub(crate) type Transcript = Vec<[Vec<(String, Vec<u8>)>; 2]>;
 
 impl Peer {
     fn start(mut command: Command, log: PathBuf) -> Self {
-        command.arg("--log").arg(&log).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let complaints = log.with_extension("stderr");
+        // Several peers may share the name of their log.
+        let errors = File::options().create(true).append(true).open(&complaints).expect("a file");
+        command.arg("--log").arg(&log).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
         let mut process = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let input = process.stdin.take();
         let output = BufReader::new(process.stdout.take().expect("piped"));
-        Self { process, input, output, log }
+        Self { process, input, output, log, complaints }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -396,5 +403,9 @@ impl Drop for Peer {
         self.input = None;
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if thread::panicking() {
+            let complaints = fs::read_to_string(&self.complaints).unwrap_or_default();
+            eprintln!("{} says:\n{complaints}", self.complaints.display());
+        }
     }
 }
