@@ -87,7 +87,7 @@ kernel-matrix: static
 	tests/kernels/run $(KERNELS) target/$(STATIC_TARGET)/release/wstap $(PEERS)/wss_pair_static
 
 ## What is too large for `make test`: browsers, other runtimes, slow builds, every image installed.
-## docs/stacks.md has what it showed last.
+## docs/results/stacks.md has what it showed last.
 SURVEYED := /usr/bin /usr/sbin /usr/lib $(PEERS)
 test-stacks: deps
 	$(MAKE_PEERS) heavy
@@ -95,7 +95,7 @@ test-stacks: deps
 		cargo test --test integration heavy_ -- --nocapture --test-threads 1
 	cargo run --release -p wstap-symbols --example survey -- $(SURVEYED)
 
-## A Go server under load, tapped and let go fifty times: docs/soak.md has the last result.
+## A Go server under load, tapped and let go fifty times: docs/results/soak.md has the last result.
 MINUTES := 10
 soak: build
 	$(MAKE_PEERS) soak

@@ -1,5 +1,5 @@
-//! Where these say `skipped`, `make test-stacks` runs them. What they showed last is in
-//! docs/stacks.md.
+//! Where these say `skipped`, `make test-stacks` runs them. docs/results/stacks.md has what they
+//! showed last.
 
 use std::env;
 use std::process::Command;
