@@ -1,8 +1,6 @@
 //! How much wstap can follow, and what it takes itself.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -137,10 +135,12 @@ fn value(metrics: &str, name: &str) -> f64 {
 
 impl Wstap {
     fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: wstap\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        let mut answer = ureq::get(format!("http://{}{path}", self.address))
+            .config()
+            .proxy(None)
+            .build()
+            .call()
+            .unwrap();
+        answer.body_mut().read_to_string().unwrap()
     }
 }

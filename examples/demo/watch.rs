@@ -1,7 +1,5 @@
 //! Looks at wstap from outside, as a person and as Prometheus would.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -88,14 +86,9 @@ fn sum(metrics: &str, name: &str) -> f64 {
 }
 
 fn get(address: &str, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or("no HTTP answer")?;
-    if !head.starts_with("HTTP/1.0 200") && !head.starts_with("HTTP/1.1 200") {
-        return Err(format!("{path}: {}", head.lines().next().unwrap_or("")).into());
-    }
-    Ok(body.to_owned())
+    let request = ureq::get(format!("http://{address}{path}"));
+    let answer =
+        request.config().proxy(None).timeout_global(Some(Duration::from_secs(5))).build().call();
+    let mut answer = answer.map_err(|error| format!("{path}: {error}"))?;
+    Ok(answer.body_mut().read_to_string()?)
 }

@@ -1,8 +1,8 @@
 //! wstap itself, run as a user runs it.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -163,14 +163,10 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
 
 /// The body that `path` answers with.
 pub(crate) fn get(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("wstap listens");
-    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").expect("a request");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-    assert!(head.contains(" 200 "), "{path}: {head}");
-    body.to_owned()
+    let request = ureq::get(format!("http://{address}{path}"));
+    let answer = request.config().proxy(None).timeout_global(Some(DEADLINE)).build().call();
+    let mut answer = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
+    answer.body_mut().read_to_string().expect("text")
 }
 
 /// One scrape.

@@ -1,5 +1,4 @@
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -117,7 +116,9 @@ impl Prometheus {
     /// The values of an instant query; `None` while the server does not answer.
     fn query(&self, query: &str) -> Option<Vec<f64>> {
         let query: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let reply = get(self.address, &format!("/api/v1/query?query={query}"))?;
+        let url = format!("http://{}/api/v1/query?query={query}", self.address);
+        let request = ureq::get(url).config().proxy(None).timeout_global(Some(DEADLINE)).build();
+        let reply = request.call().ok()?.body_mut().read_to_string().ok()?;
         let reply: Value = serde_json::from_str(&reply).ok()?;
         let result = reply["data"]["result"].as_array()?;
         result.iter().map(|series| series["value"][1].as_str()?.parse().ok()).collect()
@@ -128,13 +129,4 @@ impl Prometheus {
 fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("bound")
-}
-
-/// The body of an HTTP/1.0 answer, which ends with the connection.
-fn get(address: SocketAddr, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).ok()?;
-    reply.split_once("\r\n\r\n").map(|(_head, body)| body.to_owned())
 }
