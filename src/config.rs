@@ -57,6 +57,8 @@ pub struct TapConfig {
     pub match_limits: MatchLimits,
     /// The protocols whose message ids are matched.
     pub protocols: Protocols,
+    /// Targets that were given a protocol: the target's name, then the protocol's.
+    pub target_protocols: Vec<(String, String)>,
 }
 
 /// Settings of the main job, checked.
@@ -208,14 +210,15 @@ impl TapConfig {
             },
             match_limits: MatchLimits { timeout_ns, ..MatchLimits::default() },
             protocols: protocols(args, file)?,
+            target_protocols: target_protocols(args, file),
         })
     }
 }
 
 /// The selectors of the command line; where there are none, those of the file.
 fn wanted(args: &TapArgs, file: &File) -> Result<Vec<Wanted>, UsageError> {
-    let typed = rules(&args.pids, &args.comms, &args.exes, &args.cgroups)?;
-    if !typed.is_empty() || !args.command.is_empty() {
+    if selects(args) {
+        let typed = rules(&args.pids, &args.comms, &args.exes, &args.cgroups)?;
         return Ok(typed.into_iter().map(Wanted::rule).collect());
     }
     let plain = rules(&file.pid, &file.comm, &file.exe, &file.cgroup)?;
@@ -226,13 +229,27 @@ fn wanted(args: &TapArgs, file: &File) -> Result<Vec<Wanted>, UsageError> {
             let name = &target.name;
             return Err(UsageError(format!("target `{name}`: give it a pid, comm, exe or cgroup")));
         }
-        wanted.extend(rules.into_iter().map(|rule| Wanted {
-            name: Some(target.name.clone()),
-            rule,
-            protocol: target.protocol.clone(),
-        }));
+        wanted
+            .extend(rules.into_iter().map(|rule| Wanted { name: Some(target.name.clone()), rule }));
     }
     Ok(wanted)
+}
+
+/// Whether the command line names a target. Then those of the file do not count.
+fn selects(args: &TapArgs) -> bool {
+    !(args.pids.is_empty()
+        && args.comms.is_empty()
+        && args.exes.is_empty()
+        && args.cgroups.is_empty()
+        && args.command.is_empty())
+}
+
+fn target_protocols(args: &TapArgs, file: &File) -> Vec<(String, String)> {
+    if selects(args) {
+        return Vec::new();
+    }
+    let named = file.target.iter();
+    named.filter_map(|target| Some((target.name.clone(), target.protocol.clone()?))).collect()
 }
 
 fn rules(

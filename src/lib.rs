@@ -18,6 +18,7 @@ pub mod config;
 
 pub mod event;
 pub mod observation;
+pub mod terminal;
 
 #[allow(unsafe_code, reason = "the rim: BPF objects, mapped memory, clocks")]
 #[allow(clippy::disallowed_methods, reason = "the rim reads clocks")]

@@ -1,11 +1,11 @@
 //! The `wstap` program: arguments, log, exit code.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tracing::Level;
 use wstap::cli::{Cli, Verbosity};
+use wstap::terminal;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -13,13 +13,14 @@ fn main() -> ExitCode {
     match wstap::run::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("wstap: {failure}");
+            terminal::complain(format_args!("wstap: {failure}"));
             failure.exit_code()
         }
     }
 }
 
-/// The log goes to standard error: standard output belongs to what was asked for.
+/// The log goes to standard error: standard output belongs to what was asked for. It has no colours,
+/// because every control character in it is escaped.
 fn log(verbosity: &Verbosity) {
     let level = match (verbosity.quiet, verbosity.verbose) {
         (true, _) => Level::ERROR,
@@ -29,8 +30,9 @@ fn log(verbosity: &Verbosity) {
     };
     tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(|| terminal::Log)
+        .with_ansi(false)
         .with_target(false)
+        .log_internal_errors(false)
         .init();
 }

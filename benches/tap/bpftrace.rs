@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use wstap::capture::procfs::image::Planner;
+use wstap::capture::procfs::planner::Planner;
 use wstap::capture::procfs::target::Target;
 use wstap_symbols::Library;
 

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use libbpf_rs::{Link, Object, ObjectBuilder, UprobeMultiOpts};
-use wstap::capture::procfs::image::Planner;
+use wstap::capture::procfs::planner::Planner;
 use wstap::capture::procfs::target::Target;
 use wstap_symbols::{Action, Options};
 

@@ -1,15 +1,17 @@
 //! The clock that events are stamped with.
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// `CLOCK_MONOTONIC` now, in nanoseconds: what the kernel side's `bpf_ktime_get_ns()` reads.
 #[must_use]
 pub fn monotonic_ns() -> u64 {
-    read(libc::CLOCK_MONOTONIC)
+    read(ClockId::Monotonic)
 }
 
-/// What to add to a `CLOCK_MONOTONIC` time to get nanoseconds since 1970, at this moment.
+/// Nanoseconds to add to a `CLOCK_MONOTONIC` time to get nanoseconds since 1970, as of now.
 #[must_use]
 pub fn wall_offset_ns() -> i64 {
-    read(libc::CLOCK_REALTIME).cast_signed() - monotonic_ns().cast_signed()
+    read(ClockId::Realtime).cast_signed() - monotonic_ns().cast_signed()
 }
 
 /// One clock tick of `/proc/PID/stat`, nanoseconds (`include/uapi/asm-generic/param.h`, `USER_HZ`).
@@ -19,15 +21,12 @@ const TICK_NS: u64 = 10_000_000;
 /// It is up to a tick too early. Unlike this clock, the ticks go on while the machine is suspended.
 #[must_use]
 pub fn of_boot_ticks(ticks: u64) -> u64 {
-    let suspended_ns = read(libc::CLOCK_BOOTTIME).saturating_sub(monotonic_ns());
+    let suspended_ns = read(ClockId::Boottime).saturating_sub(monotonic_ns());
     ticks.saturating_mul(TICK_NS).saturating_sub(suspended_ns)
 }
 
-fn read(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid timespec to write to. The call cannot fail for these clocks; if
-    // it did, `time` would stay 0.
-    unsafe { libc::clock_gettime(clock, &raw mut time) };
+fn read(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 

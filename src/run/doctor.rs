@@ -12,6 +12,7 @@ use crate::capture::bpf::{Flavour, Settings, Tap, Wakeup, with_tap};
 use crate::capture::confine::privilege;
 use crate::capture::confine::sandbox::{self, Task};
 use crate::capture::{Error, kernel};
+use crate::terminal::Page;
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -58,7 +59,7 @@ pub(super) fn run(json: bool) -> Result<(), Failure> {
     let mut checks = vec![check_kernel(), check_btf(), check_lockdown(), check_capabilities()];
     checks.extend(check_programs());
     checks.extend([check_processes(), check_files(), check_deleted_files(), check_sandbox()]);
-    let mut out = io::stdout().lock();
+    let mut out = Page::new(!json);
     for check in &checks {
         if json {
             writeln!(out, "{}", serde_json::to_string(check)?)?;
@@ -66,6 +67,7 @@ pub(super) fn run(json: bool) -> Result<(), Failure> {
             print(&mut out, check)?;
         }
     }
+    out.show()?;
     if checks.iter().any(|check| check.state == State::Fails) {
         return Err(Error::Kernel("wstap cannot tap on this machine as it is".into()).into());
     }

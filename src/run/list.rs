@@ -8,10 +8,13 @@ use wstap_symbols::{Library, Options, Probe, Verdict};
 
 use super::Failure;
 use super::refused::Refused;
+use crate::capture::Error;
 use crate::capture::procfs::cgroup;
-use crate::capture::procfs::image::{Image, Planner};
+use crate::capture::procfs::image::Image;
+use crate::capture::procfs::planner::Planner;
 use crate::capture::procfs::process::{self, Process};
 use crate::capture::procfs::target::{self, Survey, Target};
+use crate::terminal::{self, Page};
 
 /// One process and one TLS library in it, or its TCP sockets where it has no TLS.
 #[derive(Debug, Serialize)]
@@ -29,13 +32,16 @@ struct PsRow {
     container: Option<String>,
 }
 
+/// Files that are named one by one.
+const NAMED_MAX: usize = 10;
+
 /// Prints the processes that have a TLS library or TCP sockets.
 ///
 /// # Errors
 ///
 /// `/proc` cannot be listed, or standard output cannot be written.
 pub(super) fn ps(json: bool) -> Result<(), Failure> {
-    let mut planner = Planner::new(Options::default());
+    let mut planner = Planner::new(Options::default()).without_own_program();
     let mut rows = Vec::new();
     let mut refused = Refused::default();
     let mut refused_files = BTreeSet::new();
@@ -52,7 +58,7 @@ pub(super) fn ps(json: bool) -> Result<(), Failure> {
             Err(error) => refused.note(&process, &error),
         }
     }
-    let mut out = io::stdout().lock();
+    let mut out = Page::new(!json);
     if json {
         for row in &rows {
             writeln!(out, "{}", serde_json::to_string(row)?)?;
@@ -60,18 +66,23 @@ pub(super) fn ps(json: bool) -> Result<(), Failure> {
     } else {
         print_table(&mut out, &rows)?;
     }
+    out.show()?;
     print_refused(&refused_files);
     if let Some(cause) = refused.cause() {
-        eprintln!("wstap: {}; {}", refused.sentence(cause), cause.remedy());
+        terminal::complain(format_args!("wstap: {}; {}", refused.sentence(cause), cause.remedy()));
     }
     Ok(())
 }
 
-/// Names the files that were not looked into because that would have taken too much work.
+/// Names the files that were not looked into.
 fn print_refused<'a>(files: impl IntoIterator<Item = &'a String>) {
-    for file in files {
-        // Nothing is lost where nobody reads it.
-        let _ = writeln!(io::stderr(), "wstap: {file}");
+    let mut files = files.into_iter();
+    for file in files.by_ref().take(NAMED_MAX) {
+        terminal::complain(format_args!("wstap: {file}"));
+    }
+    let more = files.count();
+    if more > 0 {
+        terminal::complain(format_args!("wstap: {more} more files could not be looked into"));
     }
 }
 
@@ -195,9 +206,10 @@ struct ProbeRow<'a> {
 ///
 /// As [`Target::resolve`], or standard output cannot be written.
 pub(super) fn probes(pid: u32, mut planner: Planner, json: bool) -> Result<(), Failure> {
-    let target = Target::resolve(&mut planner, Default::default(), pid)?;
+    let target = Target::resolve(&mut planner, Default::default(), pid)
+        .map_err(|error| with_children(error, pid, &mut planner))?;
     print_refused(&target.refused);
-    let mut out = io::stdout().lock();
+    let mut out = Page::new(!json);
     for image in &target.images {
         for library in &image.plan.libraries {
             if json {
@@ -210,7 +222,24 @@ pub(super) fn probes(pid: u32, mut planner: Planner, json: bool) -> Result<(), F
             }
         }
     }
-    Ok(())
+    Ok(out.show()?)
+}
+
+/// What cannot be tapped in a process itself may be tapped in its children.
+fn with_children(error: Error, pid: u32, planner: &mut Planner) -> Error {
+    let Error::NoTls(why) = error else { return error };
+    let descendants = process::descendants(pid).unwrap_or_default();
+    let child = descendants.into_iter().find(|child| {
+        target::survey(planner, child.pid)
+            .is_ok_and(|survey| survey.images.iter().any(target::has_tappable))
+    });
+    Error::NoTls(match child {
+        Some(Process { pid: child, comm, .. }) => format!(
+            "{why}; its child pid {child} ({comm}) has one, which `--pid {pid}` taps, too: \
+             `wstap probes --pid {child}` shows its probes"
+        ),
+        None => why,
+    })
 }
 
 fn probe_row<'a>(

@@ -1,7 +1,7 @@
 //! `wstap messages`: a line for each message as it passes.
 
 use std::collections::HashMap;
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -18,6 +18,7 @@ use crate::cli::MessagesArgs;
 use crate::config::TapConfig;
 use crate::event::Loss;
 use crate::observation::Observation;
+use crate::terminal;
 use crate::views::messages::MessageView;
 use crate::views::messages::{Format, Process};
 
@@ -34,7 +35,7 @@ pub(super) fn run(config: TapConfig, args: &MessagesArgs) -> Result<(), Failure>
     let mut names = Names::default();
     let mut sink = Lines {
         view,
-        out: BufWriter::new(io::stdout()),
+        out: BufWriter::new(Box::new(terminal::stdout_until(Arc::clone(&stop)))),
         error: None,
         names: names.clone(),
         lost: 0,
@@ -63,6 +64,7 @@ fn stop_on_signal(sandbox: bool) -> Result<Arc<AtomicBool>, Failure> {
             if let Ok(mut signals) = signals {
                 signals.recv().await;
                 seen.store(true, Ordering::Relaxed);
+                signals::end_at_last();
             }
         });
     })?;
@@ -99,7 +101,7 @@ impl Audience for Names {
 
 struct Lines {
     view: MessageView,
-    out: BufWriter<Stdout>,
+    out: BufWriter<Box<dyn Write + Send>>,
     error: Option<io::Error>,
     names: Names,
     lost: u64,

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use wstap_symbols::{Options, SitePreference};
 
 use crate::capture::Error;
-use crate::capture::procfs::image::Planner;
+use crate::capture::procfs::planner::Planner;
 use crate::cli::{Cli, Command, ProbeSite};
 use crate::config::{self, MonitorConfig, TapConfig, UsageError};
 
@@ -73,7 +73,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
             let libraries = config::user_libraries(args.config.as_deref())?;
             list::probes(
                 args.pid,
-                Planner::with_user_libraries(options(args.probe_site), libraries),
+                Planner::with_user_libraries(options(args.probe_site), libraries)
+                    .without_own_program(),
                 args.json,
             )
         }

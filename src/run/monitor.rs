@@ -16,6 +16,7 @@ use crate::config::MonitorConfig;
 use crate::event::{Loss, TargetId};
 use crate::export::{self, Exporter, Metrics, Status, status};
 use crate::observation::Observation;
+use crate::terminal;
 
 /// Runs until a signal comes, or until the targets have ended where that was asked for.
 pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
@@ -88,6 +89,7 @@ async fn serve(
         result = &mut tap_ended => result,
         () = signals.recv() => {
             stop.store(true, Ordering::Relaxed);
+            signals::end_at_last();
             tap_ended.await
         }
     };
@@ -160,7 +162,7 @@ fn process(member: &Member) -> status::Process {
         tls_library: library.map_or_else(String::new, |l| l.stack.as_str().to_owned()),
         tls_version: library.and_then(|l| member.target.version(l)).unwrap_or_default().to_owned(),
         container: member.container.clone().unwrap_or_default(),
-        up: member.up,
+        up: member.is_seen(),
     }
 }
 
@@ -202,9 +204,10 @@ fn announce(members: &[&Member], address: SocketAddr) {
         tapping.push(format!("{more} more"));
     }
     if tapping.is_empty() {
-        println!("waiting for a target; metrics on http://{address}/metrics");
+        terminal::print(format_args!("waiting for a target; metrics on http://{address}/metrics"));
     } else {
-        println!("tapping {}; metrics on http://{address}/metrics", tapping.join(", "));
+        let tapping = tapping.join(", ");
+        terminal::print(format_args!("tapping {tapping}; metrics on http://{address}/metrics"));
     }
 }
 
@@ -220,10 +223,10 @@ fn describe(member: &Member) -> String {
 fn report_check(members: &[&Member]) {
     for member in members {
         for probe in probes(member) {
-            println!(
+            terminal::print(format_args!(
                 "pid {}: {} in {} attached ({})",
                 member.target.process.pid, probe.function, probe.library, probe.technique
-            );
+            ));
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Failure;
 use crate::config;
 use crate::matching::Description;
+use crate::terminal::Page;
 
 /// One protocol.
 #[derive(Debug, Serialize)]
@@ -37,7 +38,7 @@ impl<'a> Row<'a> {
 /// A file of rules cannot be read or makes no sense, or standard output cannot be written.
 pub(super) fn list(rules: &[PathBuf], json: bool) -> Result<(), Failure> {
     let protocols = config::with_rules(rules)?;
-    let mut out = io::stdout().lock();
+    let mut out = Page::new(!json);
     for row in protocols.descriptions().map(Row::new) {
         if json {
             writeln!(out, "{}", serde_json::to_string(&row)?)?;
@@ -45,7 +46,7 @@ pub(super) fn list(rules: &[PathBuf], json: bool) -> Result<(), Failure> {
             print(&mut out, &row)?;
         }
     }
-    Ok(())
+    Ok(out.show()?)
 }
 
 fn print(out: &mut impl Write, row: &Row<'_>) -> io::Result<()> {

@@ -15,9 +15,10 @@ use super::reader::{Place, ReadLoop, Sink};
 use crate::capture::Error;
 use crate::capture::bpf::{Settings, Tap, with_tap};
 use crate::capture::clock::monotonic_ns;
+use crate::capture::confine::limits;
 use crate::capture::confine::privilege::Powers;
 use crate::capture::confine::sandbox::{self, Task};
-use crate::capture::procfs::image::Planner;
+use crate::capture::procfs::planner::Planner;
 use crate::capture::procfs::selector::Selection;
 use crate::capture::supervisor::command::Launch;
 use crate::capture::supervisor::plain::Plain;
@@ -59,16 +60,26 @@ pub(super) struct Prepared {
 /// one. To be called before there are threads.
 pub(super) fn prepare(config: &TapConfig) -> Result<Prepared, Error> {
     let mut selection = Selection::resolve(config.wanted.clone(), config.children)?;
-    if config.command.is_empty() {
-        return Ok(Prepared { selection, launch: None });
+    let mut launch = None;
+    if !config.command.is_empty() {
+        let child = Launch::prepare(&config.command)?;
+        selection.launch(child.pid(), child.name())?;
+        launch = Some(child);
     }
-    let launch = Launch::prepare(&config.command)?;
-    selection.launch(launch.pid(), launch.name())?;
-    Ok(Prepared { selection, launch: Some(launch) })
+    // The command has inherited the limits as they were.
+    limits::raise_descriptors();
+    limits::forbid_core_dumps();
+    Ok(Prepared { selection, launch })
 }
 
-fn protocols(mut protocols: Protocols, selection: &Selection) -> Result<Protocols, UsageError> {
-    for (target, name) in selection.protocols() {
+/// The protocols, with those that single targets were given.
+fn protocols(
+    mut protocols: Protocols,
+    of_targets: &[(String, String)],
+    selection: &Selection,
+) -> Result<Protocols, UsageError> {
+    for (target, name) in of_targets {
+        let Some(target) = selection.target_named(target) else { continue };
         let forced = protocols.force_for(target, name);
         forced.map_err(|error| UsageError(format!("protocol: {error}")))?;
     }
@@ -78,7 +89,7 @@ fn protocols(mut protocols: Protocols, selection: &Selection) -> Result<Protocol
 /// Gives up every capability of this thread, and all that it will not do: for threads that only
 /// serve.
 pub(super) fn only_serve(sandbox: bool) -> Result<(), Error> {
-    let dropped = Powers::None.settle();
+    let dropped = Powers::None.keep_only();
     dropped.map_err(|error| Error::Other(format!("cannot drop privileges: {error}")))?;
     if sandbox { enter_sandbox(Task::Serve) } else { Ok(()) }
 }
@@ -99,10 +110,12 @@ pub(super) fn run(
     audience: &mut dyn Audience,
 ) -> Result<(), Failure> {
     let Prepared { selection, launch } = prepared;
-    let matching = Matching::new(protocols(config.protocols, &selection)?, config.match_limits);
+    let protocols = protocols(config.protocols, &config.target_protocols, &selection)?;
+    let matching = Matching::new(protocols, config.match_limits);
     let tracker = Decoder::new(config.limits, matching);
     let kernel = Settings { watch_execs: selection.is_undecided_by_comm(), ..config.kernel };
     let planner = Planner::with_user_libraries(config.probes, config.user_libraries);
+    let planner = planner.without_own_program();
     let attaching = Attaching {
         launch,
         wait: config.wait,
@@ -175,6 +188,9 @@ impl Attaching<'_> {
         }
         tracing::debug!("attached to {} processes", roster.members().count());
         self.tell(&mut roster);
+        if self.until.attached {
+            roster.require_match()?;
+        }
         roster.settle_for(powers)?;
         if self.sandbox {
             enter_sandbox(match powers {

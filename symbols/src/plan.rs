@@ -274,6 +274,8 @@ pub enum Verdict {
     /// The library's code is compiled while the program runs, so the file has no instruction to
     /// probe.
     Managed,
+    /// The process executes a copy of the code, not the file. Only its mappings tell.
+    NotExecuted,
 }
 
 impl Verdict {
@@ -291,6 +293,7 @@ impl Verdict {
             Self::Unproven => "its functions are not as they are known",
             Self::NotFunctions => "no function begins at an offset that was given for it",
             Self::Managed => "it is compiled while it runs, so there is no function to probe",
+            Self::NotExecuted => "the process executes a copy of it in memory (large pages?)",
         }
     }
 }

@@ -155,7 +155,10 @@ impl Links {
 
     /// Removes every probe; returns when the last one is gone.
     pub(in crate::capture) fn clear(&mut self) {
-        self.images.clear();
+        let images = std::mem::take(&mut self.images).into_values();
+        Attachment::remove_all(
+            images.flat_map(|image| image.own.into_values().chain(image.everyone)),
+        );
         self.undertaker = Undertaker::default();
     }
 }
@@ -201,8 +204,11 @@ impl Undertaker {
         if self.thread.is_none() {
             let (sender, receiver) = channel::<Attachment>();
             let spawned = thread::Builder::new().name("wstap-detach".into()).spawn(move || {
-                let _ = Powers::None.settle();
-                receiver.into_iter().for_each(drop);
+                let _ = Powers::None.keep_only();
+                // When a process ends, all its files' probes come together.
+                while let Ok(first) = receiver.recv() {
+                    Attachment::remove_all(std::iter::once(first).chain(receiver.try_iter()));
+                }
             });
             self.thread = spawned.ok().map(|thread| (sender, thread));
         }

@@ -1,7 +1,7 @@
-//! Which capabilities wstap needs, which of them it lacks, and how it lets go of them.
+//! Which capabilities wstap needs, which of them it lacks, and how it drops them.
 //!
-//! Capabilities belong to threads. Only the thread that attaches ever uses any, and between two
-//! attachments they are not in effect there either.
+//! Capabilities belong to threads. Only the threads that attach probes and read images use any, and
+//! only while they do that; in between the capabilities are permitted, but not effective.
 
 use caps::{CapSet, Capability, CapsHashSet};
 
@@ -15,12 +15,12 @@ const NEEDED: [(Capability, &str); 4] = [
     (Capability::CAP_DAC_READ_SEARCH, "open its files whatever their mode"),
 ];
 
-/// Good to have: `/proc/PID/map_files` leads to files that have no path any more.
+/// Needed for some targets only: `/proc/PID/map_files` leads to files that have no path any more.
 const WELCOME: (Capability, &str) =
     (Capability::CAP_CHECKPOINT_RESTORE, "tap a library that was deleted or replaced on disk");
 
-/// From here on probes attach through `uprobe_multi` links. Older kernels use perf events, which
-/// ask for CAP_SYS_ADMIN.
+/// The first kernel with `uprobe_multi` links. On older ones probes are perf events, which need
+/// CAP_SYS_ADMIN.
 const MULTI: Version = Version { major: 6, minor: 6 };
 
 /// The capabilities that this kernel asks for, with what for.
@@ -44,7 +44,7 @@ pub fn missing() -> Vec<String> {
         .collect()
 }
 
-/// The capability that only unusual targets need, if it is missing, and what for.
+/// The capability that only some targets need, if it is missing, and what it is for.
 #[must_use]
 pub fn missing_welcome() -> Option<(String, &'static str)> {
     let (capability, what_for) = WELCOME;
@@ -54,29 +54,29 @@ pub fn missing_welcome() -> Option<(String, &'static str)> {
     (!has).then(|| (capability.to_string(), what_for))
 }
 
-/// Effective now, or after [`Powers::raise`].
+/// The capabilities that are effective now, or would be after [`Powers::raise`].
 fn usable() -> CapsHashSet {
     caps::read(None, CapSet::Permitted).unwrap_or_default()
 }
 
-/// What the thread that attaches keeps for later.
+/// The capabilities that a thread keeps for later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Powers {
-    /// All that it came with, in effect all the time: while it starts.
+    /// All that wstap was started with, always effective: during the start.
     All,
-    /// What attaching needs, in effect only while something is attached.
+    /// Those that attaching needs, effective only while something is attached.
     Attaching,
-    /// Nothing, for good.
+    /// None, for good.
     None,
 }
 
 impl Powers {
-    /// Lets go, in this thread, of everything but that.
+    /// Drops all other capabilities of this thread.
     ///
     /// # Errors
     ///
-    /// The kernel refuses, which it never does.
-    pub fn settle(self) -> Result<(), caps::errors::CapsError> {
+    /// The kernel refuses. It never does: giving up needs no privilege.
+    pub fn keep_only(self) -> Result<(), caps::errors::CapsError> {
         let kept: CapsHashSet = match self {
             Self::All => return Ok(()),
             Self::Attaching => {
@@ -85,7 +85,8 @@ impl Powers {
             }
             Self::None => CapsHashSet::new(),
         };
-        // Without CAP_SETPCAP the bounding set stays, and means nothing: nothing is executed.
+        // Without CAP_SETPCAP the bounding set stays. It matters only to programs that this thread
+        // would execute, and it executes none.
         for capability in caps::all().difference(&kept) {
             let _ = caps::drop(None, CapSet::Bounding, *capability);
         }
@@ -96,18 +97,18 @@ impl Powers {
         caps::clear(None, CapSet::Inheritable)
     }
 
-    /// Puts in effect what is kept, until the result is dropped.
+    /// Makes the kept capabilities effective until the result is dropped.
     #[must_use]
     pub fn raise(self) -> Raised {
         if self == Self::Attaching {
-            // A failure shows as a refusal of what is then tried, and is told as that.
+            // If this fails, the kernel refuses what is tried next, and that is reported.
             let _ = caps::set(None, CapSet::Effective, &usable());
         }
         Raised(self)
     }
 }
 
-/// Capabilities are in effect as long as this lives.
+/// Keeps capabilities effective as long as it lives.
 #[derive(Debug)]
 pub struct Raised(Powers);
 
@@ -128,7 +129,7 @@ mod tests {
     fn a_thread_that_settles_for_less_has_nothing_in_effect_until_it_raises_it() {
         let settled = std::thread::spawn(|| {
             let before = usable();
-            Powers::Attaching.settle().unwrap();
+            Powers::Attaching.keep_only().unwrap();
             let at_rest = caps::read(None, CapSet::Effective).unwrap();
             let kept = usable();
             let raised = Powers::Attaching.raise();
@@ -138,7 +139,7 @@ mod tests {
             assert!(kept.is_subset(&before) && kept.len() <= NEEDED.len() + 2);
             assert_eq!(in_effect, kept);
             assert!(caps::read(None, CapSet::Effective).unwrap().is_empty());
-            Powers::None.settle().unwrap();
+            Powers::None.keep_only().unwrap();
             assert!(usable().is_empty());
             drop(Powers::None.raise());
             assert!(usable().is_empty());

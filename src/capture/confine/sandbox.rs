@@ -1,9 +1,10 @@
-//! What the steady state may still do, which is little: read the ring buffer, answer HTTP, write
-//! to standard output.
+//! A sandbox for the time after the start, when wstap only reads the ring buffer, answers HTTP and
+//! writes to standard output.
 //!
-//! Landlock takes the file system and TCP connections away, seccomp whatever could start, trace or
-//! load something. Both hold for the thread that enters and for threads that it makes. A kernel
-//! without one of them leaves the other: the sandbox is a second line, not the first.
+//! Landlock forbids access to files and TCP connections; seccomp forbids to start, trace or load
+//! anything. Both bind the thread that enters and the threads that it creates. Where the kernel
+//! lacks one of them, the other still applies: the sandbox is the second line of defence, after the
+//! dropped capabilities.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,34 +18,34 @@ use seccompiler::{
     SeccompRule,
 };
 
-/// What a thread has still to do.
+/// What a thread still has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Attach to processes that are still to come: look into them, open their files.
+    /// Attach to processes that begin later: inspect them and open their files.
     Attach,
-    /// Nothing but what it has open already.
+    /// Use only what is open already.
     Serve,
 }
 
-/// Locks this thread, and those it will make, into the sandbox. There is no way out.
+/// Confines this thread and all threads that it creates from now on. There is no way out.
 ///
 /// # Errors
 ///
-/// The kernel has the means and refuses to use them.
+/// The kernel supports the sandbox and refuses to set it up.
 pub fn enter(task: Task) -> io::Result<()> {
     if task == Task::Serve {
-        // It also forbids looking into other processes, so it is not for a thread that attaches.
+        // It also forbids access to other processes, which a thread that attaches needs.
         restrict_files()?;
     }
-    // The order matters: a filter is another system call to its successor.
+    // The order matters: installing a filter is a system call, which earlier filters judge.
     install(without_clone3()?)?;
     install(without(task)?)
 }
 
-/// What the kernel does not know of this is left out.
+/// Rules that the running kernel does not support are left out.
 fn restrict_files() -> io::Result<()> {
     let abi = ABI::V6;
-    // wstap's own figures, and whether targets are alive.
+    // wstap reads its own figures there, and whether targets are alive.
     let proc = PathFd::new("/proc").map_err(io::Error::other)?;
     Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -58,7 +59,7 @@ fn restrict_files() -> io::Result<()> {
         .map_err(io::Error::other)
 }
 
-/// Starting programs, tracing, loading code, changing what is mounted and who one is.
+/// System calls that start programs, trace, load code, or change mounts, users and clocks.
 const FORBIDDEN: [libc::c_long; 35] = [
     libc::SYS_execve,
     libc::SYS_execveat,
@@ -97,7 +98,7 @@ const FORBIDDEN: [libc::c_long; 35] = [
     libc::SYS_acct,
 ];
 
-/// What only attaching needs.
+/// System calls that only attaching needs.
 const FOR_ATTACHING: [libc::c_long; 2] = [libc::SYS_bpf, libc::SYS_perf_event_open];
 
 fn without(task: Task) -> io::Result<BpfProgram> {
@@ -106,7 +107,7 @@ fn without(task: Task) -> io::Result<BpfProgram> {
     if task == Task::Serve {
         rules.extend(FOR_ATTACHING.map(|call| (call, Vec::new())));
     }
-    // Threads are welcome, processes are not.
+    // New threads are allowed, new processes are not.
     let thread = libc::CLONE_THREAD as u64;
     let no_thread =
         SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(thread), 0);
@@ -117,8 +118,8 @@ fn without(task: Task) -> io::Result<BpfProgram> {
     filter(rules, libc::EPERM)
 }
 
-/// `clone3` has its flags in memory, out of a filter's sight. Without it the C library uses
-/// `clone`.
+/// A filter cannot see the flags of `clone3`, which are in memory. Where it is missing, the C library
+/// uses `clone`.
 fn without_clone3() -> io::Result<BpfProgram> {
     filter(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)
 }

@@ -10,8 +10,8 @@ pub struct CgroupPath {
 }
 
 impl CgroupPath {
-    /// Reads what was given: a folder below a cgroup mount, a path from the hierarchy's root, or
-    /// the bare name of a unit or scope. `None` for the root itself: every process is in it.
+    /// Reads what was given: a folder below a cgroup mount, a path from the hierarchy's root, the
+    /// bare name of a unit or scope, or at least 12 digits of a container's id. `None` for the root itself: every process is in it.
     #[must_use]
     pub fn parse(given: &str) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -46,12 +46,21 @@ impl CgroupPath {
         fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| self.is_in(&text))
     }
 
+    /// Whether this was given as the beginning of a container's id, as container engines and
+    /// `wstap ps` print it.
+    fn begins_id(&self, id: &str) -> bool {
+        self.path.len() >= SHORT_ID && id.starts_with(&self.path.to_ascii_lowercase())
+    }
+
     /// `text` is a `/proc/PID/cgroup`: `HIERARCHY:CONTROLLERS:/PATH` in each line.
     fn is_in(&self, text: &str) -> bool {
         text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).any(|path| {
             let path = path.trim_start_matches('/');
             if !self.path.contains('/') {
-                return path.split('/').any(|component| component == self.path);
+                return path.split('/').any(|component| {
+                    component == self.path
+                        || container_of(component).is_some_and(|id| self.begins_id(id))
+                });
             }
             path.strip_prefix(&self.path)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -71,13 +80,18 @@ pub fn container_id(pid: u32) -> Option<String> {
 /// `kubepods/.../ID`.
 fn container_in(text: &str) -> Option<String> {
     text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).find_map(|path| {
-        path.rsplit('/').find_map(|component| {
-            let name = component.strip_suffix(".scope").unwrap_or(component);
-            let id = name.rsplit('-').next()?;
-            let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-            is_id.then(|| id[..12].to_owned())
-        })
+        path.rsplit('/').find_map(|component| Some(container_of(component)?[..SHORT_ID].to_owned()))
     })
+}
+
+/// Digits of a container's id that engines print, and the fewest by which one is selected.
+const SHORT_ID: usize = 12;
+
+/// The container's id in the name of a group, if there is one.
+fn container_of(component: &str) -> Option<&str> {
+    let name = component.strip_suffix(".scope").unwrap_or(component);
+    let id = name.rsplit('-').next()?;
+    (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
 /// Mount points of cgroup hierarchies, from a `mountinfo` (`proc_pid_mountinfo(5)`).
@@ -133,6 +147,20 @@ mod tests {
         let unit = CgroupPath { path: "b.service".into() };
         assert!(unit.is_in("0::/a.slice/b.service/child\n"));
         assert!(!unit.is_in("0::/a.slice/ab.service\n"));
+    }
+
+    #[test]
+    fn a_container_is_selected_by_twelve_digits_of_its_id_or_more() {
+        for group in [
+            format!("0::/system.slice/docker-{ID}.scope"),
+            format!("5:pids:/docker/{ID}"),
+            format!("0::/kubepods.slice/cri-containerd-{ID}.scope/child"),
+        ] {
+            let holds = |given: &str| CgroupPath { path: given.into() }.is_in(&group);
+            assert!(holds(&ID[..12]) && holds(&ID[..40]) && holds(ID), "{group}");
+            assert!(holds(&ID[..12].to_uppercase()), "{group}");
+            assert!(!holds(&ID[..11]) && !holds(&ID[1..13]), "{group}");
+        }
     }
 
     #[test]

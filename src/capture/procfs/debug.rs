@@ -1,18 +1,17 @@
-//! Separate debug files, where distributions put the symbols that they took out.
+//! Separate debug files: distributions strip symbols from programs and publish them there.
 //!
-//! Two customs (GDB's manual, "Separate Debug Files"): a file named after the build id, and one that
-//! the image names, with a checksum, near the image. Both are looked for where the process would
-//! find them, in its own root.
+//! GDB's manual ("Separate Debug Files") describes two ways to find one: a file named after the
+//! build id, and a file near the image that the image itself names, with a checksum. Both are
+//! searched in the root folder of the process.
 
-use std::fs::{File, Metadata};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use flate2::Crc;
-use memmap2::Mmap;
 use wstap_symbols::debug_link;
 
-/// Where distributions put them.
+use super::file;
+
+/// The folder that distributions put them in.
 const GLOBAL: &str = "/usr/lib/debug";
 
 /// The debug file of the image with these `bytes`, which process `pid` has mapped from `path`.
@@ -21,12 +20,12 @@ pub(in crate::capture) fn find(
     path: &Path,
     bytes: &[u8],
     build_id: Option<&str>,
-) -> Option<Mmap> {
-    let by_id = build_id.and_then(|id| map(pid, &named_by_id(id)?));
+) -> Option<Vec<u8>> {
+    let by_id = build_id.and_then(|id| read(pid, &named_by_id(id)?));
     by_id.or_else(|| {
         let link = debug_link(bytes)?;
         let files = named_by_link(path, &link.name);
-        files.iter().filter_map(|file| map(pid, file)).find(|debug| {
+        files.iter().filter_map(|file| read(pid, file)).find(|debug| {
             let mut crc = Crc::new();
             crc.update(debug);
             crc.sum() == link.crc
@@ -45,16 +44,8 @@ fn named_by_link(image: &Path, name: &str) -> [PathBuf; 3] {
     [folder.join(name), folder.join(".debug").join(name), Path::new(GLOBAL).join(inside).join(name)]
 }
 
-/// Maps a file of the process's root.
-fn map(pid: u32, path: &Path) -> Option<Mmap> {
-    let root = PathBuf::from(format!("/proc/{pid}/root"));
-    // In a container the path may lead anywhere: to a pipe, too, which would never open.
-    let path = root.join(path.strip_prefix("/").unwrap_or(path));
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
-    file.metadata().ok().filter(Metadata::is_file)?;
-    // SAFETY: the map is private and read only, and lives while one plan is made. As with the
-    // image itself, someone who rewrites it in place meanwhile could at worst end wstap.
-    unsafe { Mmap::map(&file) }.ok()
+fn read(pid: u32, path: &Path) -> Option<Vec<u8>> {
+    file::open_inside(pid, path).ok()?.read_elf().ok()
 }
 
 #[cfg(test)]

@@ -1,19 +1,20 @@
-//! From a mapping to a probe plan: open the very file that a process has mapped, and ask
+//! From a mapping to a probe plan: reads the very file that a process has mapped, and asks
 //! `wstap-symbols` what is in it.
 //!
-//! A probe on the wrong inode attaches without an error and never fires, so a path is only
-//! trusted when device and inode are those of the mapping.
+//! A probe on the wrong inode attaches without an error and never fires, and so does a probe at a
+//! place that the process does not execute from this file. So a path is only trusted when device
+//! and inode are those of the mapping, and a plan only where its places are mapped executable.
+//! Everything here may wait for a file system; [`super::planner`] keeps that from the tap.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use memmap2::Mmap;
-use wstap_symbols::{Evidence, Library, Options, Plan, UserOffset};
+use wstap_symbols::{Evidence, Library, Options, Plan, UserOffset, Verdict};
 
 use super::debug;
+use super::file::{self, Opened};
 use super::plans::{Planned, Plans};
 use super::process::{FileId, Mapping};
 
@@ -26,7 +27,7 @@ pub struct Image {
     pub path: PathBuf,
     /// A path that leads wstap to the file: for the kernel.
     pub attach_path: PathBuf,
-    /// What is in it.
+    /// What is in it. In two processes it may differ: see [`Verdict::NotExecuted`].
     pub plan: Arc<Plan>,
 }
 
@@ -39,63 +40,72 @@ pub struct UserLibrary {
     pub functions: Vec<UserOffset>,
 }
 
-/// Plans images, each file once however many processes map it.
+/// Makes plans, each file's once however many processes map it.
 ///
 /// A plan is kept for a file, not for a build id: a process may have mapped a file that only claims
 /// to be of a certain build, and a plan made from it would put probes into the middle of
 /// instructions of the real one. It is not kept on disk either, since planning 300 MB takes less
 /// than half a second of processor time, most of it to read them.
 #[derive(Debug, Default)]
-pub struct Planner {
+pub(super) struct Recipe {
     options: Options,
     user_libraries: Vec<UserLibrary>,
-    plans: Plans,
+    plans: Mutex<Plans>,
 }
 
-impl Planner {
-    /// A planner with an empty cache.
-    #[must_use]
-    pub fn new(options: Options) -> Self {
-        Self { options, ..Self::default() }
+impl Recipe {
+    pub(super) fn new(options: Options, user_libraries: Vec<UserLibrary>) -> Self {
+        Self { options, user_libraries, plans: Mutex::default() }
     }
 
-    /// The same, with functions that a user has found.
-    #[must_use]
-    pub fn with_user_libraries(options: Options, user_libraries: Vec<UserLibrary>) -> Self {
-        Self { options, user_libraries, plans: Plans::default() }
-    }
-
-    /// Opens and plans the file behind `mapping` of process `pid`.
+    /// Reads and plans the file behind `mapping` of process `pid`. Calls `was_read` as soon as no
+    /// file system is waited for any more.
     ///
     /// A file that is no ELF image, or a damaged one, has an empty plan: the loader accepted
     /// something else there, and other mappings may still hold a TLS library.
     ///
     /// # Errors
     ///
-    /// The file cannot be reached or read; or it was refused ([`is_refusal`]), because to read it
-    /// would take far more work than any honest file does.
-    pub fn image(&mut self, pid: u32, mapping: &Mapping) -> io::Result<Image> {
-        let (attach_path, file) = open(pid, mapping)?;
-        let metadata = file.metadata()?;
-        let key = (mapping.file, metadata.len(), metadata.modified().ok());
-        let plan = match self.plans.get(&key) {
+    /// The file cannot be opened or read; or it is refused, because planning it would take far more
+    /// work than any honest file does.
+    pub(super) fn image(
+        &self,
+        pid: u32,
+        mapping: &Mapping,
+        was_read: impl FnOnce(),
+    ) -> io::Result<Image> {
+        let (attach_path, opened) = file::open_mapped(pid, mapping)?;
+        let key = (mapping.file, opened.metadata.len(), opened.metadata.modified().ok());
+        let kept = self.plans.lock().unwrap_or_else(PoisonError::into_inner).get(&key);
+        let plan = match kept {
             Some(plan) => plan,
             None => {
-                let plan = self.plan(&file, pid, &mapping.path)?;
-                self.plans.insert(key, plan.clone());
+                let plan = self.plan(opened, pid, &mapping.path, was_read)?;
+                let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+                plans.insert(key, plan.clone());
                 plan
             }
         };
-        let plan = plan.map_err(|error| io::Error::new(REFUSED, format!("refused: {error}")))?;
+        let plan = plan.map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("refused: {error}"))
+        })?;
+        let plan = executed(plan, mapping);
         Ok(Image { file: mapping.file, path: mapping.path.clone(), attach_path, plan })
     }
 
-    fn plan(&self, file: &File, pid: u32, path: &Path) -> io::Result<Planned> {
-        // SAFETY: the map is private, read only and dropped before this function returns. Its
-        // bytes may still change under us, or vanish, if someone rewrites a mapped program in
-        // place; that kills the traced process too, and package managers do not do it.
-        let bytes = unsafe { Mmap::map(file) }?;
-        let plan = match wstap_symbols::plan(&bytes, &self.options) {
+    fn plan(
+        &self,
+        opened: Opened,
+        pid: u32,
+        path: &Path,
+        was_read: impl FnOnce(),
+    ) -> io::Result<Planned> {
+        let bytes = opened.read_elf()?;
+        was_read();
+        // The planner does not panic, whatever the bytes are. If it does, only this image is lost.
+        let planned = catch_unwind(|| wstap_symbols::plan(&bytes, &self.options));
+        let planned = planned.map_err(|_| io::Error::other("looking into it failed; a bug"))?;
+        let plan = match planned {
             Ok(plan) => plan,
             Err(error) if error.is_refusal() => return Ok(Err(error)),
             Err(error) => {
@@ -110,8 +120,8 @@ impl Planner {
     /// library was found and its functions were not.
     fn with_evidence(&self, bytes: &[u8], pid: u32, path: &Path, plan: &Plan) -> Option<Plan> {
         let build_id = plan.build_id.as_ref().map(ToString::to_string);
-        let library = self.user_libraries.iter().find(|it| Some(&it.build_id) == build_id.as_ref());
-        if let Some(library) = library {
+        let mut libraries = self.user_libraries.iter();
+        if let Some(library) = libraries.find(|it| Some(&it.build_id) == build_id.as_ref()) {
             let evidence = Evidence { user_offsets: &library.functions, debug: None };
             return wstap_symbols::plan_with(bytes, evidence, &self.options).ok();
         }
@@ -124,32 +134,45 @@ impl Planner {
     }
 }
 
-const REFUSED: io::ErrorKind = io::ErrorKind::InvalidData;
-
-/// Whether [`Planner::image`] failed because the file was refused: then a person is to be told.
+/// Whether reading or planning a file failed for a reason that a person is to be told: a TLS library
+/// in it would not be seen. Other failures are of processes that have just ended, or of privileges,
+/// which are reported as such.
 #[must_use]
 pub fn is_refusal(error: &io::Error) -> bool {
-    error.kind() == REFUSED
+    !matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::WouldBlock
+    )
 }
 
-/// Opens the file of a mapping: through the mapping itself where that is permitted, because it
-/// works for deleted and replaced files too, else through the process's own root.
-fn open(pid: u32, mapping: &Mapping) -> io::Result<(PathBuf, File)> {
-    let (start, end) = mapping.range;
-    let by_mapping = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
-    if let Ok(file) = File::open(&by_mapping) {
-        return Ok((by_mapping, file));
+impl Image {
+    /// A file in which there is nothing to find.
+    pub(super) fn empty(mapping: &Mapping) -> Self {
+        let (file, path) = (mapping.file, mapping.path.clone());
+        Self { file, attach_path: path.clone(), path, plan: Arc::default() }
     }
-    let mut by_root = PathBuf::from(format!("/proc/{pid}/root"));
-    by_root.push(mapping.path.strip_prefix("/").unwrap_or(&mapping.path));
-    let file = File::open(&by_root)?;
-    let metadata = file.metadata()?;
-    let found = FileId { device: metadata.dev(), inode: metadata.ino() };
-    if found != mapping.file {
-        return Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "the path leads to another file than the mapped one (replaced on disk?)",
-        ));
+
+    /// Refuses the libraries that the process does not execute from this file, by its current
+    /// mappings. `true` if that is new of one.
+    pub(in crate::capture) fn keep_executed(&mut self, mapping: &Mapping) -> bool {
+        let before = Arc::as_ptr(&self.plan);
+        self.plan = executed(Arc::clone(&self.plan), mapping);
+        before != Arc::as_ptr(&self.plan)
     }
-    Ok((by_root, file))
+}
+
+/// The plan, without the libraries whose code this process does not execute from the file: Node.js
+/// copies its own to large pages, for example, and a probe in the file would never fire.
+fn executed(plan: Arc<Plan>, mapping: &Mapping) -> Arc<Plan> {
+    let is_executed =
+        |library: &Library| library.probes.iter().all(|probe| mapping.executes(probe.offset));
+    if plan.libraries.iter().all(is_executed) {
+        return plan;
+    }
+    let mut plan = Arc::unwrap_or_clone(plan);
+    for library in plan.libraries.iter_mut().filter(|library| !is_executed(library)) {
+        library.verdict = Verdict::NotExecuted;
+        library.probes.clear();
+    }
+    Arc::new(plan)
 }

@@ -1,8 +1,11 @@
-//! What the machine says of processes without being changed: `/proc`, mapped files, control groups.
+//! What can be read about processes without changing them: `/proc`, mapped files, control groups.
 
 pub mod cgroup;
 mod debug;
+mod file;
 pub mod image;
+mod mounts;
+pub mod planner;
 mod plans;
 pub mod process;
 pub mod selector;

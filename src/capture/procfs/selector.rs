@@ -6,20 +6,20 @@ use std::sync::Arc;
 use regex::bytes::Regex;
 
 use super::cgroup::CgroupPath;
-use super::process::Process;
+use super::process::{self, Process};
 use crate::capture::Error;
 use crate::event::TargetId;
 
-/// What makes a process one of a target's.
+/// A condition that selects processes.
 #[derive(Clone, Debug)]
 pub enum Rule {
     /// It is this process.
     Pid(u32),
     /// Its name is this one, compared as the kernel keeps it: the first 15 bytes.
     Comm(String),
-    /// The path of its executable, as the process sees it, matches.
+    /// The path of its executable, as the process itself sees it, matches this pattern.
     Exe(Regex),
-    /// It runs in this control group, or in one below.
+    /// It runs in this control group or in one below it.
     Cgroup(CgroupPath),
 }
 
@@ -50,32 +50,30 @@ fn bytes(path: &Path) -> &[u8] {
     std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())
 }
 
-/// Whether a target's processes bring their children along.
+/// Whether the children of a target's processes are tapped, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Children {
-    /// Their children belong to the target, whatever they run.
+    /// They are, whatever program they run.
     #[default]
     Follow,
-    /// Only what matches by itself.
+    /// Only processes that match a rule themselves are tapped.
     Leave,
 }
 
 /// A rule as it was given, perhaps with a name.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// Value of the `target` label; by default it is made from the rule.
+    /// The target's name; by default it is made from the rule.
     pub name: Option<String>,
     /// Which processes.
     pub rule: Rule,
-    /// Their connections speak this protocol, whatever they look like.
-    pub protocol: Option<String>,
 }
 
 impl Wanted {
     /// A rule alone.
     #[must_use]
     pub fn rule(rule: Rule) -> Self {
-        Self { name: None, rule, protocol: None }
+        Self { name: None, rule }
     }
 }
 
@@ -84,7 +82,8 @@ impl Wanted {
 struct Selector {
     target: TargetId,
     rule: Rule,
-    /// When the process began that was given by its pid: a later one with that pid is not meant.
+    /// Start time of the process that was given by its pid. A later process may get the same pid,
+    /// and is not meant.
     start_ticks: Option<u64>,
 }
 
@@ -103,38 +102,37 @@ impl Selector {
     }
 }
 
-/// All that is to be tapped.
+/// All selectors together: which processes are to be tapped, and for which target.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     names: Vec<Arc<str>>,
     selectors: Vec<Selector>,
-    protocols: Vec<(TargetId, String)>,
     children: Children,
     held: Option<u32>,
 }
 
 impl Selection {
-    /// Gives every rule its target. Rules of one name are one target; a process that is given by
-    /// its pid is called what it calls itself.
+    /// Gives every rule its target. Rules with the same name share one target. Without a name, a
+    /// process that is given by its pid is called by its `comm`.
     ///
     /// # Errors
     ///
     /// There is no process of a given pid, or there are more than 65,535 targets.
     pub fn resolve(wanted: Vec<Wanted>, children: Children) -> Result<Self, Error> {
         let mut selection = Self { children, ..Self::default() };
-        for Wanted { name, rule, protocol } in wanted {
+        for Wanted { name, rule } in wanted {
+            let rule = of_process(rule);
             let name = match name {
                 Some(name) => name,
                 None => default_name(&rule)?,
             };
             let target = selection.target(&name)?;
             selection.selectors.push(Selector::new(target, rule)?);
-            selection.protocols.extend(protocol.map(|protocol| (target, protocol)));
         }
         Ok(selection)
     }
 
-    /// Adds a process that wstap itself is about to start, and may stop to probe it.
+    /// Adds the process that wstap itself starts. wstap may stop it while it places probes.
     ///
     /// # Errors
     ///
@@ -152,19 +150,21 @@ impl Selection {
         self.held == Some(pid)
     }
 
-    /// The protocols that targets were given, by name.
-    pub fn protocols(&self) -> impl Iterator<Item = (TargetId, &str)> {
-        self.protocols.iter().map(|(target, protocol)| (*target, protocol.as_str()))
+    /// The target with this name, if there is one.
+    #[must_use]
+    pub fn target_named(&self, name: &str) -> Option<TargetId> {
+        let index = self.names.iter().position(|known| **known == *name)?;
+        u16::try_from(index).ok().map(TargetId)
     }
 
     fn target(&mut self, name: &str) -> Result<TargetId, Error> {
-        let known = self.names.iter().position(|known| **known == *name);
-        let index = known.unwrap_or_else(|| {
-            self.names.push(name.into());
-            self.names.len() - 1
-        });
-        let index = u16::try_from(index).map_err(|_| Error::Other("too many targets".into()))?;
-        Ok(TargetId(index))
+        if let Some(known) = self.target_named(name) {
+            return Ok(known);
+        }
+        let next = u16::try_from(self.names.len());
+        let next = next.map_err(|_| Error::Other("there are more than 65,535 targets".into()))?;
+        self.names.push(name.into());
+        Ok(TargetId(next))
     }
 
     /// The targets' names, in the order of their ids.
@@ -193,8 +193,8 @@ impl Selection {
         })
     }
 
-    /// The names that select a process whatever else is to be known of it, as the kernel keeps
-    /// them.
+    /// Names that decide alone whether a process is selected, in the 15 bytes that the kernel
+    /// keeps of them.
     pub fn comms(&self) -> impl Iterator<Item = (&[u8], TargetId)> {
         let decided = |selector: &&Selector| matches!(selector.rule, Rule::Pid(_) | Rule::Comm(_));
         self.selectors.iter().take_while(decided).filter_map(|selector| match &selector.rule {
@@ -203,18 +203,26 @@ impl Selection {
         })
     }
 
-    /// Whether every newcomer must be looked at: a name alone does not tell.
+    /// Whether a new process must be inspected because its name alone does not decide.
     #[must_use]
     pub fn is_undecided_by_comm(&self) -> bool {
         let open = self.selectors.iter().filter(|selector| selector.rule.is_open()).count();
         open > self.comms().count()
     }
 
-    /// The target that `process` belongs to by itself; the first selector that matches wins.
+    /// The target of the first selector that matches `process`.
     #[must_use]
     pub fn matching(&self, process: &Process) -> Option<TargetId> {
         let selector = self.selectors.iter().find(|selector| selector.matches(process))?;
         Some(selector.target)
+    }
+}
+
+/// A thread that was given by its id means its process.
+fn of_process(rule: Rule) -> Rule {
+    match rule {
+        Rule::Pid(id) => Rule::Pid(process::of_thread(id).unwrap_or(id)),
+        rule => rule,
     }
 }
 
@@ -269,6 +277,20 @@ mod tests {
         let later = Process { start_ticks: me.start_ticks + 1, ..me.clone() };
         assert_eq!(selection.matching(&me), Some(TargetId(0)));
         assert_eq!(selection.matching(&later), None);
+    }
+
+    #[test]
+    fn the_id_of_any_thread_means_its_process() {
+        let (sender, thread_id) = std::sync::mpsc::channel();
+        let (_end, ends) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            sender.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+            let _ = ends.recv();
+        });
+        let thread = thread_id.recv().unwrap().unsigned_abs();
+        assert_ne!(thread, std::process::id());
+        let pids: Vec<_> = selection(vec![Rule::Pid(thread)]).pids().map(|(pid, _)| pid).collect();
+        assert_eq!(pids, [std::process::id()]);
     }
 
     #[test]

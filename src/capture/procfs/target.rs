@@ -7,7 +7,8 @@ use std::io;
 
 use wstap_symbols::{Companion, Library};
 
-use super::image::{Image, Planner, is_refusal};
+use super::image::{Image, is_refusal};
+use super::planner::{PATIENT, Planner};
 use super::process::{self, Process};
 use super::tcp;
 use crate::capture::Error;
@@ -35,6 +36,7 @@ impl Target {
     ///
     /// There is no such process, it may not be looked into, or nothing in it can be tapped.
     pub fn resolve(planner: &mut Planner, id: TargetId, pid: u32) -> Result<Self, Error> {
+        let pid = process::of_thread(pid).map_err(|_| Error::NoSuchProcess(pid))?;
         let process = Process::read(pid).map_err(|_| Error::NoSuchProcess(pid))?;
         let survey = survey(planner, pid).map_err(|error| unreadable(&process, &error))?;
         if !survey.images.iter().any(has_tappable) {
@@ -105,12 +107,17 @@ pub fn survey(planner: &mut Planner, pid: u32) -> io::Result<Survey> {
     let mut survey = Survey::default();
     for mapping in process::executable_files(pid)? {
         survey.files += 1;
-        match planner.image(pid, &mapping) {
+        match planner.image(pid, &mapping, PATIENT) {
             Ok(image) if !image.plan.libraries.is_empty() => survey.images.push(image),
             Ok(image) => survey.companions.extend(image.plan.companion.clone()),
             Err(error) if is_refusal(&error) => {
-                survey.refused.push(format!("{:?}: {error}", mapping.path));
+                survey.refused.push(format!("{}: {error}", mapping.path.display()));
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                survey.refused.push(format!("{}: it is still being read", mapping.path.display()));
+            }
+            // It is unmapped again, or the process has ended.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 survey.unreadable.push(format!("{}: {error}", mapping.path.display()));
             }
@@ -141,11 +148,18 @@ pub(in crate::capture) fn refusals(images: &[Image]) -> Option<String> {
     (!found.is_empty()).then(|| found.join("; "))
 }
 
+/// Why such a program is refused.
+pub(in crate::capture) const A_32_BIT_PROGRAM: &str =
+    "it is a 32-bit program, and wstap taps 64-bit programs";
+
 /// `sockets` says why those are not tapped either.
 pub(in crate::capture) fn no_tls(process: &Process, survey: &Survey, sockets: &str) -> Error {
     let who = format!("pid {} ({})", process.pid, process.comm);
     if survey.files == 0 {
         return Error::NoTls(format!("{who} has no executable file mapped: a kernel thread?"));
+    }
+    if process::is_32_bit(process.pid) {
+        return Error::NoTls(format!("{who} cannot be tapped: {A_32_BIT_PROGRAM}"));
     }
     if let Some(found) = refusals(&survey.images) {
         return Error::NoTls(format!("{who} cannot be tapped: {found}; {sockets}"));

@@ -1,11 +1,12 @@
 //! A command that wstap starts itself, so that it is tapped from its first byte.
 //!
-//! The child waits before it runs the command until it is known to the kernel side, which then
-//! stops it whenever what it has mapped changes, until its probes are in place. No other process is
-//! ever stopped.
+//! The child process waits before it runs the command, until the kernel side knows it. From then on
+//! the kernel side stops it whenever it runs a program or loads a library, and wstap lets it go on
+//! when its probes are in place. No other process is ever stopped. If wstap is killed meanwhile, a
+//! keeper lets the command go on ([`super::keeper`]).
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -14,11 +15,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::Error;
+use super::keeper;
 use crate::capture::confine::privilege::Powers;
 use crate::capture::procfs::process;
 
-/// A child that has not yet become the command.
+/// The child process that will run the command, and waits until it may.
 #[derive(Debug)]
 pub struct Launch {
     pid: u32,
@@ -28,11 +32,12 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Makes the child. It inherits standard input and output, and no ambient capability.
+    /// Makes the child process. It inherits standard input, output and error, the limits of wstap at
+    /// this moment, and no ambient capability.
     ///
     /// # Errors
     ///
-    /// There can be no more processes.
+    /// The kernel makes no more processes.
     ///
     /// # Panics
     ///
@@ -43,8 +48,9 @@ impl Launch {
         };
         let name = std::path::Path::new(program).file_name().unwrap_or(program);
         let name = name.to_string_lossy().into_owned();
-        let (pid, begun, go) = fork(program, arguments)
-            .map_err(|error| Error::Other(format!("cannot run {name}: {error}")))?;
+        let failed = |error| Error::Other(format!("cannot run {name}: {error}"));
+        let (pid, begun, go) = fork(program, arguments, &name).map_err(failed)?;
+        keeper::start(pid).map_err(failed)?;
         Ok(Self { pid, name, go, begun })
     }
 
@@ -72,20 +78,20 @@ impl Launch {
     }
 }
 
-/// So long after it was released a process is still watched for a stop that comes late.
+/// A stop may come this long after the release, at the latest.
 const LATE_NS: u64 = 10_000_000_000;
-/// A stop is in force within so long, mostly.
+/// Most stops have come after one of these waits.
 const PAUSES: [Duration; 3] =
     [Duration::ZERO, Duration::from_micros(50), Duration::from_micros(300)];
 
-/// Lets processes that the kernel side stops go on.
+/// Lets the command go on after the kernel side has stopped it.
 ///
-/// It asks for the stop and reports why, but the stop may come into force after the report was
-/// read: then a SIGCONT would come too early, and be lost. So a process is seen to be stopped first.
-/// It cannot be stopped twice meanwhile.
+/// The kernel side asks for the stop and reports it, but the report may be read before the process
+/// has stopped. A SIGCONT would then come too early and have no effect. So the process is continued
+/// only once it is seen to be stopped. It cannot be stopped twice meanwhile.
 #[derive(Debug, Default)]
 pub(in crate::capture) struct Releases {
-    /// Processes that were not seen to stop yet, and when that is given up.
+    /// Processes that have not stopped yet, and when to stop waiting for that.
     awaited: BTreeMap<u32, u64>,
 }
 
@@ -112,37 +118,40 @@ impl Releases {
     }
 }
 
-/// `false` if it is not stopped.
+/// Continues the process if it is stopped; `false` if it is not.
 fn resume_stopped(pid: u32) -> bool {
     if !process::is_stopped(pid) {
         return false;
     }
-    // SAFETY: no memory is involved. That the process has ended meanwhile is no error; its pid is
-    // not given to another one while the thread that waits for it has not returned.
-    unsafe { libc::kill(pid.cast_signed(), libc::SIGCONT) };
+    // It may have ended. Its pid is not given to another process before its parent, the thread that
+    // waits for it, has heard of that.
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::CONT);
+    }
     true
 }
 
 type Forked = (u32, Receiver<io::Result<()>>, PipeWriter);
 
-/// Forks on a thread of its own, which then waits for the child: spawning returns only when the
-/// child has become the command.
-fn fork(program: &OsString, arguments: &[OsString]) -> io::Result<Forked> {
+/// Makes the child on a thread of its own, which then waits for its end: `Command::spawn` returns
+/// only when the child has become the command.
+fn fork(program: &OsString, arguments: &[OsString], name: &str) -> io::Result<Forked> {
     let (mut pid_from, pid_to) = io::pipe()?;
     let (go_from, go_to) = io::pipe()?;
     let mut command = Command::new(program);
     command.args(arguments);
-    let (waiting, writer) = (Waiting { pid_to, go_from }, go_to.as_raw_fd());
+    let waiting = Waiting { name: CString::new(name)?, pid_to, go_from };
+    let writer = go_to.as_raw_fd();
     // SAFETY: the closure only makes system calls, on descriptors that it owns.
     unsafe { command.pre_exec(move || waiting.wait(writer)) };
     let (sender, begun) = channel();
     thread::Builder::new().name("wstap-command".into()).spawn(move || {
         let spawned = command.spawn();
-        // With it go this process's ends of the pipes.
+        // This closes the ends of the pipes that belong to the child.
         drop(command);
         match spawned {
             Ok(mut child) => {
-                let _ = Powers::None.settle();
+                let _ = Powers::None.keep_only();
                 let _ = sender.send(Ok(()));
                 let _ = child.wait();
             }
@@ -158,23 +167,24 @@ fn fork(program: &OsString, arguments: &[OsString]) -> io::Result<Forked> {
     }
 }
 
-/// What the child has between fork and exec.
+/// What the child does between fork and exec.
 struct Waiting {
+    /// What the command will be called, and the child until then.
+    name: CString,
     pid_to: PipeWriter,
     go_from: PipeReader,
 }
 
 impl Waiting {
-    /// Runs in the child, where only system calls are safe.
+    /// Runs in the child, where only system calls are safe. It fails when wstap ends before it has
+    /// said that the command may run: then the child ends, too.
     fn wait(&self, writer: RawFd) -> io::Result<()> {
-        // SAFETY: no memory is involved. The descriptor is the child's copy of the parent's end:
-        // without it the end of the parent is the end of the pipe. Should wstap be killed while
-        // this process is stopped, the kernel lets it go on.
-        unsafe {
-            libc::close(writer);
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT);
-            libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-        }
+        // SAFETY: this is the child's own copy of wstap's end of the pipe, and nothing else in the
+        // child uses it. Only without it does the pipe end when wstap does.
+        unsafe { rustix::io::close(writer) };
+        let _ = rustix::thread::set_name(&self.name);
+        // Kernels before 4.3 have no ambient set.
+        let _ = rustix::thread::clear_ambient_capability_set();
         (&self.pid_to).write_all(&std::process::id().to_ne_bytes())?;
         (&self.go_from).read_exact(&mut [0])
     }
@@ -185,14 +195,13 @@ mod tests {
     use super::*;
 
     fn stop(pid: u32) {
-        // SAFETY: no memory is involved; the process is a child that is not waited for yet.
-        unsafe { libc::kill(pid.cast_signed(), libc::SIGSTOP) };
+        kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::STOP).unwrap();
         while !process::is_stopped(pid) {
             thread::yield_now();
         }
     }
 
-    /// The order in which reader and signal arrive is left to chance by the kernel.
+    /// The report may be read before or after the signal has arrived.
     #[test]
     fn a_process_goes_on_whether_its_stop_comes_before_or_after_its_release() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
@@ -209,7 +218,7 @@ mod tests {
         assert!(!process::is_stopped(pid));
         assert!(releases.awaited.is_empty());
 
-        // Whoever stops it much later means it.
+        // A stop that comes much later is not wstap's.
         releases.release(pid, 0);
         releases.tend(LATE_NS);
         stop(pid);

@@ -1,21 +1,26 @@
 //! Looking into a process: what it has mapped, and what its sockets are.
 
-use std::io;
+use std::time::{Duration, Instant};
 
 use super::Roster;
 use super::plain::Circumstances;
+use super::unread::{FILES_MAX, LOOK_MAX, Next};
 use crate::capture::Error;
 use crate::capture::bpf::Tap;
 use crate::capture::bpf::links::{Arrival, Links};
 use crate::capture::clock::monotonic_ns;
 use crate::capture::confine::privilege::Powers;
-use crate::capture::procfs::image::{Image, is_refusal};
-use crate::capture::procfs::process::{self, Mapping};
+use crate::capture::procfs::image::Image;
+use crate::capture::procfs::planner::{BRIEF, PATIENT};
+use crate::capture::procfs::process;
 use crate::capture::procfs::target::has_tappable;
 
 /// A process that has just begun is looked at again after so long, and then with all others: its
 /// loader may have been through before a probe was on it.
 const SETTLING_NS: [u64; 4] = [3_000_000, 15_000_000, 60_000_000, 240_000_000];
+
+/// An image that is still being planned is asked for again after this long.
+const SOON_NS: u64 = 10_000_000;
 
 impl Roster<'_, '_> {
     /// Plans the next look at a process that has begun lately.
@@ -43,42 +48,83 @@ impl Roster<'_, '_> {
 
     /// Probes what the process has mapped and nobody has looked into.
     pub(super) fn look_at(&mut self, pid: u32, now_ns: u64) {
-        let is_held = self.is_held(pid);
+        let (is_held, patience) = (self.is_held(pid), self.patience(pid));
         let Some(member) = self.members.get_mut(&pid) else { return };
-        let (looked_ns, mut placed_ns) = (monotonic_ns(), None);
+        if let Some(until_ns) = member.unread.rests_until(now_ns) {
+            self.due.insert((until_ns, pid));
+            return;
+        }
+        let look = Instant::now();
+        let (looked_ns, mut placed_ns, mut all) = (monotonic_ns(), None, true);
         // A process that has just ended: the kernel will say so.
         let Ok(mappings) = process::executable_files(pid) else { return };
+        let count = mappings.iter().map(|mapping| mapping.segments.len()).sum();
         member.forget_unmapped(&mappings);
+        self.changed |= member.check_executed(&mappings);
         if self.powers == Powers::None {
             return;
         }
         for mapping in mappings {
-            if !member.seen.insert(mapping.file) {
+            if member.seen.contains(&mapping.file) {
                 continue;
             }
-            match self.planner.image(pid, &mapping) {
+            if member.seen.len() >= FILES_MAX {
+                member.unread.has_too_many(&member.target.process);
+                break;
+            }
+            if patience == BRIEF && look.elapsed() > LOOK_MAX {
+                self.due.insert((now_ns + SOON_NS, pid));
+                all = false;
+                break;
+            }
+            member.seen.insert(mapping.file);
+            match self.planner.image(pid, &mapping, patience) {
                 Ok(image) => {
+                    member.unread.was_read(mapping.file);
                     let probed =
                         probe(self.tap, &mut self.links, &image, pid, member.arrival, now_ns);
                     placed_ns = placed_ns.max(probed.as_ref().copied().unwrap_or(None));
                     self.changed |= member.take(image, probed.map(|since| since.is_some()));
                 }
-                Err(error) => unopened(pid, &mapping, &error),
+                Err(error) => match member.unread.note(&member.target.process, &mapping, &error) {
+                    Next::Never => {}
+                    Next::Later => {
+                        member.seen.remove(&mapping.file);
+                    }
+                    Next::Soon => {
+                        member.seen.remove(&mapping.file);
+                        self.due.insert((now_ns + SOON_NS, pid));
+                        all = false;
+                    }
+                },
             }
         }
+        member.say_what_is_refused();
+        member.unread.rest_after(look.elapsed(), count, now_ns);
         // One that is held is stopped until the look is over.
         let placed_ns = placed_ns.filter(|_| !is_held);
         if let Some(unseen_ns) = placed_ns.and_then(|placed_ns| member.ran_unseen(placed_ns)) {
             self.late.count(&member.target.process, member.target.id, unseen_ns);
             self.changed = true;
         }
-        member.accounted_ns = looked_ns;
+        if all {
+            member.accounted_ns = looked_ns;
+        }
         self.look_at_sockets(pid, now_ns);
+    }
+
+    /// How long the tap waits for one image of a process: at the start nothing else is to be done,
+    /// and a process that is stopped must not go on before it is probed.
+    fn patience(&self, pid: u32) -> Duration {
+        if self.powers == Powers::All || self.is_held(pid) { PATIENT } else { BRIEF }
     }
 
     /// Taps the sockets of a process if there is reason to, or lets them be.
     fn look_at_sockets(&mut self, pid: u32, now_ns: u64) {
         let Some(member) = self.members.get_mut(&pid) else { return };
+        if member.is_32_bit() {
+            return;
+        }
         let now = Circumstances {
             policy: self.sockets.policy,
             has_tls: member.has_tls(),
@@ -125,12 +171,4 @@ fn probe(
         return Ok(None);
     }
     links.tap(tap, image, pid, arrival, now_ns).map(Some)
-}
-
-fn unopened(pid: u32, mapping: &Mapping, error: &io::Error) {
-    if is_refusal(error) {
-        tracing::warn!("pid {pid}: {:?} is not looked into: {error}", mapping.path);
-    } else if error.kind() != io::ErrorKind::NotFound {
-        tracing::debug!("pid {pid}: {} is not looked into: {error}", mapping.path.display());
-    }
 }

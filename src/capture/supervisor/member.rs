@@ -3,11 +3,14 @@
 use std::collections::HashSet;
 
 use super::plain::Sockets;
+use super::unread::Unread;
 use crate::capture::Error;
 use crate::capture::bpf::links::Arrival;
+use crate::capture::procfs::cgroup;
 use crate::capture::procfs::image::Image;
-use crate::capture::procfs::process::{FileId, Mapping, Process};
-use crate::capture::procfs::target::{Target, has_tappable, refusals};
+use crate::capture::procfs::process::{self, FileId, Mapping, Process};
+use crate::capture::procfs::target::{A_32_BIT_PROGRAM, Target, has_tappable, refusals};
+use crate::event::TargetId;
 
 /// A process that is or was tapped.
 #[derive(Debug)]
@@ -21,6 +24,11 @@ pub struct Member {
     /// Id of the container that it runs in.
     pub container: Option<String>,
     pub(super) sockets: Sockets,
+    pub(super) unread: Unread,
+    /// Images whose probes could not be placed: what passes there is not seen.
+    pub(super) unprobed: HashSet<FileId>,
+    /// Images whose refusal was reported.
+    pub(super) refused: HashSet<FileId>,
     /// Files that need not be opened again.
     pub(super) seen: HashSet<FileId>,
     /// Looks of `SETTLING_NS` that are done.
@@ -42,6 +50,62 @@ pub struct Member {
 }
 
 impl Member {
+    /// A process of which nothing is known yet but who it is.
+    pub(super) fn new(
+        id: TargetId,
+        process: Process,
+        technique: &'static str,
+        arrival: Arrival,
+    ) -> Self {
+        Self {
+            container: cgroup::container_id(process.pid),
+            target: Target {
+                id,
+                process,
+                images: Vec::new(),
+                companions: Vec::new(),
+                refused: Vec::new(),
+            },
+            up: false,
+            technique,
+            sockets: Sockets::default(),
+            unread: Unread::default(),
+            unprobed: HashSet::new(),
+            refused: HashSet::new(),
+            seen: HashSet::new(),
+            looks: 0,
+            arrival,
+            admitted_ns: 0,
+            accounted_ns: 0,
+            late: false,
+            warned: false,
+            named: false,
+        }
+    }
+
+    /// Executable files of it that could not be looked into.
+    #[must_use]
+    pub fn unread_files(&self) -> usize {
+        self.unread.count()
+    }
+
+    /// Whether all is seen that passes through what can be tapped in it: it lives, and no probe is
+    /// missing.
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        self.up && self.unprobed.is_empty() && (self.has_tls() || self.has_sockets())
+    }
+
+    /// Whether it runs a 32-bit program, which is not tapped. Says so the first time.
+    pub(super) fn is_32_bit(&mut self) -> bool {
+        let Process { pid, comm, .. } = &self.target.process;
+        let is_32_bit = process::is_32_bit(*pid);
+        if is_32_bit && !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!("pid {pid} ({comm}) is not tapped: {A_32_BIT_PROGRAM}");
+        }
+        is_32_bit
+    }
+
     /// Whether its TCP sockets are tapped.
     #[must_use]
     pub fn has_sockets(&self) -> bool {
@@ -68,6 +132,32 @@ impl Member {
                 "pid {pid} ({comm}): {why}; only what its sockets carry without TLS is seen"
             );
         }
+    }
+
+    /// Names each TLS library of a tapped process that cannot be tapped itself: it may be the one
+    /// that carries the traffic.
+    pub(super) fn say_what_is_refused(&mut self) {
+        if !self.up {
+            return;
+        }
+        for image in &self.target.images {
+            let Some(why) = refusals(std::slice::from_ref(image)) else { continue };
+            if self.refused.insert(image.file) {
+                let Process { pid, comm, .. } = &self.target.process;
+                tracing::warn!("pid {pid} ({comm}): {why}; what passes through it is not seen");
+            }
+        }
+    }
+
+    /// Takes back what was said of images that the process does not execute from their file any
+    /// more. `true` if there are any.
+    pub(super) fn check_executed(&mut self, mappings: &[Mapping]) -> bool {
+        let mut changed = false;
+        for image in self.target.images.iter_mut().filter(|image| has_tappable(image)) {
+            let mapping = mappings.iter().find(|mapping| mapping.file == image.file);
+            changed |= mapping.is_some_and(|mapping| image.keep_executed(mapping));
+        }
+        changed
     }
 
     /// Whether it has a TLS library that can be tapped.
@@ -103,10 +193,17 @@ impl Member {
             Ok(true) => {
                 tracing::debug!("pid {pid}: {} is tapped", image.path.display());
                 self.up = true;
+                self.unprobed.remove(&image.file);
             }
             Ok(false) => {}
             Err(_) if self.over() => return false,
-            Err(error) => tracing::warn!("pid {pid}: {error}"),
+            Err(error) => {
+                // It is tried again with the next look at all processes.
+                self.seen.remove(&image.file);
+                if self.unprobed.insert(image.file) {
+                    tracing::warn!("pid {pid}: {error}; what passes through it is not seen");
+                }
+            }
         }
         if image.plan.libraries.is_empty() {
             let Some(companion) = image.plan.companion.clone() else { return false };
@@ -116,7 +213,11 @@ impl Member {
             }
             return is_new;
         }
-        self.target.images.push(image);
+        let known = self.target.images.iter_mut().find(|it| it.file == image.file);
+        match known {
+            Some(known) => *known = image,
+            None => self.target.images.push(image),
+        }
         true
     }
 }

@@ -1,18 +1,16 @@
 //! Who comes to be tapped, and who is no more: newcomers, children, other programs under the same
 //! pid, ends.
 
-use std::collections::HashSet;
-
 use super::plain::Sockets;
+use super::unread::Unread;
 use super::{Member, Roster};
 use crate::capture::bpf::Admission;
 use crate::capture::bpf::lifecycle::Lifecycle;
 use crate::capture::bpf::links::Arrival;
 use crate::capture::confine::privilege::Powers;
-use crate::capture::procfs::cgroup;
 use crate::capture::procfs::process::{self, Process};
 use crate::capture::procfs::selector::Children;
-use crate::capture::procfs::target::{Target, has_tappable};
+use crate::capture::procfs::target::has_tappable;
 use crate::capture::{Error, clock};
 use crate::event::TargetId;
 
@@ -57,6 +55,9 @@ impl Roster<'_, '_> {
         member.target.images.clear();
         member.target.companions.clear();
         member.seen.clear();
+        member.unread = Unread::default();
+        member.unprobed.clear();
+        member.refused.clear();
         member.up = false;
         member.sockets = Sockets::default();
         member.looks = 0;
@@ -182,29 +183,16 @@ impl Roster<'_, '_> {
         let known = self.members.get(&pid).filter(|known| known.is(&process));
         let late = start.late || known.is_some_and(|known| known.late);
         let technique = if self.tap.flavour().multi { "uprobe_multi" } else { "perf_uprobe" };
+        let accounted_ns = match self.arrival {
+            Arrival::Found => u64::MAX,
+            Arrival::New => start.began_ns,
+        };
         let member = Member {
-            target: Target {
-                id: target,
-                process,
-                images: Vec::new(),
-                companions: Vec::new(),
-                refused: Vec::new(),
-            },
-            up: false,
-            technique,
-            container: cgroup::container_id(pid),
-            sockets: Sockets::default(),
-            warned: false,
-            seen: HashSet::new(),
-            looks: 0,
-            arrival: self.arrival,
             admitted_ns,
-            accounted_ns: match self.arrival {
-                Arrival::Found => u64::MAX,
-                Arrival::New => start.began_ns,
-            },
+            accounted_ns,
             late,
             named: start.named,
+            ..Member::new(target, process, technique, self.arrival)
         };
         self.members.insert(pid, member);
         self.changed = true;

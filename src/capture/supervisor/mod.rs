@@ -7,10 +7,12 @@
 
 pub mod command;
 mod inspect;
+mod keeper;
 mod late;
 mod member;
 mod membership;
 pub mod plain;
+mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +22,7 @@ use super::bpf::links::{Arrival, Links, Spread};
 use super::bpf::{Attachment, Tap};
 use super::confine::privilege::Powers;
 use super::kernel;
-use super::procfs::image::Planner;
+use super::procfs::planner::Planner;
 use super::procfs::process::Process;
 use super::procfs::selector::{Children, Selection};
 use super::procfs::target::{no_tls, unreadable};
@@ -158,6 +160,26 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
         Ok(())
     }
 
+    /// Says that nothing is tapped, if so: a name may be misspelt.
+    ///
+    /// # Errors
+    ///
+    /// That is the case.
+    pub fn require_match(&self) -> Result<(), Error> {
+        if self.is_up() {
+            return Ok(());
+        }
+        Err(Error::NoTarget(match self.members.len() {
+            0 => "no running process matches; `wstap ps` lists those that can be tapped, and \
+                  `wstap ps --json` their containers"
+                .into(),
+            count => format!(
+                "{count} running processes match, and none of them has a TLS library or a TCP \
+                 socket that can be tapped; `wstap ps` says why"
+            ),
+        }))
+    }
+
     /// Why the sockets of a process without TLS are not tapped.
     fn sockets_left_alone(&self) -> &str {
         match (self.sockets.policy, self.sockets.refusal()) {
@@ -218,7 +240,11 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
     /// The kernel refuses.
     pub fn settle_for(&mut self, powers: Powers) -> Result<(), Error> {
         self.powers = powers;
-        powers.settle().map_err(|error| Error::Other(format!("cannot drop privileges: {error}")))
+        powers
+            .keep_only()
+            .map_err(|error| Error::Other(format!("cannot drop privileges: {error}")))?;
+        self.planner.keep_only(powers);
+        Ok(())
     }
 
     /// Takes up what the kernel tells.

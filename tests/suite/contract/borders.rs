@@ -8,7 +8,7 @@ use crate::suite::common::sources::{files_below, root};
 /// an earlier row, never what stands in the same or in a later one.
 /// (`symbols` is a crate of its own, so Cargo keeps its border.)
 const ORDER: [&[&str]; 7] = [
-    &["event", "observation"],
+    &["event", "observation", "terminal"],
     &["capture", "matching"],
     &["decode"],
     &["export", "views"],

@@ -20,3 +20,6 @@ mod reference;
 
 /// What wstap refuses: exit codes and sentences.
 mod refusals;
+
+/// Output that cannot be written ends nothing but the writing.
+mod writing;

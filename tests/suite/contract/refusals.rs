@@ -122,3 +122,21 @@ fn root_without_capabilities_it_is_exit_3() {
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("CAP_BPF") && said.contains("sudo"), "{said}");
 }
+
+/// A typing error in a selector must not look like success.
+#[test]
+fn root_a_check_that_finds_nothing_is_exit_4_and_says_so() {
+    if !privileged() {
+        return;
+    }
+    for selector in [
+        ["--comm", "doesnotexist"],
+        ["--cgroup", "nosuch.service"],
+        ["--cgroup", "0123456789ab"],
+        ["--exe", "^/no/such/program$"],
+    ] {
+        let (code, said) = run(&[&selector[..], &["--check", "--listen", "127.0.0.1:0"]].concat());
+        assert_eq!(code, 4, "{selector:?}: {said}");
+        assert!(said.contains("no running process matches"), "{selector:?}: {said}");
+    }
+}

@@ -65,6 +65,15 @@ impl Scene {
         Some((server, port))
     }
 
+    /// A neighbour that makes it hard for whoever looks into it: see `hostile.py`.
+    pub(crate) fn hostile(&self, arguments: &[&str]) -> Option<Peer> {
+        let mut command = Runtime::Python.command("hostile")?;
+        command.args(arguments);
+        let mut peer = Peer::start(command, self.path("hostile.log"));
+        assert_eq!(peer.line(), "ready");
+        Some(peer)
+    }
+
     /// An HTTPS server, and a client that keeps its connection and upgrades it at last.
     pub(crate) fn https(&self) -> Option<(Peer, Peer)> {
         let (server, client, _) = self.pair("https", [Runtime::Python; 2], &[])?;

@@ -7,7 +7,7 @@ use wstap::capture::bpf::hint::{Steering, Word};
 use wstap::capture::bpf::{
     Admission, FLAVOURS, Flavour, Record, Scope, Settings, Wakeup, with_best,
 };
-use wstap::capture::procfs::image::Planner;
+use wstap::capture::procfs::planner::Planner;
 use wstap::capture::procfs::target::Target;
 use wstap::decode::decoder::{Decoder, FrameAt, KernelHint, Limits};
 use wstap::event::{Absent, ConnId, Direction, Event, EventKind, Loss, TargetId};

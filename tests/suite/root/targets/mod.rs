@@ -6,6 +6,9 @@ mod containers;
 /// What happens to targets and probes when either side ends.
 mod harm;
 
+/// Neighbours and targets that make it hard for whoever looks into them.
+mod hostile;
+
 /// Processes that run before their probes are in place.
 mod late;
 
@@ -17,6 +20,9 @@ pub(crate) mod privileges;
 
 /// Selectors, and what happens to processes: fork, exec, exit, late libraries.
 mod selection;
+
+/// A command that wstap starts: it is never left stopped.
+mod started;
 
 /// What `ps` and `doctor` say of this machine.
 mod survey;

@@ -1,0 +1,284 @@
+//! Plans images without making the tap wait.
+//!
+//! The files belong to others, and their file systems may answer late or never, for example over a
+//! network that is gone. So files are opened, read and planned on a thread of its own. The
+//! caller says how long it waits; whatever takes longer is finished in the background, and is asked
+//! for again later. A file that does not answer for a long time is reported by name. Threads that
+//! hang are bounded for each process and each file system, so one of them cannot keep others from
+//! being planned.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use wstap_symbols::Options;
+
+use super::image::{Image, Recipe, UserLibrary};
+use super::mounts;
+use super::process::{FileId, Mapping};
+use crate::capture::confine::privilege::Powers;
+
+/// A caller that can do nothing else meanwhile waits this long for one image.
+pub const PATIENT: Duration = Duration::from_secs(2);
+/// A caller that has others to look after waits this long for one image: the largest programs are
+/// planned within it, and a file system that hangs costs it once.
+pub const BRIEF: Duration = Duration::from_millis(250);
+/// An image that has taken longer than this is reported.
+const ANSWER: Duration = Duration::from_secs(2);
+/// What is known of mounts is read again after this long.
+const MOUNTS_AGE: Duration = Duration::from_millis(500);
+/// Unfinished images of one process; others of it wait.
+const BY_PROCESS_MAX: usize = 4;
+/// Unfinished images in all, a bound for threads and memory.
+const MAX: usize = 64;
+
+/// Plans images on a thread of its own.
+#[derive(Debug)]
+pub struct Planner {
+    recipe: Arc<Recipe>,
+    powers: Powers,
+    worker: Option<Sender<Job>>,
+    unfinished: Vec<Unfinished>,
+    /// A file that counts as empty.
+    passed_over: Option<FileId>,
+    mounts: Option<Mounts>,
+}
+
+/// The file systems of one process that may never answer, as read at one moment.
+#[derive(Debug)]
+struct Mounts {
+    pid: u32,
+    read: Instant,
+    fuse: BTreeSet<u64>,
+}
+
+/// An image that its caller has stopped to wait for.
+#[derive(Debug)]
+struct Unfinished {
+    pid: u32,
+    file: FileId,
+    since: Instant,
+    stage: Arc<Stage>,
+}
+
+/// How far an image is.
+#[derive(Debug, Default)]
+struct Stage(AtomicU8);
+
+impl Stage {
+    /// A file system has been asked and has not answered.
+    const READING: u8 = 0;
+    const PLANNING: u8 = 1;
+    const DONE: u8 = 2;
+
+    fn set(&self, stage: u8) {
+        self.0.store(stage, Ordering::Relaxed);
+    }
+
+    fn is(&self, stage: u8) -> bool {
+        self.0.load(Ordering::Relaxed) == stage
+    }
+}
+
+struct Job {
+    pid: u32,
+    mapping: Mapping,
+    stage: Arc<Stage>,
+    answer: Sender<io::Result<Image>>,
+}
+
+impl Job {
+    fn run(self, recipe: &Recipe) {
+        let was_read = || self.stage.set(Stage::PLANNING);
+        let image = recipe.image(self.pid, &self.mapping, was_read);
+        self.stage.set(Stage::DONE);
+        // The caller may have given up; then the plan is kept for the next time it asks.
+        let _ = self.answer.send(image);
+    }
+}
+
+impl Default for Planner {
+    fn default() -> Self {
+        Self::new(Options::default())
+    }
+}
+
+impl Planner {
+    /// A planner that has planned nothing yet.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self::with_user_libraries(options, Vec::new())
+    }
+
+    /// The same, with functions that a user has found.
+    #[must_use]
+    pub fn with_user_libraries(options: Options, libraries: Vec<UserLibrary>) -> Self {
+        Self {
+            recipe: Arc::new(Recipe::new(options, libraries)),
+            powers: Powers::All,
+            worker: None,
+            unfinished: Vec::new(),
+            passed_over: None,
+            mounts: None,
+        }
+    }
+
+    /// The same, but wstap's own program counts as empty: it names the functions of TLS libraries and
+    /// has none. A command that wstap has not started yet still runs it.
+    #[must_use]
+    pub fn without_own_program(self) -> Self {
+        let own = fs::metadata("/proc/self/exe").ok();
+        let id = |it: fs::Metadata| FileId { device: it.dev(), inode: it.ino() };
+        Self { passed_over: own.map(id), ..self }
+    }
+
+    /// Plans with these powers from now on. To be called after the calling thread has reduced its
+    /// own: the next thread inherits them.
+    pub(in crate::capture) fn keep_only(&mut self, powers: Powers) {
+        self.powers = powers;
+        self.worker = None;
+    }
+
+    /// The image behind `mapping` of process `pid`, if it is planned within `patience`.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`: it is not planned yet; ask again. `TimedOut`: its file system does not answer;
+    /// asking again does no harm. Others: it cannot be opened or read.
+    pub fn image(&mut self, pid: u32, mapping: &Mapping, patience: Duration) -> io::Result<Image> {
+        if self.passed_over == Some(mapping.file) {
+            return Ok(Image::empty(mapping));
+        }
+        if self.is_on_fuse(pid, mapping.file) {
+            let text = "it is on a FUSE file system, which may never answer, so it is not read";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
+        self.unfinished.retain(|it| !it.stage.is(Stage::DONE));
+        self.make_room_for(pid, mapping.file)?;
+        let (answer, answered) = channel();
+        let stage = Arc::<Stage>::default();
+        let job = Job { pid, mapping: mapping.clone(), stage: Arc::clone(&stage), answer };
+        self.hand_over(job)?;
+        match answered.recv_timeout(patience / (1 + self.unfinished.len() as u32)) {
+            Ok(image) => image,
+            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("its thread has ended")),
+            Err(RecvTimeoutError::Timeout) => {
+                // It stays with this image. Others get a new one.
+                self.worker = None;
+                let since = Instant::now() - patience;
+                self.unfinished.push(Unfinished { pid, file: mapping.file, since, stage });
+                Err(self.not_yet(patience))
+            }
+        }
+    }
+
+    /// Mounts are read once for the files of a process that are asked for together.
+    fn is_on_fuse(&mut self, pid: u32, file: FileId) -> bool {
+        let is_known = |it: &Mounts| it.pid == pid && it.read.elapsed() < MOUNTS_AGE;
+        if !self.mounts.as_ref().is_some_and(is_known) {
+            let fuse = mounts::fuse_devices(pid);
+            self.mounts = Some(Mounts { pid, read: Instant::now(), fuse });
+        }
+        self.mounts.as_ref().is_some_and(|mounts| mounts.fuse.contains(&file.device))
+    }
+
+    /// Whether an image of this process may be begun, and not one more of a file system that hangs.
+    fn make_room_for(&self, pid: u32, file: FileId) -> io::Result<()> {
+        let is_in_the_way = |it: &&Unfinished| {
+            let hangs = it.stage.is(Stage::READING) && it.file.device == file.device;
+            it.file == file || hangs
+        };
+        if let Some(other) = self.unfinished.iter().find(is_in_the_way) {
+            return Err(self.not_yet(other.since.elapsed()));
+        }
+        let of_process = || self.unfinished.iter().filter(|it| it.pid == pid);
+        if of_process().count() < BY_PROCESS_MAX && self.unfinished.len() < MAX {
+            return Ok(());
+        }
+        let oldest = of_process().chain(&self.unfinished).next();
+        Err(self.not_yet(oldest.map_or(Duration::ZERO, |oldest| oldest.since.elapsed())))
+    }
+
+    fn not_yet(&self, waited: Duration) -> io::Error {
+        if waited < ANSWER {
+            return io::ErrorKind::WouldBlock.into();
+        }
+        let text = format!("its file system did not answer for {} s", waited.as_secs());
+        io::Error::new(io::ErrorKind::TimedOut, text)
+    }
+
+    fn hand_over(&mut self, job: Job) -> io::Result<()> {
+        let job = match &self.worker {
+            // It has ended only if it has panicked.
+            Some(worker) => match worker.send(job) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused.0,
+            },
+            None => job,
+        };
+        let (jobs, incoming) = channel::<Job>();
+        let (recipe, powers) = (Arc::clone(&self.recipe), self.powers);
+        thread::Builder::new().name("wstap-planner".into()).spawn(move || {
+            for job in incoming {
+                let _raised = powers.raise();
+                job.run(&recipe);
+            }
+        })?;
+        let _ = jobs.send(job);
+        self.worker = Some(jobs);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::procfs::process::executable_files;
+
+    fn stuck(pid: u32, device: u64, inode: u64, seconds: u64) -> Unfinished {
+        let since = Instant::now() - Duration::from_secs(seconds);
+        Unfinished { pid, file: FileId { device, inode }, since, stage: Arc::default() }
+    }
+
+    #[test]
+    fn an_image_is_planned_and_a_file_system_that_hangs_does_not_keep_it_from_that() {
+        let me = std::process::id();
+        let own = executable_files(me).unwrap();
+        let mut planner = Planner::default();
+        planner.unfinished.push(stuck(me, u64::MAX, 1, 60));
+        let image = planner.image(me, &own[0], 60 * PATIENT).unwrap();
+        assert_eq!(image.file, own[0].file);
+        assert_eq!(planner.unfinished.len(), 1);
+    }
+
+    #[test]
+    fn a_file_system_that_hangs_is_asked_for_one_file_and_reported_for_all() {
+        let mut planner = Planner::default();
+        planner.unfinished.push(stuck(7, 1, 1, 60));
+        let kind = |planner: &Planner, device, inode| {
+            planner.make_room_for(8, FileId { device, inode }).map_err(|error| error.kind())
+        };
+        assert_eq!(kind(&planner, 1, 2), Err(io::ErrorKind::TimedOut));
+        assert_eq!(kind(&planner, 2, 2), Ok(()));
+        // It has answered, and its planning takes long.
+        planner.unfinished[0].stage.set(Stage::PLANNING);
+        assert_eq!(kind(&planner, 1, 2), Ok(()));
+        assert_eq!(kind(&planner, 1, 1), Err(io::ErrorKind::TimedOut), "the file itself");
+    }
+
+    #[test]
+    fn one_process_cannot_take_all_threads() {
+        let mut planner = Planner::default();
+        let of_one = (0..BY_PROCESS_MAX as u64).map(|device| stuck(7, device, 1, 0));
+        planner.unfinished.extend(of_one);
+        let other = FileId { device: 100, inode: 1 };
+        let refused = planner.make_room_for(7, other).map_err(|error| error.kind());
+        assert_eq!(refused, Err(io::ErrorKind::WouldBlock));
+        assert!(planner.make_room_for(8, other).is_ok());
+    }
+}

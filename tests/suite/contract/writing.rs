@@ -1,0 +1,90 @@
+use std::fs::File;
+use std::process::{Command, ExitStatus, Stdio};
+
+use crate::suite::common::wstap::{privileged, program, wait_for};
+
+/// Where output may go and get lost.
+#[derive(Clone, Copy, Debug)]
+enum Sink {
+    /// A pipe that nobody reads any more.
+    Gone,
+    /// A disk without room.
+    Full,
+    /// No descriptor at all.
+    Closed,
+}
+
+impl Sink {
+    const ALL: [Self; 3] = [Self::Gone, Self::Full, Self::Closed];
+
+    fn stdio(self) -> Stdio {
+        match self {
+            Self::Gone => {
+                let (reader, writer) = std::io::pipe().expect("a pipe");
+                drop(reader);
+                writer.into()
+            }
+            Self::Full => {
+                let full = File::options().write(true).open("/dev/full");
+                full.expect("/dev/full").into()
+            }
+            Self::Closed => Stdio::null(),
+        }
+    }
+
+    /// wstap with its standard error there; a shell closes what is to be closed.
+    fn with_stderr(self, arguments: &[&str]) -> Command {
+        let mut command = program();
+        if matches!(self, Self::Closed) {
+            command = Command::new("sh");
+            command.args(["-c", "exec \"$@\" 2>&-", "sh", env!("CARGO_BIN_EXE_wstap")]);
+        } else {
+            command.stderr(self.stdio());
+        }
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+}
+
+fn status(mut command: Command) -> ExitStatus {
+    let mut child = command.spawn().expect("wstap runs");
+    wait_for("wstap to end", || child.try_wait().expect("a status"))
+}
+
+#[test]
+fn a_log_that_cannot_be_written_changes_no_exit_code() {
+    for sink in Sink::ALL {
+        let code = |arguments: &[&str]| status(sink.with_stderr(arguments)).code();
+        assert_eq!(code(&["-vv", "--pid", "1", "--protocol", "smtp"]), Some(2), "{sink:?}");
+        assert_eq!(code(&["protocols"]), Some(0), "{sink:?}");
+        assert_eq!(code(&["ps", "-vv"]), Some(0), "{sink:?}");
+        assert_eq!(code(&["--no-such-flag"]), Some(2), "{sink:?}");
+    }
+}
+
+#[test]
+fn a_list_whose_reader_has_gone_is_no_failure_and_one_that_does_not_fit_is() {
+    for arguments in [&["protocols"][..], &["ps"], &["ps", "--json"], &["protocols", "--json"]] {
+        let code = |sink: Sink| {
+            let mut command = program();
+            command.args(arguments).stdout(sink.stdio()).stderr(Stdio::null());
+            status(command).code()
+        };
+        assert_eq!(code(Sink::Gone), Some(0), "{arguments:?}");
+        assert_eq!(code(Sink::Full), Some(1), "{arguments:?}");
+    }
+}
+
+/// With the log at its most talkative, and with standard output gone as well.
+#[test]
+fn root_a_monitor_whose_log_cannot_be_written_attaches_all_the_same() {
+    if !privileged() {
+        return;
+    }
+    for sink in Sink::ALL {
+        let arguments = ["-vv", "--check", "--comm", "no-such-process", "--listen", "127.0.0.1:0"];
+        let mut command = sink.with_stderr(&arguments);
+        command.stdout(Sink::Gone.stdio());
+        assert_eq!(status(command).code(), Some(4), "{sink:?}");
+    }
+}
