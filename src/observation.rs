@@ -174,6 +174,10 @@ pub enum WindowMiss {
     Content,
     /// To compare it with one of the other direction that has the same length and beginning.
     Comparison,
+    /// Nothing of it can be read: it is compressed, and what came before it is not known.
+    Opaque,
+    /// Its id is too long to be matched.
+    LongId,
 }
 
 /// Bounded tables of the decoder that may have to let an entry go.
@@ -187,6 +191,8 @@ pub enum Table {
     Pending,
     /// Answered requests whose further answers are still being counted.
     Streams,
+    /// Possible requests of connections whose protocol is not recognised yet.
+    Unrecognised,
 }
 
 /// Gives an enum its label values: `as_str` for one, `ALL` to make every series exist at 0.
@@ -242,10 +248,12 @@ labels! {
     GapReason {
         RingFull => "ring_full", CopyFailed => "copy_failed", CallTooLarge => "call_too_large",
     }
-    WindowMiss { Content => "content", Comparison => "comparison" }
+    WindowMiss {
+        Content => "content", Comparison => "comparison", Opaque => "opaque", LongId => "long_id",
+    }
     Table {
         Connections => "connections", Inflaters => "inflaters", Pending => "pending",
-        Streams => "streams",
+        Streams => "streams", Unrecognised => "unrecognised",
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::event::{ConnId, Direction, Stamp, TargetId};
 use crate::observation::{OrphanReason, Role};
 
-use super::detect::Detector;
+use super::detect::{Detector, Trial};
 use super::key::KeptName;
 use super::protocols::ProtocolIndex;
 use super::rules::{MqttStream, RuleTraits};
@@ -21,6 +21,10 @@ pub(super) struct Connection {
     pub(super) since: Since,
     pub(super) opened_ns: u64,
     pub(super) last_gap_ns: Option<u64>,
+    /// Of each direction, when a message last passed that could not be read, or not in full.
+    pub(super) unread_ns: [Option<u64>; 2],
+    /// Present while it is not certain that the protocol is the right one.
+    pub(super) trial: Option<Box<Trial>>,
     pub(super) pending: List,
     pub(super) streams: List,
     pub(super) late: List,
@@ -45,7 +49,8 @@ pub(super) enum Since {
 #[derive(Debug)]
 pub(super) enum Speaks {
     Known(ProtocolIndex),
-    Unknown(Detector),
+    /// Not known: the search for it.
+    Unknown(Box<Detector>),
 }
 
 /// An answer that waits for its request.
@@ -111,6 +116,12 @@ impl Connection {
         &mut self.queues[index]
     }
 
+    /// Whether an answer to a request of `asked`, which passed at `since_ns`, may have been in a
+    /// message that could not be read.
+    pub(super) fn may_have_answered(&self, asked: Direction, since_ns: u64) -> bool {
+        self.unread_ns[asked.opposite().index()].is_some_and(|at_ns| at_ns >= since_ns)
+    }
+
     /// Why an answer of `at_ns` may have no request here.
     pub(super) fn orphan_reason(&self, at_ns: u64, timeout_ns: u64) -> OrphanReason {
         let within_timeout = |since_ns: u64| at_ns < since_ns.saturating_add(timeout_ns);
@@ -130,6 +141,6 @@ mod tests {
 
     #[test]
     fn an_idle_connection_costs_little() {
-        assert!(size_of::<Connection>() <= 280, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 296, "{}", size_of::<Connection>());
     }
 }

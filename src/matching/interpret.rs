@@ -1,15 +1,20 @@
 //! From what the rules read in a message to what is told of it and what the correlator does.
 
-use crate::event::{Direction, Stamp, TargetId};
-use crate::observation::{Message, MessageKind, MessageReading, Out, What};
+use std::borrow::Cow;
+
+use crate::event::{Stamp, TargetId};
+use crate::observation::{Message, MessageKind, MessageReading, Out, Table, What, WindowMiss};
 
 use super::connection::Speaks;
 use super::correlator::{Correlator, Interpreted};
-use super::detect::{Kept, Passed};
+use super::detect::{Choice, Detector, Finding, Passed, Trial};
 use super::key::ConnectionIndex;
 use super::label::{MethodId, MethodLabel, Use};
 use super::protocols::{ProtocolIndex, Protocols};
-use super::rules::{Kind, RequestName, Text};
+use super::rules::{Extent, Kind, Reading, RequestName, Text, Wholeness};
+
+/// Most bytes that all connections together keep of messages whose protocol is not known yet.
+const MAX_CLAIMED_BYTES: usize = 8 << 20;
 
 /// Reads messages by the rules of their connection's protocol.
 #[derive(Debug)]
@@ -18,6 +23,8 @@ pub(super) struct Interpreter {
     pub(super) correlator: Correlator,
     /// Memory to unwrap messages into.
     scratch: Vec<u8>,
+    /// Bytes that the detectors of all connections keep.
+    claimed_bytes: usize,
 }
 
 /// What the matching says of a message to whoever decides how much of the next one is copied.
@@ -26,6 +33,8 @@ pub struct Verdict {
     /// Bytes from the message's start that settled what was read in it: whatever follows them
     /// changes nothing. `None` where the whole message was looked at, or is needed.
     pub settled_by: Option<usize>,
+    /// The message was cut, and what is missing of it may have said more.
+    pub missed: bool,
 }
 
 /// A message of a connection, and when it passed.
@@ -36,6 +45,14 @@ pub(super) struct Passage<'a> {
     pub(super) message: Message<'a>,
 }
 
+/// Whose message is read by which rules.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    connection: ConnectionIndex,
+    protocol: ProtocolIndex,
+    passed: Passed,
+}
+
 impl Passage<'_> {
     fn passed(&self) -> Passed {
         Passed { stamp: self.stamp, direction: self.message.direction }
@@ -44,7 +61,7 @@ impl Passage<'_> {
 
 impl Interpreter {
     pub(super) fn new(protocols: Protocols, correlator: Correlator) -> Self {
-        Self { protocols, correlator, scratch: Vec::new() }
+        Self { protocols, correlator, scratch: Vec::new(), claimed_bytes: 0 }
     }
 
     /// Tells a message with what it says, and applies that. `text` is the message as the rules see
@@ -55,45 +72,94 @@ impl Interpreter {
         text: Text<'_>,
         out: Out<'_>,
     ) -> Verdict {
-        if let Some(protocol) = self.recognise(&passage, text, out) {
-            return self.read(protocol, passage, text, out);
+        let verdict = match self.recognise(&passage, text, out) {
+            Ok(protocol) => self.read(protocol, passage, text, out),
+            Err(is_read) => self.leave_unread(passage, text, is_read, out),
+        };
+        if verdict.missed || is_opaque(&passage.message) {
+            let connection = self.correlator.connection_mut(passage.connection);
+            connection.unread_ns[passage.message.direction.index()] = Some(passage.stamp.at_ns);
         }
+        verdict
+    }
+
+    /// Forgets what a connection's detector keeps.
+    pub(super) fn forget(&mut self, connection: ConnectionIndex) {
+        let Speaks::Unknown(detector) = &mut self.correlator.connection_mut(connection).speaks
+        else {
+            return;
+        };
+        self.claimed_bytes = self.claimed_bytes.saturating_sub(detector.bytes());
+        detector.forget();
+    }
+
+    /// Tells a message of a connection whose protocol is not known. `is_read` says whether any
+    /// protocol had a reading for it.
+    fn leave_unread(
+        &mut self,
+        passage: Passage<'_>,
+        text: Text<'_>,
+        is_read: bool,
+        out: Out<'_>,
+    ) -> Verdict {
         let Passage { connection, stamp, message } = passage;
         let what = What::Message { message, reading: MessageReading::UNKNOWN };
         tell(&self.correlator, connection, stamp, what, out);
-        self.verdict_on_unknown(connection, message.direction)
-    }
-
-    /// Once nobody expects to recognise a protocol any more, nothing more is needed of a message.
-    fn verdict_on_unknown(&self, connection: ConnectionIndex, direction: Direction) -> Verdict {
         let given_up = match &self.correlator.connection(connection).speaks {
-            Speaks::Unknown(detector) => detector.has_given_up(direction),
+            Speaks::Unknown(detector) => detector.has_given_up(message.direction),
             Speaks::Known(_) => false,
         };
-        Verdict { settled_by: given_up.then_some(0) }
+        // Once nobody expects to recognise a protocol any more, nothing more is needed.
+        if given_up {
+            return Verdict { settled_by: Some(0), missed: false };
+        }
+        let is_json = matches!(text.payload.trim_ascii_start().first(), Some(b'{' | b'['));
+        let missed = text.wholeness == Wholeness::Cut && is_json && !is_read;
+        Verdict { settled_by: None, missed }
     }
 
     /// The protocol of a connection; if this message is the one that gives it away, what was seen
-    /// before is played back first.
+    /// before is played back first. An error says whether any protocol had a reading for it.
     fn recognise(
         &mut self,
         passage: &Passage<'_>,
         text: Text<'_>,
         out: Out<'_>,
-    ) -> Option<ProtocolIndex> {
-        let Self { protocols, correlator, scratch } = self;
+    ) -> Result<ProtocolIndex, bool> {
+        let Self { protocols, correlator, scratch, claimed_bytes } = self;
         let connection = correlator.connection_mut(passage.connection);
         let detector = match &mut connection.speaks {
-            Speaks::Known(protocol) => return Some(*protocol),
+            Speaks::Known(protocol) => return Ok(*protocol),
             Speaks::Unknown(detector) => detector,
         };
-        let protocol = detector.look(protocols.all_mut(), passage.passed(), text, scratch)?;
-        let detector = std::mem::take(detector);
-        connection.speaks = Speaks::Known(protocol);
-        for kept in detector.into_kept(protocol) {
-            replay(correlator, passage.connection, &kept, protocol, out);
+        let others = claimed_bytes.saturating_sub(detector.bytes());
+        let room = *claimed_bytes < MAX_CLAIMED_BYTES;
+        let seen = detector.look(protocols.all_mut(), passage.passed(), text, scratch, room);
+        *claimed_bytes = others + detector.bytes();
+        let choice = seen.protocol;
+        let detector = choice.map(|_| std::mem::take(detector));
+        for _ in 0..seen.dropped {
+            let what = What::Evicted(Table::Unrecognised);
+            tell(correlator, passage.connection, passage.stamp, what, out);
         }
-        Some(protocol)
+        let (Some(Choice { protocol, is_certain }), Some(detector)) = (choice, detector) else {
+            return Err(seen.is_read);
+        };
+        *claimed_bytes = others;
+        let connection = correlator.connection_mut(passage.connection);
+        connection.speaks = Speaks::Known(protocol);
+        let mut trial = (!is_certain).then(|| Box::new(Trial::new(detector.refused().to_vec())));
+        for claim in detector.into_claims(protocol) {
+            let place = Place { connection: passage.connection, protocol, passed: claim.passed };
+            let reading = Reading {
+                traits: claim.traits,
+                name: Some(claim.name.as_ref()),
+                method: claim.method.as_deref().map(Cow::Borrowed),
+            };
+            apply(correlator, place, &reading, trial.as_deref_mut(), None, out);
+        }
+        correlator.connection_mut(passage.connection).trial = trial;
+        Ok(protocol)
     }
 
     /// Reads a message of a known protocol. It is told with the reading of the first application
@@ -106,37 +172,53 @@ impl Interpreter {
         out: Out<'_>,
     ) -> Verdict {
         let Passage { connection, stamp, message } = passage;
-        let Self { protocols, correlator, scratch } = self;
+        let Self { protocols, correlator, scratch, .. } = self;
         let Some(compiled) = protocols.get_mut(protocol) else { return Verdict::default() };
-        let mut mqtt = std::mem::take(&mut correlator.connection_mut(connection).mqtt);
-        let mut told = false;
-        let settled_by = compiled.read(text, scratch, &mut mqtt, &mut |reading| {
-            let mut interpreted = Interpreted {
-                stamp,
-                direction: message.direction,
-                protocol,
-                traits: reading.traits,
-                name: reading.name,
-                method: MethodId::NONE,
-            };
-            let label = decide(correlator, connection, &mut interpreted, reading.method.as_deref());
-            if !std::mem::replace(&mut told, true) {
-                let reading = message_reading(correlator, interpreted, label);
-                tell(correlator, connection, stamp, What::Message { message, reading }, out);
-            }
-            correlator.apply(connection, interpreted, out);
-            if overflows(interpreted.traits.kind, label) {
-                tell(correlator, connection, stamp, What::LabelOverflow("method"), out);
-            }
+        let state = correlator.connection_mut(connection);
+        let (mut mqtt, mut trial) = (std::mem::take(&mut state.mqtt), state.trial.take());
+        let (mut told, mut is_nameless) = (false, false);
+        let place = Place { connection, protocol, passed: passage.passed() };
+        let extent = compiled.read(text, scratch, &mut mqtt, &mut |reading| {
+            is_nameless |= reading.is_nameless();
+            let untold = (!std::mem::replace(&mut told, true)).then_some(message);
+            apply(correlator, place, &reading, trial.as_deref_mut(), untold, out);
         });
         if !told {
             let protocol = correlator.protocol_name(protocol);
             let reading = MessageReading { protocol, ..MessageReading::UNKNOWN };
             tell(correlator, connection, stamp, What::Message { message, reading }, out);
         }
+        if is_nameless && !extent.missed {
+            let (direction, reason) = (message.direction, WindowMiss::LongId);
+            tell(correlator, connection, stamp, What::WindowMiss { direction, reason }, out);
+        }
         correlator.connection_mut(connection).mqtt = mqtt;
-        Verdict { settled_by }
+        if let Some(trial) = trial {
+            self.judge(place, trial, out);
+        }
+        let Extent { settled_by, missed } = extent;
+        Verdict { settled_by, missed }
     }
+
+    /// Goes on with the trial of a protocol, ends it, or gives the protocol up.
+    fn judge(&mut self, place: Place, trial: Box<Trial>, out: Out<'_>) {
+        let Place { connection, protocol, passed } = place;
+        let state = self.correlator.connection_mut(connection);
+        match trial.finding(state.pending.len()) {
+            Finding::Open => state.trial = Some(trial),
+            Finding::Passed => {}
+            Finding::Failed => {
+                let detector = Detector::without(trial.refused, protocol);
+                state.speaks = Speaks::Unknown(Box::new(detector));
+                self.correlator.disown(connection, passed.stamp.at_ns, out);
+            }
+        }
+    }
+}
+
+/// Nothing of a message can be read.
+fn is_opaque(message: &Message<'_>) -> bool {
+    message.compressed && message.payload.is_empty() && message.truncated
 }
 
 /// Tells of something that happened on a connection.
@@ -150,26 +232,59 @@ fn tell(
     out(&correlator.connection(connection).observation(stamp, what));
 }
 
-/// Plays back a message that passed before its protocol was known.
-fn replay(
+/// Applies what was read in a message. If the message itself was not told yet, that goes first.
+fn apply(
     correlator: &mut Correlator,
-    connection: ConnectionIndex,
-    kept: &Kept,
-    protocol: ProtocolIndex,
+    place: Place,
+    reading: &Reading<'_>,
+    trial: Option<&mut Trial>,
+    untold: Option<Message<'_>>,
     out: Out<'_>,
 ) {
+    let Place { connection, protocol, passed: Passed { stamp, direction } } = place;
     let mut interpreted = Interpreted {
-        stamp: kept.passed.stamp,
-        direction: kept.passed.direction,
+        stamp,
+        direction,
         protocol,
-        traits: kept.traits,
-        name: Some(kept.name.as_ref()),
+        traits: reading.traits,
+        name: reading.name,
         method: MethodId::NONE,
     };
-    let label = decide(correlator, connection, &mut interpreted, kept.method.as_deref());
+    let label = decide(correlator, connection, &mut interpreted, reading.method.as_deref());
+    if let Some(message) = untold {
+        let reading = message_reading(correlator, interpreted, label);
+        tell(correlator, connection, stamp, What::Message { message, reading }, out);
+    }
+    if let Some(trial) = trial {
+        follow(correlator, connection, &interpreted, trial);
+    }
     correlator.apply(connection, interpreted, out);
     if overflows(interpreted.traits.kind, label) {
-        tell(correlator, connection, interpreted.stamp, What::LabelOverflow("method"), out);
+        tell(correlator, connection, stamp, What::LabelOverflow("method"), out);
+    }
+}
+
+/// Lets a trial know of a request, or of the end of one.
+fn follow(
+    correlator: &Correlator,
+    connection: ConnectionIndex,
+    interpreted: &Interpreted<'_>,
+    trial: &mut Trial,
+) {
+    let Some(name @ RequestName::Id { .. }) = interpreted.name else { return };
+    let direction = interpreted.direction;
+    match interpreted.traits.kind {
+        Kind::Request => trial.asked(direction, name),
+        Kind::Response | Kind::Error | Kind::End
+            if correlator.is_awaited(connection, direction, name) =>
+        {
+            trial.answered(direction.opposite(), name);
+        }
+        // To withdraw a request is to explain it.
+        Kind::Cancel if correlator.is_awaited(connection, direction.opposite(), name) => {
+            trial.answered(direction, name);
+        }
+        _ => {}
     }
 }
 

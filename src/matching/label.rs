@@ -126,8 +126,9 @@ fn intern(
     id
 }
 
-/// The label that a method makes: ids as `{}`, runs of characters outside the label alphabet as
-/// `_`. `None` if there is nothing left or it is too long.
+/// The label that a method makes: ids as `{}`; blanks, quotes, brackets and whatever else would be
+/// hard to read in a query as `_`. Letters of all scripts stay. `None` if nothing is left that says
+/// something, or it is too long.
 fn label(method: &[u8]) -> Option<String> {
     // An id may be long, the label around it short: bound the work, then the result.
     let method = method.get(..4 * MAX_BYTES).unwrap_or(method);
@@ -142,11 +143,11 @@ fn label(method: &[u8]) -> Option<String> {
             push_word(&mut label, word, method[..at].last());
             at += word.len();
         } else {
-            push_sign(&mut label, byte);
-            at += 1;
+            at += push_sign(&mut label, &method[at..]);
         }
     }
-    (!label.is_empty() && label.len() <= MAX_BYTES).then_some(label)
+    let says_something = label.bytes().any(|byte| byte != b'_');
+    (says_something && label.len() <= MAX_BYTES).then_some(label)
 }
 
 fn word(text: &[u8]) -> &[u8] {
@@ -154,13 +155,31 @@ fn word(text: &[u8]) -> &[u8] {
     &text[..end]
 }
 
-fn push_sign(label: &mut String, byte: u8) {
-    let allowed = matches!(byte, b'_' | b'.' | b':' | b'/' | b'-' | b'#' | b'$');
-    if allowed {
-        label.push(char::from(byte));
-    } else if !label.ends_with('_') {
-        label.push('_');
+/// Appends the character that `text` begins with, which is no ASCII letter or digit, and returns
+/// its length in bytes.
+fn push_sign(label: &mut String, text: &[u8]) -> usize {
+    let (sign, length) = first_character(text);
+    let allowed = |sign: char| {
+        let harmless = sign.is_ascii_punctuation() && !"\"'`\\{}".contains(sign);
+        harmless || (!sign.is_ascii() && sign.is_alphanumeric())
+    };
+    match sign {
+        Some(sign) if allowed(sign) => label.push(sign),
+        _ if label.ends_with('_') => {}
+        _ => label.push('_'),
     }
+    length
+}
+
+/// The first character of a text and its length; of a byte that is no UTF-8, the byte's.
+fn first_character(text: &[u8]) -> (Option<char>, usize) {
+    let start = &text[..text.len().min(4)];
+    let valid = match std::str::from_utf8(start) {
+        Ok(valid) => valid,
+        Err(error) => std::str::from_utf8(&start[..error.valid_up_to()]).unwrap_or_default(),
+    };
+    let first = valid.chars().next();
+    (first, first.map_or(1, char::len_utf8))
 }
 
 fn push_word(label: &mut String, word: &[u8], before: Option<&u8>) {
@@ -255,9 +274,20 @@ mod tests {
     }
 
     #[test]
-    fn characters_outside_the_alphabet_become_one_underscore() {
-        assert_eq!(of("chat  message!").as_deref(), Some("chat_message_"));
-        assert_eq!(of("größe").as_deref(), Some("gr_e"));
+    fn characters_that_are_hard_to_read_become_one_underscore() {
+        assert_eq!(of("chat  message").as_deref(), Some("chat_message"));
+        assert_eq!(of("a\u{200b}\u{1}\"{b").as_deref(), Some("a_b"));
+        assert_eq!(label(b"a\xff\xfeb").as_deref(), Some("a_b"));
+    }
+
+    #[test]
+    fn methods_of_signs_or_of_letters_of_other_scripts_are_told_apart() {
+        for method in ["+", "->", "?", "gr\u{f6}\u{df}e", "\u{6ce8}\u{6587}", "chat!"] {
+            assert_eq!(of(method).as_deref(), Some(method));
+        }
+        assert_eq!(of(" \u{1}\u{2028}"), None, "nothing that could be told from another");
+        let long = "\u{6ce8}".repeat(22);
+        assert_eq!(of(&long), None, "{} bytes", long.len());
     }
 
     #[test]

@@ -78,7 +78,10 @@ impl Matching {
         let known =
             protocols.forced(target).or_else(|| protocols.by_subprotocol(hint.subprotocol?));
         let speaks = known.map_or_else(
-            || Speaks::Unknown(Detector::hinted(hint.path.and_then(|p| protocols.by_path(p)))),
+            || {
+                let hinted = hint.path.and_then(|path| protocols.by_path(path));
+                Speaks::Unknown(Box::new(Detector::hinted(hinted)))
+            },
             Speaks::Known,
         );
         let since = if hint.mid_stream { Since::MidStream } else { Since::Start };
@@ -117,15 +120,14 @@ impl Matching {
         let Some(index) = self.find(handle) else { return };
         let connection = self.correlator().connection_mut(index);
         connection.mqtt.lose(direction);
-        if let Speaks::Unknown(detector) = &mut connection.speaks {
-            detector.forget();
-        }
+        self.interpreter.forget(index);
         self.correlator().gap(index, direction, at_ns, out);
     }
 
     /// The connection ended: what waits on it ends as aborted.
     pub fn close(&mut self, handle: Handle, at_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
         if let Some(index) = self.find(&handle) {
+            self.interpreter.forget(index);
             self.correlator().close(index, at_ns, out);
         }
     }
@@ -164,6 +166,7 @@ fn text<'a>(message: &Message<'a>, role: Role) -> Text<'a> {
         sender: sender(role, message.direction),
         message_type: message.message_type,
         payload: message.payload,
+        tail: message.tail,
         wholeness: if message.truncated { Wholeness::Cut } else { Wholeness::Whole },
     }
 }

@@ -262,6 +262,7 @@ impl Assembly {
             identical: seen == Seen::Yes,
         };
         let verdict = shared.message(told, context);
+        self.count_miss(told, verdict, context);
         self.weigh(told, seen, verdict, shared, context);
         message.discard(&mut context.resources.buffers, &mut context.resources.inflaters);
     }

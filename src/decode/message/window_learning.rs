@@ -38,6 +38,22 @@ impl Assembly {
             && shared.windows.has_been_narrow(self.direction)
     }
 
+    /// Counts a message that could not be read in full, whatever the reason.
+    pub(super) fn count_miss(
+        &self,
+        message: Message<'_>,
+        verdict: Verdict,
+        context: &mut Context<'_>,
+    ) {
+        let is_opaque = message.compressed && message.truncated && message.payload.is_empty();
+        let reason = match (is_opaque, verdict.missed) {
+            (true, _) => WindowMiss::Opaque,
+            (false, true) => WindowMiss::Content,
+            (false, false) => return,
+        };
+        context.emit(What::WindowMiss { direction: self.direction, reason });
+    }
+
     /// Learns from a message, which was handed on, how much is needed of the next.
     pub(super) fn weigh(
         &self,
@@ -64,9 +80,11 @@ impl Assembly {
         if shared.windows.are_wide_for_good() && !is_cut {
             return;
         }
-        let sufficed = verdict.settled_by.is_some_and(|bytes| bytes <= NARROW_BYTES);
+        // What the beginning left open, the end of the message may have told.
+        let by_beginning = verdict.settled_by.is_some_and(|bytes| bytes <= NARROW_BYTES);
+        let sufficed = if is_cut { !verdict.missed } else { by_beginning };
         if is_cut && !sufficed {
-            return self.miss_more(WindowMiss::Content, shared, context);
+            return shared.windows.miss(self.direction);
         }
         shared.windows.judge(self.direction, sufficed);
     }

@@ -113,8 +113,10 @@ fn corrupt_data_with_takeover_makes_the_direction_unreadable_once() {
         "< error poisoned_context",
         "state client/full -> client/no_content",
         "< text message of 1 frames, 2 wire, ? bytes, compressed, truncated: ",
+        "WindowMiss { direction: Received, reason: Opaque }",
         "< text* plain 6",
         "< text message of 1 frames, 6 wire, ? bytes, compressed, truncated: ",
+        "WindowMiss { direction: Received, reason: Opaque }",
         "< text plain 14",
         "< text message of 1 frames, 14 wire, 14 bytes: not compressed",
     ]);
@@ -131,6 +133,7 @@ fn corrupt_data_without_takeover_costs_one_message() {
         "< text* plain 2",
         "< error inflate_error",
         "< text message of 1 frames, 2 wire, ? bytes, compressed, truncated: ",
+        "WindowMiss { direction: Received, reason: Opaque }",
     ]);
     tape.pass(Received, &plain(FIN | RSV1 | TEXT, &Deflater::new(false).message(b"fine")));
     says_content(&mut tape, "fine");

@@ -35,8 +35,31 @@ impl Correlator {
     /// Ends a request at its deadline, not at the time of whoever noticed: a recording tells the
     /// same.
     pub(super) fn end_expired(&mut self, at: EntryIndex, deadline_ns: u64, out: Out<'_>) {
-        let (key, request) = self.end(at, RequestEnd::at(deadline_ns, Outcome::Expired), out);
+        let outcome = self.unanswered(at, Outcome::Expired);
+        let (key, request) = self.end(at, RequestEnd::at(deadline_ns, outcome), out);
         self.remember_late(&key, request);
+    }
+
+    /// How a request ends that was not seen to be answered: as `outcome`, unless its answer may
+    /// have been in a message that could not be read.
+    fn unanswered(&self, at: EntryIndex, outcome: Outcome) -> Outcome {
+        let asked = self.pending.key(at).asked;
+        let connection = self.connection(self.pending.key(at).connection);
+        let may_be = connection.may_have_answered(asked, self.pending.value(at).at_ns);
+        if may_be { Outcome::Gap } else { outcome }
+    }
+
+    /// What waits on a connection was no request after all: its protocol is given up.
+    pub(in crate::matching) fn disown(
+        &mut self,
+        connection: ConnectionIndex,
+        at_ns: u64,
+        out: Out<'_>,
+    ) {
+        self.end_all(connection, at_ns, Outcome::Detached, out);
+        let state = self.connection_mut(connection);
+        state.queues = Vec::new();
+        state.heartbeats_ns = [None; 2];
     }
 
     /// Bytes that went in `lost` are gone. Whatever they may have answered has no answer now, and
@@ -84,6 +107,10 @@ impl Correlator {
     fn end_all(&mut self, connection: ConnectionIndex, at_ns: u64, outcome: Outcome, out: Out<'_>) {
         self.give_up_all(connection, out);
         while let Some(at) = self.connection(connection).pending.oldest() {
+            let outcome = match outcome {
+                Outcome::Aborted => self.unanswered(at, outcome),
+                outcome => outcome,
+            };
             self.end(at, RequestEnd::at(at_ns, outcome), out);
         }
         let state = &mut self.connections[connection as usize];

@@ -128,6 +128,8 @@ impl Correlator {
             since,
             opened_ns: at_ns,
             last_gap_ns: None,
+            unread_ns: [None; 2],
+            trial: None,
             pending: Default::default(),
             streams: Default::default(),
             late: Default::default(),

@@ -5,6 +5,8 @@ use std::fmt;
 use super::compile::source::{ExampleSource, ExpectedSource};
 use super::compile::{Compiled, RuleError};
 use super::kind::Kind;
+#[cfg(test)]
+use super::kind::Sender;
 use super::mqtt;
 use super::protocol::{Protocol, Syntax};
 use super::reading::{More, Reading, RequestName, Unasked};
@@ -37,6 +39,7 @@ fn check_one(protocol: &mut Protocol, example: &ExampleSource) -> Result<(), Str
         sender: example.from,
         message_type,
         payload: &payload,
+        tail: b"",
         wholeness: Wholeness::Whole,
     };
     let queues = match &protocol.syntax {
@@ -154,11 +157,52 @@ impl fmt::Display for Listed<'_> {
     }
 }
 
+/// An example as a message of a conversation.
+#[cfg(test)]
+#[derive(Clone, Debug)]
+pub(in crate::matching) struct Said {
+    pub(in crate::matching) by_client: bool,
+    pub(in crate::matching) message_type: MessageType,
+    pub(in crate::matching) payload: Vec<u8>,
+}
+
+/// The examples of `compiled` as a conversation. Where an example does not say who sends it, a
+/// client asks and a server does all else.
+#[cfg(test)]
+pub(in crate::matching) fn conversation(compiled: &Compiled) -> Vec<Said> {
+    let said = |example: &ExampleSource| {
+        let asks = |expected: &ExpectedSource| {
+            matches!(expected.kind, Kind::Request | Kind::Cancel | Kind::Ping)
+        };
+        let by_client = match example.from {
+            Sender::Client => true,
+            Sender::Server => false,
+            Sender::Unknown => example.is.first().is_some_and(asks),
+        };
+        match (&example.text, &example.hex) {
+            (Some(text), _) => Said {
+                by_client,
+                message_type: MessageType::Text,
+                payload: text.clone().into_bytes(),
+            },
+            (None, digits) => Said {
+                by_client,
+                message_type: MessageType::Binary,
+                payload: bytes(digits.as_deref().unwrap_or_default()).expect("checked"),
+            },
+        }
+    };
+    compiled.examples.iter().map(said).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::matching::protocols::BUILTIN;
     use crate::matching::rules::compile_file;
+    use crate::matching::rules::reading::Extent;
 
     /// Calls `test` with each built-in protocol and each of its examples that is text.
     fn each_text_example(mut test: impl FnMut(&mut Protocol, &ExampleSource, &str)) {
@@ -241,8 +285,8 @@ mod tests {
         each_text_example(|protocol, example, text| {
             for cut in 0..text.len() {
                 let beginning = beginning(example, &text.as_bytes()[..cut]);
-                let (read, settled_by) = readings(protocol, beginning);
-                let Some(settled_by) = settled_by else { continue };
+                let (read, extent) = readings(protocol, beginning);
+                let Some(settled_by) = extent.settled_by else { continue };
                 assert!(settled_by <= cut, "{}", payload(beginning));
                 settled += 1;
                 assert_eq!(read.len(), 1, "{}", payload(beginning));
@@ -250,15 +294,92 @@ mod tests {
                 for text in [whole, other] {
                     let whole =
                         Text { payload: text.as_bytes(), wholeness: Wholeness::Whole, ..beginning };
-                    assert_eq!(
-                        readings(protocol, whole),
-                        (read.clone(), Some(settled_by)),
-                        "{text}"
-                    );
+                    assert_eq!(readings(protocol, whole), (read.clone(), extent), "{text}");
                 }
             }
         });
         assert!(settled > 1_000, "{settled}");
+    }
+
+    /// What of a long message is copied: its beginning, and its last bytes.
+    const TAIL_BYTES: usize = 512;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        /// Whatever stands before, between and behind the fields of a message, and in which order
+        /// they stand: of a message that was cut its ids are read as of the whole one, or it is
+        /// counted as not read.
+        #[test]
+        fn an_id_is_found_or_counted_as_missed(
+            paddings in prop::collection::vec(
+                prop::sample::select(vec![0, 0, 10, 300, 5_000, 70_000, 300_000]), 3
+            ),
+            rotation in 0..6_usize,
+            reversed in any::<bool>(),
+            window in prop::sample::select(vec![256, 4_096, 65_536]),
+        ) {
+            let mut read_from_the_end = 0;
+            each_text_example(|protocol, example, text| {
+                let Some(text) = padded(text, &paddings, rotation, reversed) else { return };
+                let whole = Text { wholeness: Wholeness::Whole, ..beginning(example, &text) };
+                if text.len() <= window {
+                    return;
+                }
+                let tail = &text[text.len().saturating_sub(TAIL_BYTES).max(window)..];
+                let cut = Text { tail, ..beginning(example, &text[..window]) };
+                let (expected, _) = readings(protocol, whole);
+                let (read, extent) = readings(protocol, cut);
+                let name = protocol.name.clone();
+                assert!(
+                    read == expected || extent.missed,
+                    "{name}: {read:?} instead of {expected:?} in {}...{}",
+                    payload(Text { payload: &text[..200], ..cut }),
+                    payload(Text { payload: tail, ..cut }),
+                );
+                let (ids, known) = (ids(protocol, cut), ids(protocol, whole));
+                assert!(ids.iter().all(|id| known.contains(id)), "{name}: {ids:?} {known:?}");
+                read_from_the_end += usize::from(read == expected && !extent.missed);
+            });
+            // With nothing long behind them, some ids stand in the last bytes.
+            let is_cut = paddings[1..].iter().sum::<usize>() > window + 1_000;
+            prop_assert!(!is_cut || paddings[0] > 0 || read_from_the_end > 0);
+        }
+    }
+
+    /// The members of an object in another order, with strings of so many bytes before, between
+    /// and behind them. `None` if `text` is not an object.
+    fn padded(text: &str, paddings: &[usize], rotation: usize, reversed: bool) -> Option<Vec<u8>> {
+        let serde_json::Value::Object(members) = serde_json::from_str(text).ok()? else {
+            return None;
+        };
+        let mut members: Vec<String> = members
+            .iter()
+            .map(|(key, value)| format!("{}:{value}", serde_json::json!(key)))
+            .collect();
+        if members.is_empty() {
+            return None;
+        }
+        let count = members.len();
+        members.rotate_left(rotation % count);
+        if reversed {
+            members.reverse();
+        }
+        for (at, padding) in [count, count / 2, 0].into_iter().zip(paddings) {
+            // Quotes, brackets and something like an id inside.
+            let filling = r#"\",{\"id\":9"#.repeat(padding / 14);
+            members.insert(at, format!(r#""zz{at}":"{filling}""#));
+        }
+        Some(format!("{{{}}}", members.join(",")).into_bytes())
+    }
+
+    fn ids(protocol: &mut Protocol, text: Text<'_>) -> Vec<String> {
+        let (mut scratch, mut mqtt) = (Vec::new(), mqtt::Stream::default());
+        let mut ids = Vec::new();
+        protocol.read(text, &mut scratch, &mut mqtt, &mut |reading| {
+            ids.extend(reading.name.map(|name| format!("{name:?}")));
+        });
+        ids
     }
 
     /// The first bytes of an example's text.
@@ -268,18 +389,19 @@ mod tests {
             sender: example.from,
             message_type: MessageType::Text,
             payload,
+            tail: b"",
             wholeness: Wholeness::Cut,
         }
     }
 
     /// What is read in a text, to be compared, and how much of the text settled it.
-    fn readings(protocol: &mut Protocol, text: Text<'_>) -> (Vec<String>, Option<usize>) {
+    fn readings(protocol: &mut Protocol, text: Text<'_>) -> (Vec<String>, Extent) {
         let (mut scratch, mut mqtt) = (Vec::new(), mqtt::Stream::default());
         let mut read = Vec::new();
-        let settled_by = protocol.read(text, &mut scratch, &mut mqtt, &mut |reading| {
+        let extent = protocol.read(text, &mut scratch, &mut mqtt, &mut |reading| {
             read.push(format!("{reading:?}"));
         });
-        (read, settled_by)
+        (read, extent)
     }
 
     fn payload(text: Text<'_>) -> String {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::json::scan::elements;
 use super::json::token::unescape;
 use super::text::{Text, Wholeness};
-use super::unwrap::{jupyter_object, phoenix_array, sockjs_array};
+use super::unwrap::{jupyter_object, phoenix_array, sockjs_array, without_mime};
 use crate::observation::MessageType;
 
 /// How application messages are packed into WebSocket messages.
@@ -32,6 +32,9 @@ pub(super) enum Unwrap {
     /// The binary form of a Phoenix message (phoenix, `v2_json_serializer.ex`): a kind, the lengths
     /// of its texts in a byte each, the texts, the data. Text messages are passed on as they are.
     PhoenixV2,
+    /// A MIME type in front of the JSON text of a binary message, and its length in a byte
+    /// (TinkerPop, "Graph Driver Provider Requirements"). Text messages are passed on as they are.
+    Mime,
 }
 
 /// What stands between messages.
@@ -73,7 +76,11 @@ impl Framing {
                     found(Text { payload: scratch, wholeness: Wholeness::Whole, ..text });
                 }
             }
-            Unwrap::JupyterV1 | Unwrap::PhoenixV2 => self.split.each(text, found),
+            Unwrap::Mime if text.message_type == MessageType::Binary => {
+                let payload = without_mime(text.payload).unwrap_or(text.payload);
+                self.split.each(Text { payload, ..text }, found);
+            }
+            Unwrap::JupyterV1 | Unwrap::PhoenixV2 | Unwrap::Mime => self.split.each(text, found),
         }
     }
 
@@ -82,7 +89,9 @@ impl Framing {
         let is_wrapped = match self.unwrap {
             Unwrap::None => false,
             Unwrap::Sockjs => true,
-            Unwrap::JupyterV1 | Unwrap::PhoenixV2 => beginning.message_type == MessageType::Binary,
+            Unwrap::JupyterV1 | Unwrap::PhoenixV2 | Unwrap::Mime => {
+                beginning.message_type == MessageType::Binary
+            }
         };
         let is_split = match self.split {
             Split::None => false,
@@ -90,6 +99,16 @@ impl Framing {
             Split::RecordSeparator | Split::Newline => true,
         };
         !is_wrapped && !is_split
+    }
+
+    /// Further application messages may have stood in what is missing of `text`.
+    pub(in crate::matching) fn hides_more(self, text: Text<'_>) -> bool {
+        let is_split = match self.split {
+            Split::None => self.unwrap == Unwrap::Sockjs,
+            Split::Array => text.payload.trim_ascii_start().starts_with(b"["),
+            Split::RecordSeparator | Split::Newline => true,
+        };
+        is_split && text.wholeness == Wholeness::Cut && text.message_type == MessageType::Text
     }
 
     /// The strings of a SockJS array. One that was cut is dropped: where it ends is not known.

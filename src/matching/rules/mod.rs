@@ -19,7 +19,7 @@
 //! | `about` | what its messages look like, for `wstap protocols` |
 //! | `subprotocols` | tokens in the 101 that stand for it |
 //! | `paths` | pieces of the request target that make it likely; one fitting message then decides |
-//! | `unwrap` | `sockjs`, `jupyter-v1`, `phoenix-v2`: a form that is not JSON around or instead of JSON |
+//! | `unwrap` | `sockjs`, `jupyter-v1`, `phoenix-v2`, `mime`: a form that is not JSON around or instead of JSON |
 //! | `split` | `record-separator`, `newline`, `array`: several messages in one |
 //! | `rule`, `example` | see below |
 //!
@@ -33,7 +33,7 @@
 //! | `from` | `client` or `server`: only messages of this end |
 //! | `has`, `lacks` | paths that must, or must not, be there |
 //! | `when`, `unless` | paths and what they must, or must not, be |
-//! | `id` | path of the id, a string or a number, compared as it is written; `$.ids[*]` names several |
+//! | `id` | path of the id, a string or a number, compared as it is written (but without quotes, where other rules of the protocol find ids by patterns); `$.ids[*]` names several |
 //! | `scope` | path of what the id is unique in |
 //! | `queue` | instead of an id: a name for requests that are answered in order |
 //! | `method` | path of the method, or a list of which the first that is there counts |
@@ -41,11 +41,12 @@
 //! | `more` | more answers may follow this one |
 //! | `unasked` | the answer may come without a request |
 //! | `certain` | no other protocol has this shape: one such message decides |
+//! | `common` | other protocols have this shape: to be asked or answered so proves nothing |
 //! | `pattern` | instead of paths: a regular expression with groups `id`, `scope`, `method` |
 //!
 //! A path has one to three steps, `$.name` or `$[index]`. A condition is a value, a list of values
 //! or one of `{ type = "string" }` (`number`, `bool`, `null`, `object`, `array`),
-//! `{ ends_with = "…" }` and `{ at_least = 400 }`.
+//! `{ begins_with = "…" }`, `{ ends_with = "…" }` and `{ at_least = 400 }`.
 //!
 //! Rules are tried on a message while it is read, and the first that is satisfied counts. Rules
 //! that could hold for one message must therefore exclude each other, by `lacks` or `unless`; of
@@ -79,6 +80,8 @@ mod unwrap;
 pub use compile::RuleError;
 pub(super) use compile::compile_file;
 pub(super) use examples::check as check_examples;
+#[cfg(test)]
+pub(super) use examples::{Said, conversation};
 pub(super) use framing::Framing;
 pub(super) use json::rules::JsonRules;
 pub(super) use json::token::equal;
@@ -87,5 +90,5 @@ pub(super) use mqtt::Stream as MqttStream;
 pub use pattern::PatternError;
 pub(super) use pattern::PatternRule;
 pub(super) use protocol::{Protocol, RuleSet, Syntax};
-pub(super) use reading::{More, Proof, Reading, RequestName, RuleTraits, Unasked};
+pub(super) use reading::{Extent, More, Proof, Reading, RequestName, RuleTraits, Unasked};
 pub(super) use text::{Text, Wholeness};

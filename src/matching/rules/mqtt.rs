@@ -83,10 +83,15 @@ use packet_type::{
 };
 
 impl Stream {
-    /// Reads a message's bytes and tells the packets that end in it.
-    pub(in crate::matching) fn read(&mut self, text: Text<'_>, found: &mut dyn FnMut(Reading<'_>)) {
+    /// Reads a message's bytes and tells the packets that end in it; returns whether that is all
+    /// that the message says.
+    pub(in crate::matching) fn read(
+        &mut self,
+        text: Text<'_>,
+        found: &mut dyn FnMut(Reading<'_>),
+    ) -> bool {
         if text.message_type != MessageType::Binary {
-            return;
+            return true;
         }
         let side = &mut self.sides.get_or_insert_default()[text.direction.index()];
         if matches!(side, Side::Lost) {
@@ -96,9 +101,7 @@ impl Stream {
         while !rest.is_empty() && !matches!(side, Side::Lost) {
             rest = side.advance(rest, found);
         }
-        if text.wholeness == Wholeness::Cut {
-            side.cut(found);
-        }
+        text.wholeness == Wholeness::Whole || side.cut(found)
     }
 
     /// Bytes of this direction are missing.
@@ -150,15 +153,19 @@ impl Side {
         }
     }
 
-    /// The rest of the message is not here. A packet whose identifier was read is still told.
-    fn cut(&mut self, found: &mut dyn FnMut(Reading<'_>)) {
+    /// The rest of the message is not here. A packet whose identifier was read is still told;
+    /// returns whether it was.
+    fn cut(&mut self, found: &mut dyn FnMut(Reading<'_>)) -> bool {
+        let mut is_told = false;
         if let Self::Body(packet) = self
             && packet.type_of() == PUBLISH
             && packet.read >= packet.head_length()
         {
             packet.tell(found);
+            is_told = true;
         }
         *self = Self::Lost;
+        is_told
     }
 }
 
@@ -321,6 +328,7 @@ mod tests {
             sender: Sender::Client,
             message_type: MessageType::Binary,
             payload,
+            tail: b"",
             wholeness,
         };
         stream.read(text, &mut |reading| {

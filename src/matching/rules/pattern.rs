@@ -69,6 +69,10 @@ impl PatternRule {
         }
     }
 
+    pub(super) fn has_id(&self) -> bool {
+        self.id.is_some()
+    }
+
     /// A pattern that the user gave for the ids of messages of `kind`.
     pub(in crate::matching) fn for_ids(pattern: &str, kind: Kind) -> Result<Self, PatternError> {
         let compiled = Self::plain(pattern, kind)?;
@@ -146,6 +150,7 @@ mod tests {
             sender: Sender::Unknown,
             message_type: MessageType::Text,
             payload,
+            tail: b"",
             wholeness,
         };
         rule.read(text, &mut |reading| {

@@ -3,9 +3,9 @@
 use super::framing::Framing;
 use super::json::rules::{Held, JsonRules};
 use super::mqtt;
-use super::pattern::PatternRule;
-use super::reading::Reading;
-use super::text::Text;
+use super::pattern::{PatternRule, SEARCH_BYTES};
+use super::reading::{Extent, Reading};
+use super::text::{Text, Wholeness};
 
 /// A compiled protocol.
 #[derive(Debug)]
@@ -45,22 +45,18 @@ impl Protocol {
     /// Tells `found` what is in a message, in the order it stands there. `scratch` is memory to
     /// unwrap into; `mqtt` is what the MQTT decoder keeps from message to message.
     ///
-    /// Returns how many bytes from the start of the message settled that: whatever follows them
-    /// changes nothing. `None` where the whole message was looked at, or more than one JSON text
-    /// (several in one message, patterns, a decoder with a memory).
+    /// Returns how much of the message it took. Only one JSON text is ever settled by its
+    /// beginning: not several in one message, not patterns, not a decoder with a memory.
     pub(in crate::matching) fn read(
         &mut self,
         text: Text<'_>,
         scratch: &mut Vec<u8>,
         mqtt: &mut mqtt::Stream,
         found: &mut dyn FnMut(Reading<'_>),
-    ) -> Option<usize> {
+    ) -> Extent {
         match &mut self.syntax {
             Syntax::Rules(rules) => rules.read(text, scratch, found),
-            Syntax::Mqtt => {
-                mqtt.read(text, found);
-                None
-            }
+            Syntax::Mqtt => Extent { settled_by: None, missed: !mqtt.read(text, found) },
         }
     }
 }
@@ -71,22 +67,39 @@ impl RuleSet {
         text: Text<'_>,
         scratch: &mut Vec<u8>,
         found: &mut dyn FnMut(Reading<'_>),
-    ) -> Option<usize> {
+    ) -> Extent {
         let Self { framing, json, patterns, .. } = self;
-        let mut settled = None;
+        let is_single = framing.is_single(text);
+        // The end of several messages is not the end of the first.
+        let text = if is_single { text } else { Text { tail: b"", ..text } };
+        let mut extent = Extent { settled_by: None, missed: framing.hides_more(text) };
         framing.each(text, scratch, &mut |part| {
-            if !json.is_empty()
-                && let Held::Rule { settled_by } = json.read(part, found)
-            {
-                settled = settled_by;
-                return;
+            let held = if json.is_empty() {
+                Held::NoRule { is_open: false }
+            } else {
+                json.read(part, found)
+            };
+            match held {
+                Held::Rule { settled_by, is_open } => {
+                    extent.settled_by = settled_by;
+                    extent.missed |= is_open;
+                    return;
+                }
+                Held::NoRule { is_open } => extent.missed |= is_open,
             }
             for rule in patterns.iter_mut() {
                 if rule.read(part, found) {
                     return;
                 }
             }
+            extent.missed |= !patterns.is_empty() && may_match_later(part);
         });
-        settled.filter(|_| framing.is_single(text))
+        extent.settled_by = extent.settled_by.filter(|_| is_single);
+        extent
     }
+}
+
+/// Whether more of a message that was cut would have been searched for patterns.
+fn may_match_later(text: Text<'_>) -> bool {
+    text.wholeness == Wholeness::Cut && text.payload.len() < SEARCH_BYTES
 }

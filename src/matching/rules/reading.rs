@@ -4,17 +4,25 @@ use std::borrow::Cow;
 
 use super::kind::Kind;
 
-/// Longest id that is matched; a message with a longer one is read as having none.
+/// Longest id that is matched; a message with a longer one is read, but concerns no request.
 pub(in crate::matching) const MAX_ID_BYTES: usize = 512;
 
 /// What one application message is.
 #[derive(Clone, Debug)]
 pub(in crate::matching) struct Reading<'a> {
     pub(in crate::matching) traits: RuleTraits,
-    /// What names the request; `None` for kinds that concern none.
+    /// What names the request; `None` for kinds that concern none, and where it is too long.
     pub(in crate::matching) name: Option<RequestName<'a>>,
     /// The method as it stands in the message, unescaped.
     pub(in crate::matching) method: Option<Cow<'a, [u8]>>,
+}
+
+impl Reading<'_> {
+    /// It concerns a request, and does not say which in a way that can be matched.
+    pub(in crate::matching) fn is_nameless(&self) -> bool {
+        let stands_alone = matches!(self.traits.kind, Kind::Notification | Kind::Ping | Kind::Pong);
+        self.name.is_none() && !stands_alone
+    }
 }
 
 /// What a rule says of every message that it holds for.
@@ -62,10 +70,22 @@ pub(in crate::matching) enum Unasked {
 }
 
 /// How much a message says about which protocol is spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::matching) enum Proof {
+    /// Nothing: messages of this shape are common.
+    None,
     /// Another protocol could have said the same.
     Likely,
     /// No other protocol has this shape.
     Certain,
+}
+
+/// How much of a message it took to read it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::matching) struct Extent {
+    /// Bytes from its start that settled what was read: whatever follows them changes nothing.
+    /// `None` where the whole message was looked at.
+    pub(in crate::matching) settled_by: Option<usize>,
+    /// The message was cut, and what is missing of it may have said more.
+    pub(in crate::matching) missed: bool,
 }

@@ -11,6 +11,8 @@ pub(in crate::matching) struct Text<'a> {
     pub(in crate::matching) sender: Sender,
     pub(in crate::matching) message_type: MessageType,
     pub(in crate::matching) payload: &'a [u8],
+    /// The last bytes of a message that was cut; empty where they are not known.
+    pub(in crate::matching) tail: &'a [u8],
     pub(in crate::matching) wholeness: Wholeness,
 }
 

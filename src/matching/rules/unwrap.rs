@@ -67,3 +67,10 @@ pub(super) fn phoenix_array(text: Text<'_>, array: &mut Vec<u8>) -> Option<()> {
     array.extend_from_slice(json.as_bytes());
     Some(())
 }
+
+/// What follows the MIME type that `payload` begins with.
+pub(super) fn without_mime(payload: &[u8]) -> Option<&[u8]> {
+    let (&length, rest) = payload.split_first()?;
+    let (mime, text) = rest.split_at_checked(usize::from(length))?;
+    mime.starts_with(b"application/").then_some(text)
+}

@@ -80,7 +80,11 @@ fn what_was_kept_across_a_gap_is_not_used() {
 fn every_protocol_is_recognised_by_an_exchange() {
     for (name, ask, answer) in [
         ("graphql-transport-ws", SUBSCRIBE, r#"{"id":"1","type":"next","payload":{"data":1}}"#),
-        ("graphql-ws", r#"{"id":"1","type":"start","payload":{}}"#, r#"{"id":"1","type":"data"}"#),
+        (
+            "graphql-ws",
+            r#"{"id":"1","type":"start","payload":{"query":"{ a }"}}"#,
+            r#"{"id":"1","type":"data","payload":{"data":{}}}"#,
+        ),
         ("socketio", r#"421["foo"]"#, "431[]"),
         (
             "signalr",
@@ -171,4 +175,5 @@ fn an_mqtt_connect_is_recognised() {
     assert_eq!(tap.messages(), ["mqtt request - CONNECT"]);
 }
 
-const SUBSCRIBE: &str = r#"{"id":"1","type":"subscribe","payload":{"operationName":"Q"}}"#;
+const SUBSCRIBE: &str =
+    r#"{"id":"1","type":"subscribe","payload":{"operationName":"Q","query":"query Q { a }"}}"#;

@@ -5,7 +5,9 @@ mod conversation;
 mod detection;
 mod endings;
 mod load;
+mod rivals;
 mod streams;
+mod unread;
 
 use std::collections::HashMap;
 use std::fmt::Write;

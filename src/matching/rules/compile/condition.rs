@@ -16,14 +16,17 @@ pub(super) fn test(value: &Value) -> Result<Test, String> {
 }
 
 fn named_test(table: &toml::Table) -> Result<Test, String> {
-    let expected =
-        || "expected one of { type = … }, { ends_with = … }, { at_least = … }".to_owned();
+    let expected = || {
+        "expected one of { type = … }, { begins_with = … }, { ends_with = … }, { at_least = … }"
+            .to_owned()
+    };
     let mut entries = table.iter();
     let (Some((name, value)), None) = (entries.next(), entries.next()) else {
         return Err(expected());
     };
     match (name.as_str(), value) {
         ("type", Value::String(name)) => json_type(name).map(Test::Type),
+        ("begins_with", Value::String(start)) => Ok(Test::BeginsWith(start.as_str().into())),
         ("ends_with", Value::String(end)) => Ok(Test::EndsWith(end.as_str().into())),
         ("at_least", Value::Integer(least)) => Ok(Test::AtLeast(*least)),
         _ => Err(expected()),

@@ -158,6 +158,7 @@ fn compile_rules(source: &ProtocolSource) -> Result<RuleSet, Mistake> {
         result.map_err(|mistake| mistake.under(&key))?;
     }
     compiler.check_queues(&source.rule)?;
+    compiler.json.bare_ids = compiler.has_path_ids() && patterns.iter().any(PatternRule::has_id);
     Ok(RuleSet {
         framing: Framing { unwrap: source.unwrap, split: source.split },
         json: compiler.json,
@@ -177,6 +178,9 @@ fn check_combination(rule: &RuleSource) -> Result<(), Mistake> {
     }
     if rule.more && rule.queue.is_some() {
         return mistake("more", "a request in a queue has one answer");
+    }
+    if rule.certain && rule.common {
+        return mistake("common", "what is certain to be of this protocol is not common");
     }
     if rule.unasked && !answers {
         return mistake("unasked", "only an answer can come without a request");
@@ -347,6 +351,12 @@ impl Compiler {
         Ok(bit)
     }
 
+    fn has_path_ids(&self) -> bool {
+        let takes_id =
+            |rule: &JsonRule| matches!(rule.id, IdSource::Field(_) | IdSource::Elements(_));
+        self.json.rules.iter().any(takes_id)
+    }
+
     /// A queue that nothing is put into cannot be answered.
     fn check_queues(&self, rules: &[RuleSource]) -> Result<(), Mistake> {
         for (index, rule) in rules.iter().enumerate() {
@@ -375,6 +385,10 @@ fn traits(rule: &RuleSource) -> RuleTraits {
         kind: rule.kind,
         more: if rule.more { More::Follows } else { More::Last },
         unasked: if rule.unasked { Unasked::Expected } else { Unasked::Orphan },
-        proof: if rule.certain { Proof::Certain } else { Proof::Likely },
+        proof: match (rule.certain, rule.common) {
+            (true, _) => Proof::Certain,
+            (false, true) => Proof::None,
+            (false, false) => Proof::Likely,
+        },
     }
 }

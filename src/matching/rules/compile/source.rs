@@ -60,6 +60,9 @@ pub(in crate::matching::rules) struct RuleSource {
     /// No other protocol has this shape: one such message decides which protocol it is.
     #[serde(default)]
     pub(in crate::matching::rules) certain: bool,
+    /// Many protocols have this shape: it proves nothing.
+    #[serde(default)]
+    pub(in crate::matching::rules) common: bool,
     /// Paths that must be there, whatever their value.
     #[serde(default)]
     pub(in crate::matching::rules) has: Vec<String>,

@@ -99,3 +99,29 @@ fn the_number_of_paths_is_bounded() {
     let message = error_in(&format!("kind = \"notification\", has = [{}]", paths.join(",")));
     assert!(message.contains("different paths"), "{message}");
 }
+
+/// Patterns find an id without its quotes, paths with them; where rules have both, quotes go.
+#[test]
+fn ids_from_patterns_and_from_paths_can_be_equal() {
+    let text = r#"
+        name = "mixed"
+        rule = [
+            { kind = "request", has = ["$.ask"], id = "$.id" },
+            { kind = "response", pattern = "^answer (?P<id>[a-z0-9]+)" },
+        ]
+        [[example]]
+        text = '{"ask":1,"id":"a7"}'
+        is = [{ kind = "request", id = "a7" }]
+        [[example]]
+        text = 'answer a7'
+        is = [{ kind = "response", id = "a7" }]"#;
+    for mut compiled in compile_file("mixed.toml", text).unwrap() {
+        super::super::examples::check("mixed.toml", &mut compiled).unwrap();
+    }
+}
+
+#[test]
+fn a_shape_is_not_both_certain_and_common() {
+    let error = error_in(r#"kind = "response", certain = true, common = true, id = "$.id""#);
+    assert!(error.contains("orders.rule[1].common"), "{error}");
+}

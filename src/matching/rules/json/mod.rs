@@ -4,6 +4,7 @@ pub(super) mod field;
 pub(super) mod path;
 pub(super) mod rules;
 pub(super) mod scan;
+mod tail;
 #[cfg(test)]
 mod tests;
 pub(super) mod token;

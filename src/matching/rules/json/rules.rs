@@ -22,6 +22,8 @@ pub(in crate::matching) struct JsonRules {
     /// Conditions by slot.
     pub(in crate::matching::rules) conditions: Vec<SlotConditions>,
     pub(in crate::matching::rules) rules: Vec<JsonRule>,
+    /// Ids lose their quotes, since patterns of the same protocol find them without.
+    pub(in crate::matching::rules) bare_ids: bool,
 }
 
 /// The conditions on one slot.
@@ -37,12 +39,14 @@ pub(in crate::matching::rules) struct SlotConditions {
 pub(in crate::matching::rules) enum Test {
     /// Any value will do.
     Present,
-    /// A string or a number of at most [`MAX_ID_BYTES`].
+    /// A string or a number.
     Id,
     /// One of these raw tokens.
     OneOf(Vec<Box<[u8]>>),
     /// A value of this type.
     Type(JsonType),
+    /// A string with this beginning.
+    BeginsWith(Box<str>),
     /// A string with this end.
     EndsWith(Box<str>),
     /// An integer of at least this.
@@ -92,28 +96,38 @@ impl JsonRules {
         found: &mut dyn FnMut(Reading<'_>),
     ) -> Held {
         let mut evaluation = Evaluation::new(self, text.sender);
-        let settled_by = match self.wanted.scan(text.payload, &mut evaluation) {
-            End::Stopped(seen) => Some(seen),
-            End::Complete => None,
-            End::Cut if text.wholeness == Wholeness::Cut => None,
-            End::Cut | End::Malformed => return Held::NoRule,
+        let (settled_by, is_open) = match self.wanted.scan(text.payload, &mut evaluation) {
+            End::Stopped(seen) => (Some(seen), false),
+            End::Complete => (None, false),
+            End::Cut if text.wholeness == Wholeness::Cut => {
+                let end = self.wanted.scan_back(text.payload, text.tail, &mut evaluation);
+                (None, !matches!(end, End::Stopped(_)))
+            }
+            End::Cut | End::Malformed => return Held::NoRule { is_open: false },
         };
-        let Some(rule) = evaluation.verdict() else { return Held::NoRule };
+        let Some(rule) = evaluation.verdict() else { return Held::NoRule { is_open } };
         evaluation.tell(rule, found);
         // An array of ids is known before its end is.
         let reads_on = matches!(rule.id, IdSource::Elements(_));
-        Held::Rule { settled_by: settled_by.filter(|_| !reads_on) }
+        let settled_by = settled_by.filter(|_| !reads_on);
+        let is_open = is_open || (reads_on && text.wholeness == Wholeness::Cut);
+        Held::Rule { settled_by, is_open }
     }
 }
 
 /// Whether a rule held for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::matching::rules) enum Held {
-    NoRule,
+    NoRule {
+        /// The text was cut before it could be decided.
+        is_open: bool,
+    },
     Rule {
         /// Bytes from the start of the text that settled it: whatever follows them changes
         /// nothing. `None` where the whole text was looked at.
         settled_by: Option<usize>,
+        /// The text was cut, and its rest might have said something else, or more.
+        is_open: bool,
     },
 }
 
@@ -235,6 +249,7 @@ impl<'r, 'a> Evaluation<'r, 'a> {
             Some(slot) if self.resolved.contains(slot) => self.token(slot).unwrap_or_default(),
             Some(_) => return None,
         };
+        let id = if self.rules.bare_ids { inside(id).unwrap_or(id) } else { id };
         let fits = id.len() <= MAX_ID_BYTES && scope.len() <= MAX_ID_BYTES;
         fits.then_some(RequestName::Id { id, scope })
     }
@@ -263,12 +278,13 @@ impl Test {
     fn holds(&self, field: Field<'_>) -> bool {
         match self {
             Self::Present => true,
-            Self::Id => {
-                matches!(field.json_type, JsonType::String | JsonType::Number)
-                    && field.raw.len() <= MAX_ID_BYTES
-            }
+            Self::Id => matches!(field.json_type, JsonType::String | JsonType::Number),
             Self::OneOf(tokens) => is_one_of(tokens, field),
             Self::Type(json_type) => field.json_type == *json_type,
+            Self::BeginsWith(start) => {
+                field.json_type == JsonType::String
+                    && inside(field.raw).is_some_and(|text| text.starts_with(start.as_bytes()))
+            }
             Self::EndsWith(end) => {
                 field.json_type == JsonType::String
                     && inside(field.raw).is_some_and(|text| text.ends_with(end.as_bytes()))

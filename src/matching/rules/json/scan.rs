@@ -54,9 +54,9 @@ pub(in crate::matching::rules) fn elements(
 
 /// One pass over one text. Positions are indexes into `text`; a step returns the position after
 /// what it read, or how the scan ended.
-struct Scan<'a, 's, S> {
-    text: &'a [u8],
-    sink: &'s mut S,
+pub(super) struct Scan<'a, 's, S> {
+    pub(super) text: &'a [u8],
+    pub(super) sink: &'s mut S,
 }
 
 impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
@@ -115,7 +115,7 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
     }
 
     /// Reads the value at `at`: tells it if it is wanted, enters it if something below it is.
-    fn value(&mut self, at: usize, entry: Option<&Entry>) -> Position {
+    pub(super) fn value(&mut self, at: usize, entry: Option<&Entry>) -> Position {
         let Some(entry) = entry else { return value_end(self.text, at) };
         let json_type = match self.byte(at)? {
             b'"' => JsonType::String,
