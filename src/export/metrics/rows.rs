@@ -213,7 +213,7 @@ metrics! { seen =>
         };
 
     window_misses: Counter<WindowMiss> = "wstap_window_misses_total" ["target", "reason"],
-        "Messages of which only the beginning was copied, where more was needed: to read them, or to compare them.",
+        "Messages that could not be read or compared in full, because they were cut or cannot be read at all.",
         on {
             What::WindowMiss { reason, .. } => window_misses.of(*reason).inc(),
         };

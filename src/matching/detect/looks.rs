@@ -43,8 +43,9 @@ impl Looks {
     /// Decides who looks at a message.
     pub(super) fn take(&mut self, direction: Direction, payload: &[u8]) -> Look {
         let side = &mut self.0[direction.index()];
-        side.rare = !side.is_close(beginning(payload));
-        if !side.rare {
+        let looks = side.count(beginning(payload));
+        side.rare = looks.is_none_or(|looks| looks >= CLOSE_LOOKS);
+        if looks.is_some_and(|looks| looks <= CLOSE_LOOKS) {
             return Look::Full;
         }
         side.skipped = (side.skipped + 1) % LOOK_INTERVAL;
@@ -58,18 +59,19 @@ impl Looks {
 }
 
 impl Side {
-    /// Whether a message that begins so is worth a look by all; counts the look.
-    fn is_close(&mut self, beginning: u32) -> bool {
-        if let Some((_, looks)) = self.beginnings.iter_mut().find(|(known, _)| *known == beginning)
-        {
-            *looks = looks.saturating_add(1);
-            return *looks <= CLOSE_LOOKS;
+    /// Counts a message that begins so; returns how many there were, `None` if there is no room to
+    /// count.
+    fn count(&mut self, beginning: u32) -> Option<u8> {
+        let known = self.beginnings.iter().position(|(known, _)| *known == beginning);
+        if known.is_none() && self.beginnings.len() < MAX_BEGINNINGS {
+            self.beginnings.push((beginning, 0));
         }
-        let has_room = self.beginnings.len() < MAX_BEGINNINGS;
-        if has_room {
-            self.beginnings.push((beginning, 1));
-        }
-        has_room
+        let (_, looks) = match known {
+            Some(at) => self.beginnings.get_mut(at)?,
+            None => self.beginnings.last_mut().filter(|(last, _)| *last == beginning)?,
+        };
+        *looks = looks.saturating_add(1);
+        Some(*looks)
     }
 }
 
