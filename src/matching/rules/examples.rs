@@ -367,7 +367,8 @@ mod tests {
         }
         for (at, padding) in [count, count / 2, 0].into_iter().zip(paddings) {
             // Quotes, brackets and something like an id inside.
-            let filling = r#"\",{\"id\":9"#.repeat(padding / 14);
+            const FILLING: &str = r#"\",{\"id\":9"#;
+            let filling = FILLING.repeat(padding / FILLING.len());
             members.insert(at, format!(r#""zz{at}":"{filling}""#));
         }
         Some(format!("{{{}}}", members.join(",")).into_bytes())
