@@ -32,7 +32,7 @@ test: deps deps-test check
 	cargo test --workspace
 	$(MAKE) fuzz SECONDS=10
 
-## Hostile input for the decoder, the protocol rules and the ELF planner.
+## Feeds hostile input to the decoder, the protocol rules and the ELF planner.
 fuzz: deps
 	cargo run --release --manifest-path fuzz/Cargo.toml --target-dir target --bin mutate -- --seconds $(SECONDS)
 
@@ -43,7 +43,7 @@ bench: deps deps-test deps-bench
 	cargo bench --bench decode
 	cargo bench --bench export
 
-## What is measured beside wstap: bpftrace, and a Rust program with an OpenSSL of its own.
+## For comparison in the benchmarks: bpftrace, and a Rust program with OpenSSL linked into it.
 deps-bench:
 	@dpkg -s bpftrace >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends bpftrace; }
@@ -86,7 +86,7 @@ kernel-matrix: static
 	tests/kernels/fetch $(KERNELS) bullseye bookworm bookworm-backports trixie sid
 	tests/kernels/run $(KERNELS) target/$(STATIC_TARGET)/release/wstap $(PEERS)/wss_pair_static
 
-## What is too large for `make test`: browsers, other runtimes, slow builds, every image installed.
+## Tests that are too large for `make test`: browsers, other runtimes, every ELF image installed.
 ## docs/results/stacks.md has what it showed last.
 SURVEYED := /usr/bin /usr/sbin /usr/lib $(PEERS)
 test-stacks: deps

@@ -74,7 +74,7 @@ _Static_assert(sizeof(struct wstap_record) == 56, "wire.rs asserts the same size
  */
 #define WSTAP_LAYER_HANDLE (0xfffeULL << 48)
 
-/* What has become of a process. Its kind stands where a wstap_record has it. */
+/* What happened to a process. The kind is at the same offset as in a wstap_record. */
 struct wstap_process {
 	__u64 at_ns;
 	__u64 reserved[3];
@@ -96,7 +96,7 @@ struct wstap_tapped {
 	__u32 born;   /* generations up to this one belong to an earlier process or program */
 	__u16 target; /* index of the selector */
 	__u8 flags;   /* enum wstap_tapped_flags */
-	__u8 execs;   /* the kernel side's own: task_struct.self_exec_id at the exec last told of */
+	__u8 execs;   /* kernel side only: task_struct.self_exec_id at the exec last reported */
 };
 _Static_assert(sizeof(struct wstap_tapped) == 8, "wire.rs asserts the same size");
 
@@ -106,7 +106,7 @@ enum wstap_tapped_flags {
 	WSTAP_SOCKETS = 0x4, /* its TCP sockets are tapped, too */
 };
 
-/* What was lost in the kernel, by reason. Bytes count stream bytes that nobody will see. */
+/* What was lost in the kernel, by reason. Bytes are bytes of a stream that were never delivered. */
 struct wstap_losses {
 	__u64 ring_full_records;
 	__u64 ring_full_bytes;
@@ -135,8 +135,8 @@ _Static_assert(sizeof(struct wstap_losses) == 64, "wire.rs asserts the same size
  *   bits 12-15    argument that points to the count (status only)
  *   bit  16       of a function that ends connections: only those that bytes have passed both ways
  *
- * Go's methods pass everything in registers that are known: of their cookie only bit 0 counts. The
- * cookie of a function of rustls is an offset, see rustls.bpf.h.
+ * Go's methods pass everything in known registers, so only bit 0 of their cookie counts. The cookie
+ * of a function of rustls is an offset, see tls/rustls.bpf.h.
  */
 enum wstap_cookie {
 	WSTAP_COOKIE_DIRECTION = 0x1,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
-/* Settings, maps and counters of the one object. Rust owns the numbers: it writes the settings
+/* Settings, maps and counters, shared by both objects. Rust owns the numbers: it writes the settings
  * before load and resizes the maps from its configuration. */
 #ifndef WSTAP_MAPS_BPF_H
 #define WSTAP_MAPS_BPF_H
@@ -11,14 +11,14 @@
 
 /* Payload bytes copied of each message. */
 const volatile __u32 window_bytes = 64 << 10;
-/* Where that of a direction is narrow: of messages whose first frame is longer than long_bytes. */
+/* The same for a narrow direction, in messages whose first frame is longer than long_bytes. */
 const volatile __u64 long_bytes = 1 << 10;
 const volatile __u64 narrow_bytes = 256;
 /* The reader is woken when the ring buffer holds this much; 0 wakes it for every record. */
 const volatile __u64 wake_bytes = 1 << 20;
 /* The programs are sleepable and may fault the application's pages in (>= 6.1). */
 const volatile bool sleepable = false;
-/* bpf_probe_read_user() is there: lockdown takes it away. */
+/* bpf_probe_read_user() exists. Lockdown to confidentiality removes it. */
 const volatile bool reads_at_once = true;
 /* bpf_loop() exists (>= 5.17). */
 const volatile bool has_loop = false;
@@ -29,7 +29,7 @@ struct wstap_losses losses SEC(".bss.shared");
 /* The last generation given. */
 __u32 generations SEC(".bss.shared");
 
-/* Grows whenever something has changed in `tapped`: what threads remember of it is old then. */
+/* Grows with every change of `tapped`. What threads remember of an older epoch is out of date. */
 __u64 epoch SEC(".bss.shared");
 
 enum {
@@ -114,12 +114,12 @@ struct report {
 };
 
 /*
- * What is kept of a thread of a tapped process. Whatever is large is here and not on the stack, for
- * two reasons. The verifier tells apart every value on the stack, and so every turn of a loop that
- * moves `pos`. And since 6.13 a function whose frame has 64 bytes or more gets it from a memory
- * that all threads on a processor share (kernel/bpf/verifier.c, BPF_PRIV_STACK_MIN_SIZE): a thread
- * that is preempted in a uprobe program finds there what another one has left. build.rs lets no
- * frame become so large.
+ * The state of one thread of a tapped process. Large values are here and not on the stack, for two
+ * reasons. First, the verifier follows every value on the stack, so it would follow every turn of a
+ * loop that moves `pos`. Second, since 6.13 a function whose stack frame has 64 bytes or more gets it
+ * from memory that all threads of a processor share (kernel/bpf/verifier.c, BPF_PRIV_STACK_MIN_SIZE).
+ * A thread that is preempted in a uprobe program then finds what another thread left there. build.rs
+ * refuses such frames.
  */
 struct thread {
 	__u64 epoch; /* of `process`, plus one: 0 is none */
@@ -154,8 +154,8 @@ struct {
 	__type(value, struct conn);
 } conns SEC(".maps");
 
-/* Processes that have had a connection which is ignored. What is left out of one is told now and then;
- * what was not told when the process ends must be looked for, and only there. */
+/* Processes that had an ignored connection. Its skipped bytes are reported from time to time. When
+ * such a process ends, the rest must be searched for; other processes are not searched. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
- * Which processes are tapped, and what becomes of them.
+ * Keeps which processes are tapped, and reports when they fork, exec, load a library or exit.
  *
  * A probe may be shared by every process that maps the library, so the programs on TLS functions
  * ask here first. The programs below follow forks on the spot, without a trip to userspace: a
  * worker is tapped before it runs its first instruction.
  *
- * Each program on a tracepoint is there twice. The kernel does not run one again on a processor
- * where it is running already (kernel/trace/bpf_trace.c, __bpf_trace_run), and since 7.0 a thread may
- * be preempted in it: what others do meanwhile would go unseen. The second does what the first has
- * missed.
+ * Each program on a tracepoint is attached twice. The kernel does not start a program on a processor
+ * where the same program is running (kernel/trace/bpf_trace.c, __bpf_trace_run). Since 7.0 a thread may
+ * be preempted inside the program, and the kernel then skips it for all other threads of that
+ * processor. The second copy does what the first one missed.
  */
 #ifndef WSTAP_PROCESS_BPF_H
 #define WSTAP_PROCESS_BPF_H
@@ -54,8 +54,8 @@ static __always_inline struct thread *this_thread(__u64 flags)
 	return bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, flags);
 }
 
-/* What is kept of this thread, or NULL if its process is not tapped. The look-up is spared as long
- * as nothing has changed about any tapped process. */
+/* The state of this thread, or NULL if its process is not tapped. The process is looked up again only
+ * after the table of tapped processes has changed. */
 static __always_inline struct thread *tapped_thread(void)
 {
 	struct thread *thread = this_thread(0);
@@ -79,8 +79,8 @@ static __always_inline struct thread *tapped_thread(void)
 	return thread;
 }
 
-/* The handles of this process are gone. All connections there are must be looked at for those of which
- * there is something to tell; so it is done only where that may be. */
+/* The handles of this process are gone. Finding its unreported bytes takes a walk over all
+ * connections, so it is done only where there may be some. */
 static __always_inline void handles_end(const struct wstap_tapped *process)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
@@ -182,7 +182,7 @@ static __always_inline void newcomer(__u32 tgid, __u8 execs, bool again)
 	wanted = bpf_map_lookup_elem(&comms, &comm);
 	if (wanted)
 		admit(tgid, wanted, wanted->flags, execs);
-	/* Of one that is not wanted the first leaves no trace; userspace looks again later. */
+	/* The first copy leaves no trace of a process that nobody wants; userspace looks again later. */
 	if (wanted || (watch_execs && !again))
 		report_process(WSTAP_EXECUTED, tgid, 0, wanted);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
- * What was left out of a process's connections and has not been told when its handles are gone.
- * Hops add up before they are told (walk.bpf.h), and a process need not close what it has open.
+ * Reports bytes that were skipped and not yet reported when a process ends.
+ * Skipped stretches are added up before they are reported (stream/walk.bpf.h), and a process may end
+ * without closing its connections.
  */
 #ifndef WSTAP_REMAINDER_BPF_H
 #define WSTAP_REMAINDER_BPF_H
@@ -19,7 +20,7 @@ struct remainder {
 	__u64 born;
 };
 
-/* Of one connection of any process. */
+/* Reports one connection, of any process. */
 static long tell_remainder(void *map __attribute__((unused)), const struct conn_key *key,
 			   struct conn *conn, const struct remainder *of)
 {
@@ -27,7 +28,7 @@ static long tell_remainder(void *map __attribute__((unused)), const struct conn_
 
 	if (key->tgid != report->thread >> 32 || is_stale(conn, of->born))
 		return 0;
-	/* Of one that carries TLS below what is tapped nothing was told. */
+	/* Nothing was reported for sockets that carry TLS. */
 	if (conn->encrypted)
 		return 0;
 	report->handle = key->handle;
@@ -42,7 +43,7 @@ static long tell_remainder(void *map __attribute__((unused)), const struct conn_
 	return 0;
 }
 
-/* Of all connections of the process that `thread` is of. */
+/* Reports all connections of the process that `thread` belongs to. */
 static __noinline int tell_remainders(struct thread *thread, const struct wstap_tapped *process)
 {
 	struct remainder of = { .report = &thread->report, .born = process->born };

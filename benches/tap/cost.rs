@@ -9,7 +9,7 @@ use crate::bpftrace::Bpftrace;
 use crate::empty::Empty;
 use crate::program::{Dialogue, Wstap, peer, this};
 
-/// Rounds of each mode; the modes take turns, and the median of each is told.
+/// Rounds of each mode. The modes take turns; the median of each is printed.
 const ROUNDS: usize = 5;
 /// Messages, as the ping-pong is asked for them.
 const MESSAGES: [&str; 4] = ["128", "4096", "16384", "4096 plain"];

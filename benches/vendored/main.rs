@@ -1,4 +1,4 @@
-//! `benches/tap/pingpong.rs` as a program of its own.
+//! `benches/tap/pingpong.rs` as a separate program, with OpenSSL linked into it.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 #[path = "../tap/pingpong.rs"]

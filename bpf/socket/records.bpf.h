@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
- * Whether a socket carries TLS, by the records at the beginning of its calls. What is met in the middle
- * of a record is left to src/decode/resync/tls_records.rs.
+ * Recognises TLS on a socket by the records at the beginning of its calls. Streams that are met in the
+ * middle of a record are left to src/decode/resync/tls_records.rs.
  */
 #ifndef WSTAP_RECORDS_BPF_H
 #define WSTAP_RECORDS_BPF_H
@@ -46,8 +46,8 @@ enum tls_verdict {
 };
 
 /* Whether a stream of which nothing else is known carries TLS (RFC 8446, section 5.1): a hello, or
- * two records in a row, are proof. Its bytes would be searched for frames in vain, and by chance not
- * in vain. */
+ * two records in a row, are proof. Without this its bytes would be searched for frames, and by chance
+ * some would look like frames. */
 static __noinline int look_for_tls(struct socket_call *call, struct stream *s)
 {
 	struct report *report = &call->report;

@@ -2,18 +2,17 @@
 /*
  * The programs on TCP sockets: what a process reads and writes without TLS.
  *
- * They are on the kernel's own tracepoints behind every send and receive, which tell the socket and
- * the count; where the bytes are stands in the arguments of the system call that the thread is in.
- * Every process on the machine passes here, with socket calls only, and one that is not tapped pays
- * for a look-up.
+ * They are on the kernel's own tracepoints behind every send and receive. The tracepoint gives the
+ * socket and the count; the arguments of the thread's system call give the address of the bytes. Every
+ * socket call on the machine runs these programs. In a process that is not tapped they cost one look-up.
  *
- * Where a stream stands is told by TCP's own sequence numbers. So what passes by a way that cannot
- * be followed (sendfile, splice, io_uring) is a hole of exactly its size.
+ * TCP's own sequence numbers give the offset in the stream. So bytes that pass in a way that cannot
+ * be followed (sendfile, splice, io_uring) are a hole of exactly their size.
  */
 #ifndef WSTAP_SOCKET_BPF_H
 #define WSTAP_SOCKET_BPF_H
 
-/* A program on a tracepoint must not. */
+/* A program on a tracepoint must not sleep. */
 #define NEVER_SLEEPS
 
 #include "tls/tls.bpf.h"
@@ -33,7 +32,7 @@ enum {
 	SOCKET_INODE_BITS = 48,
 };
 
-/* Whose connection a socket is. It may end when no process is there to tell. */
+/* Whose connection a socket is. A socket may end when its process is gone. */
 struct socket_owner {
 	__u64 handle;
 	__u32 tgid;
@@ -73,7 +72,7 @@ static __always_inline __u64 socket_handle(struct sock *sk)
 	return WSTAP_SOCKET_HANDLE | (inode->i_ino & ((1ULL << SOCKET_INODE_BITS) - 1));
 }
 
-/* Bytes have passed, up to the number `seq`, that no call has told of. */
+/* Bytes up to the number `seq` have passed, and no call has reported them. */
 static __noinline int pass_unseen(struct report *report, struct stream *s, __u32 seq)
 {
 	__s32 unseen = seq - s->seq;
@@ -107,7 +106,7 @@ static __always_inline void report_encrypted(const struct report *report, struct
 
 	conn->encrypted = 1;
 	r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
-	/* An economy of the reader: no loss. */
+	/* The reader asked not to get these bytes: no loss. */
 	if (!r)
 		return;
 	fill_header(r, report, 0, 0);
@@ -162,7 +161,7 @@ static __noinline int report_socket_call(struct socket_call *call, struct conn *
 	return 0;
 }
 
-/* A connection that is seen for the first time is remembered with the socket. */
+/* On first sight a connection is stored with its socket. */
 static __always_inline void own_socket(struct sock *sk, __u64 handle, __u32 tgid)
 {
 	struct socket_owner *owner =
@@ -252,8 +251,8 @@ static __always_inline int call_received(struct sock *sk, int count, int flags)
 
 	if (!process)
 		return 0;
-	/* What is only looked at passes later. Bytes that are thrown away, and the urgent one, show
-	 * as holes. */
+	/* Peeked bytes pass again later. Bytes that the call discards, and the urgent byte, show as
+	 * holes. */
 	if (flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB | MSG_TRUNC))
 		return 0;
 	if (count > 0)
@@ -263,8 +262,8 @@ static __always_inline int call_received(struct sock *sk, int count, int flags)
 	return 0;
 }
 
-/* struct sock *sk, int ret, int flags. Each program is there twice, for the reason that those in
- * process.bpf.h are: the second sees by TCP's numbers whether the first has told of the call. */
+/* struct sock *sk, int ret, int flags. Each program is attached twice, for the reason that
+ * process.bpf.h gives. The second copy sees by TCP's numbers whether the first one reported the call. */
 SEC("tp_btf/sock_send_length")
 int socket_sent(__u64 *args)
 {
@@ -289,7 +288,7 @@ int socket_received_too(__u64 *args)
 	return call_received((struct sock *)args[0], args[1], args[2]);
 }
 
-/* In whatever process, or none. */
+/* May run in any process, or in none. */
 static __always_inline void report_end(struct socket_owner *owner)
 {
 	struct conn_key key = { .handle = owner->handle, .tgid = owner->tgid };
@@ -305,7 +304,7 @@ static __always_inline void report_end(struct socket_owner *owner)
 	report->handle = owner->handle;
 	report->generation = conn->generation;
 	report->target = process->target;
-	/* Of one that carries TLS nothing was told. */
+	/* Nothing was reported for sockets that carry TLS. */
 	if (!conn->encrypted) {
 		for (int i = 0; i < 2; i++)
 			if (conn->streams[i].skipping)
@@ -326,9 +325,9 @@ static __always_inline void end_socket(struct sock *sk)
 	bpf_sk_storage_delete(&socket_owners, sk);
 }
 
-/* Shut both ways by the process, long before TCP is done with it; or connected, which a socket may be
- * more than once: connect() to AF_UNSPEC takes it back (net/ipv4/tcp.c, tcp_disconnect). What passes
- * from then on is another connection, with numbers of its own. */
+/* The process has shut the socket both ways, long before TCP is done with it. Or the socket was
+ * connected; that may happen more than once, because connect() to AF_UNSPEC undoes it (net/ipv4/tcp.c,
+ * tcp_disconnect). What passes afterwards is another connection with its own numbers. */
 static __always_inline int changed(struct sock *sk, int state)
 {
 	if (sk->sk_shutdown == SHUTDOWN_MASK || state == TCP_SYN_SENT)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
- * Where the bytes are that a system call on a socket passes: in one buffer, in several, or in several
- * of several messages. Which connection they belong to is left to socket.bpf.h.
+ * Finds the bytes that a system call on a socket passes: in one buffer, in several buffers, or in
+ * several messages of several buffers. Which connection they belong to is left to socket.bpf.h.
  */
 #ifndef WSTAP_SYSCALL_BPF_H
 #define WSTAP_SYSCALL_BPF_H
@@ -49,7 +49,7 @@ enum {
 #define SYSCALL_THIRD(regs) ((regs)->user_regs.regs[2])
 #endif
 
-/* A system call of a tapped process while it is reported. */
+/* The system call that is being reported. */
 struct socket_call {
 	__u64 vector;	/* user address of the next iovec, or of the one buffer */
 	__u64 segments; /* buffers left, that one included */
@@ -95,7 +95,7 @@ static __always_inline bool take_next_message(struct socket_call *call, __u64 me
 	return take_message(call, at);
 }
 
-/* Where the bytes are. False if they are not in the application's memory, or passed unnoticed. */
+/* Finds the bytes. False if they are not in the application's memory, or the call is unknown. */
 static __noinline int take_buffers(struct socket_call *call)
 {
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());

@@ -11,7 +11,7 @@
 /* Keeps clang from proving a bound by itself and dropping the check that the verifier needs. */
 #define opaque(var) asm volatile("" : "+r"(var))
 
-/* What is present is read at once, which spares the checks that copying with faults makes. */
+/* Pages that are present are read directly. That is cheaper than a copy that may fault. */
 static __always_inline long read_user(void *to, __u32 size, __u64 from)
 {
 	if (reads_at_once && !bpf_probe_read_user(to, size, (const void *)from))
@@ -120,9 +120,9 @@ static __noinline int emit_hole(const struct report *report, __u32 direction, __
 	}
 
 /*
- * Copies the next `len` bytes, at most PIECE_BYTES; the `rest` that follows them is left out on
- * purpose. Returns the bytes told, which are without the rest if copying has failed: a record has
- * room for one reason.
+ * Copies the next `len` bytes, at most PIECE_BYTES. The `rest` behind them is skipped on purpose.
+ * Returns the bytes that the record stands for: without the rest if copying failed, because a record
+ * has room for one reason only.
  *
  * Sizes are round numbers and a frame header, because messages are: 4,096 bytes and their header
  * must not take the room of 16 KiB. With the headers of the record and of the ring buffer, which

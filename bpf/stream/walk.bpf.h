@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
- * What of a call's bytes is copied.
+ * Decides which bytes of a call are copied.
  *
- * Until userspace has named the offset of a frame header everything is. From then on the kernel
- * walks the headers itself (RFC 6455, section 5.2): each frame's header and the first
- * window_bytes of each message are copied, the rest is hopped over, also inside one call of
+ * Until userspace has named the offset of a frame header, every byte is copied. From then on the
+ * kernel side walks the headers itself (RFC 6455, section 5.2). It copies each frame's header and the
+ * first window_bytes of each message, and skips ("hops over") the rest, also inside one call of
  * 64 MiB. The walk reads the application's memory and never the ring buffer, so an overflow does
  * not confuse it: the first record after a loss says where a frame begins.
  */
@@ -35,8 +35,8 @@ static __always_inline void report_skipped(const struct report *report, struct s
 	emit_hole(report, direction, s->skip_from, stop, WSTAP_SKIPPED);
 }
 
-/* Hops to `stop`. Hops add up until the frame ends or there is something to tell, so that a frame
- * in thousands of calls does not become thousands of records. */
+/* Hops to `stop`. Hops add up until the frame ends or another record is due, so that a frame in
+ * thousands of calls does not become thousands of records. */
 static __always_inline void skip_to(struct report *report, struct stream *s, __u64 stop)
 {
 	if (!s->skipping) {
@@ -55,8 +55,8 @@ static __always_inline void copy_to(struct report *report, __u64 stop, __u8 star
 	report->pos += emit_bytes(report, min_u64(stop - report->pos, PIECE_BYTES), 0, start);
 }
 
-/* Copies what the call has of the frame's window. What it has of the frame beyond goes into the
- * same record: one more for the hop would cost as much as copying a few KiB. */
+/* Copies the part of the frame's window that is in this call. The part of the frame behind it is
+ * skipped in the same record: a record more would cost as much as copying a few KiB. */
 static __always_inline void copy_window(struct report *report, struct stream *s, __u8 start)
 {
 	__u64 stop = min_u64(report->end, s->copy_until);
@@ -178,8 +178,9 @@ static __noinline int begin_ignoring(const struct report *report, struct stream 
 	return 0;
 }
 
-/* Takes up what userspace has written, unless the stream is past it already. What lies before the
- * named header is payload of a message whose start was copied: another window of it will do. */
+/* Follows the word that userspace has written, unless the stream is already past its offset. Bytes
+ * before the named header are payload of a message whose start was copied: a window of them is
+ * enough. */
 static __always_inline void take_steering(const struct report *report, struct stream *s)
 {
 	__u32 slot = report->generation % WSTAP_STEER_SLOTS;
@@ -225,7 +226,7 @@ static __noinline int walk_on(struct report *report, struct stream *s, __u32 tur
 		skip_to(report, s, report->end);
 	} else if (s->mode == STREAM_COPY) {
 		copy_to(report, report->end, start_of(report));
-		/* The reader may have found the borders in what this very call has told it. */
+		/* The reader may have found the frame borders in records of this very call. */
 		if (report->pos < report->end && turn < WALK_STEPS)
 			take_steering(report, s);
 	} else if (report->pos >= s->next_header) {
@@ -238,8 +239,8 @@ static __noinline int walk_on(struct report *report, struct stream *s, __u32 tur
 	return report->pos >= report->end;
 }
 
-/* An ignored connection may still be upgraded later: the answer to that begins its own call. What
- * was hopped over is reported first, so that the reader knows where frames begin both ways. */
+/* An ignored connection may still be upgraded later. The answer to the upgrade begins a call of its
+ * own. Skipped bytes are reported first, so that the reader knows where frames begin both ways. */
 static __always_inline void notice_upgrade(const struct report *report, struct conn *conn)
 {
 	static const char switching[12] = "HTTP/1.1 101";
@@ -262,7 +263,7 @@ static __always_inline void notice_upgrade(const struct report *report, struct c
 	}
 }
 
-/* What of the call lies beyond the bounded work. */
+/* The part of the call that is beyond the bounded work. */
 static __always_inline void give_up(struct report *report, struct stream *s)
 {
 	__sync_fetch_and_add(&losses.call_too_large_records, 1);
@@ -304,7 +305,7 @@ static __noinline int walk_rest(struct report *report, struct stream *s)
 	return 0;
 }
 
-/* What may change at the beginning of a call. */
+/* Changes of mode, which happen only at the beginning of a call. */
 static __always_inline void begin_call(const struct report *report, struct conn *conn,
 				       struct stream *s)
 {

@@ -68,7 +68,7 @@ int go_enter(struct pt_regs *ctx)
 	struct go_call_key key = {};
 	struct call_args *args;
 
-	/* The probe may be there for others. */
+	/* The probe may have been placed for other processes. */
 	if (!thread)
 		return 0;
 	if (!go_call_key(ctx, &key)) {
@@ -80,7 +80,7 @@ int go_enter(struct pt_regs *ctx)
 	args->handle = GO_RECEIVER(ctx);
 	args->buffer = GO_BUFFER(ctx);
 	args->process = thread->process;
-	/* What is there already is this call before its stack was grown, or one that never
+	/* An entry that exists is this very call before its stack was grown, or a call that never
 	 * returned. */
 	if (bpf_map_update_elem(&go_calls, &key, args, BPF_ANY))
 		__sync_fetch_and_add(&losses.untracked_calls, 1);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
- * The programs on two private functions of rustls 0.23, and on two of its versions before. Those of
- * 0.23 are given structures of Rust, of which symbols/ has seen that the code uses them as it is
- * done here. All are entry probes: a panic could not unwind through a return probe.
+ * The programs on two private functions of rustls 0.23, and on two functions of older versions. The
+ * functions of 0.23 take Rust structs. symbols/ has checked that the code reads these structs in the way
+ * that is done here. All are entry probes: a panic could not unwind through a return probe.
  *
  * The state of a connection moves whenever its owner does, so its address is no handle. What
  * encrypts for it is on the heap and stays until the keys are changed; the cookie says where in
@@ -53,12 +53,13 @@ static __always_inline __u64 rustls_handle(struct pt_regs *ctx, __u64 at)
 	return handle;
 }
 
-/* Takes down what the entry of a call tells; the thread's state if the call is to be reported. */
+/* Notes the arguments of a call at its entry. Returns the thread's state if the call is to be
+ * reported. */
 static __always_inline struct thread *rustls_begin(struct pt_regs *ctx, struct thread *thread, __u64 at)
 {
 	struct call_args *args;
 
-	/* The probe may be there for others. */
+	/* The probe may have been placed for other processes. */
 	if (!thread)
 		return NULL;
 	args = &thread->entering.args;
@@ -72,7 +73,7 @@ static __always_inline struct thread *rustls_begin(struct pt_regs *ctx, struct t
 	return NULL;
 }
 
-/* Keeps what was taken down until the call returns. */
+/* Keeps the noted arguments until the call returns. */
 static __always_inline void rustls_keep(struct sliced_call *call)
 {
 	struct rustls_call_key key = {
@@ -212,7 +213,7 @@ int rustls_sent(struct pt_regs *ctx)
 		return 0;
 	if (rest.call->slices) {
 		rustls_report_slices(&rest);
-		/* What was not found is missing at this place of the stream. */
+		/* Bytes that were not found are a hole at this offset of the stream. */
 		rest.call->args.buffer = 0;
 	}
 	if (rest.count)

@@ -72,10 +72,10 @@ int tap_entry(struct pt_regs *ctx)
 	__u64 sp = PT_REGS_SP(ctx);
 	struct call_args *args;
 
-	/* The probe may be there for others. */
+	/* The probe may have been placed for other processes. */
 	if (!thread)
 		return 0;
-	/* One with this stack pointer has never returned (longjmp). */
+	/* An older call with this stack pointer has never returned (longjmp). */
 	args = call_at(thread, sp);
 	if (!args)
 		args = call_at(thread, 0);
@@ -127,14 +127,14 @@ static __noinline struct conn *conn_of(struct report *report, __u32 born)
 		return conn;
 	if (conn)
 		bpf_map_delete_elem(&conns, &key);
-	/* Nothing else of it is ever written. */
+	/* No other field is ever written. */
 	report->fresh.generation = __sync_fetch_and_add(&generations, 1) + 1;
 	/* Another thread may be first, with the other direction: then its entry counts. */
 	bpf_map_update_elem(&conns, &key, &report->fresh, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&conns, &key);
 }
 
-/* Reports the `count` bytes that a call passed which was entered with `args`. */
+/* Reports the `count` bytes that a call passed. `args` are its arguments at entry. */
 static __noinline int report_call(struct report *report, const struct call_args *args,
 				  __u32 direction, __u64 count)
 {
@@ -212,7 +212,7 @@ static __always_inline void end_connection(__u64 handle)
 	report->handle = handle;
 	report->generation = conn->generation;
 	report->target = thread->process.target;
-	/* Hops that were not reported yet must not look like a loss. */
+	/* Skipped bytes that were not reported yet must not look like a loss. */
 	for (int i = 0; i < 2; i++)
 		if (conn->streams[i].skipping)
 			report_skipped(report, &conn->streams[i], i, conn->streams[i].offset);
