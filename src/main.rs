@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use tracing::Level;
-use wstap::cli::{Cli, Verbosity};
+use wstap::cli::{self, Verbosity};
 use wstap::terminal;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse();
     log(&cli.verbosity);
     match wstap::run::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,

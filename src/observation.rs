@@ -504,3 +504,20 @@ pub struct Exchange<'a> {
     /// From the request's last byte to the answer's last byte; only with `matched` and `error`.
     pub turnaround_ns: Option<u64>,
 }
+
+/// A request that waits for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting<'a> {
+    /// When its last byte passed, in `CLOCK_MONOTONIC` nanoseconds.
+    pub asked_ns: u64,
+    /// The target that it belongs to.
+    pub target: TargetId,
+    /// The connection that it waits on.
+    pub conn: ConnId,
+    /// Who asked.
+    pub origin: Origin,
+    /// Protocol label.
+    pub protocol: &'a str,
+    /// Method label, bounded; `""` where the protocol has none.
+    pub method: &'a str,
+}

@@ -10,7 +10,7 @@ pub use super::hint::{Finding, FrameAt, KernelHint, StreamContent};
 pub use super::limits::Limits;
 use crate::event::{ConnId, Event, EventKind, Stamp, TargetId};
 use crate::matching::Matching;
-use crate::observation::{Observation, Role, Table, What};
+use crate::observation::{Observation, Role, Table, Waiting, What};
 
 /// Nanoseconds between two looks for what quiet connections need not keep.
 const SWEEP_NS: u64 = 10_000_000_000;
@@ -125,6 +125,11 @@ impl Decoder {
     /// findings are kept.
     pub fn findings(&mut self) -> impl Iterator<Item = Finding> {
         self.resources.hints.drain_findings()
+    }
+
+    /// Requests that wait for an answer, those asked first first.
+    pub fn waiting(&self) -> impl Iterator<Item = Waiting<'_>> {
+        self.resources.matching.waiting()
     }
 
     /// Connections that are followed now, WebSocket or not.

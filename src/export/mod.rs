@@ -11,6 +11,7 @@
 //! payload, message ids or addresses. What a terminal shows is left to `views`.
 
 pub mod http;
+pub mod live;
 pub mod metrics;
 pub mod status;
 pub mod summary;
@@ -23,8 +24,6 @@ pub use summary::View;
 /// Version of wstap, from its manifest.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Source revision, where the build said it in `WSTAP_REVISION`.
-pub const REVISION: &str = match option_env!("WSTAP_REVISION") {
-    Some(revision) => revision,
-    None => "unknown",
-};
+/// Source revision: what the build was told in `WSTAP_REVISION`, else the commit of the git checkout
+/// that it was built in, else `unknown`.
+pub const REVISION: &str = env!("WSTAP_REVISION");

@@ -3,7 +3,8 @@
 //! [`Status`] is shared between `run`, which writes it, and HTTP, which reads it. It holds plain
 //! facts; what they are called as metrics stands in the catalogue.
 
-use std::sync::{PoisonError, RwLock};
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Serialize;
 
@@ -36,7 +37,7 @@ impl Status {
 }
 
 /// One moment's facts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Snapshot {
     /// Probes are attached to at least one target and events are being read.
     pub ready: bool,
@@ -47,7 +48,7 @@ pub struct Snapshot {
 }
 
 /// A selector and the processes it found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Target {
     /// Value of the `target` label.
     pub name: String,
@@ -55,6 +56,9 @@ pub struct Target {
     pub processes: Vec<Process>,
     /// Processes since the start, ended ones included, that ran before their probes were in place.
     pub tapped_late: u64,
+    /// When the request was asked that has waited for longest, in seconds since 1970; `None` where
+    /// none waits.
+    pub oldest_pending: Option<f64>,
 }
 
 impl Target {
@@ -105,6 +109,22 @@ pub trait LossCounters: Send + Sync {
     fn read(&self) -> Vec<Loss>;
 }
 
+/// Loss counters that several readers share.
+#[derive(Clone)]
+pub(crate) struct SharedLosses(pub(crate) Arc<dyn LossCounters>);
+
+impl SharedLosses {
+    pub(crate) fn read(&self) -> Vec<Loss> {
+        self.0.read()
+    }
+}
+
+impl fmt::Debug for SharedLosses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedLosses")
+    }
+}
+
 /// A source without a kernel (a replay, a test) loses nothing and has no reasons.
 impl LossCounters for () {
     fn read(&self) -> Vec<Loss> {
@@ -125,7 +145,7 @@ mod tests {
     #[test]
     fn a_target_is_up_while_one_of_its_processes_is() {
         let process = |up| Process { up, ..Process::default() };
-        let target = |processes| Target { name: "feed".into(), processes, tapped_late: 0 };
+        let target = |processes| Target { processes, ..Target::default() };
         assert!(!target(vec![]).is_up());
         assert!(!target(vec![process(false)]).is_up());
         assert!(target(vec![process(false), process(true)]).is_up());

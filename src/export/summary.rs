@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::metrics::rows::Catalogue;
-use crate::observation::Outcome;
+use crate::observation::{Fidelity, Outcome};
 
 /// Reads summaries from any thread. Clones read the same metrics.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct Turnaround {
 pub struct Totals {
     /// Open WebSocket connections.
     pub connections: i64,
+    /// Those whose contents cannot be read.
+    pub unreadable: i64,
     /// Complete data messages sent.
     pub messages_sent: u64,
     /// Complete data messages received.
@@ -100,6 +102,9 @@ impl View {
         let all = &self.all;
         Totals {
             connections: all.connections.total(),
+            unreadable: all
+                .connections
+                .total_where(|&(_, _, fidelity)| fidelity == Fidelity::NoContent),
             messages_sent: all.packet_send_count.total(),
             messages_received: all.packet_recv_count.total(),
             answered: all.turnaround_count.total(),

@@ -28,7 +28,7 @@ pub use protocols::{Description, ID_PATTERN_NAME, IdPatterns, Protocols, Unknown
 pub use rules::{PatternError, RuleError};
 
 use super::event::{ConnId, Direction, Stamp, TargetId};
-use super::observation::{Message, Observation, Role};
+use super::observation::{Message, Observation, Role, Waiting};
 
 use connection::{Since, Speaks};
 use correlator::{Correlator, Opening};
@@ -141,6 +141,11 @@ impl Matching {
     pub fn finish(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
         self.correlator().expire(now_ns, out);
         self.correlator().finish(now_ns, out);
+    }
+
+    /// Requests that wait for an answer, those asked first first.
+    pub fn waiting(&self) -> impl Iterator<Item = Waiting<'_>> {
+        self.interpreter.correlator.waiting()
     }
 
     /// Requests of a target that wait for an answer.

@@ -128,6 +128,14 @@ impl<V> Table<V> {
         self.by_age.oldest()
     }
 
+    /// The entries of the whole table, oldest first.
+    pub(super) fn by_age(&self) -> impl Iterator<Item = EntryIndex> {
+        std::iter::successors(self.oldest(), |&at| {
+            let newer = self.entries[at as usize].age.newer;
+            (newer != NONE).then_some(newer)
+        })
+    }
+
     /// The entry of the same connection that came next.
     pub(super) fn next_sibling(&self, at: EntryIndex) -> Option<EntryIndex> {
         let newer = self.entries[at as usize].sibling.newer;

@@ -10,14 +10,15 @@ use tokio::sync::oneshot;
 
 use super::reader::Sink;
 use super::session::{self, Audience, Until};
+use super::unreadable::Unreadable;
 use super::{Failure, signals};
-use crate::capture::clock::wall_offset_ns;
+use crate::capture::clock::{monotonic_ns, wall_offset_ns};
 use crate::capture::procfs::process;
 use crate::capture::supervisor::{Late, Member};
 use crate::cli::MessagesArgs;
 use crate::config::TapConfig;
 use crate::event::Loss;
-use crate::observation::Observation;
+use crate::observation::{Observation, Waiting};
 use crate::terminal;
 use crate::views::messages::MessageView;
 use crate::views::messages::{Format, Process};
@@ -39,6 +40,7 @@ pub(super) fn run(config: TapConfig, args: &MessagesArgs) -> Result<(), Failure>
         error: None,
         names: names.clone(),
         lost: 0,
+        unreadable: Unreadable::default(),
     };
     let until = Until { stop: &stop, targets_end: true, attached: false };
     session::run(config, prepared, until, &mut sink, &mut names)?;
@@ -105,6 +107,7 @@ struct Lines {
     error: Option<io::Error>,
     names: Names,
     lost: u64,
+    unreadable: Unreadable,
 }
 
 impl Sink for Lines {
@@ -112,6 +115,7 @@ impl Sink for Lines {
         if self.error.is_some() {
             return;
         }
+        self.unreadable.observe(observation);
         let pid = observation.conn.tgid;
         let (view, out) = (&self.view, &mut self.out);
         let written =
@@ -123,12 +127,17 @@ impl Sink for Lines {
         if self.error.is_none() {
             self.error = self.out.flush().err();
         }
+        if let Some(line) = self.unreadable.line(monotonic_ns()) {
+            tracing::warn!("{line}");
+        }
         let lost = losses.iter().map(|loss| loss.bytes).sum();
         if lost > self.lost {
             tracing::warn!("{} bytes were lost; try a larger --ring-size", lost - self.lost);
             self.lost = lost;
         }
     }
+
+    fn waiting(&mut self, _: &mut dyn Iterator<Item = Waiting<'_>>) {}
 
     fn is_closed(&self) -> bool {
         self.error.is_some()

@@ -11,6 +11,7 @@ mod reader;
 mod refused;
 mod session;
 mod signals;
+mod unreadable;
 
 use std::process::ExitCode;
 
@@ -72,7 +73,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Probes(args)) => {
             let libraries = config::user_libraries(args.config.as_deref())?;
             list::probes(
-                args.pid,
+                args.pid.0,
                 Planner::with_user_libraries(options(args.probe_site), libraries)
                     .without_own_program(),
                 args.json,

@@ -16,7 +16,7 @@ use crate::capture::bpf::{Losses, Record, Ring};
 use crate::capture::clock::monotonic_ns;
 use crate::decode::decoder::{Decoder, Finding, FrameAt, KernelHint, StreamContent};
 use crate::event::{Event, Loss};
-use crate::observation::Observation;
+use crate::observation::{Observation, Waiting};
 
 /// What takes the observations, on the thread that reads.
 pub(super) trait Sink {
@@ -25,6 +25,8 @@ pub(super) trait Sink {
     /// Shows what was observed so far: whenever the ring buffer is empty, and at each tick.
     /// `losses` are the kernel side's totals.
     fn publish(&mut self, losses: &[Loss]);
+    /// The requests that wait for an answer, oldest first: at each tick.
+    fn waiting(&mut self, waiting: &mut dyn Iterator<Item = Waiting<'_>>);
     /// Nobody reads what is written any more: the session ends.
     fn is_closed(&self) -> bool {
         false
@@ -141,6 +143,7 @@ impl<'a> ReadLoop<'a> {
     fn tick(&mut self, now_ns: u64) {
         let sink = &mut *self.sink;
         self.decoder.tick(now_ns, &mut |observation| sink.observe(observation));
+        sink.waiting(&mut self.decoder.waiting());
     }
 
     fn finish(&mut self, losses: &[Loss]) {

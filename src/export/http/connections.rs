@@ -1,23 +1,29 @@
 //! Connections of HTTP clients, and what keeps a slow or greedy one from harming wstap.
 //!
-//! Bounds: at most [`MAX_CONNECTIONS`] at a time (others wait in the kernel's backlog), each
-//! request's head within [`HEAD_TIMEOUT`], and no answer that stays unacknowledged for
-//! [`WRITE_TIMEOUT`].
+//! Bounds: at most [`MAX_CONNECTIONS`] at a time; one more takes the place of the client that has been
+//! silent for longest ([`Places`]). Each request's head comes within [`HEAD_TIMEOUT`], and no answer
+//! stays unacknowledged for [`WRITE_TIMEOUT`].
 
 use std::future::Future;
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+
+use super::door::Client;
+use super::places::{Place, Places};
 
 /// Connections served at a time: several Prometheus servers and people, with room to spare.
 pub(super) const MAX_CONNECTIONS: usize = 64;
@@ -34,21 +40,26 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Pause after a failed accept (out of descriptors, say), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What a client reads that came by a foreign name.
+const NOT_HERE: &str = "The Host header names another site. This address serves its own machine only: \
+                        use localhost or an IP address, or start wstap with --listen ADDRESS.\n";
+
 /// Serves `router` on `listener` until `shutdown` is done; answers under way get a second more.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
     let graceful = GracefulShutdown::new();
     // Dropped at the end, which ends whatever outlived the grace period.
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Places::default());
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = listener.accept() => accepted,
             () = &mut shutdown => break,
         };
         match accepted {
-            Ok((stream, permit)) => {
-                connections.spawn(converse(stream, router.clone(), graceful.watcher(), permit));
+            Ok((stream, _)) => {
+                let place = places.take(MAX_CONNECTIONS);
+                connections.spawn(converse(stream, router.clone(), graceful.watcher(), place));
             }
             Err(error) => {
                 tracing::debug!(%error, "cannot accept an HTTP connection");
@@ -62,32 +73,52 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
     let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
 }
 
-/// The next connection, once there is room for one more.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _peer) = listener.accept().await?;
-    Ok((stream, permit))
-}
-
-/// Answers one client until it leaves, is too slow, or wstap shuts down.
-async fn converse(
-    stream: TcpStream,
-    router: Router,
-    watcher: Watcher,
-    _permit: OwnedSemaphorePermit,
-) {
+/// Answers one client until it leaves, is too slow, its place is needed, or wstap shuts down.
+async fn converse(stream: TcpStream, router: Router, watcher: Watcher, place: Place) {
     let socket = socket2::SockRef::from(&stream);
     // Without these a peer that vanished is noticed later; nothing else changes.
     let _ = socket.set_tcp_user_timeout(Some(WRITE_TIMEOUT));
     let _ = socket.set_tcp_nodelay(true);
+    let client = Client::new(stream.local_addr().ok(), stream.peer_addr().ok());
+    let router = TowerToHyperService::new(router);
+    let answer = |request| {
+        place.begin();
+        let answer = answer(&router, client, request);
+        async {
+            let answer = answer.await;
+            place.end();
+            answer
+        }
+    };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "an HTTP connection failed");
+        .serve_connection(TokioIo::new(stream), service_fn(answer));
+    tokio::select! {
+        ended = watcher.watch(connection) => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "an HTTP connection failed");
+            }
+        }
+        () = place.is_needed() => {
+            tracing::debug!("an HTTP client that was silent for longest made room for another");
+        }
+    }
+}
+
+/// One answer, of the router or of the doorkeeper.
+fn answer(
+    router: &TowerToHyperService<Router>,
+    client: Client,
+    mut request: Request<Incoming>,
+) -> impl Future<Output = Result<Response, std::convert::Infallible>> + use<> {
+    let is_welcome = client.is_welcome(request.uri(), request.headers());
+    request.extensions_mut().insert(client);
+    let answer = is_welcome.then(|| router.call(request.map(Body::new)));
+    async {
+        match answer {
+            Some(answer) => answer.await,
+            None => Ok((StatusCode::MISDIRECTED_REQUEST, NOT_HERE).into_response()),
+        }
     }
 }

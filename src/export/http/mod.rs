@@ -1,10 +1,13 @@
 //! HTTP: metrics for Prometheus, health for supervisors, a page and its JSON for people.
 //!
-//! [`router`] is the whole service without a socket; [`serve`] puts it on one. No route shows
-//! payload, message ids or addresses of peers, so the listener may face a network.
+//! [`router`] is the whole service without a socket; [`serve`] puts it on one. No route shows payload or
+//! message ids. Hosts and paths of connections are shown to clients on this machine only, so the
+//! listener may face a network.
 
 mod api;
 mod connections;
+mod door;
+mod places;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,10 +21,12 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prometheus::Registry;
 use prometheus::proto::MetricFamily;
+use tokio::sync::Semaphore;
 
+use super::live::Live;
 use super::metrics::Metrics;
 use super::metrics::exposition::{Encoding, Format};
-use super::status::Status;
+use super::status::{SharedLosses, Status};
 use super::summary::View;
 
 pub use connections::serve;
@@ -33,14 +38,20 @@ pub struct Exporter {
     gate: Arc<Mutex<()>>,
     view: View,
     status: Arc<Status>,
+    live: Live,
+    losses: SharedLosses,
+    /// Places for clients that follow the live page.
+    followers: Arc<Semaphore>,
 }
 
 impl Exporter {
-    /// Serves `metrics`, which stay with their owner, and `status`.
+    /// Serves `metrics`, which stay with their owner, `status` and `live`.
     #[must_use]
-    pub fn new(metrics: &Metrics, status: Arc<Status>) -> Self {
+    pub fn new(metrics: &Metrics, status: Arc<Status>, live: Live) -> Self {
         let (registry, gate, view) = (metrics.registry(), metrics.gate(), metrics.view());
-        Self { registry, gate, view, status }
+        let losses = metrics.losses();
+        let followers = Arc::new(Semaphore::new(api::FOLLOWERS_MAX));
+        Self { registry, gate, view, status, live, losses, followers }
     }
 
     /// One scrape: every batch of observations is in it whole, or not at all.
@@ -56,11 +67,21 @@ pub fn router(exporter: Exporter) -> Router {
         .route("/", get(|| page("text/html; charset=utf-8", include_str!("page/index.html"))))
         .route("/page.css", get(|| page("text/css; charset=utf-8", include_str!("page/page.css"))))
         .route("/page.js", get(|| page("text/javascript", include_str!("page/page.js"))))
+        .route("/charts.js", get(|| page("text/javascript", include_str!("page/charts.js"))))
+        .route("/tables.js", get(|| page("text/javascript", include_str!("page/tables.js"))))
+        .route(
+            "/uPlot.js",
+            get(|| page("text/javascript", include_str!("page/vendor/uPlot.iife.min.js"))),
+        )
+        .route("/uPlot.css", get(|| page("text/css", include_str!("page/vendor/uPlot.min.css"))))
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(async || "wstap is healthy.\n"))
         .route("/-/ready", get(ready))
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/turnaround", get(api::turnaround))
+        .route("/api/v1/live", get(api::follow))
+        .route("/api/v1/window", get(api::window))
+        .route("/api/v1/connection", get(api::connection))
         .with_state(exporter)
 }
 

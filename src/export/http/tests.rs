@@ -6,19 +6,21 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::event::{ConnId, TargetId};
+use crate::export::live::Recorder;
 use crate::export::status::{Process, Target};
 use crate::observation::{Exchange, Observation, Origin, Outcome, Role, What};
 
 struct Fixture {
     metrics: Metrics,
     status: Arc<Status>,
+    recorder: Recorder,
 }
 
 impl Fixture {
     fn new() -> Self {
         let status = Arc::new(Status::default());
         let metrics = Metrics::new(&["feed"], Arc::clone(&status), ()).expect("no clash");
-        Self { metrics, status }
+        Self { metrics, status, recorder: Recorder::new(&["feed"], 0) }
     }
 
     fn answer(&mut self, turnaround_ns: u64) {
@@ -51,7 +53,7 @@ impl Fixture {
             request = request.header(name, *value);
         }
         let request = request.body(Body::empty()).expect("a legal request");
-        let exporter = Exporter::new(&self.metrics, Arc::clone(&self.status));
+        let exporter = Exporter::new(&self.metrics, Arc::clone(&self.status), self.recorder.live());
         router(exporter).oneshot(request).await.expect("infallible")
     }
 
@@ -139,7 +141,7 @@ async fn the_api_gives_quantiles_outcomes_and_targets() {
     fixture.status.update(|now| {
         let process = Process { pid: 4242, comm: "node".into(), up: true, ..Process::default() };
         now.targets =
-            vec![Target { name: "feed".into(), processes: vec![process], tapped_late: 0 }];
+            vec![Target { name: "feed".into(), processes: vec![process], ..Target::default() }];
     });
     let reply = body(fixture.get("/api/v1/turnaround").await).await;
     let reply: serde_json::Value = serde_json::from_slice(&reply).expect("JSON");
@@ -182,14 +184,15 @@ async fn serving_ends_when_told_to_and_answers_until_then() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let exporter = Exporter::new(&fixture.metrics, Arc::clone(&fixture.status));
+    let exporter =
+        Exporter::new(&fixture.metrics, Arc::clone(&fixture.status), fixture.recorder.live());
     let server = tokio::spawn(serve(listener, router(exporter), async move {
         let _ = stopped.await;
     }));
 
     let mut idle = tokio::net::TcpStream::connect(address).await.expect("listening");
     let mut client = tokio::net::TcpStream::connect(address).await.expect("listening");
-    client.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("open");
+    client.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("open");
     let mut head = [0; 15];
     client.read_exact(&mut head).await.expect("an answer");
     assert_eq!(&head, b"HTTP/1.1 200 OK");
@@ -213,7 +216,8 @@ async fn a_client_that_never_finishes_its_request_is_let_go() {
     let fixture = Fixture::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
-    let exporter = Exporter::new(&fixture.metrics, Arc::clone(&fixture.status));
+    let exporter =
+        Exporter::new(&fixture.metrics, Arc::clone(&fixture.status), fixture.recorder.live());
     tokio::spawn(serve(listener, router(exporter), std::future::pending()));
 
     let begun = tokio::time::Instant::now();
@@ -223,28 +227,46 @@ async fn a_client_that_never_finishes_its_request_is_let_go() {
     assert!(begun.elapsed() >= connections::HEAD_TIMEOUT);
 }
 
+/// Half-sent requests by the hundred, as of a scanner or an attacker.
 #[tokio::test]
-async fn clients_beyond_the_bound_wait_for_a_place() {
+async fn health_is_answered_however_many_clients_are_slow() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let fixture = Fixture::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
-    let exporter = Exporter::new(&fixture.metrics, Arc::clone(&fixture.status));
+    let exporter =
+        Exporter::new(&fixture.metrics, Arc::clone(&fixture.status), fixture.recorder.live());
     tokio::spawn(serve(listener, router(exporter), std::future::pending()));
 
-    let request = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
-    let mut seated = Vec::new();
-    let mut byte = [0];
-    for _ in 0..connections::MAX_CONNECTIONS {
+    let mut slow = Vec::new();
+    for _ in 0..3 * connections::MAX_CONNECTIONS {
         let mut client = tokio::net::TcpStream::connect(address).await.expect("listening");
-        client.write_all(request).await.expect("open");
-        client.read_exact(&mut byte).await.expect("an answer");
-        seated.push(client);
+        client.write_all(b"GET /metrics HTT").await.expect("open");
+        slow.push(client);
     }
-    let mut late = tokio::net::TcpStream::connect(address).await.expect("the backlog takes it");
-    late.write_all(request).await.expect("open");
-    let wait = std::time::Duration::from_millis(100);
-    assert!(tokio::time::timeout(wait, late.read_exact(&mut byte)).await.is_err());
-    drop(seated.pop());
-    late.read_exact(&mut byte).await.expect("an answer once there is a place");
+    let mut client = tokio::net::TcpStream::connect(address).await.expect("listening");
+    client.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("open");
+    let mut head = [0; 15];
+    client.read_exact(&mut head).await.expect("an answer");
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    assert!(is_closed(&mut slow[0]).await, "the first one was silent for longest");
+}
+
+#[tokio::test]
+async fn a_request_under_a_foreign_name_is_refused() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let fixture = Fixture::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let exporter =
+        Exporter::new(&fixture.metrics, Arc::clone(&fixture.status), fixture.recorder.live());
+    tokio::spawn(serve(listener, router(exporter), std::future::pending()));
+    for (host, status) in [("evil.example", "421"), ("localhost", "200"), ("127.0.0.1:1", "200")] {
+        let mut client = tokio::net::TcpStream::connect(address).await.expect("listening");
+        let request = format!("GET /api/v1/status HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.expect("open");
+        let mut head = [0; 12];
+        client.read_exact(&mut head).await.expect("an answer");
+        assert_eq!(&head[9..], status.as_bytes(), "{host}");
+    }
 }

@@ -11,7 +11,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 
 use super::families::Family;
 use crate::event::Loss;
-use crate::export::status::{LossCounters, Snapshot, Status, Target};
+use crate::export::status::{SharedLosses, Snapshot, Status, Target};
 
 /// One moment, as the rows see it.
 struct Moment {
@@ -34,7 +34,7 @@ struct Fact {
     join: fn(f64, f64) -> f64,
 }
 
-const FACTS: [Fact; 7] = [
+const FACTS: [Fact; 8] = [
     Fact {
         name: "wstap_lost_records_total",
         kind: MetricType::COUNTER,
@@ -66,6 +66,15 @@ const FACTS: [Fact; 7] = [
         help: "Processes that ran before their probes were in place, though wstap was there when they began: what passed by then is in no other metric.",
         read: |at| by_target(at, |target| target.tapped_late as f64),
         join: sum,
+    },
+    Fact {
+        name: "wstap_requests_oldest_pending_timestamp_seconds",
+        kind: MetricType::GAUGE,
+        labels: &["target"],
+        help: "When the request was asked that has waited for longest, in seconds since 1970; 0 where none waits.",
+        read: |at| by_target(at, |target| target.oldest_pending.unwrap_or(0.0)),
+        // Two selectors may have one name: the older one counts, and 0 is none.
+        join: |one, other| if one == 0.0 || (other > 0.0 && other < one) { other } else { one },
     },
     Fact {
         name: "wstap_target_up",
@@ -136,14 +145,14 @@ fn processes(at: &Moment) -> Vec<Sample> {
 struct FactCollector {
     families: Vec<(Fact, Family)>,
     status: Arc<Status>,
-    losses: Box<dyn LossCounters>,
+    losses: SharedLosses,
 }
 
 /// Registers them, and the `process_*` metrics of wstap itself.
 pub(in crate::export) fn register(
     registry: &Registry,
     status: Arc<Status>,
-    losses: Box<dyn LossCounters>,
+    losses: SharedLosses,
 ) -> prometheus::Result<()> {
     let mut families = Vec::new();
     for fact in FACTS {

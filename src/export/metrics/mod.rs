@@ -22,7 +22,7 @@ use prometheus::Registry;
 use self::by_request::Requests;
 use self::row::Seen;
 use self::rows::{Catalogue, Series};
-use super::status::{LossCounters, Status};
+use super::status::{LossCounters, SharedLosses, Status};
 use super::summary::View;
 use crate::event::TargetId;
 use crate::observation::Observation;
@@ -61,6 +61,7 @@ impl Target {
 pub struct Metrics {
     registry: Registry,
     gate: Arc<Mutex<()>>,
+    losses: SharedLosses,
     all: Catalogue,
     /// In `TargetId` order; behind the announced ones at most one more, for all others.
     targets: Vec<Target>,
@@ -81,11 +82,13 @@ impl Metrics {
     ) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let all = Catalogue::register(&registry)?;
-        facts::register(&registry, status, Box::new(losses))?;
+        let losses = SharedLosses(Arc::new(losses));
+        facts::register(&registry, status, losses.clone())?;
         let names = targets.iter().map(AsRef::as_ref);
         Ok(Self {
             registry,
             gate: Arc::default(),
+            losses,
             targets: names.map(|name| Target::new(&all, name)).collect(),
             announced: targets.len(),
             all,
@@ -96,6 +99,11 @@ impl Metrics {
     /// Closed while a scrape is gathered or a batch is flushed.
     pub(super) fn gate(&self) -> Arc<Mutex<()>> {
         Arc::clone(&self.gate)
+    }
+
+    /// What the kernel side lost, for any thread.
+    pub(super) fn losses(&self) -> SharedLosses {
+        self.losses.clone()
     }
 
     /// The registry to gather from, on any thread.

@@ -124,6 +124,21 @@ impl<L> Gauge<L> {
     }
 }
 
+impl<L: Labels> Gauge<L> {
+    /// Over all targets, of the series whose labels `is_wanted`.
+    pub(in crate::export) fn total_where(&self, is_wanted: impl Fn(&L) -> bool) -> i64 {
+        let wanted: Vec<Vec<&str>> =
+            L::all().into_iter().filter(|labels| is_wanted(labels)).map(Labels::values).collect();
+        let families = self.vec.collect();
+        let series = families.iter().flat_map(|family| family.get_metric());
+        let has_all = |metric: &&prometheus::proto::Metric| {
+            let values: Vec<&str> = metric.get_label().iter().map(|pair| pair.value()).collect();
+            wanted.iter().any(|all| all.iter().all(|value| values.contains(value)))
+        };
+        series.filter(has_all).map(|metric| metric.gauge.value() as i64).sum()
+    }
+}
+
 impl<L: Labels> Shape for Gauge<L> {
     type Series = GaugeSeries<L>;
 

@@ -363,8 +363,12 @@ fn facts_and_loss_counters_are_read_at_the_scrape() {
         container: "0123456789ab".into(),
         up,
     };
-    let target =
-        |name: &str, processes| TargetStatus { name: name.to_owned(), processes, tapped_late: 2 };
+    let target = |name: &str, processes| TargetStatus {
+        name: name.to_owned(),
+        processes,
+        tapped_late: 2,
+        oldest_pending: None,
+    };
     // Two files of one library are one series.
     let probe = |attached| Probe {
         stack: "openssl".into(),

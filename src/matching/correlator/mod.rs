@@ -20,7 +20,8 @@ use slab::Slab;
 
 use crate::event::{ConnId, Direction, Stamp, TargetId};
 use crate::observation::{
-    Exchange, MessageReading, Observation, Origin, Out, Outcome, Role, Table as TableName, What,
+    Exchange, MessageReading, Observation, Origin, Out, Outcome, Role, Table as TableName, Waiting,
+    What,
 };
 
 use super::connection::{Connection, EarlyWatch, Since, Speaks};
@@ -263,6 +264,22 @@ impl Correlator {
     #[cfg(test)]
     pub(super) fn pending_bytes(&self) -> usize {
         self.pending.heap_bytes()
+    }
+
+    /// Requests that wait, in the order in which they were asked.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = Waiting<'_>> {
+        self.pending.by_age().map(|at| {
+            let (key, request) = (self.pending.key(at), self.pending.value(at));
+            let connection = &self.connections[key.connection as usize];
+            Waiting {
+                asked_ns: request.at_ns,
+                target: connection.target,
+                conn: connection.id,
+                origin: Origin::of_request(key.asked),
+                protocol: name_of(&self.names, request.protocol),
+                method: self.methods.text(request.method),
+            }
+        })
     }
 
     pub(super) fn pending(&self, target: TargetId) -> usize {

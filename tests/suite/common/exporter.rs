@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use wstap::event::{ConnId, Direction, Loss, TargetId};
+use wstap::export::live::Recorder;
 use wstap::export::status::{Probe, Process, Target};
 use wstap::export::{Exporter, Metrics, Status, router, serve};
 use wstap::observation::*;
@@ -15,6 +16,7 @@ use wstap::observation::*;
 pub(crate) struct Fixture {
     pub(crate) metrics: Metrics,
     pub(crate) status: Arc<Status>,
+    pub(crate) recorder: Recorder,
 }
 
 impl Fixture {
@@ -36,6 +38,7 @@ impl Fixture {
                     up: true,
                 }],
                 tapped_late: 1,
+                oldest_pending: None,
             }];
             now.probes = ["SSL_write", "SSL_read"]
                 .map(|function| Probe {
@@ -47,7 +50,7 @@ impl Fixture {
                 })
                 .into();
         });
-        Self { metrics, status }
+        Self { metrics, status, recorder: Recorder::new(&["feed"], 0) }
     }
 
     pub(crate) fn record(&mut self, what: What<'_>) {
@@ -113,7 +116,8 @@ impl Fixture {
 
     /// Serves the metrics until the answer is dropped.
     pub(crate) fn serve(&self) -> Serving {
-        let app = router(Exporter::new(&self.metrics, Arc::clone(&self.status)));
+        let app =
+            router(Exporter::new(&self.metrics, Arc::clone(&self.status), self.recorder.live()));
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {

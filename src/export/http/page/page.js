@@ -1,121 +1,236 @@
-// Keeps the page's tables current. Everything shown is set as text, never as markup.
+// Follows wstap's events and keeps the page current; when they stop, nothing is shown as current.
 "use strict";
 
-const REFRESH_MS = 2000;
+const STALE_MS = 4000;
+const KEPT_SECONDS = 900;
 const byId = (id) => document.getElementById(id);
-const whole = new Intl.NumberFormat("en");
 
-/** Answered requests at the refresh before, to show a rate. */
-let before = { at: 0, counts: new Map() };
+/** One point for each second, oldest first. */
+let points = [];
+/** The stretch that the tables are about: the last `minutes`, or from one second to another. */
+let chosen = { minutes: 15 };
+let last = null;
+let heard = 0;
 
-function seconds(value) {
-  if (value === null) return "–";
-  if (value < 1e-3) return (value * 1e6).toPrecision(3) + " µs";
-  if (value < 1) return (value * 1e3).toPrecision(3) + " ms";
-  return value.toPrecision(3) + " s";
+const failed = (row) => row.errors + row.unanswered;
+const asked = (row) => (row.origin === "local" ? "this process" : "the peer");
+const method = (row) => row.method || "(no method)";
+
+const methods = new Table("methods", [
+  { head: "method", text: method, sort: method, kind: "name", least: true },
+  { head: "protocol", text: (row) => row.protocol, sort: (row) => row.protocol, least: true },
+  { head: "asked by", text: asked, sort: asked, least: true },
+  { head: "answers", element: (row) => sparkline(row.spark) },
+  { head: "answered", text: (row) => whole.format(row.answered), sort: (row) => row.answered, kind: "number" },
+  { head: "a second", text: (row) => rate(row.rate), sort: (row) => row.rate, kind: "number" },
+  { head: "p50", text: (row) => seconds(row.p50), sort: (row) => row.p50, kind: "number" },
+  { head: "p99", text: (row) => seconds(row.p99), sort: (row) => row.p99, kind: "number" },
+  { head: "slowest", text: (row) => seconds(row.slowest), sort: (row) => row.slowest, kind: "number" },
+  { head: "errors", text: (row) => share(row.errors, row.answered), sort: (row) => row.errors, kind: (row) => (row.errors > 0 ? "number bad" : "number") },
+  { head: "no answer", text: unanswered, sort: (row) => row.unanswered, kind: (row) => (row.unanswered > 0 ? "number bad" : "number") },
+  { head: "waiting", text: (row) => whole.format(waitingOf(row).length), sort: (row) => waitingOf(row).length, kind: "number" },
+]);
+
+function unanswered(row) {
+  const others = Object.entries(row.outcomes).filter(([outcome]) => outcome !== "matched" && outcome !== "error");
+  return others.map(([outcome, count]) => `${whole.format(count)} ${outcome}`).join(", ") || "0";
 }
 
-/** Fills a table body: each row a list of cells, a cell a text or {text, kind}. */
-function fill(id, rows) {
-  byId("no-" + id).hidden = rows.length > 0;
-  byId(id).replaceChildren(...rows.map((cells) => {
-    const row = document.createElement("tr");
-    row.append(...cells.map((cell) => {
-      const { text, kind } = typeof cell === "object" ? cell : { text: cell, kind: "name" };
-      const element = document.createElement("td");
-      element.textContent = text;
-      element.className = kind;
-      return element;
-    }));
-    return row;
-  }));
+function waitingOf(row) {
+  return (last?.waiting ?? []).filter((it) => it.method === row.method && it.protocol === row.protocol && it.origin === row.origin);
 }
 
-const number = (text) => ({ text, kind: "number" });
+const connections = new Table("connections", [
+  { head: "connection", element: (row) => cellButton(row.conn, `Last messages of ${row.conn}`, () => openMessages(row.conn)), sort: (row) => row.conn, least: true },
+  { head: "role", text: (row) => row.role, sort: (row) => row.role, least: true },
+  { head: "host and path", text: (row) => (row.host ?? "–") + (row.path ?? ""), sort: (row) => row.host, kind: "name", least: true },
+  { head: "over", text: (row) => row.transport },
+  { head: "protocol", text: (row) => row.protocol, sort: (row) => row.protocol, least: true },
+  { head: "age", text: (row) => span(last.time - row.since), sort: (row) => row.since, kind: "number" },
+  { head: "sent a second", text: (row) => rate(row.sent_rate), sort: (row) => row.sent_rate, kind: "number" },
+  { head: "received a second", text: (row) => rate(row.received_rate), sort: (row) => row.received_rate, kind: "number" },
+  { head: "p99", text: (row) => seconds(row.p99), sort: (row) => row.p99, kind: "number" },
+  { head: "waiting", text: (row) => whole.format(row.pending), sort: (row) => row.pending, kind: "number" },
+  { head: "ping", text: (row) => seconds(row.ping), sort: (row) => row.ping, kind: "number" },
+  { head: "can be read", text: readable, sort: readable, kind: (row) => (row.decode === "full" ? "" : "bad"), least: true },
+]);
 
-function showTurnaround({ turnaround }) {
-  const now = performance.now();
-  const elapsed = (now - before.at) / 1000;
-  const counts = new Map();
-  fill("turnaround", turnaround.map((row) => {
-    const key = JSON.stringify([row.target, row.origin, row.protocol, row.method]);
-    counts.set(key, row.count);
-    const rate = before.at === 0 ? null : (row.count - (before.counts.get(key) ?? 0)) / elapsed;
-    const others = Object.entries(row.outcomes).filter(([outcome]) => outcome !== "matched");
-    return [
-      row.target,
-      row.origin === "local" ? "this process" : "the peer",
-      row.protocol,
-      row.method || "–",
-      number(whole.format(row.count)),
-      number(rate === null ? "–" : whole.format(Math.round(rate * 10) / 10)),
-      number(seconds(row.p50_seconds)),
-      number(seconds(row.p99_seconds)),
-      { text: others.map(([outcome, count]) => `${whole.format(count)} ${outcome}`).join(", "), kind: "bad" },
-    ];
-  }));
-  before = { at: now, counts };
+function readable(row) {
+  if (row.decode === "full") return "yes";
+  return row.decode === "no_content" ? "no: compressed before wstap attached" : "not yet: looking for a frame";
 }
 
-function showStatus(status) {
-  byId("version").textContent = status.version;
-  byId("state").textContent = status.ready ? "ready" : "waiting for a target";
-  byId("state").className = status.ready ? "ready" : "waiting";
-  const figures = [
-    ["connections", status.totals.connections, ""],
-    ["messages sent", status.totals.messages_sent, ""],
-    ["messages received", status.totals.messages_received, ""],
-    ["answered", status.totals.answered, ""],
-    ["pending", status.totals.pending, ""],
-    ["orphan responses", status.totals.orphans, ""],
-    ["bytes lost", status.totals.gap_bytes, "bad"],
-    ["protocol errors", status.totals.protocol_errors, "bad"],
-  ];
-  byId("totals").replaceChildren(...figures.map(([name, value, kind]) => {
-    const card = document.createElement("div");
-    const term = document.createElement("dt");
-    const figure = document.createElement("dd");
-    term.textContent = name;
-    figure.textContent = whole.format(value);
-    figure.className = value > 0 ? kind : "";
-    card.append(term, figure);
-    return card;
-  }));
-  fill("targets", status.targets.flatMap(({ name, processes }) => {
-    if (processes.length === 0) return [[name, { text: "waiting", kind: "bad" }, "", "", "", ""]];
-    return processes.map((process) => [
-      name,
-      process.up ? { text: "up", kind: "" } : { text: "gone", kind: "bad" },
-      number(String(process.pid)),
-      process.comm,
-      process.exe,
-      `${process.tls_library} ${process.tls_version}`.trim(),
-    ]);
-  }));
-  fill("probes", status.probes.map((probe) => [
-    probe.library,
-    probe.function,
-    probe.technique,
-    probe.attached > 0 ? number(String(probe.attached)) : { text: "none", kind: "number bad" },
-  ]));
+const slowest = new Table("slowest", [
+  { head: "took", text: (row) => seconds(row.seconds), kind: "number" },
+  { head: "method", text: method, kind: "name" },
+  { head: "ended", text: (row) => clock(row.ended) },
+  { head: "connection", text: (row) => row.conn },
+]);
+const waiting = new Table("waiting", [
+  { head: "waits for", text: (row) => span(last.time - row.asked), kind: "number" },
+  { head: "method", text: method, kind: "name" },
+  { head: "asked", text: (row) => clock(row.asked) },
+  { head: "connection", text: (row) => row.conn },
+]);
+const lines = new Table("lines", [
+  { head: "before", text: (row) => seconds(row.before), kind: "number" },
+  { head: "direction", text: (row) => row.direction },
+  { head: "type", text: (row) => row.type },
+  { head: "bytes", text: (row) => whole.format(row.length), kind: "number" },
+  { head: "kind", text: (row) => row.kind ?? "–" },
+  { head: "method", text: (row) => row.method ?? "–", kind: "name" },
+]);
+const losses = new Table("losses", [
+  { head: "reason", text: (row) => row.reason },
+  { head: "records", text: (row) => whole.format(row.records), kind: "number" },
+  { head: "bytes", text: (row) => whole.format(row.bytes), kind: "number" },
+]);
+const targets = new Table("targets", [
+  { head: "target", text: (row) => row.target, kind: "name" },
+  { head: "state", text: (row) => row.state, kind: (row) => (row.state === "tapped" ? "" : "bad") },
+  { head: "pid", text: (row) => row.pid ?? "–", kind: "number" },
+  { head: "command", text: (row) => row.comm ?? "–", kind: "name" },
+  { head: "executable", text: (row) => row.exe ?? "–", kind: "name" },
+  { head: "TLS library", text: (row) => `${row.tls_library ?? ""} ${row.tls_version ?? ""}`.trim() || "–" },
+]);
+const probes = new Table("probes", [
+  { head: "library", text: (row) => row.library, kind: "name" },
+  { head: "function", text: (row) => row.function, kind: "name" },
+  { head: "technique", text: (row) => row.technique },
+  { head: "attached", text: (row) => (row.attached > 0 ? String(row.attached) : "none"), kind: (row) => (row.attached > 0 ? "number" : "number bad") },
+]);
+
+/** First and last second of the window. */
+function windowNow() {
+  const newest = points.at(-1)?.time ?? 0;
+  if (chosen.minutes === undefined) return chosen;
+  return { from: Math.max(newest - 60 * chosen.minutes + 1, points[0]?.time ?? 0), to: newest };
 }
 
-async function load(path) {
-  const response = await fetch(path, { cache: "no-store" });
-  if (!response.ok) throw new Error(`${path}: ${response.status}`);
-  return response.json();
-}
-
-async function refresh() {
+let lastWindow = { methods: [], slowest: [] };
+let asking = false;
+async function refreshWindow() {
+  if (asking || points.length === 0) return;
+  asking = true;
   try {
-    const [status, turnaround] = await Promise.all([load("api/v1/status"), load("api/v1/turnaround")]);
-    showStatus(status);
-    showTurnaround(turnaround);
-    byId("offline").hidden = true;
+    const { from, to } = windowNow();
+    const response = await fetch(`api/v1/window?from=${from}&to=${to}`, { cache: "no-store" });
+    if (response.ok) {
+      lastWindow = await response.json();
+      showWindow();
+    }
   } catch {
-    byId("offline").hidden = false;
+    // The events say when wstap is gone.
+  } finally {
+    asking = false;
   }
-  setTimeout(refresh, REFRESH_MS);
 }
 
-refresh();
+function showWindow() {
+  const wanted = byId("filter").value.trim().toLowerCase();
+  const matches = (row) => [row.method, row.protocol, row.target, asked(row)].some((text) => text.toLowerCase().includes(wanted));
+  methods.fill(lastWindow.methods.filter(matches));
+  slowest.fill(lastWindow.slowest.filter((row) => row.method === undefined || matches(row)));
+  const note = byId("methods-note");
+  note.hidden = !(lastWindow.methods_since > lastWindow.from);
+  note.textContent = `Methods are known since ${clock(lastWindow.methods_since)}; of the time before only the lines are kept.`;
+}
+
+function showChoice() {
+  const { from, to } = windowNow();
+  byId("window-text").textContent = points.length === 0 ? "" : `${clock(from)} to ${clock(to)}`;
+  for (const button of document.querySelectorAll("[data-minutes]")) {
+    button.setAttribute("aria-pressed", String(Number(button.dataset.minutes) === chosen.minutes));
+  }
+  charts.show(points, windowNow());
+}
+
+function choose(choice) {
+  chosen = choice;
+  if (choice.minutes !== undefined) charts.clearSelection();
+  showChoice();
+  refreshWindow();
+}
+charts.onChoose((from, to) => choose({ from, to }));
+for (const button of document.querySelectorAll("[data-minutes]")) {
+  button.addEventListener("click", () => choose({ minutes: Number(button.dataset.minutes) }));
+}
+byId("filter").addEventListener("input", showWindow);
+
+let openConnection = null;
+async function openMessages(id) {
+  const wasOpen = openConnection === id;
+  openConnection = id;
+  byId("messages-title").textContent = `Last messages of ${id}`;
+  byId("messages").hidden = false;
+  await refreshMessages();
+  if (!wasOpen) byId("messages-title").focus();
+}
+async function refreshMessages() {
+  if (openConnection === null) return;
+  const response = await fetch(`api/v1/connection?id=${encodeURIComponent(openConnection)}`, { cache: "no-store" }).catch(() => null);
+  if (response?.status === 404) {
+    byId("messages-title").textContent = `${openConnection} has been closed`;
+  } else if (response?.ok) {
+    const found = await response.json();
+    const newest = found.at(-1)?.at_ns ?? 0;
+    lines.fill(found.reverse().map((line) => ({ ...line, before: (newest - line.at_ns) / 1e9 })));
+  }
+}
+byId("messages-close").addEventListener("click", () => {
+  byId("messages").hidden = true;
+  openConnection = null;
+});
+
+function show(event) {
+  last = event;
+  heard = performance.now();
+  // An event that begins at the beginning replaces all: wstap may have been started anew.
+  const newest = points.at(-1)?.time ?? 0;
+  const first = event.points[0]?.time;
+  if (first !== undefined) points = first > newest ? points.concat(event.points) : event.points;
+  points = points.slice(-KEPT_SECONDS);
+  byId("sentence").textContent = event.sentence;
+  byId("version").textContent = event.version;
+  connections.fill(event.connections);
+  const more = event.open - event.connections.length;
+  byId("connections-more").hidden = more <= 0;
+  byId("connections-more").textContent = `${whole.format(more)} more are open and not listed.`;
+  waiting.fill(event.waiting);
+  const lost = event.losses.filter((row) => row.records > 0 || row.bytes > 0);
+  losses.fill(lost);
+  byId("losses-summary").textContent = lost.length === 0 ? "none" : `${whole.format(lost.reduce((sum, row) => sum + row.bytes, 0))} bytes`;
+  byId("losses-summary").className = lost.length === 0 ? "" : "bad";
+  targets.fill(event.status.targets.flatMap(({ name, processes }) => (processes.length === 0
+    ? [{ target: name, state: "waiting" }]
+    : processes.map((process) => ({ target: name, state: process.up ? "tapped" : "ended", ...process })))));
+  probes.fill(event.status.probes);
+  byId("probes-summary").textContent = `${event.status.probes.filter((probe) => probe.attached > 0).length} of ${event.status.probes.length} attached`;
+  showChoice();
+  refreshWindow();
+  refreshMessages();
+  setStale(false);
+}
+
+function setStale(isGone) {
+  document.body.classList.toggle("gone", isGone);
+  const stale = byId("stale");
+  if (stale.hidden === !isGone) return;
+  stale.hidden = !isGone;
+  stale.textContent = isGone ? `wstap does not answer. Nothing below is current: it was last heard at ${new Date().toLocaleTimeString()}.` : "";
+  if (isGone) byId("sentence").textContent = "wstap is gone.";
+}
+
+function follow() {
+  const events = new EventSource("api/v1/live");
+  events.addEventListener("message", (message) => show(JSON.parse(message.data)));
+  events.addEventListener("error", () => {
+    // A refusal ends an EventSource for good; a lost connection is tried again by itself.
+    if (events.readyState === EventSource.CLOSED) setTimeout(follow, STALE_MS);
+  });
+}
+
+setInterval(() => {
+  if (performance.now() - heard > STALE_MS) setStale(true);
+}, 1000);
+follow();

@@ -1,7 +1,7 @@
 //! A histogram of durations that serves both of Prometheus's histogram kinds from one lock.
 //!
-//! The *classic* buckets are what every Prometheus understands: 16 bounds, narrow ones for answers
-//! and wide ones for streams. The *native* buckets (schema 3: eight to a power of two, so at most 9 % wide) are what
+//! The *classic* buckets are what every Prometheus understands: 21 bounds for answers, 16 wider ones
+//! for streams. The *native* buckets (schema 3: eight to a power of two, so at most 9 % wide) are what
 //! newer servers and our own pages use for quantiles. Both count every observation once, so a
 //! scrape in either format sees the same total.
 
@@ -10,19 +10,18 @@ mod native;
 
 use std::time::Duration;
 
-const BUCKETS: usize = 16;
-
 /// Upper bounds of the classic buckets in nanoseconds, inclusive.
-pub type Bounds = [u64; BUCKETS];
+pub type Bounds = [u64];
 
-/// For the time to an answer: 100 us, doubled 15 times, up to 3.3 s.
-pub const ANSWER_BOUNDS_NS: Bounds = bounds(100_000, 2);
+/// For the time to an answer: 100 us, doubled 20 times, up to 105 s: beyond the time after which a
+/// request expires unless it was told otherwise.
+pub const ANSWER_BOUNDS_NS: [u64; 21] = bounds(100_000, 2);
 
 /// For how long something goes on: 1 ms, taken four times 15 times, up to 12 days.
-pub const STREAM_BOUNDS_NS: Bounds = bounds(1_000_000, 4);
+pub const STREAM_BOUNDS_NS: [u64; 16] = bounds(1_000_000, 4);
 
-const fn bounds(first_ns: u64, ratio: u64) -> Bounds {
-    let mut bounds = [first_ns; BUCKETS];
+const fn bounds<const N: usize>(first_ns: u64, ratio: u64) -> [u64; N] {
+    let mut bounds = [first_ns; N];
     let mut i = 1;
     while i < bounds.len() {
         bounds[i] = bounds[i - 1] * ratio;
@@ -53,7 +52,7 @@ const OCTAVE: [f64; PER_OCTAVE as usize] = [
 
 /// Durations, counted. Sums are exact.
 ///
-/// Bounded: 17 classic buckets, and at most one native bucket for each of the 272 or so that a
+/// Bounded: at most 22 classic buckets, and at most one native bucket for each of the 272 or so that a
 /// duration of 1 ns to 584 years can fall into (in practice a few dozen).
 #[derive(Clone, Debug)]
 pub struct Histogram {
@@ -61,7 +60,10 @@ pub struct Histogram {
     count: u64,
     sum_ns: u128,
     zero: u64,
-    classic: [u64; BUCKETS + 1],
+    /// The shortest and the longest one, in nanoseconds; meaningless before the first.
+    range: (u64, u64),
+    /// One more than there are bounds.
+    classic: Box<[u64]>,
     /// (key, count), sorted by key; the bucket holds `base^(key-1) < seconds <= base^key`.
     native: Vec<(i32, u64)>,
 }
@@ -70,14 +72,16 @@ impl Histogram {
     /// Without observations.
     #[must_use]
     pub fn new(bounds: &'static Bounds) -> Self {
-        let (classic, native) = Default::default();
-        Self { bounds, count: 0, sum_ns: 0, zero: 0, classic, native }
+        let classic = vec![0; bounds.len() + 1].into();
+        let range = (u64::MAX, 0);
+        Self { bounds, count: 0, sum_ns: 0, zero: 0, range, classic, native: Vec::new() }
     }
 
     /// Counts one duration in nanoseconds.
     pub fn observe(&mut self, ns: u64) {
         self.count += 1;
         self.sum_ns += u128::from(ns);
+        self.range = (self.range.0.min(ns), self.range.1.max(ns));
         self.classic[self.bounds.partition_point(|&bound| bound < ns)] += 1;
         if ns == 0 {
             self.zero += 1;
@@ -88,6 +92,42 @@ impl Histogram {
             Ok(at) => self.native[at].1 += 1,
             Err(at) => self.native.insert(at, (key, 1)),
         }
+    }
+
+    /// Adds the observations of `other`. The classic buckets are added only where both have the same
+    /// bounds.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum_ns += other.sum_ns;
+        self.zero += other.zero;
+        self.range = (self.range.0.min(other.range.0), self.range.1.max(other.range.1));
+        if self.bounds == other.bounds {
+            for (sum, count) in self.classic.iter_mut().zip(&other.classic) {
+                *sum += count;
+            }
+        }
+        for &(key, count) in &other.native {
+            match self.native.binary_search_by_key(&key, |&(key, _)| key) {
+                Ok(at) => self.native[at].1 += count,
+                Err(at) => self.native.insert(at, (key, count)),
+            }
+        }
+    }
+
+    /// Observations by powers of two: (exponent of the upper bound in seconds, count), sorted, none
+    /// of them empty. Observations of zero are left out.
+    #[must_use]
+    pub fn by_octave(&self) -> Vec<(i32, u64)> {
+        let mut octaves: Vec<(i32, u64)> = Vec::new();
+        for &(key, count) in &self.native {
+            // The bucket of this key ends at 2^(key / 8).
+            let octave = key.div_euclid(PER_OCTAVE) + i32::from(key.rem_euclid(PER_OCTAVE) > 0);
+            match octaves.last_mut() {
+                Some((last, sum)) if *last == octave => *sum += count,
+                _ => octaves.push((octave, count)),
+            }
+        }
+        octaves
     }
 
     /// Number of observations.
@@ -133,7 +173,8 @@ impl Histogram {
     /// before the first.
     ///
     /// Read from the native buckets with exponential interpolation inside the bucket, so it is
-    /// off by less than the bucket's width: 9 %.
+    /// off by less than the bucket's width: 9 %. It is never outside of what was observed, so that
+    /// all quantiles of a single observation are that observation.
     #[must_use]
     pub fn quantile(&self, q: f64) -> Option<Duration> {
         if self.count == 0 {
@@ -141,7 +182,7 @@ impl Histogram {
         }
         let rank = q.clamp(0.0, 1.0) * self.count as f64;
         let mut below = self.zero as f64;
-        if rank <= below {
+        if self.zero > 0 && rank <= below {
             return Some(Duration::ZERO);
         }
         let mut seconds = 0.0;
@@ -153,7 +194,9 @@ impl Histogram {
                 break;
             }
         }
-        Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+        let (shortest, longest) = self.range;
+        let quantile = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        Some(quantile.clamp(Duration::from_nanos(shortest), Duration::from_nanos(longest)))
     }
 }
 
@@ -189,12 +232,12 @@ mod tests {
     }
 
     #[test]
-    fn classic_bounds_run_from_100_us_to_3_3_s_or_from_1_ms_to_12_days() {
-        let ends = |bounds| {
+    fn classic_bounds_run_from_100_us_to_105_s_or_from_1_ms_to_12_days() {
+        let ends = |bounds: &'static Bounds| {
             let bounds: Vec<f64> = Histogram::new(bounds).cumulative().map(|(le, _)| le).collect();
-            (bounds.len(), bounds[0], bounds[1], bounds[15])
+            (bounds.len(), bounds[0], bounds[1], bounds[bounds.len() - 1])
         };
-        assert_eq!(ends(&ANSWER_BOUNDS_NS), (16, 0.0001, 0.0002, 3.2768));
+        assert_eq!(ends(&ANSWER_BOUNDS_NS), (21, 0.0001, 0.0002, 104.8576));
         assert_eq!(ends(&STREAM_BOUNDS_NS), (16, 0.001, 0.004, 1_073_741.824));
     }
 
@@ -222,6 +265,15 @@ mod tests {
     }
 
     #[test]
+    fn every_quantile_of_a_single_observation_is_that_observation() {
+        for ns in [1, 22_000_000, 59_000_000_000] {
+            for q in [0.0, 0.5, 0.99, 1.0] {
+                assert_eq!(of([ns]).quantile(q), Some(Duration::from_nanos(ns)));
+            }
+        }
+    }
+
+    #[test]
     fn an_empty_histogram_has_no_quantile_and_no_mean() {
         assert_eq!(Histogram::new(&ANSWER_BOUNDS_NS).quantile(0.5), None);
         assert_eq!(Histogram::new(&ANSWER_BOUNDS_NS).mean(), None);
@@ -234,7 +286,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn octaves_end_at_powers_of_two() {
+        let (second, half) = (1_000_000_000, 500_000_000);
+        assert_eq!(of([second, half + 1, second + 1, 0]).by_octave(), [(0, 2), (1, 1)]);
+    }
+
     proptest! {
+        #[test]
+        fn merging_is_the_same_as_observing_all(
+            one in prop::collection::vec(0u64..100_000_000_000, 0..50),
+            other in prop::collection::vec(0u64..100_000_000_000, 0..50),
+            q in 0.0..1.0,
+        ) {
+            let mut merged = of(one.iter().copied());
+            merged.merge(&of(other.iter().copied()));
+            let whole = of(one.into_iter().chain(other));
+            prop_assert_eq!(merged.count(), whole.count());
+            prop_assert_eq!(merged.native(), whole.native());
+            prop_assert_eq!(merged.quantile(q), whole.quantile(q));
+            prop_assert!(merged.cumulative().eq(whole.cumulative()));
+        }
+
         #[test]
         fn every_duration_lies_inside_its_native_bucket(ns in 1u64..) {
             let seconds = ns as f64 / 1e9;

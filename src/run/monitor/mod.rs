@@ -1,5 +1,8 @@
 //! The main job: tap, count, serve.
 
+mod summary;
+
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,13 +12,16 @@ use tokio::sync::oneshot;
 
 use super::reader::Sink;
 use super::session::{self, Audience, Prepared, Until};
+use super::unreadable::Unreadable;
 use super::{Failure, signals};
 use crate::capture::bpf::socket;
+use crate::capture::clock::{monotonic_ns, wall_offset_ns};
 use crate::capture::supervisor::{Late, Member};
 use crate::config::MonitorConfig;
 use crate::event::{Loss, TargetId};
+use crate::export::live::{Recorder, oldest_by_target};
 use crate::export::{self, Exporter, Metrics, Status, status};
-use crate::observation::Observation;
+use crate::observation::{Observation, Waiting};
 use crate::terminal;
 
 /// Runs until a signal comes, or until the targets have ended where that was asked for.
@@ -37,10 +43,26 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
     };
     let metrics = Metrics::new(names, Arc::clone(&status), read_losses)
         .map_err(|error| Failure::Runtime(format!("failed to register the metrics: {error}")))?;
-    let router = export::router(Exporter::new(&metrics, Arc::clone(&status)));
+    let recorder = Recorder::new(names, wall_offset_ns().into());
+    let exporter = Exporter::new(&metrics, Arc::clone(&status), recorder.live());
+    let router = export::router(exporter);
     let address = listener.local_addr()?;
-    let board = Board { status, check: config.check, announced: false, address };
-    serve(config, prepared, listener, router, (MetricsSink { metrics, losses }, board))
+    let (check, view) = (config.check, metrics.view());
+    let sink = MetricsSink {
+        metrics,
+        losses: Arc::clone(&losses),
+        unreadable: Unreadable::default(),
+        recorder,
+        status: Arc::clone(&status),
+    };
+    let board = Board { status, check, announced: false, address, up: BTreeMap::new() };
+    serve(config, prepared, listener, router, (sink, board))?;
+    if !check {
+        let losses = losses.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = summary::lines(&view.totals(), &view.turnarounds(), &losses);
+        terminal::print(format_args!("{}", text.trim_end()));
+    }
+    Ok(())
 }
 
 /// Listens before anything is attached: a port in use must not cost the target a probe.
@@ -99,19 +121,43 @@ async fn serve(
     result.unwrap_or_else(|_| Err(Failure::Runtime("the tap thread has panicked".into())))
 }
 
+/// Waiting requests that are looked at for the oldest of each target.
+const WAITING_LOOKED_AT: usize = 10_000;
+
 /// Counts observations, and keeps the loss counters current.
 struct MetricsSink {
     metrics: Metrics,
     losses: Arc<Mutex<Vec<Loss>>>,
+    unreadable: Unreadable,
+    recorder: Recorder,
+    status: Arc<Status>,
 }
 
 impl Sink for MetricsSink {
     fn observe(&mut self, observation: &Observation<'_>) {
         self.metrics.record(observation);
+        self.recorder.record(observation);
+        self.unreadable.observe(observation);
+    }
+
+    fn waiting(&mut self, waiting: &mut dyn Iterator<Item = Waiting<'_>>) {
+        let waiting: Vec<_> = waiting.take(WAITING_LOOKED_AT).collect();
+        self.recorder.waiting(waiting.iter().copied());
+        let recorder = &self.recorder;
+        self.status.update(|now| {
+            let oldest = oldest_by_target(waiting.iter().copied(), now.targets.len());
+            for (target, asked_ns) in now.targets.iter_mut().zip(oldest) {
+                target.oldest_pending = asked_ns.map(|ns| recorder.seconds(ns));
+            }
+        });
     }
 
     fn publish(&mut self, losses: &[Loss]) {
         self.metrics.flush();
+        self.recorder.publish(monotonic_ns());
+        if let Some(line) = self.unreadable.line(monotonic_ns()) {
+            tracing::warn!("{line}");
+        }
         let mut shared = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
         shared.clear();
         shared.extend_from_slice(losses);
@@ -124,6 +170,26 @@ struct Board {
     check: bool,
     announced: bool,
     address: SocketAddr,
+    /// The processes that are tapped, as they are described to people.
+    up: BTreeMap<u32, String>,
+}
+
+impl Board {
+    /// Says who has come and who has gone since the last time.
+    fn say_changes(&mut self, members: &[&Member]) {
+        let tapped = members.iter().filter(|member| member.up);
+        let now: BTreeMap<u32, String> =
+            tapped.map(|member| (member.target.process.pid, describe(member))).collect();
+        for (_, gone) in self.up.iter().filter(|(pid, _)| !now.contains_key(pid)) {
+            terminal::print(format_args!("{gone} has ended"));
+        }
+        for (_, come) in now.iter().filter(|(pid, _)| !self.up.contains_key(pid)) {
+            if self.announced {
+                terminal::print(format_args!("tapping {come}"));
+            }
+        }
+        self.up = now;
+    }
 }
 
 impl Audience for Board {
@@ -145,7 +211,10 @@ impl Audience for Board {
         });
         if self.check {
             report_check(members);
-        } else if !std::mem::replace(&mut self.announced, true) {
+            return;
+        }
+        self.say_changes(members);
+        if !std::mem::replace(&mut self.announced, true) {
             announce(members, self.address);
         }
     }

@@ -1,11 +1,19 @@
-//! What was typed. What it means is `config`'s business.
+//! What was typed. `config` says what it means.
+
+pub mod values;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::io::Write;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
+
+use self::values::{Listen, Pid, Size, Span, parse_count};
+
+/// Version and source revision of wstap.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WSTAP_REVISION"), ")");
 
 /// Turnaround times of the WebSocket messages inside a running process's TLS connections.
 ///
@@ -14,7 +22,7 @@ use serde::Deserialize;
 /// to Prometheus. The process is neither changed nor restarted.
 #[derive(Debug, Parser)]
 #[command(
-    version,
+    version = VERSION,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     arg_required_else_help = true,
@@ -65,9 +73,10 @@ pub struct MonitorArgs {
     /// What to tap, and how.
     #[command(flatten)]
     pub tap: TapArgs,
-    /// Serve metrics and the status page here [default: 127.0.0.1:8080]
+    /// Serve metrics and the live page here: an address, :PORT for all addresses, or a port of this
+    /// machine only [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<Listen>,
     /// End when the last target has ended, instead of serving `wstap_target_up 0`
     #[arg(long)]
     pub exit_with_target: bool,
@@ -80,8 +89,8 @@ pub struct MonitorArgs {
 #[derive(Debug, Default, Args)]
 pub struct TapArgs {
     /// Tap this process (may be given several times)
-    #[arg(short, long = "pid", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub pids: Vec<u32>,
+    #[arg(short, long = "pid", value_name = "N")]
+    pub pids: Vec<Pid>,
     /// Tap every process of this name, now and later (may be given several times)
     #[arg(long = "comm", value_name = "NAME")]
     pub comms: Vec<String>,
@@ -129,20 +138,21 @@ pub struct TapArgs {
     /// What a response to `--id-pattern` matches, with a group `id` [default: the same pattern]
     #[arg(long, value_name = "REGEX", requires = "id_pattern")]
     pub response_pattern: Option<String>,
-    /// A request without an answer expires after this many seconds [default: 60]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
-    pub timeout: Option<u32>,
+    /// A request without an answer expires after this time: seconds, or such as 500ms, 5s or 2m
+    /// [default: 60s]
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<Span>,
     /// Wait for the target to load a TLS library or to open a TCP socket, instead of exiting with 4;
     /// implied by --comm, --exe and --cgroup
     #[arg(long)]
     pub wait: bool,
     /// Ring buffer between kernel and wstap, in bytes, with k, m or g [default: 8m]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    pub ring_size: Option<u64>,
+    #[arg(long, value_name = "SIZE")]
+    pub ring_size: Option<Size>,
     /// Payload copied of each message, in bytes, with k or m [default: 64k, but only the first 256
     /// bytes of those over 1k while these prove to be enough]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    pub window: Option<u64>,
+    #[arg(long, value_name = "SIZE")]
+    pub window: Option<Size>,
     /// Tap TCP sockets, too, for plain ws://: on, off, or auto where a process has no TLS, or
     /// sockets that carry something else [default: auto]
     #[arg(long, value_name = "WHEN")]
@@ -165,7 +175,8 @@ pub enum PlainArg {
 }
 
 /// Where probes go when there is a choice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum ProbeSite {
     /// Where they cost the target least
     Cheapest,
@@ -185,8 +196,8 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct ProbesArgs {
     /// The process to look into
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub pid: u32,
+    #[arg(short, long, value_name = "N")]
+    pub pid: Pid,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -223,26 +234,43 @@ pub struct MessagesArgs {
     #[arg(long)]
     pub frames: bool,
     /// Show this many bytes of each payload
-    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    #[arg(long, value_name = "BYTES", default_value_t = 0, value_parser = parse_count)]
     pub payload: usize,
 }
 
-/// A number of bytes: `65536`, `64k`, `8m`, `1g`, with binary multiples.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let shift = match &lower[digits.len()..] {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        unit => return Err(format!("unknown unit `{unit}`: use k, m or g")),
+/// Reads the command line; prints help or what is wrong, and ends the process, where there is
+/// nothing to do.
+#[must_use]
+pub fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        if let Some(hint) = hint(&error) {
+            // Nobody may be reading.
+            let _ = writeln!(std::io::stderr(), "error: {hint}");
+            std::process::exit(2);
+        }
+        error.exit()
+    })
+}
+
+/// The flag that was probably meant by a word without one: `wstap 4168`, `wstap python`.
+fn hint(error: &clap::Error) -> Option<String> {
+    let kind = match error.kind() {
+        ErrorKind::UnknownArgument => ContextKind::InvalidArg,
+        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+        _ => return None,
     };
-    digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(1 << shift))
-        .ok_or_else(|| format!("`{text}` is not a size such as 65536, 64k or 8m"))
+    let Some(ContextValue::String(word)) = error.get(kind) else { return None };
+    if word.starts_with('-') {
+        return None;
+    }
+    Some(if word.parse::<Pid>().is_ok() {
+        format!("`{word}` needs a flag: to tap the process with this id, use --pid {word}")
+    } else {
+        format!(
+            "`{word}` needs a flag: to tap the processes of this name, use --comm {word}; to run \
+             it as a command, use -- {word}; `wstap ps` lists what can be tapped, and `wstap --help` the commands"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -256,12 +284,26 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_binary_units() {
-        assert_eq!(parse_size("65536"), Ok(65536));
-        assert_eq!(parse_size("64K"), Ok(64 << 10));
-        assert_eq!(parse_size("8MiB"), Ok(8 << 20));
-        for bad in ["", "k", "8x", "-1", "99999999999999999999", "99999999999999g"] {
-            assert!(parse_size(bad).is_err(), "{bad}");
+    fn a_word_without_a_flag_is_answered_with_the_right_one() {
+        let hint = |words: &[&str]| {
+            let words = ["wstap"].iter().chain(words);
+            hint(&Cli::try_parse_from(words).expect_err("no such word"))
+        };
+        assert!(hint(&["4168"]).is_some_and(|it| it.contains("--pid 4168")));
+        assert!(hint(&["python"]).is_some_and(|it| it.contains("--comm python")));
+        assert!(hint(&["messages", "python"]).is_some_and(|it| it.contains("--comm python")));
+        assert!(hint(&["--pdi", "7"]).is_none());
+        assert!(hint(&["mesages"]).is_some_and(|it| it.contains("wstap --help")));
+    }
+
+    #[test]
+    fn errors_of_numbers_say_what_was_expected() {
+        for words in
+            [["--pid", "abc"], ["--timeout", "soon"], ["--ring-size", "8x"], ["--listen", "here"]]
+        {
+            let error = Cli::try_parse_from(["wstap"].iter().chain(&words)).expect_err("wrong");
+            let error = error.to_string();
+            assert!(error.contains("such as") && !error.contains("invalid digit"), "{error}");
         }
     }
 }

@@ -1,17 +1,19 @@
 //! What the command line and the configuration file mean together.
 //!
 //! Flags win over the file, the file over the defaults, and every default stands here. Nothing is
-//! attached or opened for business before all of it has been found valid.
+//! attached or opened before all of it has been found valid.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod file;
+
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::file::File;
 use regex::bytes::RegexBuilder;
-use serde::Deserialize;
-use wstap_symbols::{Options, SitePreference, UserOffset, known_functions};
+use wstap_symbols::{Options, SitePreference};
 
 use crate::capture::bpf::{Settings, Wakeup};
 use crate::capture::confine::privilege::Powers;
@@ -19,6 +21,7 @@ use crate::capture::procfs::cgroup::CgroupPath;
 use crate::capture::procfs::image::UserLibrary;
 use crate::capture::procfs::selector::{Children, Rule, Wanted};
 use crate::capture::supervisor::plain::Plain;
+use crate::cli::values::Pid;
 use crate::cli::{MonitorArgs, PlainArg, ProbeSite, TapArgs};
 use crate::decode::decoder::Limits;
 use crate::matching::{ID_PATTERN_NAME, IdPatterns, MatchLimits, Protocols};
@@ -74,71 +77,10 @@ pub struct MonitorConfig {
     pub check: bool,
 }
 
-/// The configuration file: every flag has a key of its name.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct File {
-    pid: Vec<u32>,
-    comm: Vec<String>,
-    exe: Vec<String>,
-    cgroup: Vec<String>,
-    command: Vec<String>,
-    target: Vec<FileTarget>,
-    library: Vec<FileLibrary>,
-    children: Option<bool>,
-    keep_caps: Option<bool>,
-    sandbox: Option<bool>,
-    listen: Option<SocketAddr>,
-    protocol: Option<String>,
-    rules: Vec<PathBuf>,
-    id_pattern: Option<String>,
-    response_pattern: Option<String>,
-    timeout: Option<u32>,
-    wait: bool,
-    ring_size: Option<u64>,
-    window: Option<u64>,
-    plain: Option<PlainArg>,
-    probe_site: Option<FileProbeSite>,
-    exit_with_target: bool,
-}
-
-/// `[[target]]`: processes under a name of the user's choice.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct FileTarget {
-    name: String,
-    #[serde(default)]
-    pid: Vec<u32>,
-    #[serde(default)]
-    comm: Vec<String>,
-    #[serde(default)]
-    exe: Vec<String>,
-    #[serde(default)]
-    cgroup: Vec<String>,
-    protocol: Option<String>,
-}
-
-/// `[[library]]`: where functions are in one build of a program or library, in case its symbols
-/// are stripped and nothing else leads to them.
-#[derive(Debug, Deserialize)]
-struct FileLibrary {
-    build_id: String,
-    /// Names of functions, and their offsets in the file.
-    #[serde(flatten)]
-    functions: BTreeMap<String, u64>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum FileProbeSite {
-    Cheapest,
-    Symbol,
-}
-
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_RING_BYTES: u64 = 8 << 20;
 const DEFAULT_WINDOW_BYTES: u64 = 64 << 10;
-const DEFAULT_TIMEOUT_SECONDS: u32 = 60;
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_CONNECTIONS: u32 = 32_768;
 
 impl MonitorConfig {
@@ -150,9 +92,9 @@ impl MonitorConfig {
     pub fn new(args: &MonitorArgs) -> Result<Self, UsageError> {
         let file = File::of(&args.tap)?;
         Ok(Self {
-            listen: args.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
+            listen: args.listen.or(file.listen).map_or(DEFAULT_LISTEN, |listen| listen.0),
             exit_with_target: args.exit_with_target || file.exit_with_target,
-            check: args.check,
+            check: args.check || file.check,
             tap: TapConfig::merge(&args.tap, &file, Wakeup::Batched)?,
         })
     }
@@ -180,22 +122,22 @@ impl TapConfig {
                 "nothing to tap: give a --pid, --comm, --exe or --cgroup, or `-- COMMAND`".into(),
             ));
         }
-        let window = args.window.or(file.window).unwrap_or(DEFAULT_WINDOW_BYTES);
+        let window = args.window.or(file.window).map_or(DEFAULT_WINDOW_BYTES, |size| size.0);
         let window_bytes = bounded("window", window, 256, 16 << 20)?;
-        let timeout = args.timeout.or(file.timeout).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
-        let timeout_ns = Duration::from_secs(timeout.into()).as_nanos() as u64;
+        let timeout = args.timeout.or(file.timeout).map_or(DEFAULT_TIMEOUT, |span| span.0);
+        let timeout_ns = timeout.as_nanos() as u64;
         Ok(Self {
             wait: args.wait || file.wait,
             children: children(args, file),
             powers: powers(args, file, &wanted),
-            sandbox: !args.no_sandbox && file.sandbox.unwrap_or(true),
+            sandbox: !args.no_sandbox && file.sandbox.unwrap_or(!file.no_sandbox.unwrap_or(false)),
             wanted,
             command,
             plain: plain(args, file),
             probes: Options { site: site(args, file) },
             user_libraries: file.user_libraries()?,
             kernel: Settings {
-                ring_bytes: ring_bytes(args.ring_size.or(file.ring_size))?,
+                ring_bytes: ring_bytes(args.ring_size.or(file.ring_size).map(|size| size.0))?,
                 window_bytes,
                 connections: DEFAULT_CONNECTIONS,
                 wakeup,
@@ -203,7 +145,8 @@ impl TapConfig {
             },
             limits: Limits {
                 window_bytes: window_bytes as usize,
-                // Who watches wants to see what passes, and who names a window wants that one.
+                // An interactive view shows all that passes, and a window that was asked for is
+                // kept.
                 narrows: wakeup == Wakeup::Batched && args.window.or(file.window).is_none(),
                 connections: DEFAULT_CONNECTIONS as usize,
                 ..Limits::default()
@@ -253,12 +196,12 @@ fn target_protocols(args: &TapArgs, file: &File) -> Vec<(String, String)> {
 }
 
 fn rules(
-    pids: &[u32],
+    pids: &[Pid],
     comms: &[String],
     exes: &[String],
     cgroups: &[String],
 ) -> Result<Vec<Rule>, UsageError> {
-    let pids: BTreeSet<u32> = pids.iter().copied().collect();
+    let pids: BTreeSet<u32> = pids.iter().map(|pid| pid.0).collect();
     let mut rules: Vec<Rule> = pids.into_iter().map(Rule::Pid).collect();
     rules.extend(comms.iter().cloned().map(Rule::Comm));
     for exe in exes {
@@ -283,32 +226,16 @@ fn powers(args: &TapArgs, file: &File, wanted: &[Wanted]) -> Powers {
         || !file.command.is_empty()
         || children(args, file) == Children::Follow
         || wanted.iter().any(|wanted| wanted.rule.is_open());
-    if typed.or(file.keep_caps).unwrap_or(may_come) { Powers::Attaching } else { Powers::None }
+    let in_file = file.keep_caps.or(file.drop_caps.map(|drop| !drop));
+    if typed.or(in_file).unwrap_or(may_come) { Powers::Attaching } else { Powers::None }
 }
 
 fn children(args: &TapArgs, file: &File) -> Children {
     let follow = if args.no_children { Some(false) } else { args.children.then_some(true) };
-    match follow.or(file.children) {
+    let in_file = file.children.or(file.no_children.map(|leave| !leave));
+    match follow.or(in_file) {
         Some(false) => Children::Leave,
         _ => Children::Follow,
-    }
-}
-
-impl File {
-    fn of(args: &TapArgs) -> Result<Self, UsageError> {
-        args.config.as_deref().map_or_else(|| Ok(Self::default()), Self::read)
-    }
-
-    /// The functions that the user has found. Whether they are there is for the planner to say.
-    fn user_libraries(&self) -> Result<Vec<UserLibrary>, UsageError> {
-        self.library.iter().map(FileLibrary::parse).collect()
-    }
-
-    fn read(path: &Path) -> Result<Self, UsageError> {
-        let complain =
-            |error: &dyn std::fmt::Display| UsageError(format!("{}: {error}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| complain(&error))?;
-        toml::from_str(&text).map_err(|error| complain(&error))
     }
 }
 
@@ -317,26 +244,6 @@ fn plain(args: &TapArgs, file: &File) -> Plain {
         Some(PlainArg::On) => Plain::On,
         Some(PlainArg::Off) => Plain::Off,
         Some(PlainArg::Auto) | None => Plain::Auto,
-    }
-}
-
-impl FileLibrary {
-    fn parse(&self) -> Result<UserLibrary, UsageError> {
-        let complain = |what: String| UsageError(format!("library `{}`: {what}", self.build_id));
-        let build_id = self.build_id.to_ascii_lowercase();
-        if build_id.is_empty() || !build_id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(complain("its build_id is not hexadecimal".into()));
-        }
-        if let Some(name) = self.functions.keys().find(|&it| !known_functions().any(|f| f == it)) {
-            let known: Vec<&str> = known_functions().collect();
-            return Err(complain(format!("`{name}` is none of {}", known.join(", "))));
-        }
-        if self.functions.is_empty() {
-            return Err(complain("give it a function, such as SSL_write = 0x1234".into()));
-        }
-        let functions = self.functions.iter();
-        let functions = functions.map(|(name, &offset)| UserOffset { name: name.clone(), offset });
-        Ok(UserLibrary { build_id, functions: functions.collect() })
     }
 }
 
@@ -350,10 +257,8 @@ pub fn user_libraries(path: Option<&Path>) -> Result<Vec<UserLibrary>, UsageErro
 }
 
 fn site(args: &TapArgs, file: &File) -> SitePreference {
-    match (args.probe_site, file.probe_site) {
-        (Some(ProbeSite::Symbol), _) | (None, Some(FileProbeSite::Symbol)) => {
-            SitePreference::Symbol
-        }
+    match args.probe_site.or(file.probe_site) {
+        Some(ProbeSite::Symbol) => SitePreference::Symbol,
         _ => SitePreference::Cheapest,
     }
 }

@@ -1,0 +1,179 @@
+//! Values of flags, and of the keys of the configuration file, which take the same.
+
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Where HTTP is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen(pub SocketAddr);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    /// `8080` is a port of this machine only, `:9100` one of every address, as with other
+    /// exporters; a host name is looked up, and its IPv4 address is preferred.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let port = |text: &str| text.parse::<u16>().ok();
+        if let Some(port) = port(text) {
+            return Ok(Self((Ipv4Addr::LOCALHOST, port).into()));
+        }
+        if let Some(port) = text.strip_prefix(':').and_then(port) {
+            return Ok(Self((Ipv4Addr::UNSPECIFIED, port).into()));
+        }
+        if let Ok(address) = text.parse() {
+            return Ok(Self(address));
+        }
+        let wanted =
+            "give an address with a port, such as 127.0.0.1:8080, :9100, localhost:8080 or 8080";
+        match text.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+                let found = text.to_socket_addrs().map_err(|error| {
+                    format!("the host `{host}` cannot be looked up ({error}): {wanted}")
+                })?;
+                let found: Vec<SocketAddr> = found.collect();
+                let first = found.iter().find(|it| it.is_ipv4()).or_else(|| found.first());
+                first
+                    .map(|&address| Self(address))
+                    .ok_or_else(|| format!("`{host}` has no address: {wanted}"))
+            }
+            _ => Err(format!("`{text}` is no address to listen on: {wanted}")),
+        }
+    }
+}
+
+/// A number of bytes: `65536`, `64k`, `8m`, `1g`, with binary multiples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let lower = text.to_ascii_lowercase();
+        let digits = lower.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let shift = match &lower[digits.len()..] {
+            "" | "b" => 0,
+            "k" | "kb" | "kib" => 10,
+            "m" | "mb" | "mib" => 20,
+            "g" | "gb" | "gib" => 30,
+            unit => {
+                return Err(format!("unknown unit `{unit}`: give a size such as 65536, 64k or 8m"));
+            }
+        };
+        digits
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(1 << shift))
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no size: give one such as 65536, 64k or 8m"))
+    }
+}
+
+/// The longest time that a request may wait.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// A time: seconds without a unit, or `500ms`, `5s`, `2m`, `1m 30s`, `1h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    /// From 1 ms to a day.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = "give seconds, or a time such as 500ms, 5s, 2m or 1h";
+        let seconds = text.parse::<u32>().ok().map(|seconds| Duration::from_secs(seconds.into()));
+        let span = || Duration::try_from(text.parse::<jiff::SignedDuration>().ok()?).ok();
+        let span = seconds.or_else(span).ok_or_else(|| format!("`{text}` is no time: {wanted}"))?;
+        if span < Duration::from_millis(1) || span > LONGEST {
+            return Err(format!("`{text}` is not between 1ms and 24h: {wanted}"));
+        }
+        Ok(Self(span))
+    }
+}
+
+/// A process id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pid(pub u32);
+
+impl FromStr for Pid {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<u32>() {
+            Ok(pid @ 1..=0x7fff_ffff) => Ok(Self(pid)),
+            _ => Err(format!(
+                "`{text}` is no process id: give a number above 0, such as --pid 4242, or a name with \
+                 --comm NAME; `wstap ps` lists what there is"
+            )),
+        }
+    }
+}
+
+/// A number of bytes to show.
+pub(super) fn parse_count(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| format!("`{text}` is no number: give one such as 64"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_binary_units() {
+        let size = |text: &str| text.parse::<Size>();
+        assert_eq!(size("65536"), Ok(Size(65536)));
+        assert_eq!(size("64K"), Ok(Size(64 << 10)));
+        assert_eq!(size("8MiB"), Ok(Size(8 << 20)));
+        for bad in ["", "k", "8x", "-1", "99999999999999999999", "99999999999999g"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_port_alone_is_an_address_to_listen_on() {
+        let listen = |text: &str| text.parse::<Listen>().map(|listen| listen.0.to_string());
+        for (text, address) in [
+            ("8080", "127.0.0.1:8080"),
+            (":9090", "0.0.0.0:9090"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("[::1]:9100", "[::1]:9100"),
+            ("localhost:18081", "127.0.0.1:18081"),
+        ] {
+            assert_eq!(listen(text).as_deref(), Ok(address), "{text}");
+        }
+        for bad in ["", ":", "80800", ":80800", "localhost", "localhost:", "127.0.0.1", "::1"] {
+            let error = listen(bad).expect_err(bad);
+            assert!(error.contains("such as"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_time_may_have_a_unit() {
+        let span = |text: &str| text.parse::<Span>().map(|span| span.0);
+        for (text, millis) in [
+            ("60", 60_000),
+            ("5s", 5_000),
+            ("500ms", 500),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("1m 30s", 90_000),
+        ] {
+            assert_eq!(span(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "0", "0s", "-5s", "5x", "s", "25h", "99999999"] {
+            let error = span(bad).expect_err(bad);
+            assert!(error.contains("such as"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_pid_is_answered_with_what_was_expected() {
+        assert_eq!("4242".parse::<Pid>(), Ok(Pid(4242)));
+        for bad in ["abc", "0", "-1", "", "4294967296", "12 "] {
+            let error = bad.parse::<Pid>().expect_err(bad);
+            assert!(error.contains("give a number"), "{error}");
+        }
+    }
+}

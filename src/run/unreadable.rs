@@ -1,0 +1,90 @@
+//! Says when connections are met whose contents cannot be read: how many, why, and what ends it.
+
+use crate::observation::{Fidelity, Observation, What};
+
+/// The shortest time between two such lines.
+const PAUSE_NS: u64 = 30_000_000_000;
+
+/// Counts open connections by how much of them can be read.
+#[derive(Debug, Default)]
+pub(super) struct Unreadable {
+    /// WebSocket connections that are open.
+    open: i64,
+    /// Those without readable contents.
+    no_content: i64,
+    /// As many were told of.
+    told: i64,
+    told_ns: Option<u64>,
+}
+
+impl Unreadable {
+    /// Takes note of a connection that comes, changes or goes.
+    pub(super) fn observe(&mut self, observation: &Observation<'_>) {
+        let What::State { from, to } = observation.what else { return };
+        let is_unread = |state: Option<(_, Fidelity)>| {
+            i64::from(state.is_some_and(|(_, fidelity)| fidelity == Fidelity::NoContent))
+        };
+        self.open += i64::from(to.is_some()) - i64::from(from.is_some());
+        self.no_content += is_unread(to) - is_unread(from);
+        self.told = self.told.min(self.no_content);
+    }
+
+    /// The line to show, where there is something new to tell and the last one is long enough ago.
+    pub(super) fn line(&mut self, now_ns: u64) -> Option<String> {
+        let is_new = self.no_content > self.told;
+        if !is_new || self.told_ns.is_some_and(|at| now_ns.saturating_sub(at) < PAUSE_NS) {
+            return None;
+        }
+        (self.told, self.told_ns) = (self.no_content, Some(now_ns));
+        Some(format!(
+            "{} of {} open connections cannot be read: they are compressed, and the beginning that \
+             is needed to read on was not seen. Their messages are counted, but not matched; each \
+             can be read again once it reconnects",
+            self.no_content, self.open
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{ConnId, TargetId};
+    use crate::observation::Role;
+
+    fn change(to: &mut Unreadable, from: Option<Fidelity>, into: Option<Fidelity>) {
+        let state = |fidelity: Option<Fidelity>| fidelity.map(|it| (Role::Client, it));
+        to.observe(&Observation {
+            at_ns: 1,
+            tid: 1,
+            target: TargetId(0),
+            conn: ConnId { tgid: 1, generation: 1, handle: 1 },
+            role: Role::Client,
+            what: What::State { from: state(from), to: state(into) },
+        });
+    }
+
+    #[test]
+    fn connections_that_cannot_be_read_are_told_of_once_and_not_too_often() {
+        let mut unreadable = Unreadable::default();
+        change(&mut unreadable, None, Some(Fidelity::Full));
+        assert_eq!(unreadable.line(1), None);
+        for _ in 0..8 {
+            change(&mut unreadable, None, Some(Fidelity::Unsynced));
+            change(&mut unreadable, Some(Fidelity::Unsynced), Some(Fidelity::NoContent));
+        }
+        let line = unreadable.line(1).expect("eight of them");
+        assert!(line.starts_with("8 of 9 open connections cannot be read: they are compressed"));
+        assert_eq!(unreadable.line(1), None);
+        change(&mut unreadable, None, Some(Fidelity::NoContent));
+        assert_eq!(unreadable.line(1), None, "the last one is not long ago");
+        assert!(unreadable.line(PAUSE_NS + 1).is_some_and(|line| line.starts_with("9 of 10")));
+    }
+
+    #[test]
+    fn one_that_can_be_read_again_is_not_told_of() {
+        let mut unreadable = Unreadable::default();
+        change(&mut unreadable, None, Some(Fidelity::NoContent));
+        change(&mut unreadable, Some(Fidelity::NoContent), Some(Fidelity::Full));
+        assert_eq!(unreadable.line(1), None);
+    }
+}
