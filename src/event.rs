@@ -138,6 +138,9 @@ pub const LONG_BYTES: u64 = 1024;
 /// Payload bytes of a long message that a narrow window holds.
 pub const NARROW_BYTES: usize = 256;
 
+/// Payload bytes at the end of a message longer than its window that are asked for as well.
+pub const TAIL_BYTES: usize = 512;
+
 /// One thing the tap saw on one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event<'a> {

@@ -50,7 +50,7 @@ impl Origin {
     }
 }
 
-/// RFC 6455, section 5.2: the opcodes that may appear on the wire.
+/// RFC 6455, section 5.2: the opcodes, those without a meaning in one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Opcode {
     /// 0x0
@@ -65,6 +65,8 @@ pub enum Opcode {
     Ping,
     /// 0xA
     Pong,
+    /// 0x3 to 0x7 and 0xB to 0xF: reserved, and sent all the same.
+    Reserved,
 }
 
 /// Type of a data message.
@@ -147,7 +149,11 @@ pub enum ProtocolError {
     InflateLimit,
     MessageTooBig,
     AcceptMismatch,
+    AcceptMissing,
+    UpgradeHeaderInvalid,
+    HeadMalformed,
     ExtensionNotOffered,
+    ExtensionRepeated,
     SubprotocolNotOffered,
     EofMidFrame,
     Resync,
@@ -217,7 +223,7 @@ labels! {
     Origin { Local => "local", Remote => "remote" }
     Opcode {
         Continuation => "continuation", Text => "text", Binary => "binary",
-        Close => "close", Ping => "ping", Pong => "pong",
+        Close => "close", Ping => "ping", Pong => "pong", Reserved => "reserved",
     }
     MessageType { Text => "text", Binary => "binary" }
     Outcome {
@@ -240,7 +246,9 @@ labels! {
         Utf8Close => "utf8_close", DataAfterClose => "data_after_close",
         InflateError => "inflate_error", InflateLimit => "inflate_limit",
         MessageTooBig => "message_too_big", AcceptMismatch => "accept_mismatch",
-        ExtensionNotOffered => "extension_not_offered",
+        AcceptMissing => "accept_missing", UpgradeHeaderInvalid => "upgrade_header_invalid",
+        HeadMalformed => "head_malformed", ExtensionNotOffered => "extension_not_offered",
+        ExtensionRepeated => "extension_repeated",
         SubprotocolNotOffered => "subprotocol_not_offered", EofMidFrame => "eof_mid_frame",
         Resync => "resync", PoisonedContext => "poisoned_context",
         HandshakeInvalid => "handshake_invalid", HandshakeTooLong => "handshake_too_long",

@@ -98,7 +98,7 @@ impl Connection {
             }
         }
         if let Phase::Http(upgrade) = &mut self.phase {
-            let becomes = upgrade.end(context);
+            let becomes = upgrade.end();
             self.turn_without_bytes(becomes, context);
         }
         self.prove(context);
@@ -134,7 +134,7 @@ impl Connection {
     /// Deadlines of the handshake.
     pub(super) fn tick(&mut self, now_ns: u64, context: &mut Context<'_>) {
         let Phase::Http(upgrade) = &mut self.phase else { return };
-        let becomes = upgrade.tick(now_ns, context);
+        let becomes = upgrade.tick(now_ns, context.resources.limits.handshake_ns);
         self.turn_without_bytes(becomes, context);
         self.account(Direction::Sent, context);
         self.prove(context);
@@ -282,7 +282,7 @@ impl Connection {
         };
         match &mut self.phase {
             Phase::Http(upgrade) => {
-                let becomes = upgrade.absent(direction, n, context);
+                let becomes = upgrade.absent(direction, n);
                 self.turn(becomes, Chunk::nothing(direction, end), context);
                 if let Phase::Frames(session) = &mut self.phase {
                     session.lose_border(direction, context);

@@ -12,6 +12,9 @@ pub(in crate::decode) const HEADER_MAX: usize = 14;
 /// RFC 6455, section 5.5: control frames carry at most 125 bytes.
 pub(in crate::decode) const CONTROL_MAX: u64 = 125;
 
+/// Bytes of a length that is not written in two or in eight bytes behind the header's second one.
+const SHORT_MAX: u64 = 125;
+
 /// What came of looking at the start of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::decode) enum Parsed<T> {
@@ -34,6 +37,8 @@ pub(in crate::decode) struct Header {
     /// RSV2 or RSV3: no registered extension uses them.
     pub(in crate::decode) rsv23: bool,
     pub(in crate::decode) opcode: Opcode,
+    /// The top bit of the opcode: a control frame, also where the opcode is a reserved one.
+    pub(in crate::decode) control: bool,
     pub(in crate::decode) mask: Option<[u8; 4]>,
     /// Payload bytes; below 2^63.
     pub(in crate::decode) length: u64,
@@ -43,17 +48,14 @@ pub(in crate::decode) struct Header {
 
 /// Parses the header at the start of `bytes`.
 ///
-/// Fails where no frame border can follow: a reserved opcode, a control frame with an extended
-/// length, a length with its top bit set. All other broken rules are left to the caller.
+/// Fails only where the length is impossible, which is one with its top bit set. Whatever other
+/// rule a header breaks, its length says where the next one begins. Such rules are left to the
+/// caller.
 pub(in crate::decode) fn parse(bytes: &[u8]) -> Result<Parsed<Header>, ProtocolError> {
     let Some(&first) = bytes.first() else { return Ok(Parsed::NeedMore(2)) };
-    let opcode = Opcode::from_bits(first & 0x0f).ok_or(ProtocolError::OpcodeReserved)?;
     let Some(&second) = bytes.get(1) else { return Ok(Parsed::NeedMore(1)) };
 
     let length7 = second & 0x7f;
-    if opcode.is_control() && u64::from(length7) > CONTROL_MAX {
-        return Err(ProtocolError::ControlTooLong);
-    }
     let masked = second & 0x80 != 0;
     let extended = match length7 {
         126 => 2,
@@ -70,7 +72,7 @@ pub(in crate::decode) fn parse(bytes: &[u8]) -> Result<Parsed<Header>, ProtocolE
         [] => (u64::from(length7), true),
         [a, b] => {
             let length = u64::from(u16::from_be_bytes([a, b]));
-            (length, length > 125)
+            (length, length > SHORT_MAX)
         }
         _ => {
             let length = extended.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte));
@@ -85,7 +87,8 @@ pub(in crate::decode) fn parse(bytes: &[u8]) -> Result<Parsed<Header>, ProtocolE
         fin: first & 0x80 != 0,
         rsv1: first & 0x40 != 0,
         rsv23: first & 0x30 != 0,
-        opcode,
+        opcode: Opcode::from_bits(first & 0x0f),
+        control: first & 0x08 != 0,
         mask: mask.try_into().ok(),
         length,
         minimal,
@@ -94,22 +97,22 @@ pub(in crate::decode) fn parse(bytes: &[u8]) -> Result<Parsed<Header>, ProtocolE
 }
 
 impl Opcode {
-    /// The opcode of the four bits of section 5.2; `None` for the reserved ones.
-    pub(in crate::decode) fn from_bits(bits: u8) -> Option<Self> {
-        Some(match bits {
+    /// The opcode of the four bits of section 5.2.
+    fn from_bits(bits: u8) -> Self {
+        match bits {
             0x0 => Self::Continuation,
             0x1 => Self::Text,
             0x2 => Self::Binary,
             0x8 => Self::Close,
             0x9 => Self::Ping,
             0xa => Self::Pong,
-            _ => return None,
-        })
+            _ => Self::Reserved,
+        }
     }
 
-    /// Close, ping and pong: never fragmented, allowed between the fragments of a message.
-    pub(in crate::decode) fn is_control(self) -> bool {
-        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    /// Text, binary and continuation: a frame of a message.
+    pub(in crate::decode) fn is_data(self) -> bool {
+        matches!(self, Self::Text | Self::Binary | Self::Continuation)
     }
 }
 
@@ -297,11 +300,13 @@ mod tests {
     }
 
     #[test]
-    fn headers_without_a_border_are_errors() {
+    fn only_an_impossible_length_hides_the_next_border() {
         for opcode in [3, 4, 5, 6, 7, 0xb, 0xc, 0xd, 0xe, 0xf] {
-            assert_eq!(parse(&[0x80 | opcode]), Err(ProtocolError::OpcodeReserved));
+            let (header, used) = done(&[0xf0 | opcode, 7]);
+            assert_eq!((header.opcode, header.length, used), (Opcode::Reserved, 7, 2));
+            assert_eq!(header.control, opcode > 7);
         }
-        assert_eq!(parse(&[0x89, 0x7e]), Err(ProtocolError::ControlTooLong));
+        assert_eq!(done(&[0x89, 0x7e, 0x01, 0x00]).0.length, 256);
         let msb = [0x82, 0x7f, 0x80, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(parse(&msb), Err(ProtocolError::LengthMsb));
     }

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-use super::head::{Offer, ResponseHead, path_of};
+use super::head::{Offer, ResponseHead, UpgradeHeader, path_of};
 use super::subprotocol;
 use crate::event::Direction;
 use crate::matching::Hint;
@@ -12,6 +12,9 @@ use crate::observation::{Open, ProtocolError, Role};
 
 /// RFC 6455, section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Registered extensions under which payload and headers stay what they are (TR-369).
+const UNCHANGING: [&str; 1] = ["bbf-usp-protocol"];
 
 /// The terms of a WebSocket connection.
 #[derive(Debug)]
@@ -49,20 +52,22 @@ pub(in crate::decode) enum Extension {
 
 impl Agreement {
     /// What a 101 agrees to, given what was offered; `offer` is `None` if the request passed
-    /// before wstap attached. Fails if the 101 does not make a WebSocket connection.
+    /// before wstap attached. Real clients tolerate each of the rules that a server may break
+    /// here, so each is only counted.
     pub(in crate::decode) fn conclude(
         offer: Option<Offer>,
         response: &ResponseHead,
         request_direction: Direction,
-    ) -> Result<Self, ProtocolError> {
-        let accept = response.accept.as_deref().ok_or(ProtocolError::HandshakeInvalid)?;
-        if let Some(offer) = &offer {
-            let key = offer.key.as_deref().ok_or(ProtocolError::HandshakeInvalid)?;
-            if accept_of(key) != accept {
-                return Err(ProtocolError::AcceptMismatch);
-            }
-        }
-        let mut violations = Vec::new();
+    ) -> Self {
+        let mut violations: Vec<_> = [
+            response.malformed.then_some(ProtocolError::HeadMalformed),
+            (response.upgrade != UpgradeHeader::WebSocket)
+                .then_some(ProtocolError::UpgradeHeaderInvalid),
+            broken_accept(offer.as_ref(), response.accept.as_deref()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
         if let Some(accepted) = &response.subprotocol {
             // "if [...] the response includes a |Sec-WebSocket-Protocol| header field and this
             // header field indicates the use of a subprotocol that was not present in the
@@ -81,8 +86,10 @@ impl Agreement {
                 break;
             }
         }
+        let (extension, repeated) = Extension::parse(accepted);
+        violations.extend(repeated.then_some(ProtocolError::ExtensionRepeated));
         let (host, target) = offer.map_or((None, None), |offer| (offer.host, offer.target));
-        Ok(Self {
+        Self {
             role: match request_direction {
                 Direction::Sent => Role::Client,
                 Direction::Received => Role::Server,
@@ -91,11 +98,18 @@ impl Agreement {
             target,
             subprotocol: response.subprotocol.clone(),
             extensions: response.extensions.clone(),
-            extension: Extension::parse(accepted),
+            extension,
             unmasked: response.unmasked,
             violations,
-        })
+        }
     }
+}
+
+/// What is wrong with the `Sec-WebSocket-Accept` of a response.
+fn broken_accept(offer: Option<&Offer>, accept: Option<&str>) -> Option<ProtocolError> {
+    let Some(accept) = accept else { return Some(ProtocolError::AcceptMissing) };
+    let Some(key) = &offer?.key else { return Some(ProtocolError::HandshakeInvalid) };
+    (accept_of(key) != accept).then_some(ProtocolError::AcceptMismatch)
 }
 
 impl Agreement {
@@ -130,16 +144,29 @@ impl Agreement {
 }
 
 impl Extension {
-    /// Reads a response's `Sec-WebSocket-Extensions`.
-    fn parse(accepted: &str) -> Self {
-        let mut extensions = accepted.split(',').filter(|it| !it.trim().is_empty());
-        let Some(only) = extensions.next() else { return Self::None };
-        if extensions.next().is_some() || !name_of(only).eq_ignore_ascii_case("permessage-deflate")
-        {
-            return Self::Foreign;
+    /// Reads a response's `Sec-WebSocket-Extensions`. Also says whether permessage-deflate stands
+    /// there more than once; clients then go by the first.
+    fn parse(accepted: &str) -> (Self, bool) {
+        let changes_payload = |it: &&str| {
+            let name = name_of(it);
+            !name.is_empty() && !UNCHANGING.iter().any(|known| known.eq_ignore_ascii_case(name))
+        };
+        let mut extensions = accepted.split(',').filter(changes_payload);
+        let Some(first) = extensions.next() else { return (Self::None, false) };
+        let is_deflate = |it: &str| name_of(it).eq_ignore_ascii_case("permessage-deflate");
+        let mut repeated = false;
+        for other in extensions {
+            if !is_deflate(other) {
+                return (Self::Foreign, repeated);
+            }
+            repeated = true;
         }
+        if is_deflate(first) { (Self::deflate(first), repeated) } else { (Self::Foreign, false) }
+    }
+
+    fn deflate(agreed: &str) -> Self {
         let has = |parameter: &str| {
-            only.split(';').skip(1).any(|it| {
+            agreed.split(';').skip(1).any(|it| {
                 it.split('=').next().unwrap_or_default().trim().eq_ignore_ascii_case(parameter)
             })
         };
@@ -175,7 +202,7 @@ mod tests {
             client_takeover,
             server_takeover,
         };
-        let parse = Extension::parse;
+        let parse = |accepted| Extension::parse(accepted).0;
         assert_eq!(parse(""), Extension::None);
         assert_eq!(parse("permessage-deflate"), deflate(true, true));
         assert_eq!(
@@ -187,6 +214,10 @@ mod tests {
             deflate(false, true)
         );
         assert_eq!(parse("x-webkit-deflate-frame"), Extension::Foreign);
-        assert_eq!(parse("permessage-deflate, bbf-usp-protocol"), Extension::Foreign);
+        assert_eq!(parse("permessage-deflate, x-own"), Extension::Foreign);
+        assert_eq!(parse("bbf-usp-protocol; version=\"1.2\""), Extension::None);
+        assert_eq!(parse("permessage-deflate, bbf-usp-protocol"), deflate(true, true));
+        let twice = "permessage-deflate; server_no_context_takeover, permessage-deflate";
+        assert_eq!(Extension::parse(twice), (deflate(true, false), true));
     }
 }

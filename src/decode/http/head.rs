@@ -5,8 +5,7 @@
 
 use memchr::memchr_iter;
 
-/// Heads with more header lines than this are taken for invalid.
-const HEADERS_MAX: usize = 128;
+use super::head_lines::{HeadLines, Start};
 
 /// What the first bytes of a message are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,8 +143,10 @@ pub(in crate::decode) struct ResponseHead {
     pub(in crate::decode) subprotocol: Option<String>,
     /// The header lines joined by `, `.
     pub(in crate::decode) extensions: Option<String>,
-    /// It upgrades to WebSocket, not to something else.
-    pub(in crate::decode) websocket: bool,
+    /// What it upgrades to.
+    pub(in crate::decode) upgrade: UpgradeHeader,
+    /// It breaks rules of HTTP/1.1.
+    pub(in crate::decode) malformed: bool,
     /// NATS servers agree with their clients to leave masks out.
     pub(in crate::decode) unmasked: bool,
 }
@@ -153,25 +154,36 @@ pub(in crate::decode) struct ResponseHead {
 impl RequestHead {
     /// Parses a complete head, its blank line included.
     pub(in crate::decode) fn parse(head: &[u8]) -> Result<Self, HeadInvalid> {
-        let mut slots = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut request = httparse::Request::new(&mut slots);
-        match request.parse(head) {
-            Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) | Err(_) => return Err(HeadInvalid),
-        }
-        let headers = Headers(request.headers);
-        let method = match request.method {
-            Some("HEAD") => Method::Head,
-            Some("CONNECT") => Method::Connect,
+        let lines = HeadLines::request(head).ok_or(HeadInvalid)?;
+        let Start::Request { method, target } = lines.start else { return Err(HeadInvalid) };
+        let headers = Headers(&lines);
+        // Servers exist that do not ask for "Connection: Upgrade", and clients that leave it out.
+        let upgrades = method == "GET" && headers.upgrade() >= UpgradeHeader::Sloppy;
+        let offer = upgrades.then(|| Box::new(Offer::of(target, &headers)));
+        let framing = match headers.framing() {
+            Err(HeadInvalid) if offer.is_some() => Framing::Length(0),
+            framing => framing?.unwrap_or(Framing::Length(0)),
+        };
+        let method = match method {
+            "HEAD" => Method::Head,
+            "CONNECT" => Method::Connect,
             _ => Method::Other,
         };
-        let upgrades = request.method == Some("GET")
-            && headers.has_token("upgrade", "websocket")
-            && headers.has_token("connection", "upgrade");
-        let offer = upgrades.then(|| Box::new(Offer::of(request.path, &headers)));
-        let framing = headers.framing()?.unwrap_or(Framing::Length(0));
         Ok(Self { method, framing, offer })
     }
+}
+
+/// What a head says of an upgrade, from no to yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::decode) enum UpgradeHeader {
+    /// To something else than WebSocket.
+    Other,
+    /// Nothing.
+    Absent,
+    /// Something that a lenient peer takes for WebSocket.
+    Sloppy,
+    /// What section 4 of RFC 6455 asks for.
+    WebSocket,
 }
 
 /// Tokens of a list that are looked at.
@@ -185,12 +197,12 @@ impl Offer {
         texts.chain(lists).map(|text| size_of::<String>() + text.len()).sum()
     }
 
-    fn of(target: Option<&str>, headers: &Headers<'_, '_>) -> Self {
+    fn of(target: &str, headers: &Headers<'_>) -> Self {
         let names = |list: &str| list.split(';').next().unwrap_or_default().trim().to_owned();
         Self {
             key: headers.text("sec-websocket-key").map(str::to_owned),
             host: headers.text("host").map(str::to_owned),
-            target: target.map(str::to_owned),
+            target: Some(target.to_owned()),
             subprotocols: headers
                 .tokens("sec-websocket-protocol")
                 .take(TOKENS_MAX)
@@ -208,14 +220,9 @@ impl Offer {
 impl ResponseHead {
     /// Parses a complete head, its blank line included.
     pub(in crate::decode) fn parse(head: &[u8]) -> Result<Self, HeadInvalid> {
-        let mut slots = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut response = httparse::Response::new(&mut slots);
-        match response.parse(head) {
-            Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) | Err(_) => return Err(HeadInvalid),
-        }
-        let headers = Headers(response.headers);
-        let status = response.code.filter(|code| (100..1000).contains(code)).ok_or(HeadInvalid)?;
+        let lines = HeadLines::response(head).ok_or(HeadInvalid)?;
+        let Start::Status(status @ 100..1000) = lines.start else { return Err(HeadInvalid) };
+        let headers = Headers(&lines);
         // RFC 9112, section 6.3: these never have a body, whatever their headers say.
         let framing = match status {
             100..=199 | 204 | 304 => Framing::Length(0),
@@ -227,7 +234,8 @@ impl ResponseHead {
             accept: headers.text("sec-websocket-accept").map(str::to_owned),
             subprotocol: headers.text("sec-websocket-protocol").map(str::to_owned),
             extensions: headers.joined("sec-websocket-extensions"),
-            websocket: headers.has_token("upgrade", "websocket"),
+            upgrade: headers.upgrade(),
+            malformed: lines.malformed,
             unmasked: headers.text("nats-no-masking").is_some_and(is_true),
         })
     }
@@ -250,22 +258,32 @@ pub(in crate::decode) fn path_of(target: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or_default()
 }
 
-struct Headers<'h, 'b>(&'h [httparse::Header<'b>]);
+struct Headers<'h>(&'h HeadLines<'h>);
 
-impl<'b> Headers<'_, 'b> {
-    fn values(&self, name: &str) -> impl Iterator<Item = &'b str> {
-        self.0
-            .iter()
-            .filter(move |header| header.name.eq_ignore_ascii_case(name))
-            .filter_map(|header| std::str::from_utf8(header.value).ok())
-            .map(str::trim)
+impl<'h> Headers<'h> {
+    fn values(&self, name: &str) -> impl Iterator<Item = &'h str> {
+        self.0.values(name)
     }
 
-    fn text(&self, name: &str) -> Option<&'b str> {
+    fn upgrade(&self) -> UpgradeHeader {
+        let mut values = self.values("upgrade").filter(|value| !value.is_empty()).peekable();
+        if self.has_token("upgrade", "websocket") {
+            let asked = self.has_token("connection", "upgrade");
+            if asked { UpgradeHeader::WebSocket } else { UpgradeHeader::Sloppy }
+        } else if values.peek().is_none() {
+            UpgradeHeader::Absent
+        } else if values.any(|value| value.to_ascii_lowercase().contains("websocket")) {
+            UpgradeHeader::Sloppy
+        } else {
+            UpgradeHeader::Other
+        }
+    }
+
+    fn text(&self, name: &str) -> Option<&'h str> {
         self.values(name).next()
     }
 
-    fn tokens(&self, name: &str) -> impl Iterator<Item = &'b str> {
+    fn tokens(&self, name: &str) -> impl Iterator<Item = &'h str> {
         self.values(name).flat_map(|list| list.split(',')).map(str::trim).filter(|t| !t.is_empty())
     }
 

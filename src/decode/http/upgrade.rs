@@ -8,7 +8,9 @@
 use std::collections::VecDeque;
 
 use super::handshake::Agreement;
-use super::head::{Framing, HeadInvalid, Method, Offer, Opening, RequestHead, ResponseHead};
+use super::head::{
+    Framing, HeadInvalid, Method, Offer, Opening, RequestHead, ResponseHead, UpgradeHeader,
+};
 use super::reader::{HttpReader, Read};
 use crate::decode::backlog::Backlog;
 use crate::decode::context::Context;
@@ -78,7 +80,7 @@ impl Upgrade {
                 self.held.push(direction, bytes, context.stamp, limit);
                 *bytes = &[];
                 if self.early.is_some() && self.held.torn {
-                    return self.conclude_early(context);
+                    return self.conclude_early();
                 }
                 break;
             }
@@ -86,7 +88,7 @@ impl Upgrade {
             let becomes = match self.reader(direction).read(bytes, limit) {
                 Read::Passed => Becomes::Http,
                 Read::Head(kind, head) => self.head(direction, kind, &head, context),
-                Read::NotAHead(kept) => self.not_a_head(direction, kept, context),
+                Read::NotAHead(kept) => self.not_a_head(direction, kept),
                 Read::TooLong => {
                     context.error(direction, ProtocolError::HandshakeTooLong);
                     Becomes::Other
@@ -100,19 +102,14 @@ impl Upgrade {
     }
 
     /// `n` bytes are not here.
-    pub(in crate::decode) fn absent(
-        &mut self,
-        direction: Direction,
-        n: u64,
-        context: &mut Context<'_>,
-    ) -> Becomes {
+    pub(in crate::decode) fn absent(&mut self, direction: Direction, n: u64) -> Becomes {
         if self.holds(direction) {
             self.held.tear(direction);
-            return if self.early.is_some() { self.conclude_early(context) } else { Becomes::Http };
+            return if self.early.is_some() { self.conclude_early() } else { Becomes::Http };
         }
         let lost = self.reader(direction).pass(n).is_err();
         if lost && self.early.is_some() && self.asking == Some(direction) {
-            return self.conclude_early(context);
+            return self.conclude_early();
         }
         if lost && self.may_have_upgraded_unseen(direction) {
             return Becomes::Unknown(Vec::new());
@@ -146,20 +143,19 @@ impl Upgrade {
         (held.direction, (!held.torn).then_some(held.backlog))
     }
 
-    /// A 101 does not wait for its request for ever.
-    pub(in crate::decode) fn tick(&mut self, now_ns: u64, context: &mut Context<'_>) -> Becomes {
-        let patience = context.resources.limits.handshake_ns;
+    /// A 101 does not wait for its request for longer than `patience_ns`.
+    pub(in crate::decode) fn tick(&mut self, now_ns: u64, patience_ns: u64) -> Becomes {
         match &self.early {
-            Some((_, since)) if now_ns.saturating_sub(*since) > patience => {
-                self.conclude_early(context)
+            Some((_, since)) if now_ns.saturating_sub(*since) > patience_ns => {
+                self.conclude_early()
             }
             _ => Becomes::Http,
         }
     }
 
     /// The connection ended.
-    pub(in crate::decode) fn end(&mut self, context: &mut Context<'_>) -> Becomes {
-        self.conclude_early(context)
+    pub(in crate::decode) fn end(&mut self) -> Becomes {
+        self.conclude_early()
     }
 
     /// A 101 waits for its request.
@@ -195,15 +191,10 @@ impl Upgrade {
     }
 
     /// What begins here is not HTTP.
-    fn not_a_head(
-        &mut self,
-        direction: Direction,
-        kept: Vec<u8>,
-        context: &mut Context<'_>,
-    ) -> Becomes {
+    fn not_a_head(&mut self, direction: Direction, kept: Vec<u8>) -> Becomes {
         if self.early.is_some() {
             // Frames of a client whose request passed before wstap attached.
-            match self.conclude_early(context) {
+            match self.conclude_early() {
                 Becomes::WebSocket(agreement, _) => Becomes::WebSocket(agreement, kept),
                 becomes => becomes,
             }
@@ -232,7 +223,7 @@ impl Upgrade {
     ) -> Becomes {
         self.reader(direction).expect_body(head.framing);
         if let Some((early, _)) = self.early.take_if(|_| head.offer.is_some()) {
-            return self.conclude(head.offer, &early, direction, context);
+            return Self::conclude(head.offer, &early, direction);
         }
         // Its answer came first: the other thread was faster to report.
         if let Some((_, status)) = self.answered.take_if(|(at_ns, _)| *at_ns >= context.stamp.at_ns)
@@ -290,14 +281,14 @@ impl Upgrade {
         context: &mut Context<'_>,
     ) -> Becomes {
         self.reader(direction).expect_head();
-        if !head.websocket {
+        if head.upgrade == UpgradeHeader::Other {
             return Becomes::Other;
         }
         let upgrade = self.waiting.iter().position(|asked| asked.offer.is_some());
         match upgrade.and_then(|index| self.waiting.remove(index)) {
-            Some(asked) => self.conclude(asked.offer, &head, direction.opposite(), context),
+            Some(asked) => Self::conclude(asked.offer, &head, direction.opposite()),
             // The kernel side notices the answer only; what was asked is not to be had.
-            None if self.ignored => self.conclude(None, &head, direction.opposite(), context),
+            None if self.ignored => Self::conclude(None, &head, direction.opposite()),
             None => {
                 self.early = Some((head, context.stamp.at_ns));
                 Becomes::Http
@@ -329,27 +320,20 @@ impl Upgrade {
     }
 
     /// The request of a 101 passed before wstap attached.
-    fn conclude_early(&mut self, context: &mut Context<'_>) -> Becomes {
+    fn conclude_early(&mut self) -> Becomes {
         match (self.early.take(), self.asking) {
-            (Some((response, _)), Some(asking)) => self.conclude(None, &response, asking, context),
+            (Some((response, _)), Some(asking)) => Self::conclude(None, &response, asking),
             _ => Becomes::Http,
         }
     }
 
-    fn conclude(
-        &mut self,
-        offer: Option<Box<Offer>>,
-        response: &ResponseHead,
-        asking: Direction,
-        context: &mut Context<'_>,
-    ) -> Becomes {
-        match Agreement::conclude(offer.map(|offer| *offer), response, asking) {
-            Ok(agreement) => Becomes::WebSocket(Box::new(agreement), Vec::new()),
-            Err(reason) => {
-                context.error(asking.opposite(), reason);
-                Becomes::Other
-            }
+    fn conclude(offer: Option<Box<Offer>>, response: &ResponseHead, asking: Direction) -> Becomes {
+        // Without the request, the 101 itself must say what it upgrades to.
+        if offer.is_none() && response.upgrade < UpgradeHeader::Sloppy {
+            return Becomes::Other;
         }
+        let agreement = Agreement::conclude(offer.map(|offer| *offer), response, asking);
+        Becomes::WebSocket(Box::new(agreement), Vec::new())
     }
 }
 

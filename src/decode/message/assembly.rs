@@ -11,7 +11,7 @@ use super::shared::Shared;
 use crate::decode::context::Context;
 use crate::decode::frame::header::Header;
 use crate::decode::frame::mask;
-use crate::event::Direction;
+use crate::event::{Direction, TAIL_BYTES};
 use crate::observation::{Message, MessageType, Opcode, ProtocolError};
 
 /// Payload is unmasked and inflated in pieces of at most this size.
@@ -70,7 +70,7 @@ impl Assembly {
             self.drop_message(context);
         }
         self.headless = false;
-        let mut message = Unfinished::new(header, message_type);
+        let mut message = Unfinished::new(message_type, self.compression.compresses(header));
         message.frame(header);
         if self.compression.hides(header) {
             message.give_up(&mut context.resources.inflaters);
@@ -84,6 +84,7 @@ impl Assembly {
         if message.only_counts() {
             return message.miss(piece.bytes.len() as u64);
         }
+        let piece = piece.needed_by(message);
         let mut scratch = std::mem::take(&mut context.resources.unmasked);
         for part in piece.parts() {
             let plain = part.unmask(&mut scratch);
@@ -130,7 +131,7 @@ impl Assembly {
             inflated.clear();
             context.resources.inflated = inflated;
         } else {
-            let plain = last.unmask(&mut scratch);
+            let plain = last.needed_by(&mut message).unmask(&mut scratch);
             self.deliver(message, plain, shared, context);
         }
         scratch.clear();
@@ -218,8 +219,8 @@ impl Assembly {
     ) {
         let window = context.resources.limits.window_bytes;
         if message.is_untouched() {
-            let payload = message.push_whole(last, window);
-            return self.report(message, payload, shared, context);
+            let (payload, tail) = message.push_whole(last, window);
+            return self.report(message, payload, tail, shared, context);
         }
         message.push(last, window, &mut context.resources.buffers);
         self.deliver_kept(message, shared, context);
@@ -231,8 +232,8 @@ impl Assembly {
         shared: &mut Shared,
         context: &mut Context<'_>,
     ) {
-        let kept = message.take_kept();
-        self.report(message, &kept, shared, context);
+        let (kept, tail) = message.take_kept();
+        self.report(message, &kept, tail.bytes(), shared, context);
         context.resources.buffers.release(kept);
     }
 
@@ -240,6 +241,7 @@ impl Assembly {
         &mut self,
         message: Unfinished,
         payload: &[u8],
+        tail: &[u8],
         shared: &mut Shared,
         context: &mut Context<'_>,
     ) {
@@ -257,7 +259,7 @@ impl Assembly {
             length: finished.length,
             compressed: message.compressed,
             payload,
-            tail: b"",
+            tail,
             truncated: finished.truncated,
             identical: seen == Seen::Yes,
         };
@@ -283,6 +285,16 @@ impl<'a> Piece<'a> {
         let middle = self.bytes.len().saturating_sub(PIECE);
         let (before, last) = self.bytes.split_at(middle);
         (Self { bytes: before, ..self }, Self { bytes: last, at: self.at + middle as u64, ..self })
+    }
+
+    /// The part of it that the message needs; the rest is only counted.
+    fn needed_by(self, message: &mut Unfinished) -> Self {
+        let passed = self.bytes.len().saturating_sub(TAIL_BYTES);
+        if passed == 0 || !message.needs_only_its_end() {
+            return self;
+        }
+        message.pass(passed as u64);
+        Self { bytes: &self.bytes[passed..], at: self.at + passed as u64, ..self }
     }
 
     /// The unmasked bytes, in place if they are not masked.

@@ -76,12 +76,18 @@ impl Compression {
         matches!(self, Self::Takeover(_))
     }
 
+    /// The message that begins with this header is compressed. Without an extension RSV1 means
+    /// nothing, and peers that tolerate it read the payload as it stands.
+    pub(in crate::decode) fn compresses(&self, header: &Header) -> bool {
+        header.rsv1 && !matches!(self, Self::Off)
+    }
+
     /// The message that begins with this header cannot be read.
     pub(in crate::decode) fn hides(&self, header: &Header) -> bool {
         match self {
             Self::Foreign => true,
-            Self::Off | Self::Poisoned => header.rsv1,
-            Self::SelfContained | Self::Takeover(_) | Self::Unknown { .. } => false,
+            Self::Poisoned => header.rsv1,
+            Self::Off | Self::SelfContained | Self::Takeover(_) | Self::Unknown { .. } => false,
         }
     }
 

@@ -9,5 +9,6 @@ pub(in crate::decode) mod inflate;
 mod partial;
 mod ping;
 pub(in crate::decode) mod shared;
+mod tail;
 pub(in crate::decode) mod window;
 mod window_learning;

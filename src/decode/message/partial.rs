@@ -1,9 +1,11 @@
 //! A data message on its way: what is kept of it, and what is known of the rest.
 
 use super::inflate::{Fault, Inflaters, Lease};
+use super::tail::Tail;
 use crate::decode::context::Buffers;
 use crate::decode::frame::header::Header;
 use crate::decode::frame::utf8::Utf8;
+use crate::event::TAIL_BYTES;
 use crate::observation::{MessageType, ProtocolError};
 
 /// A message whose last frame has not ended.
@@ -19,6 +21,8 @@ pub(in crate::decode) struct Unfinished {
     /// Application bytes from its start; a prefix once `truncated`.
     kept: Vec<u8>,
     truncated: bool,
+    /// Application bytes at its end, once `truncated`.
+    tail: Tail,
     /// How it is inflated; `None` if it is not compressed, or cannot be read (any more).
     pub(in crate::decode) lease: Option<Lease>,
     /// Compressed, and the rest of it cannot be read.
@@ -39,16 +43,17 @@ pub(in crate::decode) struct Finished {
 }
 
 impl Unfinished {
-    /// Begins with the first frame's header.
-    pub(in crate::decode) fn new(header: &Header, message_type: MessageType) -> Self {
+    /// Nothing of it has passed.
+    pub(in crate::decode) fn new(message_type: MessageType, compressed: bool) -> Self {
         Self {
             message_type,
-            compressed: header.rsv1,
+            compressed,
             frames: 0,
             wire_length: 0,
             length: 0,
             kept: Vec::new(),
             truncated: false,
+            tail: Tail::default(),
             lease: None,
             opaque: false,
             fault: None,
@@ -66,20 +71,34 @@ impl Unfinished {
     pub(in crate::decode) fn push(&mut self, bytes: &[u8], window: usize, buffers: &mut Buffers) {
         self.count(bytes);
         if self.truncated {
-            return;
+            return self.tail.push(bytes);
         }
         let room = window.saturating_sub(self.kept.len());
         let wanted = &bytes[..bytes.len().min(room)];
         let appended = buffers.append(&mut self.kept, wanted);
         self.truncated = appended < bytes.len();
+        self.tail.push(&bytes[appended..]);
     }
 
     /// The application bytes from the first to the last in one piece, which need not be kept;
-    /// returns what is inside the window.
-    pub(in crate::decode) fn push_whole<'a>(&mut self, bytes: &'a [u8], window: usize) -> &'a [u8] {
+    /// returns what is inside the window, and the end of what is not.
+    pub(in crate::decode) fn push_whole<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        window: usize,
+    ) -> (&'a [u8], &'a [u8]) {
         self.count(bytes);
         self.truncated |= bytes.len() > window;
-        &bytes[..bytes.len().min(window)]
+        let (kept, rest) = bytes.split_at(bytes.len().min(window));
+        (kept, &rest[rest.len().saturating_sub(TAIL_BYTES)..])
+    }
+
+    /// Application bytes that are here and that nobody needs.
+    pub(in crate::decode) fn pass(&mut self, n: u64) {
+        self.length = self.length.saturating_add(n);
+        if n > 0 {
+            self.tail.interrupt();
+        }
     }
 
     fn count(&mut self, bytes: &[u8]) {
@@ -91,7 +110,7 @@ impl Unfinished {
 
     /// Application bytes that are not here and never will be.
     pub(in crate::decode) fn miss(&mut self, n: u64) {
-        self.length = self.length.saturating_add(n);
+        self.pass(n);
         self.truncated |= n > 0;
         if n > 0 {
             self.stop_checking();
@@ -107,6 +126,7 @@ impl Unfinished {
     pub(in crate::decode) fn give_up(&mut self, inflaters: &mut Inflaters) {
         self.opaque = true;
         self.truncated = true;
+        self.tail.interrupt();
         self.stop_checking();
         if let Some(lease) = self.lease.take() {
             inflaters.release(lease);
@@ -157,12 +177,17 @@ impl Unfinished {
 
     /// Nobody needs its further bytes: they are neither kept nor checked nor inflated.
     pub(in crate::decode) fn only_counts(&self) -> bool {
-        self.opaque || (!self.compressed && self.truncated && self.utf8.is_none())
+        self.opaque
     }
 
-    /// Takes out what was kept.
-    pub(in crate::decode) fn take_kept(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.kept)
+    /// Of its further bytes only the last [`TAIL_BYTES`] are needed.
+    pub(in crate::decode) fn needs_only_its_end(&self) -> bool {
+        !self.compressed && self.truncated && self.utf8.is_none()
+    }
+
+    /// Takes out what was kept: its beginning, and its end where that is not all.
+    pub(in crate::decode) fn take_kept(&mut self) -> (Vec<u8>, Tail) {
+        (std::mem::take(&mut self.kept), std::mem::take(&mut self.tail))
     }
 
     /// The verdicts over all of it.

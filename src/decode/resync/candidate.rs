@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use rustc_hash::FxBuildHasher;
 
 use super::search::Rules;
-use crate::decode::frame::header::{self, Header, Parsed};
+use crate::decode::frame::header::{self, CONTROL_MAX, Header, Parsed};
 use crate::decode::frame::mask;
 use crate::decode::frame::utf8::Utf8;
 use crate::observation::Opcode;
@@ -164,16 +164,18 @@ impl Candidate {
         self.masked = Some(masked);
         let data = matches!(header.opcode, Opcode::Text | Opcode::Binary);
         let sound = !header.rsv23
+            && header.opcode != Opcode::Reserved
             && header.minimal
             && header.length <= LENGTH_MAX
             && (!header.rsv1 || (rules.rsv1 && data))
-            && (header.fin || (!header.opcode.is_control() && header.length > 0))
+            && (!header.control || (header.fin && header.length <= CONTROL_MAX))
+            && (header.fin || header.length > 0)
             && (header.opcode != Opcode::Close || header.length != 1);
         sound && self.in_order(header)
     }
 
     fn in_order(&mut self, header: &Header) -> bool {
-        if header.opcode.is_control() {
+        if header.control {
             return true;
         }
         let continues = header.opcode == Opcode::Continuation;

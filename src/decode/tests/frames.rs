@@ -147,6 +147,16 @@ fn each_broken_rule_is_counted_in_both_directions_and_decoding_goes_on() {
             (of(FIN | CLOSE, b"\x03\xe8\xff"), "utf8_close"),
             ([of(FIN | CLOSE, b""), of(FIN | TEXT, b"z")].concat(), "data_after_close"),
             (of(FIN | TEXT, b"\xff"), "utf8_text"),
+            (of(FIN | 0x20 | TEXT, b"RSV2"), "rsv_unexpected"),
+            (of(FIN | 0x10 | BINARY, b"RSV3"), "rsv_unexpected"),
+            (of(FIN | 0x70 | PING, b"all of them"), "rsv_unexpected"),
+            (of(FIN | 3, b"data, reserved"), "opcode_reserved"),
+            (of(7, b"in two"), "opcode_reserved"),
+            (of(FIN | 11, b""), "opcode_reserved"),
+            (of(FIN | 15, b"control, reserved"), "opcode_reserved"),
+            (of(FIN | PING, &[b'p'; 126]), "control_too_long"),
+            (of(FIN | PONG, &[b'p'; 70_000]), "control_too_long"),
+            (of(FIN | CLOSE, &[&b"\x03\xe8"[..], &[b'r'; 200]].concat()), "control_too_long"),
         ] {
             for size in [1, 1000] {
                 let mut tape = side.tape();
@@ -154,6 +164,7 @@ fn each_broken_rule_is_counted_in_both_directions_and_decoding_goes_on() {
                 tape.pass(side.direction, &of(FIN | TEXT, b"good"));
                 let said = tape.said();
                 let errors: Vec<_> = said.iter().filter(|line| line.contains("error")).collect();
+                assert!(!said.iter().any(|line| line.contains("resync")), "{error}");
                 assert_eq!(errors[0], &format!("{} error {error}", side.way()));
                 let good =
                     format!("{} text message of 1 frames, 4 wire, 4 bytes: good", side.way());
@@ -167,9 +178,6 @@ fn each_broken_rule_is_counted_in_both_directions_and_decoding_goes_on() {
 fn a_header_without_a_border_costs_the_sync_until_frames_are_found_again() {
     for side in Side::ALL {
         for (broken, error) in [
-            (side.header(0x83, &[0]), "opcode_reserved"),
-            (side.header(0xa1, &[0]), "rsv_unexpected"),
-            (side.header(0x89, &[126, 0, 0x80]), "control_too_long"),
             (side.header(0x82, &[127, 0xff, 0, 0, 0, 0, 0, 0, 0]), "length_msb"),
             (side.header(0x82, &[127, 0x7f, 0, 0, 0, 0, 0, 0, 0]), "message_too_big"),
         ] {
@@ -196,6 +204,40 @@ fn a_header_without_a_border_costs_the_sync_until_frames_are_found_again() {
                 assert_eq!(said.last().unwrap(), &last, "{error}");
             }
         }
+    }
+}
+
+/// Text of a client that breaks off is no stream of frames, and the border is given up at last.
+#[test]
+fn bytes_that_are_no_frames_are_not_counted_as_frames_for_ever() {
+    let text = b"The quick brown fox jumps over the lazy dog, and then again. ".repeat(100);
+    let mut tape = Tape::client();
+    tape.pass(Received, &text);
+    let said = tape.said();
+    assert!(said.iter().any(|line| line == "< error resync"));
+    let frames = said.iter().filter(|line| line.contains(" plain ")).count();
+    assert!(frames <= 8, "{frames}");
+}
+
+#[test]
+fn every_opcode_with_every_reserved_bit_is_counted_once() {
+    for fin in [FIN, 0] {
+        let mut tape = Tape::client();
+        for opcode in 0..16 {
+            for rsv in 0..8 {
+                tape.pass(Received, &plain(fin | rsv << 4 | opcode, b"x"));
+                tape.pass(Received, &plain(FIN | PING, b""));
+            }
+        }
+        let said = tape.said();
+        let of = |name: &str| said.iter().filter(|line| line.starts_with(name)).count();
+        assert_eq!(of("< reserved"), 80);
+        assert_eq!(of("< ping"), 8 + 128);
+        assert_eq!(of("< close") + of("< pong"), 16);
+        assert_eq!(of("< text") + of("< binary") + of("< continuation"), {
+            24 + said.iter().filter(|line| line.contains(" message of ")).count()
+        });
+        assert!(!said.iter().any(|line| line.contains("resync")));
     }
 }
 

@@ -119,35 +119,97 @@ fn a_101_whose_request_passed_before_the_tap_opens_after_a_while_or_with_a_frame
     tape.says(&[unseen[0], unseen[1], "> ping 0"]);
 }
 
+/// Of each at least one real client goes on.
 #[test]
-fn a_wrong_accept_is_counted_and_no_websocket() {
-    let mut tape = Tape::new();
-    tape.pass(Sent, &get(""));
-    let wrong = String::from_utf8(switching("")).unwrap().replace("s3pP", "S3pP");
-    tape.pass(Received, wrong.as_bytes());
-    tape.pass(Received, &plain(FIN | TEXT, b"hi"));
-    tape.close();
-    tape.says(&["< error accept_mismatch"]);
-}
-
-#[test]
-fn a_101_or_a_request_without_its_key_is_invalid() {
+fn a_sloppy_101_to_an_offered_upgrade_opens_and_is_counted_by_reason() {
     let without = |head: &[u8], name: &str| -> Vec<u8> {
         let head = String::from_utf8(head.to_vec()).unwrap();
         let lines = head.split_inclusive("\r\n").filter(|line| !line.starts_with(name));
         lines.collect::<String>().into_bytes()
     };
-    for (request, answer) in [
-        (get(""), without(&switching(""), "Sec-WebSocket-Accept")),
-        (without(&get(""), "Sec-WebSocket-Key"), switching("")),
-        (get(""), b"HTTP/1.1 101\x01\r\n\r\n".to_vec()),
+    let with = |from: &str, to: &str| -> Vec<u8> {
+        let head = String::from_utf8(switching("X: y\r\n")).unwrap();
+        assert!(head.contains(from));
+        head.replace(from, to).into_bytes()
+    };
+    let good = "< text message of 1 frames, 2 wire, 2 bytes: hi";
+    for (request, answer, error) in [
+        (get(""), with("s3pP", "S3pP"), Some("accept_mismatch")),
+        (get(""), without(&switching(""), "Sec-WebSocket-Accept"), Some("accept_missing")),
+        (without(&get(""), "Sec-WebSocket-Key"), switching(""), Some("handshake_invalid")),
+        (without(&get(""), "Connection"), switching(""), None),
+        (get(""), without(&switching(""), "Upgrade"), Some("upgrade_header_invalid")),
+        (get(""), without(&switching(""), "Connection"), Some("upgrade_header_invalid")),
+        (get(""), with("websocket", "websocket; websocket"), Some("upgrade_header_invalid")),
+        (get(""), with("websocket", "WebSocket/13"), Some("upgrade_header_invalid")),
+        (get(""), switching(&"X-Header: y\r\n".repeat(150)), Some("head_malformed")),
+        (get(&"X-Header: y\r\n".repeat(150)), switching(""), None),
+        (get(""), switching(&format!("X: {}\r\n", "x".repeat(100_000))), None),
+        (get(""), with("X: y", "X: y\r\n  folded"), Some("head_malformed")),
+        (get(""), with("X: y", "X : y"), Some("head_malformed")),
+        (get(""), with("X: y", "X[0]{}: y"), Some("head_malformed")),
+        (get(""), with("X: y", "X: \u{1}\u{7f}"), Some("head_malformed")),
+        (get(""), with("X: y", "no colon"), Some("head_malformed")),
+        (get(""), with(" Switching Protocols", ""), None),
+        (get(""), with("HTTP/1.1 101", "HTTP/1.0 101"), None),
+        (get(""), with("HTTP/1.1 101", "HTTP/1.1  101"), Some("head_malformed")),
+        (get(""), with("\r\n", "\n"), None),
+    ] {
+        for size in [7, 1 << 20] {
+            let mut tape = Tape::new();
+            tape.pass(Sent, &request);
+            tape.pass_in(Received, &answer, size);
+            tape.pass(Received, &plain(FIN | TEXT, b"hi"));
+            let said = tape.said();
+            let errors: Vec<_> = said.iter().filter(|line| line.contains("error")).collect();
+            let expected: Vec<_> = error.iter().map(|it| format!("< error {it}")).collect();
+            assert_eq!(errors, expected.iter().collect::<Vec<_>>(), "{}", answer.escape_ascii());
+            assert_eq!(said.last().unwrap(), good, "{}", answer.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn a_101_to_something_else_is_no_websocket() {
+    for answer in [
+        String::from_utf8(switching("")).unwrap().replace("websocket", "h2c").into_bytes(),
+        b"HTTP/1.1 1O1\r\n\r\n".to_vec(),
     ] {
         let mut tape = Tape::new();
-        tape.pass(Sent, &request);
+        tape.pass(Sent, &get(""));
         tape.pass(Received, &answer);
         tape.pass(Received, &plain(FIN | TEXT, b"hi"));
-        tape.says(&["< error handshake_invalid"]);
+        assert!(!tape.said().iter().any(|line| line.contains("text")));
     }
+    let mut tape = Tape::new();
+    tape.pass(Received, b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n");
+    tape.now_ns += 2_000_000_000;
+    tape.tick();
+    tape.says(&[]);
+}
+
+#[test]
+fn permessage_deflate_that_is_agreed_upon_twice_is_read() {
+    let deflate = "permessage-deflate; server_no_context_takeover";
+    let mut tape = Tape::new();
+    tape.pass(Sent, &get("Sec-WebSocket-Extensions: permessage-deflate\r\n"));
+    let twice = format!("Sec-WebSocket-Extensions: {deflate}, {deflate}\r\n");
+    tape.pass(Received, &switching(&twice));
+    let message = Deflater::new(false).message(b"hello hello hello");
+    tape.pass(Received, &plain(FIN | RSV1 | TEXT, &message));
+    let said = tape.said();
+    assert_eq!(said[0], "< error extension_repeated");
+    assert!(said.last().unwrap().ends_with("compressed: hello hello hello"), "{said:#?}");
+}
+
+#[test]
+fn an_extension_that_changes_nothing_hides_nothing() {
+    let usp = "Sec-WebSocket-Extensions: bbf-usp-protocol; eid=\"doc::device\"\r\n";
+    let mut tape = Tape::new();
+    tape.pass(Sent, &get(usp));
+    tape.pass(Received, &switching(usp));
+    tape.pass(Received, &plain(FIN | BINARY, b"record"));
+    assert!(tape.said().last().unwrap().ends_with("6 bytes: record"));
 }
 
 #[test]

@@ -93,13 +93,13 @@ fn unfinished_messages_share_a_budget_and_are_truncated_beyond_it() {
 #[test]
 fn a_head_longer_than_the_limit_is_counted_and_the_connection_let_be() {
     let mut tape = Tape::new();
-    let request = get(&format!("X: {}\r\n", "x".repeat(70_000)));
+    let request = get(&format!("X: {}\r\n", "x".repeat(270_000)));
     tape.pass_in(Sent, &request, 1000);
     tape.pass(Received, &switching(""));
     tape.says(&["> error handshake_too_long"]);
 
     let mut tape = Tape::new();
-    tape.pass_in(Sent, &get(&format!("X: {}\r\n", "x".repeat(60_000))), 1000);
+    tape.pass_in(Sent, &get(&format!("X: {}\r\n", "x".repeat(250_000))), 1000);
     tape.pass(Received, &switching(""));
     assert_eq!(tape.said()[0], "open client example.com /feed - []");
 }

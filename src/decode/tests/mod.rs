@@ -25,9 +25,9 @@ mod windows;
 use std::cell::RefCell;
 
 use super::decoder::{Decoder, FrameAt, KernelHint, Limits, StreamContent};
-use crate::event::{Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
+use crate::event::{Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TAIL_BYTES, TargetId};
 use crate::matching::{MatchLimits, Matching, Protocols};
-use crate::observation::{Observation, What};
+use crate::observation::{Message, Observation, What};
 use Direction::{Received, Sent};
 
 const CONN: ConnId = ConnId { tgid: 4242, generation: 17, handle: 0x7f00_dead_beef };
@@ -332,7 +332,7 @@ fn line(observation: &Observation<'_>) -> String {
             frame.length
         ),
         What::Message { message, .. } => format!(
-            "{} {} message of {} frames, {} wire, {} bytes{}{}{}: {}",
+            "{} {} message of {} frames, {} wire, {} bytes{}{}{}: {}{}",
             way(message.direction),
             message.message_type.as_str(),
             message.frames,
@@ -342,6 +342,7 @@ fn line(observation: &Observation<'_>) -> String {
             if message.truncated { ", truncated" } else { "" },
             if message.identical { ", identical" } else { "" },
             message.payload.escape_ascii(),
+            end_of(message),
         ),
         What::PingRtt { origin, rtt_ns } => format!("ping {} {rtt_ns}", origin.as_str()),
         What::ProtocolError { direction, reason } => {
@@ -350,5 +351,17 @@ fn line(observation: &Observation<'_>) -> String {
         What::Close { code } => format!("close {code}"),
         What::Evicted(table) => format!("evicted {}", table.as_str()),
         other => format!("{other:?}"),
+    }
+}
+
+/// The end of a message that is not all there.
+fn end_of(message: &Message<'_>) -> String {
+    if message.tail.is_empty() {
+        return String::new();
+    }
+    assert!(message.truncated && message.tail.len() <= TAIL_BYTES);
+    match message.tail.len() {
+        TAIL_BYTES => format!(" ... {}", message.tail[TAIL_BYTES - 8..].escape_ascii()),
+        _ => format!(" ... {}", message.tail.escape_ascii()),
     }
 }

@@ -3,6 +3,7 @@
 //! While the border of the next frame is known, bytes are decoded where they lie. While it is
 //! not, they go through [`Search`]. Control frames end here; data frames go on to [`Assembly`].
 
+use super::violations::{Expected, Plausibility, Violations};
 use crate::decode::context::Context;
 use crate::decode::frame::close;
 use crate::decode::frame::header::{FrameReader, HEADER_MAX, Header, Item};
@@ -23,6 +24,9 @@ pub(in crate::decode) enum Hole {
     Lost,
 }
 
+/// Bytes of a control frame's payload that are kept. Peers send longer ones than the rule allows.
+const CONTROL_KEPT: usize = 1024;
+
 /// The frames of one direction.
 #[derive(Debug)]
 pub(in crate::decode) struct OneWay {
@@ -34,9 +38,10 @@ pub(in crate::decode) struct OneWay {
     frame: Option<Header>,
     /// Unmasked payload of the control frame that the reader is in.
     control: Vec<u8>,
-    /// Bytes of that payload were missed.
+    /// Bytes of that payload were missed, or did not fit.
     control_torn: bool,
     assembly: Assembly,
+    plausibility: Plausibility,
     /// Present while the next frame border is not known.
     search: Option<Box<Search>>,
     /// Bytes that the search held back are being decoded.
@@ -62,6 +67,7 @@ impl OneWay {
             control: Vec::new(),
             control_torn: false,
             assembly: Assembly::new(direction, compression),
+            plausibility: Plausibility::default(),
             search: None,
             replaying: false,
             walked: false,
@@ -329,6 +335,7 @@ impl OneWay {
         context: &mut Context<'_>,
     ) {
         self.reader.restart();
+        self.plausibility = Plausibility::default();
         self.frame = None;
         self.walked = false;
         self.search = Some(Box::default());
@@ -340,56 +347,37 @@ impl OneWay {
 /// Frames.
 impl OneWay {
     fn begin_frame(&mut self, header: Header, shared: &mut Shared, context: &mut Context<'_>) {
-        let disbelieved = if header.rsv23 && !self.assembly.compression.is_foreign() {
-            Some(ProtocolError::RsvUnexpected)
-        } else if header.length > context.resources.limits.frame_bytes {
-            Some(ProtocolError::MessageTooBig)
-        } else {
-            None
-        };
-        if let Some(reason) = disbelieved {
-            context.error(self.direction, reason);
+        if header.length > context.resources.limits.frame_bytes {
+            context.error(self.direction, ProtocolError::MessageTooBig);
             return self.give_up_border(shared, context);
         }
         shared.learn_role(self.direction, header.mask.is_some(), context);
-        for reason in self.violations(&header, shared) {
+        let violations = self.violations(&header, shared);
+        for reason in violations.reasons() {
             context.error(self.direction, reason);
+        }
+        if !self.plausibility.allows(violations) {
+            return self.give_up_border(shared, context);
         }
         self.announce |= header.length > context.resources.limits.window_bytes as u64;
         self.frame = Some(header);
         self.control.clear();
         self.control_torn = false;
-        if !header.opcode.is_control() {
+        if header.opcode.is_data() {
             self.assembly.begin_frame(&header, context);
         }
     }
 
-    /// Rules that a frame may break without its border becoming doubtful.
-    fn violations(
-        &self,
-        header: &Header,
-        shared: &Shared,
-    ) -> impl Iterator<Item = ProtocolError> + use<> {
-        let masked = header.mask.is_some();
-        let expected = shared.masked(self.direction);
-        let starts_message = matches!(header.opcode, Opcode::Text | Opcode::Binary);
-        // "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and
-        // non-first fragments of a data message" (RFC 7692, section 6).
+    /// Rules that the frame of this header breaks here.
+    fn violations(&self, header: &Header, shared: &Shared) -> Violations {
         let compression = &self.assembly.compression;
-        let rsv1 = compression.is_foreign() || (starts_message && compression.allows_rsv1());
-        [
-            (!header.minimal, ProtocolError::LengthNotMinimal),
-            (!header.fin && header.opcode.is_control(), ProtocolError::ControlFragmented),
-            (expected == Some(true) && !masked, ProtocolError::MaskMissing),
-            (expected == Some(false) && masked, ProtocolError::MaskUnexpected),
-            (header.rsv1 && !rsv1, ProtocolError::RsvUnexpected),
-            (
-                shared.is_closing(self.direction) && !header.opcode.is_control(),
-                ProtocolError::DataAfterClose,
-            ),
-        ]
-        .into_iter()
-        .filter_map(|(broken, reason)| broken.then_some(reason))
+        let expected = Expected {
+            masked: shared.masked(self.direction),
+            rsv1: compression.allows_rsv1(),
+            any_rsv: compression.is_foreign(),
+            closing: shared.is_closing(self.direction),
+        };
+        Violations::of(header, &expected)
     }
 
     fn payload(
@@ -402,12 +390,8 @@ impl OneWay {
     ) {
         let Some(header) = self.frame else { return };
         let piece = Piece { bytes, at, mask: header.mask };
-        if header.opcode.is_control() {
-            let start = self.control.len();
-            self.control.extend_from_slice(bytes);
-            if let Some(key) = header.mask {
-                mask::apply(&mut self.control[start..], key, at);
-            }
+        if !header.opcode.is_data() {
+            self.keep_control(piece);
         } else if !(last && header.fin) {
             self.assembly.content(piece, context);
         }
@@ -416,10 +400,21 @@ impl OneWay {
         }
     }
 
+    /// Keeps as much of a control frame's payload as is looked at.
+    fn keep_control(&mut self, piece: Piece<'_>) {
+        let start = self.control.len();
+        let take = piece.bytes.len().min(CONTROL_KEPT - start.min(CONTROL_KEPT));
+        self.control.extend_from_slice(&piece.bytes[..take]);
+        if let Some(key) = piece.mask {
+            mask::apply(&mut self.control[start..], key, piece.at);
+        }
+        self.control_torn |= take < piece.bytes.len();
+    }
+
     /// Payload bytes of the current frame are not here.
     fn miss(&mut self, n: u64, shared: &mut Shared, context: &mut Context<'_>) {
         match self.frame {
-            Some(header) if header.opcode.is_control() => self.control_torn = true,
+            Some(header) if !header.opcode.is_data() => self.control_torn = true,
             Some(_) => self.assembly.miss(n, shared, context),
             None => {}
         }
@@ -441,6 +436,7 @@ impl OneWay {
             Opcode::Ping | Opcode::Pong if self.control_torn => {}
             Opcode::Ping | Opcode::Pong => self.beat(header.opcode, shared, context),
             Opcode::Close => self.close(shared, context),
+            Opcode::Reserved => {}
             Opcode::Continuation | Opcode::Text | Opcode::Binary if header.fin => {
                 self.assembly.end_message(last, shared, context);
             }

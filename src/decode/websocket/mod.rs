@@ -2,3 +2,4 @@
 
 pub(in crate::decode) mod direction;
 pub(in crate::decode) mod session;
+mod violations;
