@@ -311,6 +311,14 @@ pub enum What<'a> {
         /// How it was lost.
         reason: GapReason,
     },
+    /// Plaintext of a WebSocket was seen and not decoded: it passed before it was known where a
+    /// frame begins.
+    Unsynced {
+        /// Which way.
+        direction: Direction,
+        /// How many bytes.
+        bytes: u64,
+    },
     /// Of a message only the beginning was asked for, and more would have been needed.
     WindowMiss {
         /// Which way.

@@ -14,6 +14,8 @@
 #include "stream/emit.bpf.h"
 
 enum {
+	/* Of a message longer than its window; src/event.rs has the same. */
+	TAIL_BYTES = 512,
 	/* Frames walked in one call; beyond, the rest of the call is copied. */
 	WALK_STEPS = 8192,
 	/* Enough to copy the largest call (2 GiB) afterwards. */
@@ -25,6 +27,19 @@ enum {
 static __always_inline __u64 min_u64(__u64 a, __u64 b)
 {
 	return a < b ? a : b;
+}
+
+/* Where the last bytes of a message begin, which are copied as well: some libraries write the id
+ * last. Not where the beginning of long messages has proven to be enough. */
+static __always_inline __u64 tail_start(const struct stream *s)
+{
+	__u8 is_last = s->head[0] & 0x80, compressed = s->head[0] & 0x40;
+
+	if (!is_last || compressed || s->narrow)
+		return s->next_header;
+	if (s->next_header - s->copy_until <= TAIL_BYTES)
+		return s->copy_until;
+	return s->next_header - TAIL_BYTES;
 }
 
 /* Hops up to `stop` that were not reported yet. */
@@ -45,7 +60,7 @@ static __always_inline void skip_to(struct report *report, struct stream *s, __u
 		s->skip_since = report->at_ns;
 	}
 	report->pos = stop;
-	if (stop == s->next_header || stop - s->skip_from >= SKIP_REPORT_BYTES ||
+	if (stop == s->next_header || stop == tail_start(s) || stop - s->skip_from >= SKIP_REPORT_BYTES ||
 	    report->at_ns - s->skip_since >= SKIP_REPORT_NS)
 		report_skipped(report, s, report->direction, stop);
 }
@@ -64,7 +79,7 @@ static __always_inline void copy_window(struct report *report, struct stream *s,
 	__u64 rest = 0;
 
 	if (report->pos + len == s->copy_until)
-		rest = min_u64(report->end, s->next_header) - s->copy_until;
+		rest = min_u64(report->end, tail_start(s)) - s->copy_until;
 	report->pos += emit_bytes(report, len, rest, start);
 }
 
@@ -73,18 +88,26 @@ static __always_inline __u8 start_of(const struct report *report)
 	return report->pos == report->base ? WSTAP_CALL : WSTAP_MIDDLE;
 }
 
+/* Nobody sends longer frames: Limits::frame_bytes in src/decode/limits.rs has the same. */
+#define FRAME_BYTES_MAX (1ULL << 32)
+
+/* A connection that is used again after its WebSocket has ended begins with an HTTP head: "GE" and
+ * "HT" would be frames with a reserved bit, not final, and with a reserved or a control opcode. */
+static __always_inline int begins_http(const __u8 *head)
+{
+	return (head[0] == 'G' && head[1] == 'E') || (head[0] == 'H' && head[1] == 'T');
+}
+
 /* Decodes a frame header of which `have` bytes (at least 2) are known. Returns its length, or 0
- * if more bytes are needed, or -1 if this cannot be a frame header. */
+ * if more bytes are needed, or -1 if its length is impossible or it is none. Whatever other rule
+ * it breaks, its length says where the next one begins; the decoder goes by the same rule. */
 static __always_inline int decode_header(const __u8 *head, __u32 have, __u64 *payload)
 {
-	__u8 opcode = head[0] & 0x0f;
 	__u32 length = 2;
 
-	if ((head[0] & 0x30) || (opcode & 0x07) > 2)
+	if (begins_http(head))
 		return -1;
 	*payload = head[1] & 0x7f;
-	if ((opcode & 0x08) && *payload > 125)
-		return -1;
 	if (*payload == 126)
 		length += 2;
 	else if (*payload == 127)
@@ -99,7 +122,7 @@ static __always_inline int decode_header(const __u8 *head, __u32 have, __u64 *pa
 		*payload = (__u64)head[2] << 56 | (__u64)head[3] << 48 | (__u64)head[4] << 40 |
 			   (__u64)head[5] << 32 | (__u64)head[6] << 24 | (__u64)head[7] << 16 |
 			   (__u64)head[8] << 8 | head[9];
-	if (*payload >= WSTAP_STEER_IGNORE)
+	if (*payload > FRAME_BYTES_MAX)
 		return -1;
 	return length;
 }
@@ -118,8 +141,9 @@ static __always_inline void begin_frame(struct stream *s, __u64 payload_at, __u6
 	__u8 opcode = s->head[0] & 0x0f;
 	__u64 grant;
 
-	if (opcode & 0x08) {
-		s->copy_until = payload_at + payload;
+	/* A control frame, or one with a reserved opcode: part of no message. */
+	if (opcode > 2) {
+		s->copy_until = payload_at + min_u64(payload, window_bytes);
 		s->next_header = payload_at + payload;
 		return;
 	}
@@ -233,8 +257,10 @@ static __noinline int walk_on(struct report *report, struct stream *s, __u32 tur
 		walk_header(report, s);
 	} else if (report->pos < s->copy_until) {
 		copy_window(report, s, start_of(report));
+	} else if (report->pos < tail_start(s)) {
+		skip_to(report, s, min_u64(report->end, tail_start(s)));
 	} else {
-		skip_to(report, s, min_u64(report->end, s->next_header));
+		copy_to(report, min_u64(report->end, s->next_header), start_of(report));
 	}
 	return report->pos >= report->end;
 }
@@ -243,7 +269,8 @@ static __noinline int walk_on(struct report *report, struct stream *s, __u32 tur
  * own. Skipped bytes are reported first, so that the reader knows where frames begin both ways. */
 static __always_inline void notice_upgrade(const struct report *report, struct conn *conn)
 {
-	static const char switching[12] = "HTTP/1.1 101";
+	/* The minor version is not looked at. */
+	static const char switching[12] = "HTTP/1.? 101";
 	char line[12];
 
 	if (report->end - report->base < sizeof(line))
@@ -251,7 +278,7 @@ static __always_inline void notice_upgrade(const struct report *report, struct c
 	if (read_user(line, sizeof(line), report->buffer))
 		return;
 	for (int i = 0; i < (int)sizeof(line); i++)
-		if (line[i] != switching[i])
+		if (line[i] != switching[i] && i != 7)
 			return;
 	for (int i = 0; i < 2; i++) {
 		struct stream *s = &conn->streams[i];

@@ -149,7 +149,7 @@ impl Ledger {
     fn enter(&mut self, observation: &Observation<'_>) {
         match &observation.what {
             What::Wire { .. } => return,
-            What::Skipped { .. } => return,
+            What::Skipped { .. } | What::Unsynced { .. } => return,
             What::State { from, to } => self.change(observation.conn, *from, *to),
             What::Started { .. } => self.started += 1,
             What::Exchange(exchange) => {

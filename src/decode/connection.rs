@@ -240,15 +240,37 @@ impl Connection {
             }
             return;
         }
-        if self.is_proven() {
+        if !self.may_begin_anew() {
             return;
         }
         let Some(begun) = self.head_scans[direction.index()].look(start, bytes) else { return };
-        self.phase = Phase::Http(Box::default());
+        self.begin_anew(context);
         let other = std::mem::take(&mut self.head_scans[direction.opposite().index()]);
         let other_end = self.next(direction.opposite());
         self.resume(direction.opposite(), other.bytes(), other_end, context);
         self.resume(direction, begun.bytes(), chunk.offset(), context);
+    }
+
+    /// What passes next may be HTTP: it is not known to be a WebSocket, or its peers have said that
+    /// they are done with that. A library's object may be used again without being freed.
+    fn may_begin_anew(&self) -> bool {
+        match &self.phase {
+            Phase::Frames(session) => !session.is_proven() || session.is_closing(),
+            Phase::Http(_) | Phase::Other => true,
+        }
+    }
+
+    fn begin_anew(&mut self, context: &mut Context<'_>) {
+        if let Phase::Frames(session) = &mut self.phase {
+            if session.is_proven() {
+                session.close(context);
+                context.role = Role::Unknown;
+                self.ignored = false;
+            } else {
+                session.leave(context);
+            }
+        }
+        self.phase = Phase::Http(Box::default());
     }
 
     /// Takes up HTTP with what passed of a head.

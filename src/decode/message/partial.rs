@@ -186,7 +186,7 @@ impl Unfinished {
     }
 
     /// Takes out what was kept: its beginning, and its end where that is not all.
-    pub(in crate::decode) fn take_kept(&mut self) -> (Vec<u8>, Tail) {
+    pub(super) fn take_kept(&mut self) -> (Vec<u8>, Tail) {
         (std::mem::take(&mut self.kept), std::mem::take(&mut self.tail))
     }
 

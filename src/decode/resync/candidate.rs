@@ -4,7 +4,6 @@ use std::hash::BuildHasher;
 
 use rustc_hash::FxBuildHasher;
 
-use super::search::Rules;
 use crate::decode::frame::header::{self, CONTROL_MAX, Header, Parsed};
 use crate::decode::frame::mask;
 use crate::decode::frame::utf8::Utf8;
@@ -16,11 +15,27 @@ pub(in crate::decode) const PROOF: u32 = 6;
 /// What a header at the start of a call counts for, besides the header itself.
 const CALL_EVIDENCE: u32 = 2;
 
+/// Frames of a small call.
+const REPEATS_MAX: u32 = 4;
+
 /// Payload bytes that are looked at to refute a candidate.
 pub(in crate::decode) const PREFIX: u64 = 64;
 
 /// Nobody sends larger frames than this, so a header that announces one is not believed.
 const LENGTH_MAX: u64 = 64 << 20;
+
+/// What is known about the frames that are searched for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::decode) struct Rules {
+    /// Whether they are masked, if it is known.
+    pub(in crate::decode) masked: Option<bool>,
+    /// They may be compressed.
+    pub(in crate::decode) rsv1: bool,
+    /// Bytes to search before only the starts of calls are tried.
+    pub(in crate::decode) search_bytes: u64,
+    /// Bytes to hold back for the replay of a chain.
+    pub(in crate::decode) held_bytes: usize,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::decode) enum Verdict {
@@ -56,8 +71,10 @@ pub(in crate::decode) struct Candidate {
     repeats: bool,
     /// That header begins a call.
     begins_call: bool,
-    /// So do all headers before it.
-    pub(in crate::decode) only_calls: bool,
+    /// The first header begins a call.
+    pub(in crate::decode) from_call: bool,
+    /// Frames since the last header that began a call, that one included.
+    in_call: u32,
     pub(in crate::decode) masked: Option<bool>,
     fragments: Fragments,
 }
@@ -74,7 +91,8 @@ impl Candidate {
             counted: 0,
             repeats: false,
             begins_call: false,
-            only_calls: true,
+            from_call: false,
+            in_call: 0,
             masked: None,
             fragments: Fragments::Unknown,
         }
@@ -83,6 +101,7 @@ impl Candidate {
     /// The header that it stands at begins a call.
     pub(in crate::decode) fn call_starts(&mut self) {
         self.begins_call = true;
+        self.from_call |= self.at == self.start;
     }
 
     /// There is as much evidence for it as a frame at the start of a call is.
@@ -119,7 +138,7 @@ impl Candidate {
                 return Verdict::Refuted;
             }
             self.evidence += self.weigh(header.length, head);
-            self.only_calls &= self.begins_call;
+            self.in_call = if self.begins_call { 1 } else { self.in_call.saturating_add(1) };
             self.begins_call = false;
             if self.evidence >= PROOF {
                 return Verdict::Proven;
@@ -132,8 +151,15 @@ impl Candidate {
     }
 
     /// What a frame counts for, by itself and for beginning a call.
+    ///
+    /// Where frames repeat themselves inside of calls, only small calls say something: a peer that
+    /// sends the same message twice in each of them looks like that. A long payload that repeats
+    /// itself fills calls with hundreds of such "frames".
     fn weigh(&mut self, length: u64, head: &[u8]) -> u32 {
         let counts = length > 0 && self.counts(head);
+        if !counts && length > 0 && self.begins_call {
+            return u32::from(self.in_call <= REPEATS_MAX);
+        }
         let is_call = self.begins_call && (counts || (length == 0 && !self.repeats));
         u32::from(counts) + if is_call { CALL_EVIDENCE } else { 0 }
     }

@@ -139,9 +139,8 @@ impl Chains {
 
 #[cfg(test)]
 mod tests {
-    use super::super::candidate::Verdict;
+    use super::super::candidate::{Rules, Verdict};
     use super::*;
-    use crate::decode::resync::search::Rules;
 
     fn starts(chains: &Chains) -> Vec<u64> {
         chains.iter().map(|it| it.start).collect()

@@ -10,13 +10,14 @@
 //!
 //! What is proven is the border at the end of the chain, and decoding goes on from there: a chain
 //! that began with a few accidental headers may run into a true border and be right ever after.
-//! Only where each of its frames begins a call is the whole chain taken for true.
+//! A chain whose first frame began a call is taken for true from there on, as far back as bytes are
+//! held: accidents do not begin calls. Bytes that are searched and never decoded are counted.
 //!
 //! The stream is searched byte by byte and the chain that is proven first wins, so that the result
 //! does not depend on how the stream was cut. Left out is the payload of a frame that a call began
 //! with, or that has others before it: it may be long, and there is hardly a border in it.
 
-use super::candidate::{Candidate, PREFIX, Verdict};
+use super::candidate::{Candidate, PREFIX, Rules, Verdict};
 use super::chains::Chains;
 use crate::decode::backlog::Backlog;
 use crate::decode::frame::header::HEADER_MAX;
@@ -24,19 +25,6 @@ use crate::event::Stamp;
 
 /// Bytes are searched in pieces of this size.
 const PIECE: usize = 4096;
-
-/// What is known about the frames that are searched for.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::decode) struct Rules {
-    /// Whether they are masked, if it is known.
-    pub(in crate::decode) masked: Option<bool>,
-    /// They may be compressed.
-    pub(in crate::decode) rsv1: bool,
-    /// Bytes to search before only the starts of calls are tried.
-    pub(in crate::decode) search_bytes: u64,
-    /// Bytes to hold back for the replay of a chain.
-    pub(in crate::decode) held_bytes: usize,
-}
 
 /// A proven frame border.
 #[derive(Debug)]
@@ -59,6 +47,8 @@ pub(in crate::decode) struct Search {
     /// Offset behind them.
     end: u64,
     scanned: u64,
+    /// Bytes that were let go and that nobody has decoded.
+    let_go: u64,
 }
 
 impl Search {
@@ -71,7 +61,22 @@ impl Search {
     /// Bytes are missing from here to `offset`: no chain reaches over them.
     pub(in crate::decode) fn interrupt(&mut self) {
         self.chains = Chains::default();
-        self.backlog = Backlog::default();
+        self.drop_backlog();
+    }
+
+    /// Bytes that were searched and let go since the last call: nobody will decode them.
+    pub(in crate::decode) fn take_let_go(&mut self) -> u64 {
+        std::mem::take(&mut self.let_go)
+    }
+
+    /// Ends the search. Returns how many bytes nobody has decoded.
+    pub(in crate::decode) fn abandon(mut self) -> u64 {
+        self.drop_backlog();
+        self.let_go
+    }
+
+    fn drop_backlog(&mut self) {
+        self.let_go += std::mem::take(&mut self.backlog).bytes().len() as u64;
     }
 
     /// Bytes that it takes.
@@ -99,19 +104,22 @@ impl Search {
     ) -> Option<Found> {
         if offset != self.end {
             self.chains.retain(|it| it.start == offset);
-            self.backlog = Backlog::default();
+            self.drop_backlog();
             self.end = offset;
         }
         while !bytes.is_empty() {
             if self.is_exhausted(rules) && self.chains.is_empty() {
-                self.backlog = Backlog::default();
+                self.drop_backlog();
+                self.let_go += bytes.len() as u64;
                 self.end += bytes.len() as u64;
                 *bytes = &[];
                 return None;
             }
             let (piece, rest) = bytes.split_at(bytes.len().min(PIECE));
             let before = self.end;
+            let held = self.backlog.bytes().len() + piece.len();
             self.backlog.push(piece, stamp);
+            self.let_go += (held - self.backlog.bytes().len()) as u64;
             let stop = before + piece.len() as u64;
             if let Some((found, end)) = self.piece(before, stop, rules) {
                 let used = (end - before) as usize;
@@ -171,7 +179,7 @@ impl Search {
             let verdict = candidate.look(bytes, base, end, rules);
             if verdict == Verdict::Proven && proven.is_none() {
                 let near = end - candidate.start <= rules.held_bytes as u64;
-                let whole = candidate.only_calls && near;
+                let whole = candidate.from_call && near;
                 let start = if whole { candidate.start } else { candidate.at };
                 proven = Some(Proven { start, at: candidate.at, masked: candidate.masked });
             }
@@ -185,6 +193,7 @@ impl Search {
         let mut passed = std::mem::take(&mut self.backlog);
         let base = stop - passed.bytes().len() as u64;
         let start = if proven.start >= base { proven.start } else { proven.at };
+        self.let_go += start.saturating_sub(base);
         passed.drop_front(start.saturating_sub(base) as usize);
         passed.truncate((end - start) as usize);
         Found { start, passed, masked: proven.masked == Some(true) }
@@ -196,6 +205,7 @@ impl Search {
         let oldest = self.chains.oldest().unwrap_or(self.end);
         let held = rules.held_bytes.max(HEADER_MAX + PREFIX as usize) as u64;
         let keep_from = oldest.max(self.end.saturating_sub(held));
+        self.let_go += keep_from.saturating_sub(base);
         self.backlog.drop_front(keep_from.saturating_sub(base) as usize);
     }
 }

@@ -65,6 +65,33 @@ fn a_message_longer_than_the_window_is_counted_exactly() {
     }
 }
 
+/// Some libraries write the id last.
+#[test]
+fn the_end_of_a_message_beyond_the_window_is_told_in_any_cutting() {
+    let payload: Vec<u8> = (0..3_000_u32).map(|n| b'a' + (n % 23) as u8).collect();
+    let limits = Limits { window_bytes: 2_600, ..Limits::default() };
+    let (one, two) = payload.split_at(1_000);
+    for (first, stream) in [
+        (TEXT, masked(FIN | TEXT, &payload)),
+        (BINARY, [masked(BINARY, one), masked(FIN | CONTINUATION, two)].concat()),
+        (TEXT, [masked(TEXT, two), masked(FIN | CONTINUATION, one)].concat()),
+    ] {
+        let whole = if first == TEXT && stream[0] != FIN | TEXT {
+            [two, one].concat()
+        } else {
+            payload.clone()
+        };
+        for size in [1, 7, 100, 511, 513, 1 << 20] {
+            let mut tape = Tape::with(limits).upgrade(Sent, "", "");
+            tape.pass_in(Sent, &stream, size);
+            assert_eq!(tape.counts.tails, [&whole[2_600..]], "{size}");
+        }
+        let mut short = Tape::with(Limits { window_bytes: 10, ..limits }).upgrade(Sent, "", "");
+        short.pass_in(Sent, &stream, 333);
+        assert_eq!(short.counts.tails, [&whole[3_000 - TAIL_BYTES..]]);
+    }
+}
+
 #[test]
 fn text_is_checked_beyond_the_window_and_across_fragments() {
     let limits = Limits { window_bytes: 2, ..Limits::default() };

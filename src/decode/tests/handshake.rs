@@ -293,7 +293,7 @@ fn bytes_that_never_come_are_lost_even_of_an_ignored_connection() {
     tape.pass(Sent, &get(""));
     tape.close();
     tape.says(&["> gap 50 ring_full", "< gap 60 ring_full"]);
-    assert_eq!(tape.wire, tape.offsets);
+    assert_eq!(tape.counts.wire, tape.offsets);
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn skipped_payload_is_counted_but_is_no_gap() {
         "< text plain 8",
         "< text message of 1 frames, 8 wire, 8 bytes: {\\\"id\\\":2}",
     ]);
-    assert_eq!(tape.wire, tape.offsets);
+    assert_eq!(tape.counts.wire, tape.offsets);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn the_final_totals_tell_of_a_loss_at_the_end() {
         "close 1006",
         "state client/unsynced -> -",
     ]);
-    assert_eq!(tape.wire, tape.offsets);
+    assert_eq!(tape.counts.wire, tape.offsets);
 }
 
 #[test]

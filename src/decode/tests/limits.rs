@@ -17,8 +17,8 @@ fn pass(tape: &mut Tape, generation: u32, direction: Direction, offset: u64, byt
         at_ns: tape.now_ns,
         kind: EventKind::Data(segment),
     };
-    let (lines, wire) = (&mut tape.lines, &mut tape.wire);
-    tape.tracker.event(&event, &mut |observation| note(lines, wire, observation));
+    let (lines, counts) = (&mut tape.lines, &mut tape.counts);
+    tape.tracker.event(&event, &mut |observation| note(lines, counts, observation));
 }
 
 fn upgrade(tape: &mut Tape, generation: u32, more: &str) -> [u64; 2] {

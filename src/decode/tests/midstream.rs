@@ -180,7 +180,7 @@ fn a_connection_with_messages_that_are_longer_than_a_search_is_not_given_up() {
         assert_eq!(tape.tracker.connections(), 1);
     }
     assert!(!tape.hints().contains(&KernelHint::Ignore { conn: CONN }));
-    assert_eq!(tape.said().iter().filter(|line| line.contains(" message of ")).count(), 2);
+    assert_eq!(tape.said().iter().filter(|line| line.contains(" message of ")).count(), 3);
 }
 
 #[test]
@@ -213,4 +213,88 @@ fn the_kernel_side_is_told_the_border_once_it_is_proven() {
             narrow: false
         })]
     );
+}
+
+#[test]
+fn frames_that_passed_in_one_call_before_they_proved_anything_are_told() {
+    let four: Vec<u8> = (0..4).flat_map(|n| masked(FIN | TEXT, &[b'a' + n; 20])).collect();
+    let mut tape = Tape::new();
+    tape.pass(Sent, &four);
+    let said = tape.said();
+    assert_eq!(messages(&said).len(), 4, "{said:#?}");
+    assert_eq!(tape.counts.unsynced, [0, 0]);
+}
+
+#[test]
+fn long_messages_that_passed_before_they_proved_anything_are_told() {
+    let mut tape = Tape::new();
+    for n in 0..2 {
+        tape.pass_in(Received, &plain(FIN | TEXT, &[b'a' + n; 40_000]), 16_384);
+    }
+    assert_eq!(messages(&tape.said()).len(), 2);
+}
+
+/// A push feed may say the same twice in each call.
+#[test]
+fn two_equal_frames_in_each_call_are_proof_after_a_few_calls() {
+    for payload in [&b"tick"[..], b"{\"type\":\"tick\"}"] {
+        let mut tape = Tape::new();
+        for _ in 0..10 {
+            tape.pass(Received, &plain(FIN | TEXT, payload).repeat(2));
+        }
+        assert_eq!(messages(&tape.said()).len(), 20);
+    }
+}
+
+#[test]
+fn what_passed_before_the_first_border_is_told_as_unsynced_bytes() {
+    for end in [false, true] {
+        let mut tape = Tape::new();
+        tape.start = SegmentStart::Middle;
+        tape.pass(Received, &[0xff; 10_000]);
+        tape.start = SegmentStart::Call;
+        for n in 0..3 {
+            tape.pass(Received, &plain(FIN | TEXT, format!("message {n}").as_bytes()));
+        }
+        if end {
+            tape.close();
+        }
+        let said = tape.said();
+        assert_eq!(tape.counts.unsynced, [0, 10_000]);
+        assert_eq!(messages(&said).len(), 3);
+    }
+}
+
+#[test]
+fn every_byte_of_a_search_is_decoded_or_told() {
+    let mut tape = Tape::client();
+    tape.lose(Received, &[0; 3]);
+    tape.start = SegmentStart::Middle;
+    let stream: Vec<u8> =
+        (0..9_u8).flat_map(|n| plain(FIN | TEXT, &[n + b'a'; 30])).skip(11).collect();
+    tape.pass_in(Received, &stream, 7);
+    tape.close();
+    let said = tape.said();
+    let unsynced = tape.counts.unsynced[Received.index()] as usize;
+    assert_eq!(unsynced + messages(&said).len() * 32, stream.len(), "{said:#?}");
+}
+
+#[test]
+fn an_upgrade_request_behind_a_close_begins_a_new_connection() {
+    for closed_by_both in [false, true] {
+        let mut tape = Tape::client();
+        tape.pass(Sent, &masked(FIN | CLOSE, b"\x03\xe8"));
+        if closed_by_both {
+            tape.pass(Received, &plain(FIN | CLOSE, b"\x03\xe8"));
+        }
+        tape.said();
+        tape.pass_in(Sent, &get(""), 64);
+        tape.pass(Received, &switching(""));
+        tape.pass(Sent, &masked(FIN | TEXT, b"again"));
+        let said = tape.said();
+        assert!(!said.iter().any(|line| line.contains("error")), "{said:#?}");
+        assert!(said.iter().any(|line| line == "open client example.com /feed - []"));
+        assert_eq!(messages(&said).len(), 1);
+        assert_states_chain(&said);
+    }
 }

@@ -25,9 +25,11 @@ mod windows;
 use std::cell::RefCell;
 
 use super::decoder::{Decoder, FrameAt, KernelHint, Limits, StreamContent};
-use crate::event::{Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TAIL_BYTES, TargetId};
+use crate::event::{
+    Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TAIL_BYTES, TargetId,
+};
 use crate::matching::{MatchLimits, Matching, Protocols};
-use crate::observation::{Message, Observation, What};
+use crate::observation::{Observation, What};
 use Direction::{Received, Sent};
 
 const CONN: ConnId = ConnId { tgid: 4242, generation: 17, handle: 0x7f00_dead_beef };
@@ -106,7 +108,16 @@ struct Tape {
     tick_ns: u64,
     start: SegmentStart,
     lines: Vec<String>,
+    counts: Counts,
+}
+
+/// What is only counted, so that it does not matter in how many pieces it is told.
+#[derive(Default)]
+struct Counts {
     wire: [u64; 2],
+    unsynced: [u64; 2],
+    /// The ends of messages, as far as they are not all there.
+    tails: Vec<Vec<u8>>,
 }
 
 impl Tape {
@@ -147,7 +158,7 @@ impl Tape {
             tick_ns: 10,
             start: SegmentStart::Call,
             lines: Vec::new(),
-            wire: [0; 2],
+            counts: Counts::default(),
         }
     }
 
@@ -207,18 +218,18 @@ impl Tape {
 
     fn feed(&mut self, kind: EventKind<'_>) {
         let event = Event { conn: CONN, target: self.target, tid: 7, at_ns: self.now_ns, kind };
-        let (lines, wire) = (&mut self.lines, &mut self.wire);
-        self.tracker.event(&event, &mut |observation| note(lines, wire, observation));
+        let (lines, counts) = (&mut self.lines, &mut self.counts);
+        self.tracker.event(&event, &mut |observation| note(lines, counts, observation));
     }
 
     fn tick(&mut self) {
-        let (lines, wire) = (&mut self.lines, &mut self.wire);
-        self.tracker.tick(self.now_ns, &mut |observation| note(lines, wire, observation));
+        let (lines, counts) = (&mut self.lines, &mut self.counts);
+        self.tracker.tick(self.now_ns, &mut |observation| note(lines, counts, observation));
     }
 
     fn finish(&mut self) {
-        let (lines, wire) = (&mut self.lines, &mut self.wire);
-        self.tracker.finish(self.now_ns, &mut |observation| note(lines, wire, observation));
+        let (lines, counts) = (&mut self.lines, &mut self.counts);
+        self.tracker.finish(self.now_ns, &mut |observation| note(lines, counts, observation));
     }
 
     /// What was said since the last call.
@@ -247,11 +258,18 @@ impl Tape {
     }
 }
 
-fn note(lines: &mut Vec<String>, wire: &mut [u64; 2], observation: &Observation<'_>) {
-    if let What::Wire { direction, bytes } = observation.what {
-        wire[direction.index()] += bytes;
-    } else {
-        lines.push(line(observation));
+fn note(lines: &mut Vec<String>, counts: &mut Counts, observation: &Observation<'_>) {
+    match &observation.what {
+        What::Wire { direction, bytes } => counts.wire[direction.index()] += bytes,
+        What::Unsynced { direction, bytes } => counts.unsynced[direction.index()] += bytes,
+        What::Message { message, .. } => {
+            assert!(
+                message.tail.len() <= TAIL_BYTES && (message.truncated || message.tail.is_empty())
+            );
+            counts.tails.push(message.tail.to_vec());
+            lines.push(line(observation));
+        }
+        _ => lines.push(line(observation)),
     }
 }
 
@@ -332,7 +350,7 @@ fn line(observation: &Observation<'_>) -> String {
             frame.length
         ),
         What::Message { message, .. } => format!(
-            "{} {} message of {} frames, {} wire, {} bytes{}{}{}: {}{}",
+            "{} {} message of {} frames, {} wire, {} bytes{}{}{}: {}",
             way(message.direction),
             message.message_type.as_str(),
             message.frames,
@@ -342,7 +360,6 @@ fn line(observation: &Observation<'_>) -> String {
             if message.truncated { ", truncated" } else { "" },
             if message.identical { ", identical" } else { "" },
             message.payload.escape_ascii(),
-            end_of(message),
         ),
         What::PingRtt { origin, rtt_ns } => format!("ping {} {rtt_ns}", origin.as_str()),
         What::ProtocolError { direction, reason } => {
@@ -351,17 +368,5 @@ fn line(observation: &Observation<'_>) -> String {
         What::Close { code } => format!("close {code}"),
         What::Evicted(table) => format!("evicted {}", table.as_str()),
         other => format!("{other:?}"),
-    }
-}
-
-/// The end of a message that is not all there.
-fn end_of(message: &Message<'_>) -> String {
-    if message.tail.is_empty() {
-        return String::new();
-    }
-    assert!(message.truncated && message.tail.len() <= TAIL_BYTES);
-    match message.tail.len() {
-        TAIL_BYTES => format!(" ... {}", message.tail[TAIL_BYTES - 8..].escape_ascii()),
-        _ => format!(" ... {}", message.tail.escape_ascii()),
     }
 }

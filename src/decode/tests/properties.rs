@@ -146,7 +146,7 @@ fn play(mut tape: Tape, pieces: &[Piece], cuts: &[usize], start: SegmentStart) -
         }
     }
     tape.close();
-    assert_eq!(tape.wire, tape.offsets);
+    assert_eq!(tape.counts.wire, tape.offsets);
     assert_states_chain(&tape.lines);
     let lines = tape.said();
     tape.retire();
@@ -281,7 +281,7 @@ proptest! {
         }
         tape.close();
         let lines = tape.said();
-        prop_assert_eq!(tape.wire, tape.offsets);
+        prop_assert_eq!(tape.counts.wire, tape.offsets);
         assert_states_chain(&lines);
         let gaps: u64 = lines.iter().filter_map(|line| gap(line)).sum();
         prop_assert_eq!(gaps, missing);
@@ -318,7 +318,7 @@ proptest! {
                 walked.segment(*direction, &[], len, Absent::Skipped);
             }
         }
-        prop_assert_eq!(walked.wire, whole.wire);
+        prop_assert_eq!(walked.counts.wire, whole.counts.wire);
         let comparable = |tape: &mut Tape| -> Vec<String> {
             let beyond_the_window = |line: &String| {
                 line.contains(" skipped ") || line.ends_with("error utf8_text")

@@ -11,7 +11,8 @@ use crate::decode::frame::mask;
 use crate::decode::message::assembly::{Assembly, Piece};
 use crate::decode::message::compression::Compression;
 use crate::decode::message::shared::Shared;
-use crate::decode::resync::search::{Found, Rules, Search};
+use crate::decode::resync::candidate::Rules;
+use crate::decode::resync::search::{Found, Search};
 use crate::event::Direction;
 use crate::observation::{Fidelity, Frame, Opcode, ProtocolError, What};
 
@@ -44,6 +45,8 @@ pub(in crate::decode) struct OneWay {
     plausibility: Plausibility,
     /// Present while the next frame border is not known.
     search: Option<Box<Search>>,
+    /// Bytes that were searched and let go, and that are not told of yet.
+    unsynced: u64,
     /// Bytes that the search held back are being decoded.
     replaying: bool,
     /// The kernel side walks the frame headers by itself.
@@ -69,6 +72,7 @@ impl OneWay {
             assembly: Assembly::new(direction, compression),
             plausibility: Plausibility::default(),
             search: None,
+            unsynced: 0,
             replaying: false,
             walked: false,
             announce: true,
@@ -108,6 +112,7 @@ impl OneWay {
         self.position += n;
         if let Some(search) = &mut self.search {
             search.interrupt();
+            self.tell_unsynced(shared, context);
             return self.assembly.lose_context(shared, context);
         }
         let passed = self.reader.pass(n);
@@ -167,10 +172,12 @@ impl OneWay {
     }
 
     /// Reports what the end of the stream cut off, and gives back what is held.
-    pub(in crate::decode) fn end(&mut self, context: &mut Context<'_>) {
+    pub(in crate::decode) fn end(&mut self, shared: &mut Shared, context: &mut Context<'_>) {
         if self.search.is_none() && !self.reader.is_idle() {
             context.error(self.direction, ProtocolError::EofMidFrame);
         }
+        self.end_search();
+        self.tell_unsynced(shared, context);
         self.release(context);
     }
 
@@ -281,9 +288,27 @@ impl OneWay {
         let rules = self.rules(shared, context);
         let Some(search) = &mut self.search else { return };
         let offset = end - rest.len() as u64;
-        if let Some(found) = search.search(rest, offset, context.stamp, &rules) {
-            self.adopt(found, shared, context);
+        match search.search(rest, offset, context.stamp, &rules) {
+            Some(found) => self.adopt(found, shared, context),
+            None => self.tell_unsynced(shared, context),
         }
+    }
+
+    /// Counts bytes that were searched and let go. What they may have answered has no answer now.
+    /// Nothing is told of a connection before it is known to be a WebSocket.
+    fn tell_unsynced(&mut self, shared: &mut Shared, context: &mut Context<'_>) {
+        self.unsynced += self.search.as_mut().map_or(0, |search| search.take_let_go());
+        if self.unsynced == 0 || !shared.is_proven() {
+            return;
+        }
+        let bytes = std::mem::take(&mut self.unsynced);
+        context.emit(What::Unsynced { direction: self.direction, bytes });
+        shared.gap(self.direction, context);
+    }
+
+    /// Nothing is searched any more.
+    fn end_search(&mut self) {
+        self.unsynced += self.search.take().map_or(0, |search| search.abandon());
     }
 
     fn rules(&self, shared: &Shared, context: &Context<'_>) -> Rules {
@@ -315,10 +340,11 @@ impl OneWay {
 
     /// A frame header begins with the next byte.
     fn find_border(&mut self, shared: &mut Shared, context: &mut Context<'_>) {
-        self.search = None;
+        self.end_search();
         self.announce = true;
         shared.set_fidelity(self.direction, self.fidelity(), context);
         shared.recognise(context);
+        self.tell_unsynced(shared, context);
     }
 
     /// A frame cannot be believed, so neither can the border behind it.
@@ -338,6 +364,7 @@ impl OneWay {
         self.plausibility = Plausibility::default();
         self.frame = None;
         self.walked = false;
+        self.end_search();
         self.search = Some(Box::default());
         shared.set_fidelity(self.direction, Fidelity::Unsynced, context);
         self.assembly.lose(shared, context);

@@ -136,7 +136,7 @@ impl Session {
     /// The TLS connection ended.
     pub(in crate::decode) fn close(&mut self, context: &mut Context<'_>) {
         if self.shared.is_proven() {
-            self.ways.iter_mut().for_each(|way| way.end(context));
+            self.ways.iter_mut().for_each(|way| way.end(&mut self.shared, context));
         }
         self.shared.end(context);
         self.release(context);
@@ -181,6 +181,11 @@ impl Session {
     /// There is no more doubt that this is WebSocket.
     pub(in crate::decode) fn is_proven(&self) -> bool {
         self.shared.is_proven()
+    }
+
+    /// A close frame has passed: the peers are done with this WebSocket.
+    pub(in crate::decode) fn is_closing(&self) -> bool {
+        Direction::BOTH.into_iter().any(|direction| self.shared.is_closing(direction))
     }
 
     /// It is TLS, whatever that carries.

@@ -212,6 +212,18 @@ metrics! { seen =>
             What::Skipped { bytes, .. } => skipped_bytes.inc_by(*bytes),
         };
 
+    unsynced_bytes_sent: Counter = "wstap_unsynced_bytes_sent_total" ["target"],
+        "Plaintext bytes sent that passed before it was known where a frame begins, and were not decoded.",
+        on {
+            What::Unsynced { direction: Sent, bytes } => unsynced_bytes_sent.inc_by(*bytes),
+        };
+
+    unsynced_bytes_received: Counter = "wstap_unsynced_bytes_received_total" ["target"],
+        "Plaintext bytes received that passed before it was known where a frame begins, and were not decoded.",
+        on {
+            What::Unsynced { direction: Received, bytes } => unsynced_bytes_received.inc_by(*bytes),
+        };
+
     window_misses: Counter<WindowMiss> = "wstap_window_misses_total" ["target", "reason"],
         "Messages that could not be read or compared in full, because they were cut or cannot be read at all.",
         on {

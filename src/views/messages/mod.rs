@@ -94,6 +94,7 @@ impl MessageView {
             }
             What::Wire { .. }
             | What::Skipped { .. }
+            | What::Unsynced { .. }
             | What::Refused { .. }
             | What::State { .. }
             | What::Started { .. }

@@ -3,6 +3,9 @@
 /// Which module may use which.
 mod borders;
 
+/// Imports that go round in a circle.
+mod circles;
+
 /// The files in `deploy/`: rules, dashboard, service.
 mod deploy;
 

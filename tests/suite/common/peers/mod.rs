@@ -130,6 +130,13 @@ impl Scene {
         self.pair("mixed", [server, client], arguments)
     }
 
+    /// A server and a client that break every rule of RFC 6455 that a frame can break; the client
+    /// waits for [`Peer::go`].
+    pub(crate) fn rule_breakers(&self, runtime: Runtime) -> Option<(Peer, Peer)> {
+        let (server, client, _) = self.pair("rule_breakers", [runtime; 2], &[])?;
+        Some((server, client))
+    }
+
     /// The two roles of one script, and the port; the client waits for [`Peer::go`].
     fn pair(
         &self,

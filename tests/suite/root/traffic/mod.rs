@@ -14,3 +14,6 @@ mod peers;
 
 /// Real implementations of the built-in protocols, and a protocol of the user's own.
 mod protocols;
+
+/// Peers that break the rules of RFC 6455, and are followed all the same.
+mod violations;
