@@ -1,8 +1,10 @@
 //! What the decoder tells the world: one value for each thing that happened.
 //!
 //! Metrics, the frame view and recordings are all made of [`Observation`]s and of nothing else.
-//! Every label that leaves the decoder is an enum or a bounded string; what an enum's label is
-//! called stands beside it here.
+//! Every label that leaves the decoder is an enum or a bounded string. `labels` says how each value
+//! of an enum is written.
+
+mod labels;
 
 use super::event::{ConnId, Direction, TargetId};
 
@@ -173,7 +175,7 @@ pub enum GapReason {
     CallTooLarge,
 }
 
-/// What more of a message would have been needed for than was asked for.
+/// Why the copied prefix of a message was too short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WindowMiss {
     /// To read what it is: its beginning does not say it, or not for certain.
@@ -199,70 +201,6 @@ pub enum Table {
     Streams,
     /// Possible requests of connections whose protocol is not recognised yet.
     Unrecognised,
-}
-
-/// Gives an enum its label values: `as_str` for one, `ALL` to make every series exist at 0.
-macro_rules! labels {
-    ($($type:ident { $($variant:ident => $label:literal),+ $(,)? })+) => { $(
-        impl $type {
-            /// Every value, in declaration order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The label value, as in metrics and JSON.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $label),+ }
-            }
-        }
-    )+ };
-}
-
-labels! {
-    Role { Client => "client", Server => "server", Unknown => "unknown" }
-    Fidelity { Full => "full", NoContent => "no_content", Unsynced => "unsynced" }
-    Origin { Local => "local", Remote => "remote" }
-    Opcode {
-        Continuation => "continuation", Text => "text", Binary => "binary",
-        Close => "close", Ping => "ping", Pong => "pong", Reserved => "reserved",
-    }
-    MessageType { Text => "text", Binary => "binary" }
-    Outcome {
-        Matched => "matched", Error => "error", Expired => "expired", Evicted => "evicted",
-        Aborted => "aborted", Gap => "gap", Duplicate => "duplicate",
-        Cancelled => "cancelled", Detached => "detached",
-    }
-    OrphanReason {
-        PreAttach => "pre_attach", AfterGap => "after_gap", Late => "late", Unknown => "unknown",
-    }
-    MessageKind { Request => "request", Response => "response", Notification => "notification" }
-    ProtocolError {
-        RsvUnexpected => "rsv_unexpected", OpcodeReserved => "opcode_reserved",
-        ControlFragmented => "control_fragmented", ControlTooLong => "control_too_long",
-        ContinuationWithoutStart => "continuation_without_start",
-        StartInsideFragment => "start_inside_fragment", MaskMissing => "mask_missing",
-        MaskUnexpected => "mask_unexpected", LengthNotMinimal => "length_not_minimal",
-        LengthMsb => "length_msb", CloseLen1 => "close_len_1",
-        CloseCodeInvalid => "close_code_invalid", Utf8Text => "utf8_text",
-        Utf8Close => "utf8_close", DataAfterClose => "data_after_close",
-        InflateError => "inflate_error", InflateLimit => "inflate_limit",
-        MessageTooBig => "message_too_big", AcceptMismatch => "accept_mismatch",
-        AcceptMissing => "accept_missing", UpgradeHeaderInvalid => "upgrade_header_invalid",
-        HeadMalformed => "head_malformed", ExtensionNotOffered => "extension_not_offered",
-        ExtensionRepeated => "extension_repeated",
-        SubprotocolNotOffered => "subprotocol_not_offered", EofMidFrame => "eof_mid_frame",
-        Resync => "resync", PoisonedContext => "poisoned_context",
-        HandshakeInvalid => "handshake_invalid", HandshakeTooLong => "handshake_too_long",
-    }
-    GapReason {
-        RingFull => "ring_full", CopyFailed => "copy_failed", CallTooLarge => "call_too_large",
-    }
-    WindowMiss {
-        Content => "content", Comparison => "comparison", Opaque => "opaque", LongId => "long_id",
-    }
-    Table {
-        Connections => "connections", Inflaters => "inflaters", Pending => "pending",
-        Streams => "streams", Unrecognised => "unrecognised",
-    }
 }
 
 /// One thing that happened on one connection.

@@ -1,15 +1,15 @@
-//! Stream bytes that cannot be understood yet, with the time and the thread of each.
+//! Stream bytes that cannot be decoded yet, with the time and the thread of each.
 //!
-//! What is replayed from here is decoded as if it had been understood when it passed.
+//! They are decoded later with the time at which they passed.
 
 use std::collections::VecDeque;
 
 use crate::event::Stamp;
 
-/// Pieces of different calls that are told apart; beyond it the oldest bytes are let go.
+/// Calls whose bytes are kept apart. Beyond it the oldest bytes are dropped.
 const PIECES_MAX: usize = 1024;
 
-/// A stretch of one direction's bytes, at most so long as its owner asks for.
+/// Consecutive bytes of one direction. The owner bounds their number.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     bytes: Vec<u8>,

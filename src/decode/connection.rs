@@ -1,8 +1,8 @@
-//! One connection: what it is taken for now, and how that changes.
+//! One connection: which protocol it is read as now, and how that changes.
 //!
 //! ```text
 //!            101                          frames proven
-//!   Http ----------------> Frames <---------------------- Frames (deferred)
+//!   Http ----------------> Frames <---------------------- Frames (unproven)
 //!    ^  \  not HTTP                                         ^     |
 //!    |   `--------------------------------------------------'     | searched in vain
 //!    |                                                            v
@@ -10,7 +10,7 @@
 //! ```
 
 use super::backlog::Backlog;
-use super::context::Context;
+use super::context::{Context, Resources};
 use super::deferred_counts::DeferredCounts;
 use super::hint::StreamContent;
 use super::http::handshake::Agreement;
@@ -26,21 +26,22 @@ use crate::observation::{GapReason, ProtocolError, Role, What};
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) target: TargetId,
-    /// When it was last used, on the tracker's own scale.
+    /// When it was last used: the decoder's count of events.
     pub(super) used: u64,
     positions: [StreamPosition; 2],
     phase: Phase,
-    /// Where an HTTP exchange may begin while nothing else is known.
+    /// Find an HTTP head at the start of a call while the connection is no proven WebSocket.
     head_scans: [HeadScan; 2],
     /// The kernel side was told that it may leave bytes out.
     ignored: bool,
-    /// What is not told of a socket before it is proven to be a WebSocket.
+    /// Counts of a socket that are emitted once it is proven to be a WebSocket.
     deferred: Option<Box<DeferredCounts>>,
-    /// What it takes of [`Resources::held_bytes`](super::context::Resources::held_bytes).
+    /// Its share of [`Resources::held_bytes`](super::context::Resources::held_bytes).
     held_bytes: usize,
 }
 
-/// How far a connection was seen, so that what passed before is not taken for a loss.
+/// Stream offsets of a connection that was evicted. If it comes back, bytes before them are not
+/// counted as lost.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Trace {
     positions: [StreamPosition; 2],
@@ -105,7 +106,7 @@ impl Connection {
         if let Phase::Frames(session) = &mut self.phase {
             session.close(context);
         }
-        self.give_back(context);
+        self.give_back(context.resources);
     }
 
     /// The connection ended with its process, after what was seen of it.
@@ -120,15 +121,15 @@ impl Connection {
             session.stop_matching(context);
             session.leave(context);
         }
-        self.give_back(context);
+        self.give_back(context.resources);
     }
 
-    /// Nobody head_scans the connection any more.
+    /// Nobody watches the connection any more.
     pub(super) fn leave(&mut self, context: &mut Context<'_>) {
         if let Phase::Frames(session) = &mut self.phase {
             session.leave(context);
         }
-        self.give_back(context);
+        self.give_back(context.resources);
     }
 
     /// Deadlines of the handshake.
@@ -145,7 +146,7 @@ impl Connection {
         matches!(&self.phase, Phase::Http(upgrade) if upgrade.has_deadline())
     }
 
-    /// Frees what a connection that has gone quiet need not keep.
+    /// Frees memory that a quiet connection does not need.
     pub(super) fn expire(&mut self, now_ns: u64, identical_bytes: &mut usize) {
         if let Phase::Frames(session) = &mut self.phase {
             session.expire(now_ns, identical_bytes);
@@ -160,7 +161,7 @@ impl Connection {
         }
     }
 
-    /// Where its next head or frame begins is not known: calls are looked at where they begin.
+    /// It is not known where its next head or frame begins, so starts of calls are searched.
     pub(super) fn is_adrift(&self) -> bool {
         match &self.phase {
             Phase::Http(upgrade) => upgrade.is_lost(),
@@ -169,7 +170,7 @@ impl Connection {
         }
     }
 
-    /// What must be remembered of it when it is let go.
+    /// What is remembered of it when it is evicted.
     pub(super) fn trace(&self) -> Trace {
         Trace { positions: self.positions, ignored: self.ignored }
     }
@@ -193,7 +194,7 @@ impl Connection {
         self.positions[direction.index()].next()
     }
 
-    /// Emits what is only a count, as far as it is to be told.
+    /// Emits a count, or keeps it for a socket that is not a proven WebSocket.
     fn tell(&mut self, what: What<'_>, context: &mut Context<'_>) {
         let told = match &mut self.deferred {
             Some(deferred) => deferred.keep(what),
@@ -204,7 +205,7 @@ impl Connection {
         }
     }
 
-    /// Tells what was kept of a socket, once it is a WebSocket.
+    /// Emits the kept counts of a socket once it is a WebSocket.
     fn prove(&mut self, context: &mut Context<'_>) {
         let proven = self.is_proven();
         if let Some(deferred) = self.deferred.take_if(|_| proven) {
@@ -231,7 +232,7 @@ impl Connection {
         }
     }
 
-    /// What is not (proven to be) a WebSocket may begin an HTTP exchange with any call.
+    /// Looks for an HTTP head at the start of a call, unless the connection is a proven WebSocket.
     fn look_for_a_head(&mut self, chunk: Chunk<'_>, context: &mut Context<'_>) {
         let Chunk { direction, bytes, start, .. } = chunk;
         if let Phase::Http(upgrade) = &mut self.phase {
@@ -273,7 +274,7 @@ impl Connection {
         self.phase = Phase::Http(Box::default());
     }
 
-    /// Takes up HTTP with what passed of a head.
+    /// Reads the beginning of a head that passed before HTTP was recognised.
     fn resume(&mut self, direction: Direction, begun: &[u8], end: u64, context: &mut Context<'_>) {
         let Phase::Http(upgrade) = &mut self.phase else { return };
         let mut rest = begun;
@@ -282,7 +283,8 @@ impl Connection {
         self.turn(becomes, Chunk { direction, bytes: rest, start, end }, context);
     }
 
-    /// `n` bytes are not here, for `loss` or else on purpose; they end at stream offset `end`.
+    /// `n` bytes that end at stream offset `end` are missing: lost for the reason `loss`, or left
+    /// out on purpose where that is `None`.
     fn unseen(
         &mut self,
         direction: Direction,
@@ -315,13 +317,13 @@ impl Connection {
         }
     }
 
-    /// Acts on what became of the handshake with time.
+    /// Acts on a change of the handshake that no bytes brought about.
     fn turn_without_bytes(&mut self, becomes: Becomes, context: &mut Context<'_>) {
         let direction = Direction::Sent;
         self.turn(becomes, Chunk::nothing(direction, self.next(direction)), context);
     }
 
-    /// Acts on what became of the handshake, which did not use `rest` up.
+    /// Acts on a change of the handshake. `rest` holds the bytes that it did not use.
     fn turn(&mut self, becomes: Becomes, rest: Chunk<'_>, context: &mut Context<'_>) {
         let direction = rest.direction;
         let Phase::Http(upgrade) = &mut self.phase else { return };
@@ -341,7 +343,7 @@ impl Connection {
                 let mut session = if upgrade.is_upgrading() {
                     Session::asked_for(starts)
                 } else {
-                    Session::met(starts, context)
+                    Session::met(starts, context.resources.limits.search_bytes)
                 };
                 replay(&mut session, held_direction, &held, context);
                 session.bytes(direction, &buffer, SegmentStart::Middle, context);
@@ -378,7 +380,7 @@ impl Connection {
         self.phase = Phase::Frames(Box::new(session));
     }
 
-    /// Counts what is held now, and lets go of it if all connections together hold too much.
+    /// Counts the held bytes, and drops them if all connections together hold too many.
     fn account(&mut self, direction: Direction, context: &mut Context<'_>) {
         let held = match &self.phase {
             Phase::Http(upgrade) => upgrade.held_bytes(),
@@ -399,16 +401,17 @@ impl Connection {
             Phase::Frames(session) => session.let_go(),
             Phase::Other => {}
         }
-        self.give_back(context);
+        self.give_back(context.resources);
     }
 
-    fn give_back(&mut self, context: &mut Context<'_>) {
-        context.resources.held_bytes -= std::mem::take(&mut self.held_bytes);
+    fn give_back(&mut self, resources: &mut Resources) {
+        resources.held_bytes -= std::mem::take(&mut self.held_bytes);
     }
 
-    /// Gives up frames that are not there.
+    /// Stops searching for frames once there can be none.
     fn lose_hope(&mut self, context: &mut Context<'_>) {
-        if matches!(&self.phase, Phase::Frames(session) if session.is_hopeless(context)) {
+        let limits = &context.resources.limits;
+        if matches!(&self.phase, Phase::Frames(session) if session.is_hopeless(limits)) {
             self.give_up(context);
         }
     }
@@ -429,12 +432,12 @@ impl Connection {
     }
 }
 
-/// Moves a direction's start to before what was held of it.
+/// Moves a direction's start back by the length of its held bytes.
 fn rewind(starts: &mut [u64; 2], direction: Direction, held: &Backlog) {
     starts[direction.index()] -= held.bytes().len() as u64;
 }
 
-/// Decodes what was held, with its own times.
+/// Decodes held bytes, each with the time at which it passed.
 fn replay(session: &mut Session, direction: Direction, held: &Backlog, context: &mut Context<'_>) {
     let now = context.stamp;
     for (bytes, stamp) in held.pieces() {

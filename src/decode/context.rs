@@ -76,6 +76,11 @@ impl Context<'_> {
         });
     }
 
+    /// Emits what a part that knows nothing of the outside had to say, if anything.
+    pub(super) fn tell(&mut self, said: impl IntoIterator<Item = What<'static>>) {
+        said.into_iter().for_each(|what| self.emit(what));
+    }
+
     pub(super) fn error(&mut self, direction: Direction, reason: ProtocolError) {
         self.emit(What::ProtocolError { direction, reason });
     }

@@ -12,7 +12,7 @@ use crate::event::{ConnId, Event, EventKind, Stamp, TargetId};
 use crate::matching::Matching;
 use crate::observation::{Observation, Role, Table, Waiting, What};
 
-/// Nanoseconds between two looks for what quiet connections need not keep.
+/// Nanoseconds between two sweeps that free memory of quiet connections.
 const SWEEP_NS: u64 = 10_000_000_000;
 
 /// Decodes the WebSocket traffic of any number of connections.
@@ -138,8 +138,7 @@ impl Decoder {
         self.connections.len()
     }
 
-    /// Whether it is not known where the next head or frame of `conn` begins, so that what comes
-    /// of it may depend on where calls begin.
+    /// True while no frame border of `conn` is known. Results then depend on where calls begin.
     #[must_use]
     pub fn is_adrift(&self, conn: ConnId) -> bool {
         self.connections.get(&conn).is_some_and(Connection::is_adrift)
@@ -164,7 +163,7 @@ impl Decoder {
         self.connections.is_empty() && self.resources.is_at_rest()
     }
 
-    /// Takes up a connection, and lets another go if there are too many.
+    /// Begins to follow a connection, and evicts another one if there are too many.
     fn meet(&mut self, event: &Event<'_>, out: &mut dyn FnMut(&Observation<'_>)) {
         let connection = self.recency.recall(event.conn, event.target);
         if self.connections.len() >= self.resources.limits.connections.max(1) {
@@ -227,7 +226,7 @@ fn timeout<'a>(
 #[derive(Debug, Default)]
 struct Recency {
     queue: VecDeque<(ConnId, u64)>,
-    /// What is left of connections that were let go.
+    /// Traces of connections that were evicted.
     forgotten: FxHashMap<ConnId, Trace>,
 }
 
@@ -253,8 +252,8 @@ impl Recency {
         }
     }
 
-    /// Remembers a connection that is let go, so that what it carried is not taken for a loss
-    /// should it come back.
+    /// Remembers the offsets of an evicted connection, so that earlier bytes are not counted as
+    /// lost if it comes back.
     fn forget(&mut self, conn: ConnId, trace: Trace, limit: usize) {
         if self.forgotten.len() >= limit {
             self.forgotten.clear();

@@ -1,12 +1,12 @@
-//! What a socket, or a layer of NSPR, has carried before it is known to be a WebSocket.
+//! Counts of a socket, or of an NSPR layer, that is not known to be a WebSocket yet.
 //!
-//! A process has such of all kinds. Only those that turn out to be WebSockets are counted, but they are
-//! from their first byte on: until then, counts are kept here.
+//! Most sockets of a process are no WebSockets and must not be counted. Those that turn out to be
+//! WebSockets are counted from their first byte, so their counts wait here.
 
 use crate::event::Direction;
 use crate::observation::{GapReason, What};
 
-/// Counts that may never be told.
+/// Counts that are emitted only if the connection proves to be a WebSocket.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DeferredCounts {
     wire: [u64; 2],
@@ -15,7 +15,7 @@ pub(super) struct DeferredCounts {
 }
 
 impl DeferredCounts {
-    /// Keeps what is only a count. Hands back what is not.
+    /// Keeps `what` if it is a count. Returns everything else.
     pub(super) fn keep<'a>(&mut self, what: What<'a>) -> Option<What<'a>> {
         let (kept, bytes) = match what {
             What::Wire { direction, bytes } => (&mut self.wire[direction.index()], bytes),
@@ -29,7 +29,7 @@ impl DeferredCounts {
         None
     }
 
-    /// It is a WebSocket: tells what was kept.
+    /// Emits the kept counts: the connection is a WebSocket.
     pub(super) fn tell(&self, mut emit: impl FnMut(What<'static>)) {
         for direction in Direction::BOTH {
             let index = direction.index();

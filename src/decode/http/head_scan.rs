@@ -1,5 +1,6 @@
-//! What is not (proven to be) a WebSocket may begin an HTTP exchange with any call, and that call
-//! may carry no more than the first byte of the head.
+//! Finds an HTTP head at the start of a call, even if that call carries only its first byte.
+//!
+//! Used while a connection is no proven WebSocket. Parsing the head is left to `reader`.
 
 use super::head::Opening;
 use super::reader::{OPENING_MAX, opening_of};

@@ -8,11 +8,11 @@ use super::identical::Seen;
 use super::inflate::TRAILER;
 use super::partial::Unfinished;
 use super::shared::Shared;
-use crate::decode::context::Context;
+use crate::decode::context::{Context, Resources};
 use crate::decode::frame::header::Header;
 use crate::decode::frame::mask;
 use crate::event::{Direction, TAIL_BYTES};
-use crate::observation::{Message, MessageType, Opcode, ProtocolError};
+use crate::observation::{Message, MessageType, Opcode, ProtocolError, What};
 
 /// Payload is unmasked and inflated in pieces of at most this size.
 const PIECE: usize = 64 << 10;
@@ -46,14 +46,20 @@ impl Assembly {
         Self { headless: true, ..self }
     }
 
-    /// A data frame begins.
-    pub(in crate::decode) fn begin_frame(&mut self, header: &Header, context: &mut Context<'_>) {
+    /// A data frame begins. Returns the rule that it breaks by beginning now.
+    pub(in crate::decode) fn begin_frame(
+        &mut self,
+        header: &Header,
+        resources: &mut Resources,
+    ) -> Option<ProtocolError> {
         match (header.opcode, &mut self.message) {
-            (Opcode::Text, _) => self.begin_message(header, MessageType::Text, context),
-            (Opcode::Binary, _) => self.begin_message(header, MessageType::Binary, context),
-            (_, Some(message)) => message.frame(header),
-            (_, None) if self.headless => {}
-            (_, None) => context.error(self.direction, ProtocolError::ContinuationWithoutStart),
+            (Opcode::Text, _) => self.begin_message(header, MessageType::Text, resources),
+            (Opcode::Binary, _) => self.begin_message(header, MessageType::Binary, resources),
+            (_, Some(message)) => {
+                message.frame(header);
+                None
+            }
+            (_, None) => (!self.headless).then_some(ProtocolError::ContinuationWithoutStart),
         }
     }
 
@@ -61,46 +67,51 @@ impl Assembly {
         &mut self,
         header: &Header,
         message_type: MessageType,
-        context: &mut Context<'_>,
-    ) {
+        resources: &mut Resources,
+    ) -> Option<ProtocolError> {
         // "The fragments of one message MUST NOT be interleaved between the fragments of another
         // message" (RFC 6455, section 5.4).
-        if self.message.is_some() {
-            context.error(self.direction, ProtocolError::StartInsideFragment);
-            self.drop_message(context);
-        }
+        let broken = self.message.is_some().then_some(ProtocolError::StartInsideFragment);
+        self.drop_message(resources);
         self.headless = false;
         let mut message = Unfinished::new(message_type, self.compression.compresses(header));
         message.frame(header);
         if self.compression.hides(header) {
-            message.give_up(&mut context.resources.inflaters);
+            message.give_up(&mut resources.inflaters);
         }
         self.message = Some(message);
+        broken
     }
 
-    /// Payload that is not the end of its message.
-    pub(in crate::decode) fn content(&mut self, piece: Piece<'_>, context: &mut Context<'_>) {
-        let Some(message) = &mut self.message else { return };
+    /// Payload that is not the end of its message. Says so if another direction lost its window.
+    #[must_use]
+    pub(in crate::decode) fn content(
+        &mut self,
+        piece: Piece<'_>,
+        resources: &mut Resources,
+    ) -> Option<What<'static>> {
+        let message = self.message.as_mut()?;
         if message.only_counts() {
-            return message.miss(piece.bytes.len() as u64);
+            message.miss(piece.bytes.len() as u64);
+            return None;
         }
-        let piece = piece.needed_by(message);
-        let mut scratch = std::mem::take(&mut context.resources.unmasked);
-        for part in piece.parts() {
+        let mut evicted = None;
+        let mut scratch = std::mem::take(&mut resources.unmasked);
+        for part in piece.needed_by(message).parts() {
             let plain = part.unmask(&mut scratch);
+            let window = resources.limits.window_bytes;
             if message.compressed {
-                self.compression.inflate(message, plain, 0, context);
-                let resources = &mut *context.resources;
-                let window = resources.limits.window_bytes;
+                let lent = self.compression.inflate(message, plain, 0, resources);
+                evicted = evicted.or(lent);
                 message.push(&resources.inflated, window, &mut resources.buffers);
                 resources.inflated.clear();
             } else {
-                let window = context.resources.limits.window_bytes;
-                message.push(plain, window, &mut context.resources.buffers);
+                message.push(plain, window, &mut resources.buffers);
             }
         }
         scratch.clear();
-        context.resources.unmasked = scratch;
+        resources.unmasked = scratch;
+        evicted
     }
 
     /// The last frame of a message ends with `piece`, which may be all of the message.
@@ -113,7 +124,8 @@ impl Assembly {
         self.headless = false;
         let (before, last) = piece.split_last();
         if !before.bytes.is_empty() {
-            self.content(before, context);
+            let evicted = self.content(before, context.resources);
+            context.tell(evicted);
         }
         let Some(mut message) = self.message.take() else { return };
         if message.only_counts() {
@@ -124,7 +136,9 @@ impl Assembly {
         let mut scratch = std::mem::take(&mut context.resources.unmasked);
         if message.compressed {
             let input = last.with_trailer(&mut scratch);
-            self.compression.inflate(&mut message, input, TRAILER.len(), context);
+            let resources = &mut *context.resources;
+            let evicted = self.compression.inflate(&mut message, input, TRAILER.len(), resources);
+            context.tell(evicted);
             self.judge(&mut message, shared, context);
             let mut inflated = std::mem::take(&mut context.resources.inflated);
             self.deliver(message, &inflated, shared, context);
@@ -138,53 +152,47 @@ impl Assembly {
         context.resources.unmasked = scratch;
     }
 
-    /// Payload bytes of the current message are not here and never will be.
-    pub(in crate::decode) fn miss(
-        &mut self,
-        n: u64,
-        shared: &mut Shared,
-        context: &mut Context<'_>,
-    ) {
-        let Some(message) = &mut self.message else {
+    /// Payload bytes of the current message are not here and never will be. True if that made the
+    /// direction unreadable just now.
+    #[must_use]
+    pub(in crate::decode) fn miss(&mut self, n: u64, resources: &mut Resources) -> bool {
+        match &mut self.message {
             // The message whose start was not seen may be compressed.
-            return if self.headless {
-                self.lose_context(shared, context)
-            };
-        };
-        if !message.compressed {
-            return message.miss(n);
+            None => self.headless && self.lose_context(resources),
+            Some(message) if message.compressed => {
+                message.give_up(&mut resources.inflaters);
+                self.lose_context(resources)
+            }
+            Some(message) => {
+                message.miss(n);
+                false
+            }
         }
-        message.give_up(&mut context.resources.inflaters);
-        self.lose_context(shared, context);
     }
 
-    /// Frames may have been missed.
-    pub(in crate::decode) fn lose(&mut self, shared: &mut Shared, context: &mut Context<'_>) {
-        self.drop_message(context);
+    /// Frames may have been missed. True if that made the direction unreadable just now.
+    #[must_use]
+    pub(in crate::decode) fn lose(&mut self, resources: &mut Resources) -> bool {
+        self.drop_message(resources);
         self.headless = true;
-        self.lose_context(shared, context);
+        self.lose_context(resources)
     }
 
-    /// Compressed bytes may have been missed.
-    pub(in crate::decode) fn lose_context(
-        &mut self,
-        shared: &mut Shared,
-        context: &mut Context<'_>,
-    ) {
-        if self.compression.lose(&mut context.resources.inflaters) {
-            self.report_poison(shared, context);
-        }
+    /// Compressed bytes may have been missed. True if that made the direction unreadable just now.
+    #[must_use]
+    pub(in crate::decode) fn lose_context(&mut self, resources: &mut Resources) -> bool {
+        self.compression.lose(&mut resources.inflaters)
     }
 
     /// Gives back what it holds.
-    pub(in crate::decode) fn release(&mut self, context: &mut Context<'_>) {
-        self.drop_message(context);
-        self.compression.release(&mut context.resources.inflaters);
+    pub(in crate::decode) fn release(&mut self, resources: &mut Resources) {
+        self.drop_message(resources);
+        self.compression.release(&mut resources.inflaters);
     }
 
-    fn drop_message(&mut self, context: &mut Context<'_>) {
+    fn drop_message(&mut self, resources: &mut Resources) {
         if let Some(message) = self.message.take() {
-            message.discard(&mut context.resources.buffers, &mut context.resources.inflaters);
+            message.discard(&mut resources.buffers, &mut resources.inflaters);
         }
     }
 
@@ -202,11 +210,12 @@ impl Assembly {
         }
     }
 
-    fn report_poison(&mut self, shared: &mut Shared, context: &mut Context<'_>) {
+    /// Some messages of this direction cannot be read any more.
+    pub(in crate::decode) fn report_poison(&self, shared: &mut Shared, context: &mut Context<'_>) {
         if matches!(self.compression, Compression::Poisoned) {
             context.error(self.direction, ProtocolError::PoisonedContext);
         }
-        shared.set_opaque(self.direction, context);
+        context.tell(shared.set_opaque(self.direction));
     }
 
     /// Hands a message on whose last application bytes are `last`.

@@ -8,7 +8,7 @@
 
 use super::inflate::{Inflaters, Lease};
 use super::partial::Unfinished;
-use crate::decode::context::{Context, Resources};
+use crate::decode::context::Resources;
 use crate::decode::frame::header::Header;
 use crate::decode::http::handshake::Extension;
 use crate::observation::{ProtocolError, Role, Table, What};
@@ -112,28 +112,28 @@ impl Compression {
 
     /// Inflates a piece of a message into `resources.inflated`, and from there, whenever that is
     /// full, into the message. The last `trailer` bytes of `input` are the trailer of RFC 7692.
+    /// Says so if another direction lost its window for it.
     pub(in crate::decode) fn inflate(
         &mut self,
         message: &mut Unfinished,
         input: &[u8],
         trailer: usize,
-        context: &mut Context<'_>,
-    ) {
+        resources: &mut Resources,
+    ) -> Option<What<'static>> {
         let lease = match self {
             Self::Takeover(lease) => lease,
             _ => &mut message.lease,
         };
+        let mut evicted = None;
         if lease.is_none() {
-            let (lent, evicted) = context.resources.inflaters.lend();
+            let (lent, is_evicted) = resources.inflaters.lend();
             *lease = Some(lent);
-            if evicted {
-                context.emit(What::Evicted(Table::Inflaters));
-            }
+            evicted = is_evicted.then_some(What::Evicted(Table::Inflaters));
         }
-        let Resources { inflaters, inflated, buffers, limits, .. } = &mut *context.resources;
+        let Resources { inflaters, inflated, buffers, limits, .. } = resources;
         let Some(inflater) = lease.as_ref().and_then(|lease| inflaters.get(lease)) else {
             message.give_up(inflaters);
-            return;
+            return evicted;
         };
         inflated.reserve_exact(PIECE.saturating_sub(inflated.len()));
         let result = inflater.inflate(input, trailer, inflated, &mut |piece| {
@@ -145,6 +145,7 @@ impl Compression {
             inflated.clear();
             message.fail(fault, buffers, inflaters);
         }
+        evicted
     }
 
     /// Judges a compressed message at its end. Returns the rule that it broke, and whether the

@@ -64,7 +64,7 @@ impl Shared {
         self.stage = Stage::Open;
         self.handle = Some(context.matching_open(hint));
         context.emit(What::Open(open));
-        self.show(context);
+        context.tell(self.show());
     }
 
     /// A frame border was found without a handshake.
@@ -75,38 +75,36 @@ impl Shared {
     }
 
     /// One direction can be read better or worse than before.
+    #[must_use]
     pub(in crate::decode) fn set_fidelity(
         &mut self,
         direction: Direction,
         fidelity: Fidelity,
-        context: &mut Context<'_>,
-    ) {
+    ) -> Option<What<'static>> {
         self.fidelity[direction.index()] = Some(fidelity);
-        self.show(context);
+        self.show()
     }
 
     /// Some messages of one direction cannot be read any more.
-    pub(in crate::decode) fn set_opaque(
-        &mut self,
-        direction: Direction,
-        context: &mut Context<'_>,
-    ) {
+    #[must_use]
+    pub(in crate::decode) fn set_opaque(&mut self, direction: Direction) -> Option<What<'static>> {
         let fidelity = &mut self.fidelity[direction.index()];
-        if *fidelity != Some(Fidelity::Unsynced) {
-            *fidelity = Some(Fidelity::NoContent);
-            self.show(context);
+        if *fidelity == Some(Fidelity::Unsynced) {
+            return None;
         }
+        *fidelity = Some(Fidelity::NoContent);
+        self.show()
     }
 
     /// A frame passed. Without a handshake, its mask tells the role.
+    #[must_use]
     pub(in crate::decode) fn learn_role(
         &mut self,
         direction: Direction,
         masked: bool,
-        context: &mut Context<'_>,
-    ) {
+    ) -> Option<What<'static>> {
         if self.role_agreed || self.masks_unknown {
-            return;
+            return None;
         }
         // "A client MUST mask all frames that it sends to the server" (section 5.1).
         let role = match (direction, masked) {
@@ -114,12 +112,11 @@ impl Shared {
             (Direction::Sent, false) | (Direction::Received, true) => Role::Server,
         };
         if role == self.role {
-            return;
+            return None;
         }
         self.masks_unknown = self.role != Role::Unknown;
         self.role = if self.masks_unknown { Role::Unknown } else { role };
-        context.role = self.role;
-        self.show(context);
+        self.show()
     }
 
     /// Whether frames of `direction` are masked by all that is certain; `None` where either may
@@ -165,7 +162,7 @@ impl Shared {
             self.stop_matching(context);
             context.emit(What::Close { code: self.code.unwrap_or(CLOSE_ABNORMAL) });
         }
-        self.leave(context);
+        context.tell(self.leave());
     }
 
     /// Hands a complete message over to matching. After the end of the connection nothing is
@@ -197,9 +194,10 @@ impl Shared {
     }
 
     /// Leaves the gauge without a close: nobody watches any more.
-    pub(in crate::decode) fn leave(&mut self, context: &mut Context<'_>) {
+    #[must_use]
+    pub(in crate::decode) fn leave(&mut self) -> Option<What<'static>> {
         self.stage = Stage::Ended;
-        self.show(context);
+        self.show()
     }
 
     /// Open or ended: there is no more doubt that this is WebSocket.
@@ -218,13 +216,11 @@ impl Shared {
         self.pings.heap_bytes() + self.identical.heap_bytes()
     }
 
-    /// Reports role and fidelity if they changed.
-    fn show(&mut self, context: &mut Context<'_>) {
+    /// Role and fidelity, if they changed.
+    fn show(&mut self) -> Option<What<'static>> {
         let now = (self.stage == Stage::Open).then(|| (self.role, self.overall()));
-        if now != self.shown {
-            let from = std::mem::replace(&mut self.shown, now);
-            context.emit(What::State { from, to: now });
-        }
+        let from = std::mem::replace(&mut self.shown, now);
+        (from != now).then_some(What::State { from, to: now })
     }
 
     /// The worse of the two directions.

@@ -1,7 +1,7 @@
 //! The chains of frames that one search follows, in the order in which they began.
 //!
-//! Most bytes concern none of them. So what each waits for is kept apart from the rest, where the few
-//! that are due are found quickly.
+//! Most bytes concern no chain. So the offset that each chain waits for is kept in a list of its own,
+//! which is quick to look through.
 
 use super::candidate::Candidate;
 
@@ -14,9 +14,9 @@ pub(in crate::decode) struct Chains {
     slots: Vec<Candidate>,
     /// Slots that are in no place.
     free: Vec<u8>,
-    /// No chain has anything to say before this offset is reached.
+    /// No chain needs a look before the stream reaches this offset.
     due: u64,
-    /// Up to here the payload of a frame goes that may well be true.
+    /// End of the likely frame's payload.
     covered: u64,
 }
 
@@ -43,13 +43,12 @@ impl Chains {
         self.order.len() >= CHAINS_MAX
     }
 
-    /// No chain has anything to say before this offset is reached.
+    /// No chain needs a look before the stream reaches this offset.
     pub(in crate::decode) fn due(&self) -> u64 {
         self.due
     }
 
-    /// Up to here the payload of a frame goes that may well be true: a search for others in it would be
-    /// in vain.
+    /// End of the likely frame's payload. No other frame begins before it.
     pub(in crate::decode) fn covered(&self) -> u64 {
         self.covered
     }

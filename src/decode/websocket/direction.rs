@@ -3,11 +3,11 @@
 //! While the border of the next frame is known, bytes are decoded where they lie. While it is
 //! not, they go through [`Search`]. Control frames end here; data frames go on to [`Assembly`].
 
+use super::control::Control;
 use super::violations::{Expected, Plausibility, Violations};
-use crate::decode::context::Context;
-use crate::decode::frame::close;
+use crate::decode::context::{Context, Resources};
 use crate::decode::frame::header::{FrameReader, HEADER_MAX, Header, Item};
-use crate::decode::frame::mask;
+use crate::decode::limits::Limits;
 use crate::decode::message::assembly::{Assembly, Piece};
 use crate::decode::message::compression::Compression;
 use crate::decode::message::shared::Shared;
@@ -25,9 +25,6 @@ pub(in crate::decode) enum Hole {
     Lost,
 }
 
-/// Bytes of a control frame's payload that are kept. Peers send longer ones than the rule allows.
-const CONTROL_KEPT: usize = 1024;
-
 /// The frames of one direction.
 #[derive(Debug)]
 pub(in crate::decode) struct OneWay {
@@ -37,10 +34,7 @@ pub(in crate::decode) struct OneWay {
     reader: FrameReader,
     /// The frame that the reader is in.
     frame: Option<Header>,
-    /// Unmasked payload of the control frame that the reader is in.
-    control: Vec<u8>,
-    /// Bytes of that payload were missed, or did not fit.
-    control_torn: bool,
+    control: Control,
     assembly: Assembly,
     plausibility: Plausibility,
     /// Present while the next frame border is not known.
@@ -67,8 +61,7 @@ impl OneWay {
             position,
             reader: FrameReader::default(),
             frame: None,
-            control: Vec::new(),
-            control_torn: false,
+            control: Control::default(),
             assembly: Assembly::new(direction, compression),
             plausibility: Plausibility::default(),
             search: None,
@@ -113,7 +106,10 @@ impl OneWay {
         if let Some(search) = &mut self.search {
             search.interrupt();
             self.tell_unsynced(shared, context);
-            return self.assembly.lose_context(shared, context);
+            if self.assembly.lose_context(context.resources) {
+                self.assembly.report_poison(shared, context);
+            }
+            return;
         }
         let passed = self.reader.pass(n);
         if passed.payload > 0 {
@@ -178,12 +174,12 @@ impl OneWay {
         }
         self.end_search();
         self.tell_unsynced(shared, context);
-        self.release(context);
+        self.release(context.resources);
     }
 
     /// Gives back what is held.
-    pub(in crate::decode) fn release(&mut self, context: &mut Context<'_>) {
-        self.assembly.release(context);
+    pub(in crate::decode) fn release(&mut self, resources: &mut Resources) {
+        self.assembly.release(resources);
     }
 
     /// Where the next frame begins is being searched for.
@@ -192,8 +188,8 @@ impl OneWay {
     }
 
     /// Bytes were searched in vain for so long that only starts of calls are still tried.
-    pub(in crate::decode) fn is_exhausted(&self, shared: &Shared, context: &Context<'_>) -> bool {
-        let rules = self.rules(shared, context);
+    pub(in crate::decode) fn is_exhausted(&self, shared: &Shared, limits: &Limits) -> bool {
+        let rules = self.rules(shared, limits);
         self.search.as_ref().is_some_and(|search| search.is_exhausted(&rules))
     }
 
@@ -217,7 +213,7 @@ impl OneWay {
     /// Bytes on the heap, besides those of a search or a message under way.
     #[cfg(test)]
     pub(in crate::decode) fn heap_bytes(&self) -> usize {
-        self.control.capacity()
+        self.control.heap_bytes()
     }
 
     /// How well this direction can be read.
@@ -285,7 +281,7 @@ impl OneWay {
         shared: &mut Shared,
         context: &mut Context<'_>,
     ) {
-        let rules = self.rules(shared, context);
+        let rules = self.rules(shared, &context.resources.limits);
         let Some(search) = &mut self.search else { return };
         let offset = end - rest.len() as u64;
         match search.search(rest, offset, context.stamp, &rules) {
@@ -311,8 +307,7 @@ impl OneWay {
         self.unsynced += self.search.take().map_or(0, |search| search.abandon());
     }
 
-    fn rules(&self, shared: &Shared, context: &Context<'_>) -> Rules {
-        let limits = &context.resources.limits;
+    fn rules(&self, shared: &Shared, limits: &Limits) -> Rules {
         Rules {
             masked: shared.masked_for_certain(self.direction),
             rsv1: self.assembly.compression.allows_rsv1(),
@@ -324,7 +319,7 @@ impl OneWay {
 
     /// A search has succeeded: decodes what passed since the border, with its own times.
     fn adopt(&mut self, found: Found, shared: &mut Shared, context: &mut Context<'_>) {
-        shared.learn_role(self.direction, found.masked, context);
+        self.learn_role(found.masked, shared, context);
         self.find_border(shared, context);
         let now = context.stamp;
         let replaying = std::mem::replace(&mut self.replaying, true);
@@ -338,11 +333,18 @@ impl OneWay {
         context.stamp = now;
     }
 
+    /// A frame tells by its mask who sends it.
+    fn learn_role(&self, masked: bool, shared: &mut Shared, context: &mut Context<'_>) {
+        let change = shared.learn_role(self.direction, masked);
+        context.role = shared.role;
+        context.tell(change);
+    }
+
     /// A frame header begins with the next byte.
     fn find_border(&mut self, shared: &mut Shared, context: &mut Context<'_>) {
         self.end_search();
         self.announce = true;
-        shared.set_fidelity(self.direction, self.fidelity(), context);
+        context.tell(shared.set_fidelity(self.direction, self.fidelity()));
         shared.recognise(context);
         self.tell_unsynced(shared, context);
     }
@@ -366,8 +368,10 @@ impl OneWay {
         self.walked = false;
         self.end_search();
         self.search = Some(Box::default());
-        shared.set_fidelity(self.direction, Fidelity::Unsynced, context);
-        self.assembly.lose(shared, context);
+        context.tell(shared.set_fidelity(self.direction, Fidelity::Unsynced));
+        if self.assembly.lose(context.resources) {
+            self.assembly.report_poison(shared, context);
+        }
     }
 }
 
@@ -378,7 +382,7 @@ impl OneWay {
             context.error(self.direction, ProtocolError::MessageTooBig);
             return self.give_up_border(shared, context);
         }
-        shared.learn_role(self.direction, header.mask.is_some(), context);
+        self.learn_role(header.mask.is_some(), shared, context);
         let violations = self.violations(&header, shared);
         for reason in violations.reasons() {
             context.error(self.direction, reason);
@@ -388,10 +392,11 @@ impl OneWay {
         }
         self.announce |= header.length > context.resources.limits.window_bytes as u64;
         self.frame = Some(header);
-        self.control.clear();
-        self.control_torn = false;
-        if header.opcode.is_data() {
-            self.assembly.begin_frame(&header, context);
+        self.control.begin();
+        if header.opcode.is_data()
+            && let Some(reason) = self.assembly.begin_frame(&header, context.resources)
+        {
+            context.error(self.direction, reason);
         }
     }
 
@@ -418,32 +423,23 @@ impl OneWay {
         let Some(header) = self.frame else { return };
         let piece = Piece { bytes, at, mask: header.mask };
         if !header.opcode.is_data() {
-            self.keep_control(piece);
+            self.control.keep(piece);
         } else if !(last && header.fin) {
-            self.assembly.content(piece, context);
+            let evicted = self.assembly.content(piece, context.resources);
+            context.tell(evicted);
         }
         if last {
             self.end_frame(piece, shared, context);
         }
     }
 
-    /// Keeps as much of a control frame's payload as is looked at.
-    fn keep_control(&mut self, piece: Piece<'_>) {
-        let start = self.control.len();
-        let take = piece.bytes.len().min(CONTROL_KEPT - start.min(CONTROL_KEPT));
-        self.control.extend_from_slice(&piece.bytes[..take]);
-        if let Some(key) = piece.mask {
-            mask::apply(&mut self.control[start..], key, piece.at);
-        }
-        self.control_torn |= take < piece.bytes.len();
-    }
-
     /// Payload bytes of the current frame are not here.
     fn miss(&mut self, n: u64, shared: &mut Shared, context: &mut Context<'_>) {
-        match self.frame {
-            Some(header) if !header.opcode.is_data() => self.control_torn = true,
-            Some(_) => self.assembly.miss(n, shared, context),
-            None => {}
+        let Some(header) = self.frame else { return };
+        if !header.opcode.is_data() {
+            self.control.miss();
+        } else if self.assembly.miss(n, context.resources) {
+            self.assembly.report_poison(shared, context);
         }
     }
 
@@ -460,7 +456,6 @@ impl OneWay {
             length: header.length,
         }));
         match header.opcode {
-            Opcode::Ping | Opcode::Pong if self.control_torn => {}
             Opcode::Ping | Opcode::Pong => self.beat(header.opcode, shared, context),
             Opcode::Close => self.close(shared, context),
             Opcode::Reserved => {}
@@ -472,10 +467,11 @@ impl OneWay {
     }
 
     fn beat(&mut self, opcode: Opcode, shared: &mut Shared, context: &mut Context<'_>) {
+        let Some(payload) = self.control.whole() else { return };
         let at_ns = context.stamp.at_ns;
         let round_trip = match opcode {
-            Opcode::Ping => shared.pings.ping(self.direction, at_ns, &self.control),
-            _ => shared.pings.pong(self.direction, at_ns, &self.control),
+            Opcode::Ping => shared.pings.ping(self.direction, at_ns, payload),
+            _ => shared.pings.pong(self.direction, at_ns, payload),
         };
         if let Some((origin, rtt_ns)) = round_trip {
             context.emit(What::PingRtt { origin, rtt_ns });
@@ -483,11 +479,8 @@ impl OneWay {
     }
 
     fn close(&mut self, shared: &mut Shared, context: &mut Context<'_>) {
-        if self.control_torn && self.control.len() < 2 {
-            return shared.close_frame(self.direction, None, context);
-        }
-        let frame = close::parse(&self.control);
-        if let Some(reason) = frame.violation.filter(|_| !self.control_torn) {
+        let frame = self.control.close();
+        if let Some(reason) = frame.violation {
             context.error(self.direction, reason);
         }
         shared.close_frame(self.direction, frame.code, context);

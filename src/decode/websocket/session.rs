@@ -1,21 +1,21 @@
 //! A WebSocket connection, or one that may turn out to be: two ways and what they share.
 
 use super::direction::{Hole, OneWay};
-use crate::decode::context::Context;
+use crate::decode::context::{Context, Resources};
 use crate::decode::hint::FrameAt;
 use crate::decode::http::handshake::Agreement;
+use crate::decode::limits::Limits;
 use crate::decode::message::compression::Compression;
 use crate::decode::message::shared::Shared;
 use crate::decode::resync::tls_records::TlsRecords;
 use crate::event::{Direction, SegmentStart};
 use crate::observation::{Fidelity, Role};
 
-/// A direction that was searched in vain speaks for both once so many times the bytes of a search have
-/// passed there: the other one may be silent for ever.
+/// After `ONE_SIDED` x `search_bytes`, one direction decides for both: the other one may be silent
+/// for ever.
 const ONE_SIDED: u64 = 16;
 
-/// A stream that is not understood after so many bytes never will be: the longest frame that is believed,
-/// twice.
+/// Bytes after which a search ends in any case: twice the longest frame that a search believes.
 const ENDLESS_BYTES: u64 = 128 << 20;
 
 /// Both directions of one connection, from its 101 (or from where it was met) to its end.
@@ -63,8 +63,8 @@ impl Session {
     }
 
     /// A connection that was met in mid-stream, at these offsets, and may be anything.
-    pub(in crate::decode) fn met(starts: [u64; 2], context: &Context<'_>) -> Self {
-        let search_bytes = context.resources.limits.search_bytes;
+    /// TLS is looked for in the next `search_bytes`.
+    pub(in crate::decode) fn met(starts: [u64; 2], search_bytes: u64) -> Self {
         let records = starts.map(|start| TlsRecords::new(start, search_bytes));
         let doubt = Some(Box::new(Doubt { records, passed: [0; 2], encrypted: false }));
         Self { doubt, ..Self::asked_for(starts) }
@@ -139,7 +139,7 @@ impl Session {
             self.ways.iter_mut().for_each(|way| way.end(&mut self.shared, context));
         }
         self.shared.end(context);
-        self.release(context);
+        self.release(context.resources);
     }
 
     /// What waits for an answer ends, since the connection is let go.
@@ -149,8 +149,8 @@ impl Session {
 
     /// Nobody watches the connection any more.
     pub(in crate::decode) fn leave(&mut self, context: &mut Context<'_>) {
-        self.shared.leave(context);
-        self.release(context);
+        context.tell(self.shared.leave());
+        self.release(context.resources);
     }
 
     /// Frees what a connection that has gone quiet need not keep.
@@ -195,14 +195,14 @@ impl Session {
 
     /// It is something else: what has passed was searched in vain. While a frame is followed that a call
     /// has begun with, it was not, unless that has no end.
-    pub(in crate::decode) fn is_hopeless(&self, context: &Context<'_>) -> bool {
+    pub(in crate::decode) fn is_hopeless(&self, limits: &Limits) -> bool {
         let Some(doubt) = &self.doubt else { return false };
         let passed = |it: Direction| doubt.passed[it.index()];
         let in_vain = |it: Direction| {
             let way = &self.ways[it.index()];
-            way.is_exhausted(&self.shared, context) && !way.is_promising()
+            way.is_exhausted(&self.shared, limits) && !way.is_promising()
         };
-        let without_the_other = ONE_SIDED * context.resources.limits.search_bytes;
+        let without_the_other = ONE_SIDED * limits.search_bytes;
         let mut spoken = Direction::BOTH.into_iter().filter(|&it| passed(it) > 0).peekable();
         doubt.encrypted
             || (spoken.peek().is_some() && spoken.all(in_vain))
@@ -254,7 +254,7 @@ impl Session {
 
     fn refresh(&mut self, direction: Direction, context: &mut Context<'_>) {
         let fidelity: Fidelity = self.ways[direction.index()].fidelity();
-        self.shared.set_fidelity(direction, fidelity, context);
+        context.tell(self.shared.set_fidelity(direction, fidelity));
     }
 
     fn announce(&mut self, direction: Direction, context: &mut Context<'_>) {
@@ -273,8 +273,8 @@ impl Session {
         }
     }
 
-    fn release(&mut self, context: &mut Context<'_>) {
-        self.ways.iter_mut().for_each(|way| way.release(context));
-        self.shared.identical.clear(&mut context.resources.identical_bytes);
+    fn release(&mut self, resources: &mut Resources) {
+        self.ways.iter_mut().for_each(|way| way.release(resources));
+        self.shared.identical.clear(&mut resources.identical_bytes);
     }
 }

@@ -8,7 +8,13 @@ const { parseArgs } = require('node:util');
 
 const { positionals: [role], values: options } = parseArgs({
   allowPositionals: true,
-  options: { certificate: { type: 'string' }, key: { type: 'string' }, port: { type: 'string' } },
+  options: {
+    certificate: { type: 'string' },
+    key: { type: 'string' },
+    port: { type: 'string' },
+    // Peers that keep a log of their messages write it there.
+    log: { type: 'string' },
+  },
 });
 
 const FIN = 0x80;

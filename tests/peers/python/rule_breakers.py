@@ -17,6 +17,7 @@ parser.add_argument("role", choices=["server", "client"])
 parser.add_argument("--certificate")
 parser.add_argument("--key")
 parser.add_argument("--port", type=int)
+parser.add_argument("--log", help="where a peer that keeps a log of its messages writes it")
 options = parser.parse_args()
 
 FIN = 0x80
