@@ -134,6 +134,12 @@ _Static_assert(sizeof(struct wstap_losses) == 64, "wire.rs asserts the same size
  *   bits  8-11    argument that is the buffer
  *   bits 12-15    argument that points to the count (status only)
  *   bit  16       of a function that ends connections: only those that bytes have passed both ways
+ *   bit  17       of a read: it is a peek if a register says so
+ *   bits 20-23    at a return site: the register with the result, as machine code numbers it
+ *   bits 24-27    of a read: the register that says whether it is a peek
+ *   bits 32-63    at a return site: how far the stack pointer is above the one at entry, signed
+ *
+ * Of a read for which one probe is enough, bits 4-15 number registers instead of arguments.
  *
  * Go's methods pass everything in known registers, so only bit 0 of their cookie counts. The cookie
  * of a function of rustls is an offset, see tls/rustls.bpf.h.
@@ -147,6 +153,10 @@ enum wstap_cookie {
 	WSTAP_COOKIE_BUFFER_SHIFT = 8,
 	WSTAP_COOKIE_COUNT_SHIFT = 12,
 	WSTAP_COOKIE_USED = 0x10000,
+	WSTAP_COOKIE_PEEK = 0x20000,
+	WSTAP_COOKIE_REGISTER_SHIFT = 20,
+	WSTAP_COOKIE_PEEK_SHIFT = 24,
+	WSTAP_COOKIE_DISTANCE_SHIFT = 32,
 };
 
 /*

@@ -33,7 +33,8 @@ __u32 generations SEC(".bss.shared");
 __u64 epoch SEC(".bss.shared");
 
 enum {
-	/* Calls in flight per thread: TLS inside TLS re-enters from BIO callbacks. */
+	/* Calls in flight that a thread keeps at hand: TLS inside TLS re-enters from BIO callbacks.
+	 * More of them go to `more_calls`. */
 	CALL_DEPTH = 4,
 	/* Largest piece copied into one record. */
 	PIECE_BYTES = 16 << 10,
@@ -125,7 +126,8 @@ struct thread {
 	__u64 epoch; /* of `process`, plus one: 0 is none */
 	struct wstap_tapped process;
 	struct call_args calls[CALL_DEPTH];
-	struct sliced_call entering; /* of Go and rustls, on its way to a map of their own */
+	__u64 displaced; /* how often a call has given its place in `calls` to another */
+	struct sliced_call entering; /* on its way to or from one of the maps of calls */
 	struct report report;
 };
 
@@ -146,6 +148,22 @@ struct {
 	__type(key, int);
 	__type(value, struct thread);
 } threads SEC(".maps");
+
+/* A stack pointer of a process: its stacks do not overlap. */
+struct call_key {
+	__u64 sp;
+	__u32 tgid;
+	__u32 pad;
+};
+
+/* Calls in flight for which a thread has no place: it runs many fibers, each of which may wait in a
+ * call. Some never return (longjmp), so the longest unused go first. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct call_key);
+	__type(value, struct call_args);
+} more_calls SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
- * The programs on the TLS library's functions. One entry and one return program serve all of
+ * The programs on the TLS library's functions. One program at entries and one at returns serve all of
  * them; the attach cookie says which arguments matter (events.h). Only bytes of a call that
  * succeeded exist: retries, peeks and failures report nothing.
  */
@@ -51,6 +51,32 @@ static __always_inline struct call_args *call_at(struct thread *thread, __u64 sp
 	return NULL;
 }
 
+static __always_inline struct call_key call_key(__u64 sp)
+{
+	struct call_key key = { .sp = sp, .tgid = bpf_get_current_pid_tgid() >> 32 };
+
+	return key;
+}
+
+/* A place for a call that is entered with this stack pointer. If all are taken, one of the calls moves
+ * to the map: each in its turn, because one may have been left for good. */
+static __noinline struct call_args *place_for(struct thread *thread, __u64 sp)
+{
+	/* One with this stack pointer has never returned (longjmp). */
+	struct call_args *args = call_at(thread, sp);
+	struct call_key key;
+
+	if (!args)
+		args = call_at(thread, 0);
+	if (args)
+		return args;
+	args = &thread->calls[thread->displaced++ % CALL_DEPTH];
+	key = call_key(args->sp);
+	if (bpf_map_update_elem(&more_calls, &key, args, BPF_ANY))
+		__sync_fetch_and_add(&losses.untracked_calls, 1);
+	return args;
+}
+
 /* Whether an NSPR descriptor is a layer, as TLS is, and no file, pipe or bare socket: its first word
  * points to its methods, which begin with a type (prio.h). */
 static __noinline bool is_layer(__u64 descriptor)
@@ -75,14 +101,7 @@ int tap_entry(struct pt_regs *ctx)
 	/* The probe may have been placed for other processes. */
 	if (!thread)
 		return 0;
-	/* An older call with this stack pointer has never returned (longjmp). */
-	args = call_at(thread, sp);
-	if (!args)
-		args = call_at(thread, 0);
-	if (!args) {
-		__sync_fetch_and_add(&losses.untracked_calls, 1);
-		return 0;
-	}
+	args = place_for(thread, sp);
 	args->sp = sp;
 	args->process = thread->process;
 	if ((cookie & WSTAP_COOKIE_DIRECTION) == WSTAP_SENT)
@@ -100,12 +119,11 @@ int tap_entry(struct pt_regs *ctx)
 	return 0;
 }
 
-/* Bytes that the call passed; 0 if it failed. */
-static __always_inline __u64 bytes_passed(struct pt_regs *ctx, __u64 cookie, __u64 count_at)
+/* Bytes that the call with this result passed; 0 if it failed. */
+static __always_inline __u64 bytes_passed(__u64 value, __u64 cookie, __u64 count_at)
 {
 	/* Of a function that returns int the upper half of the register is not its own. */
-	__s64 result = cookie & WSTAP_COOKIE_LONG ? (__s64)PT_REGS_RC(ctx)
-						  : (__s32)PT_REGS_RC(ctx);
+	__s64 result = cookie & WSTAP_COOKIE_LONG ? (__s64)value : (__s32)value;
 	__u64 count = 0;
 
 	if (result <= 0)
@@ -162,23 +180,120 @@ static __noinline int report_call(struct report *report, const struct call_args 
 	return 0;
 }
 
+/* Moves the call that was entered with stack pointer `sp` to `entering`; false if there is none. From
+ * one place only, the verifier has to follow what becomes of it once. */
+static __noinline bool take_call(struct thread *thread, __u64 sp)
+{
+	struct call_args *args = call_at(thread, sp);
+	struct call_key key = call_key(sp);
+
+	if (args) {
+		thread->entering.args = *args;
+		args->sp = 0;
+		return true;
+	}
+	args = bpf_map_lookup_elem(&more_calls, &key);
+	if (!args)
+		return false;
+	thread->entering.args = *args;
+	bpf_map_delete_elem(&more_calls, &key);
+	return true;
+}
+
+/* The call that was entered with stack pointer `sp`, if there is one, returns with `result`. */
+static __always_inline int call_returns(__u64 sp, __u64 result, __u64 cookie)
+{
+	struct thread *thread = this_thread(0);
+	struct call_args *args;
+	__u64 count;
+
+	if (!thread || !take_call(thread, sp))
+		return 0;
+	args = &thread->entering.args;
+	count = bytes_passed(result, cookie, args->count_at);
+	if (count)
+		report_call(&thread->report, args, cookie & WSTAP_COOKIE_DIRECTION, count);
+	return 0;
+}
+
+/* Where no instruction is known that every return passes. A program that switches stacks inside such a
+ * call does not survive the probe. */
 SEC("uprobe")
 int tap_return(struct pt_regs *ctx)
 {
+	return call_returns(SP_AT_ENTRY(ctx), PT_REGS_RC(ctx), bpf_get_attach_cookie(ctx));
+}
+
+#if defined(__TARGET_ARCH_x86)
+#define REGISTER_CASE(number, name)                                                                \
+	case number:                                                                               \
+		value = (ctx)->name;                                                               \
+		opaque(value);                                                                     \
+		return value
+
+/* A register by its number in machine code. Results are where a function returns them, or in a register
+ * that it keeps for its caller. */
+static __always_inline __u64 numbered_register(struct pt_regs *ctx, __u32 number)
+{
+	__u64 value;
+
+	switch (number & 15) {
+		REGISTER_CASE(3, bx);
+		REGISTER_CASE(5, bp);
+		REGISTER_CASE(12, r12);
+		REGISTER_CASE(13, r13);
+		REGISTER_CASE(14, r14);
+		REGISTER_CASE(15, r15);
+	default:
+		value = (ctx)->ax;
+		opaque(value);
+		return value;
+	}
+}
+#else
+/* Return sites are found on x86-64 only. */
+static __always_inline __u64 numbered_register(struct pt_regs *ctx, __u32 number)
+{
+	(void)ctx, (void)number;
+	return 0;
+}
+#endif
+
+/* An instruction that every return of the function passes. Others may pass it as well: the stack
+ * pointer tells. */
+SEC("uprobe")
+int tap_return_site(struct pt_regs *ctx)
+{
 	__u64 cookie = bpf_get_attach_cookie(ctx);
-	struct thread *thread = this_thread(0);
+	__s64 distance = (__s64)cookie >> WSTAP_COOKIE_DISTANCE_SHIFT;
+	__u64 result = numbered_register(ctx, cookie >> WSTAP_COOKIE_REGISTER_SHIFT);
+
+	return call_returns(PT_REGS_SP(ctx) - distance, result, cookie);
+}
+
+/* Deep inside the library, where a read has succeeded or failed and its arguments are still known. */
+SEC("uprobe")
+int tap_read(struct pt_regs *ctx)
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	struct thread *thread = tapped_thread();
 	struct call_args *args;
 	__u64 count;
 
 	if (!thread)
 		return 0;
-	args = call_at(thread, SP_AT_ENTRY(ctx));
-	if (!args)
+	if ((cookie & WSTAP_COOKIE_PEEK) &&
+	    (__u32)numbered_register(ctx, cookie >> WSTAP_COOKIE_PEEK_SHIFT))
 		return 0;
-	args->sp = 0;
-	count = bytes_passed(ctx, cookie, args->count_at);
-	if (count)
-		report_call(&thread->report, args, cookie & WSTAP_COOKIE_DIRECTION, count);
+	count = bytes_passed(numbered_register(ctx, cookie >> WSTAP_COOKIE_REGISTER_SHIFT), cookie,
+			     numbered_register(ctx, cookie >> WSTAP_COOKIE_COUNT_SHIFT));
+	if (!count)
+		return 0;
+	args = &thread->entering.args;
+	args->process = thread->process;
+	args->handle = numbered_register(ctx, cookie >> WSTAP_COOKIE_HANDLE_SHIFT);
+	args->buffer = numbered_register(ctx, cookie >> WSTAP_COOKIE_BUFFER_SHIFT);
+	report_call(&thread->report, args, WSTAP_RECEIVED, count);
 	return 0;
 }
 

@@ -281,11 +281,11 @@ fn print_library(
     if library.probes.is_empty() {
         return writeln!(out, "  no probes: {}", library.verdict.as_str());
     }
-    writeln!(out, "  {:>10}  {:9}  {:30}  REASON", "OFFSET", "TECHNIQUE", "FUNCTIONS")?;
+    writeln!(out, "  {:>11}  {:11}  {:30}  REASON", "FILE OFFSET", "TECHNIQUE", "FUNCTIONS")?;
     for probe in &library.probes {
         writeln!(
             out,
-            "  {:>#10x}  {:9}  {:30}  {}",
+            "  {:>#11x}  {:11}  {:30}  {}",
             probe.offset,
             probe.technique.as_str(),
             probe.covers.join(", "),

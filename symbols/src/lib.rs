@@ -38,8 +38,8 @@ pub use debuglink::{DebugLink, debug_link};
 pub use elf::Error;
 pub use plan::{
     Action, ArgIndex, BuildId, CallResult, Companion, Direction, Distance, Handles, Identity,
-    Library, Linkage, Options, Plan, Probe, SitePreference, Stack, SymbolSource, Technique,
-    Transfer, Verdict,
+    Library, Linkage, Options, Plan, Probe, Read, SitePreference, Stack, SymbolSource, Technique,
+    Transfer, TransferReturn, Verdict,
 };
 pub use planner::{Evidence, plan, plan_counted, plan_with};
 pub use user_offsets::{UserOffset, known_functions};

@@ -135,7 +135,7 @@ impl Library {
 pub enum Stack {
     /// OpenSSL, and the libraries that offer the same functions under the same names.
     OpenSsl,
-    /// BoringSSL without symbols. With symbols it is [`Stack::OpenSsl`]: the names are the same.
+    /// BoringSSL, and the libraries that were made from it.
     BoringSsl,
     /// GnuTLS.
     GnuTls,
@@ -146,6 +146,8 @@ pub enum Stack {
     MbedTls,
     /// wolfSSL.
     WolfSsl,
+    /// s2n-tls.
+    S2n,
     /// Go's crypto/tls.
     Go,
     /// rustls, a library of Rust.
@@ -167,6 +169,7 @@ impl Stack {
             Self::Nspr => "nspr",
             Self::MbedTls => "mbedtls",
             Self::WolfSsl => "wolfssl",
+            Self::S2n => "s2n",
             Self::Go => "go",
             Self::Rustls => "rustls",
             Self::Jsse => "jsse",
@@ -184,6 +187,7 @@ impl Stack {
             Self::Nspr => "NSPR",
             Self::MbedTls => "Mbed TLS",
             Self::WolfSsl => "wolfSSL",
+            Self::S2n => "s2n-tls",
             Self::Go => "crypto/tls of Go",
             Self::Rustls => "rustls",
             Self::Jsse => "Java's JSSE",
@@ -300,8 +304,8 @@ impl Verdict {
 
 /// One instruction to probe.
 ///
-/// A [`Action::Transfer`] wants an entry probe and a return probe, both at `offset`; every other
-/// action wants an entry probe only.
+/// Every action wants an entry probe at `offset`. A [`Action::Transfer`] whose
+/// [`Transfer::return_probe`] is set wants a return probe there, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// The exported functions whose calls pass this instruction: one, or several where they share
@@ -319,6 +323,18 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// Whether this is where a call ends; else it is where one begins.
+    #[must_use]
+    pub fn is_return(&self) -> bool {
+        matches!(
+            self.action,
+            Action::TransferReturn(_)
+                | Action::GoReturn(_)
+                | Action::RustlsSent
+                | Action::RustlsReadDone
+        )
+    }
+
     /// The function that stands for the probe in labels and logs: the first one covered.
     #[must_use]
     pub fn function(&self) -> &'static str {
@@ -331,6 +347,12 @@ impl Probe {
 pub enum Action {
     /// Plaintext passes between the application and the library.
     Transfer(Transfer),
+    /// A call that passed an [`Action::Transfer`] returns here. Other calls may pass here as well:
+    /// it is one of ours only if the stack pointer says so.
+    TransferReturn(TransferReturn),
+    /// A read returns from deep inside the library, where its arguments are still known: there is no
+    /// [`Action::Transfer`] for it.
+    Read(Read),
     /// The handle's life ends: freed, or cleared for another connection. The handle is the first
     /// argument.
     Release,
@@ -409,6 +431,40 @@ pub struct Transfer {
     pub result: CallResult,
     /// Which handles are connections.
     pub handles: Handles,
+    /// There are no [`Action::TransferReturn`]s for it, so the end of a call must be seen by a return
+    /// probe. A program that switches stacks inside such a call does not survive that.
+    pub return_probe: bool,
+}
+
+/// Where everything about a read is at its probe. Registers are numbered as x86-64 machine code does
+/// it: 0 is RAX, 3 is RBX.
+///
+/// RAX is the status, a signed 32-bit integer: positive on success. Otherwise nothing passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Read {
+    /// The register with the connection handle.
+    pub handle: u8,
+    /// The register with the address of the plaintext.
+    pub buffer: u8,
+    /// The register with the address of a `size_t`: on success, the number of bytes.
+    pub count: u8,
+    /// The register whose lower half is not 0 in a peek, if peeks pass here, too: what a peek shows
+    /// comes again with the next read.
+    pub peek: Option<u8>,
+}
+
+/// How to read the end of a call where it is probed at an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TransferReturn {
+    /// Which way the plaintext goes.
+    pub direction: Direction,
+    /// How to read the number of bytes that passed; of the argument with the address of the count,
+    /// what it was when the function was called.
+    pub result: CallResult,
+    /// The register with the function's result, as x86-64 machine code numbers it: 0 is RAX.
+    pub register: u8,
+    /// How far the stack pointer is above the one at the call's [`Action::Transfer`], in bytes.
+    pub distance: i32,
 }
 
 /// Which handles of a function are TLS connections.
@@ -481,12 +537,14 @@ pub enum Technique {
     Prologue,
     /// An internal function that the exported ones share.
     Internal,
-    /// An instruction that returns from a Go function.
+    /// An instruction at which a function returns; the kernel single-steps it.
     Return,
+    /// An instruction that every return passes and the kernel emulates.
+    ReturnJump,
 }
 
 impl Technique {
-    /// The label: `symbol`, `prologue`, `internal` or `return`.
+    /// The label: `symbol`, `prologue`, `internal`, `return` or `return-jump`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -494,6 +552,7 @@ impl Technique {
             Self::Prologue => "prologue",
             Self::Internal => "internal",
             Self::Return => "return",
+            Self::ReturnJump => "return-jump",
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::elf::{Error, Image, Machine};
 use crate::error_messages;
 use crate::golang;
 use crate::placement;
-use crate::plan::{Direction, Library, Linkage, Options, Plan, Verdict};
+use crate::plan::{Direction, Library, Linkage, Options, Plan, Stack, SymbolSource, Verdict};
 use crate::rtld;
 use crate::rustls;
 use crate::search::{self, Definition, Found};
@@ -103,10 +103,13 @@ fn searched(image: &Image<'_>, debug: Option<&Image<'_>>) -> Vec<Found> {
 
 fn library(image: &Image<'_>, found: &Found, options: &Options) -> Library {
     let linkage = linkage(image, found.stack);
+    let is_boringssl = found.stack.stack == Stack::OpenSsl
+        && found.source != SymbolSource::Messages
+        && is_boringssl(image);
     let verdict = verdict(image, &found.definitions);
     Library {
-        stack: found.stack.stack,
-        version: version::detect(image, found.stack, linkage),
+        stack: if is_boringssl { Stack::BoringSsl } else { found.stack.stack },
+        version: version::detect(image, found.stack, linkage).filter(|_| !is_boringssl),
         linkage,
         symbols: found.source,
         verdict,
@@ -119,9 +122,15 @@ fn library(image: &Image<'_>, found: &Found, options: &Options) -> Library {
 
 fn linkage(image: &Image<'_>, stack: &StackRow) -> Linkage {
     match image.soname() {
-        Some(name) if name.starts_with(stack.soname.as_bytes()) => Linkage::Shared,
+        Some(name) if version::after_name(name, stack.soname).is_some() => Linkage::Shared,
         _ => Linkage::Static,
     }
+}
+
+/// Whether it is BoringSSL, or a library made from it, that has OpenSSL's functions here: its source
+/// files are C++.
+fn is_boringssl(image: &Image<'_>) -> bool {
+    image.holds_string_ending(error_messages::BORINGSSL_SOURCE)
 }
 
 fn verdict(image: &Image<'_>, definitions: &[Definition]) -> Verdict {

@@ -73,6 +73,7 @@ pub(crate) const STACKS: &[StackRow] = &[
         prefix: "wolfSSL_",
         functions: WOLFSSL,
     },
+    StackRow { stack: Stack::S2n, soname: "libs2n.so", prefix: "s2n_", functions: S2N },
 ];
 
 /// SSL_read(3), SSL_write(3), SSL_free(3), SSL_clear(3).
@@ -123,8 +124,11 @@ pub(crate) const fn openssl_internal(direction: Direction) -> &'static [Function
 pub(crate) const OPENSSL_RESET: &FunctionRow =
     &internal("ossl_ssl_connection_reset", Role::Release);
 
+/// The name of OpenSSL's internal function for reading.
+pub(crate) const OPENSSL_READ_INTERNAL: &str = "ssl_read_internal";
+
 const READ_INTERNAL: &[FunctionRow] =
-    &[internal("ssl_read_internal", transfer(Direction::Received, COUNT_IN_FOURTH))];
+    &[internal(OPENSSL_READ_INTERNAL, transfer(Direction::Received, COUNT_IN_FOURTH))];
 
 const WRITE_INTERNAL: &[FunctionRow] = &[
     internal("ssl_write_internal", transfer(Direction::Sent, COUNT_IN_FOURTH)),
@@ -171,6 +175,15 @@ const WOLFSSL: &[FunctionRow] = &[
     row("wolfSSL_clear", Role::Release),
 ];
 
+/// s2n-tls's api/s2n.h. `s2n_sendv` is another way to send, used by few; it is not in the table,
+/// because it takes an array of slices.
+const S2N: &[FunctionRow] = &[
+    row("s2n_recv", transfer(Direction::Received, CallResult::LongCount)),
+    row("s2n_send", transfer(Direction::Sent, CallResult::LongCount)),
+    row("s2n_connection_free", Role::Release),
+    row("s2n_connection_wipe", Role::Release),
+];
+
 const COUNT_IN_FOURTH: CallResult = CallResult::Status { count: INTERNAL_COUNT_ARGUMENTS[0] };
 const COUNT_IN_FIFTH: CallResult = CallResult::Status { count: INTERNAL_COUNT_ARGUMENTS[1] };
 
@@ -205,5 +218,6 @@ const fn common_form(direction: Direction, result: CallResult) -> Transfer {
         length: ArgIndex::known(2),
         result,
         handles: Handles::All,
+        return_probe: false,
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Looked for only where the other searches found nothing ([`crate::planner`]).
 
+use memchr::memmem;
+
 use crate::elf::{Image, SymbolTable};
 use crate::plan::{Library, Linkage, Stack, SymbolSource, Verdict};
 use crate::version;
@@ -31,8 +33,16 @@ fn managed(image: &Image<'_>) -> Option<Library> {
 fn stripped(image: &Image<'_>) -> Option<Library> {
     let names = |file: &str| image.holds_string_ending(file);
     let &(_, stack) = SOURCE_FILES.iter().find(|(file, _)| names(file))?;
+    (!searches_itself(image)).then_some(())?;
     let version = version::banner(image, stack);
     Some(refused(stack, version, SymbolSource::Messages, Verdict::Stripped))
+}
+
+/// Whether the texts are in the image because this crate is: it looks for them.
+fn searches_itself(image: &Image<'_>) -> bool {
+    /// Wherever this function is, its text is, too.
+    const MARK: &[u8] = b"wstap looks for the messages of TLS libraries, and is none itself";
+    image.constants().any(|(_, bytes)| memmem::find(bytes, MARK).is_some())
 }
 
 fn refused(

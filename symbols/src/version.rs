@@ -19,10 +19,10 @@ pub(crate) fn detect(image: &Image<'_>, stack: &StackRow, linkage: Linkage) -> O
 
 /// The version of the library that `image` is the other half of.
 pub(crate) fn companion(image: &Image<'_>) -> Option<Companion> {
-    const HALVES: [(&[u8], Stack); 2] =
-        [(b"libcrypto.so", Stack::OpenSsl), (b"libmbedcrypto.so", Stack::MbedTls)];
+    const HALVES: [(&str, Stack); 2] =
+        [("libcrypto.so", Stack::OpenSsl), ("libmbedcrypto.so", Stack::MbedTls)];
     let soname = image.soname()?;
-    let &(_, stack) = HALVES.iter().find(|(name, _)| soname.starts_with(name))?;
+    let &(_, stack) = HALVES.iter().find(|(name, _)| after_name(soname, name).is_some())?;
     Some(Companion { stack, version: banner(image, stack)? })
 }
 
@@ -51,9 +51,21 @@ fn between(bytes: &[u8], before: &[u8], after: &[u8]) -> Option<String> {
     })
 }
 
+/// What follows the name of a library, such as `libssl.so`, in a `DT_SONAME`; `None` if that names
+/// another library. Tools that bundle libraries put a hash into the name: `libssl-8b66dd34.so.3`.
+pub(crate) fn after_name<'a>(soname: &'a [u8], library: &str) -> Option<&'a [u8]> {
+    if let Some(rest) = soname.strip_prefix(library.as_bytes()) {
+        return Some(rest);
+    }
+    let base = library.strip_suffix(".so")?;
+    let hashed = soname.strip_prefix(base.as_bytes())?.strip_prefix(b"-")?;
+    let end = hashed.iter().position(|byte| !byte.is_ascii_hexdigit()).filter(|&end| end > 0)?;
+    hashed.get(end..)?.strip_prefix(b".so")
+}
+
 /// `libssl.so.3` is version 3. Only OpenSSL counts its library's versions as it counts its own.
 fn from_soname(soname: &[u8], library: &str) -> Option<String> {
-    let version = soname.strip_prefix(library.as_bytes())?.strip_prefix(b".")?;
+    let version = after_name(soname, library)?.strip_prefix(b".")?;
     let plausible = !version.is_empty()
         && library == "libssl.so"
         && version.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'.');
@@ -123,6 +135,11 @@ mod tests {
         assert_eq!(version(b"libssl.so.3"), Some("3".to_owned()));
         assert_eq!(version(b"libssl.so.1.1"), Some("1.1".to_owned()));
         assert_eq!(version(b"libssl.so"), None);
+        // As wheels of Python bring it.
+        assert_eq!(version(b"libssl-8b66dd34.so.3"), Some("3".to_owned()));
+        assert_eq!(version(b"libssl-.so.3"), None);
+        assert_eq!(version(b"libssl-gost.so.3"), None);
+        assert_eq!(after_name(b"libssl3.so", "libssl.so"), None);
         assert_eq!(version(b"libssl.so.../x"), None);
         assert_eq!(from_soname(b"libgnutls.so.30", "libgnutls.so"), None);
     }

@@ -40,7 +40,7 @@ impl Work {
 
 /// How often each byte of a file may be looked at. Searches for error messages and for calls look at
 /// all code several times.
-const PASSES: u64 = 16;
+const PASSES: u64 = 32;
 /// What the smallest file may cause.
 const SMALL_BYTES: u64 = 16 << 20;
 const SMALL_ENTRIES: u64 = 64 << 10;

@@ -180,7 +180,9 @@ impl Tap<'_> {
         // Return probes first: a return without its entry is ignored, an entry whose return is
         // not yet probed would be kept as in flight.
         for (program, sites, retprobe) in [
-            (&progs.tap_return, &sites.transfers, true),
+            (&progs.tap_return, &sites.return_probes, true),
+            (&progs.tap_return_site, &sites.returns, false),
+            (&progs.tap_read, &sites.reads, false),
             (&progs.tap_entry, &sites.transfers, false),
             (&progs.tap_release, &sites.releases, false),
             (&progs.go_return, &sites.go_returns, false),
@@ -232,6 +234,10 @@ impl Tap<'_> {
 #[derive(Debug, Default)]
 struct Sites {
     transfers: Vec<(u64, u64)>,
+    returns: Vec<(u64, u64)>,
+    reads: Vec<(u64, u64)>,
+    /// Those of `transfers` that need a return probe.
+    return_probes: Vec<(u64, u64)>,
     releases: Vec<(u64, u64)>,
     go_enters: Vec<(u64, u64)>,
     go_returns: Vec<(u64, u64)>,
@@ -248,8 +254,15 @@ struct Sites {
 impl Sites {
     /// `release` is the cookie of a function that ends connections.
     fn add(&mut self, probe: &Probe, release: u64) {
+        if let Action::Transfer(transfer) = &probe.action
+            && transfer.return_probe
+        {
+            self.return_probes.push((probe.offset, wire::transfer_cookie(transfer)));
+        }
         let (sites, cookie) = match &probe.action {
             Action::Transfer(transfer) => (&mut self.transfers, wire::transfer_cookie(transfer)),
+            Action::TransferReturn(site) => (&mut self.returns, wire::return_cookie(site)),
+            Action::Read(read) => (&mut self.reads, wire::read_cookie(read)),
             Action::Release => (&mut self.releases, release),
             Action::Handshake => (&mut self.releases, wire::HANDSHAKE_COOKIE),
             Action::GoEnter(direction) => (&mut self.go_enters, wire::direction_cookie(*direction)),

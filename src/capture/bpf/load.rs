@@ -124,6 +124,7 @@ impl<'obj> Tap<'obj> {
         open.maps.events.set_max_entries(settings.ring_bytes)?;
         open.maps.conns.set_max_entries(settings.connections)?;
         open.maps.go_calls.set_max_entries(settings.connections)?;
+        open.maps.more_calls.set_max_entries(settings.connections)?;
         let Some(rodata) = open.maps.rodata_data.as_deref_mut() else {
             return Err(libbpf_rs::Error::from(io::Error::other("the object has no settings")));
         };
@@ -140,6 +141,8 @@ impl<'obj> Tap<'obj> {
         for program in [
             &mut progs.tap_entry,
             &mut progs.tap_return,
+            &mut progs.tap_return_site,
+            &mut progs.tap_read,
             &mut progs.tap_release,
             &mut progs.go_enter,
             &mut progs.go_return,

@@ -3,7 +3,9 @@
 //! The only file that knows both sides. The types come from `bpf/events.h` through the object's
 //! BTF; their names stop here.
 
-use wstap_symbols::{CallResult, Direction as ProbeDirection, Handles, Transfer};
+use wstap_symbols::{
+    CallResult, Direction as ProbeDirection, Handles, Read, Transfer, TransferReturn,
+};
 
 use super::lifecycle::{Change, Lifecycle};
 use super::skeleton::types::{
@@ -150,15 +152,41 @@ pub(in crate::capture) fn transfer_cookie(transfer: &Transfer) -> u64 {
     if transfer.handles == Handles::Layers {
         cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_LAYERS.0);
     }
-    match transfer.result {
-        CallResult::Count => {}
-        CallResult::LongCount => cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_LONG.0),
+    cookie | result_bits(transfer.result)
+}
+
+/// The attach cookie of an instruction where calls of such a function return.
+pub(in crate::capture) fn return_cookie(site: &TransferReturn) -> u64 {
+    direction_cookie(site.direction)
+        | result_bits(site.result)
+        | u64::from(site.register & 15) << wstap_cookie::WSTAP_COOKIE_REGISTER_SHIFT.0
+        | u64::from(site.distance.cast_unsigned()) << wstap_cookie::WSTAP_COOKIE_DISTANCE_SHIFT.0
+}
+
+/// The attach cookie of an instruction where all of a read is known.
+pub(in crate::capture) fn read_cookie(read: &Read) -> u64 {
+    let bits = |register: u8, shift: wstap_cookie| u64::from(register & 15) << shift.0;
+    let cookie = direction_cookie(ProbeDirection::Received)
+        | u64::from(wstap_cookie::WSTAP_COOKIE_STATUS.0)
+        | bits(read.handle, wstap_cookie::WSTAP_COOKIE_HANDLE_SHIFT)
+        | bits(read.buffer, wstap_cookie::WSTAP_COOKIE_BUFFER_SHIFT)
+        | bits(read.count, wstap_cookie::WSTAP_COOKIE_COUNT_SHIFT);
+    read.peek.map_or(cookie, |peek| {
+        cookie
+            | u64::from(wstap_cookie::WSTAP_COOKIE_PEEK.0)
+            | bits(peek, wstap_cookie::WSTAP_COOKIE_PEEK_SHIFT)
+    })
+}
+
+fn result_bits(result: CallResult) -> u64 {
+    match result {
+        CallResult::Count => 0,
+        CallResult::LongCount => u64::from(wstap_cookie::WSTAP_COOKIE_LONG.0),
         CallResult::Status { count } => {
-            cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_STATUS.0)
-                | u64::from(count.get()) << wstap_cookie::WSTAP_COOKIE_COUNT_SHIFT.0;
+            u64::from(wstap_cookie::WSTAP_COOKIE_STATUS.0)
+                | u64::from(count.get()) << wstap_cookie::WSTAP_COOKIE_COUNT_SHIFT.0
         }
     }
-    cookie
 }
 
 /// The attach cookie of a function of which only the direction is to be told.

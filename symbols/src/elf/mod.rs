@@ -12,6 +12,7 @@ mod plt;
 mod ranges;
 mod unwind;
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use memchr::memmem;
@@ -128,6 +129,7 @@ pub(crate) struct Image<'data> {
     sections: SectionTable<'data, FileHeader64<Endianness>>,
     unwind: Option<UnwindTable<'data>>,
     dynamic: Option<Dynamic<'data>>,
+    starts: OnceCell<Vec<u64>>,
     meter: Meter,
 }
 
@@ -171,6 +173,7 @@ impl<'data> Image<'data> {
                 UnwindTable::parse(bytes, header.p_vaddr(endian), endian)
             }),
             sections,
+            starts: OnceCell::new(),
             meter: Meter::new(data.len()),
         };
         image.constants = image.find_constants();
@@ -247,9 +250,13 @@ impl<'data> Image<'data> {
         self.data.get(at..segment.file.end)
     }
 
-    /// Where the function that holds `address` must have ended: at the next one's start.
+    /// Where the function that holds `address` must have ended: at the next one's start. By the unwind
+    /// table, or else by the symbols.
     pub(crate) fn next_function(&self, address: u64) -> Option<u64> {
-        self.unwind.as_ref()?.next_start(address)
+        match &self.unwind {
+            Some(unwind) => unwind.next_start(address),
+            None => self.starts().get(self.starts().partition_point(|&it| it <= address)).copied(),
+        }
     }
 
     /// The function that a call to `address` runs: where that is an entry of the procedure linkage
@@ -262,7 +269,26 @@ impl<'data> Image<'data> {
 
     /// Where the function that holds `address` began.
     pub(crate) fn function_start(&self, address: u64) -> Option<u64> {
-        self.unwind.as_ref()?.start_of(address)
+        match &self.unwind {
+            Some(unwind) => unwind.start_of(address),
+            None => {
+                let after = self.starts().partition_point(|&start| start <= address);
+                self.starts().get(after.checked_sub(1)?).copied()
+            }
+        }
+    }
+
+    /// Where functions begin by the symbol tables, sorted: static programs have no unwind table.
+    fn starts(&self) -> &[u64] {
+        self.starts.get_or_init(|| {
+            let mut starts = Vec::new();
+            for table in [SymbolTable::Dynsym, SymbolTable::Symtab] {
+                self.functions(table, |_, function| starts.push(function.address));
+            }
+            starts.sort_unstable();
+            starts.dedup();
+            starts
+        })
     }
 
     /// Constant data with its addresses: the sections that hold it, or every read-only segment

@@ -9,18 +9,20 @@
 //! SSL_free(3) raises no error and is not found. SSL_do_handshake(3), which every connection begins
 //! with, raises one that no other function does, and is called by the functions that move plaintext.
 
+use std::collections::BTreeSet;
+
 use iced_x86::{InstructionInfoFactory, OpAccess, Register};
 
 use super::calls::{self, Constants};
 use super::references::{References, strings_ending};
-use super::{extent, is_called};
+use super::{extent, is_entered};
 use crate::elf::{Function, Image};
 use crate::plan::SymbolSource;
 use crate::search::{Definition, Found};
 use crate::stacks;
 
 /// The source file of all the functions.
-const SOURCE_FILE: &str = "ssl/ssl_lib.cc";
+pub(crate) const SOURCE_FILE: &str = "ssl/ssl_lib.cc";
 
 /// `SSL_R_SHOULD_NOT_HAVE_BEEN_CALLED`: the connection speaks QUIC.
 const QUIC: u64 = 66;
@@ -55,7 +57,7 @@ pub(super) fn search(image: &Image<'_>) -> Option<Found> {
         .collect();
     let write = only(raisers.iter().filter(|raiser| raiser.reasons == WRITING))?;
     let read = read(image, &raisers, write)?;
-    if !is_called(image, read) || !is_called(image, write.entry) {
+    if !is_entered(image, read) || !is_entered(image, write.entry) {
         return None;
     }
     let stack = stacks::boringssl();
@@ -67,13 +69,17 @@ pub(super) fn search(image: &Image<'_>) -> Option<Found> {
     Some(Found { stack, source: SymbolSource::Messages, definitions })
 }
 
-/// SSL_do_handshake, which SSL_write calls.
+/// SSL_do_handshake, which SSL_write calls. SSL_connect and SSL_accept, which it may be inlined into,
+/// raise the same error; SSL_write calls neither.
 fn handshake(image: &Image<'_>, raisers: &[Raiser], write: &Raiser) -> Option<Definition> {
-    let found = only(raisers.iter().filter(|raiser| raiser.reasons == [NEITHER_END]))?;
-    let is_called = extent::instructions(image, write.entry)
-        .any(|it| it.is_call_near() && it.near_branch_target() == found.entry);
+    let called: BTreeSet<u64> = extent::instructions(image, write.entry)
+        .filter(|it| it.is_call_near())
+        .map(|it| it.near_branch_target())
+        .collect();
+    let raising = raisers.iter().filter(|raiser| raiser.reasons == [NEITHER_END]);
+    let found = only(raising.filter(|raiser| called.contains(&raiser.entry)))?;
     let function = Function { address: found.entry, size: 0 };
-    is_called.then_some(Definition { row: stacks::BORINGSSL_HANDSHAKE, function })
+    Some(Definition { row: stacks::BORINGSSL_HANDSHAKE, function })
 }
 
 /// SSL_read, into which the compiler put SSL_peek.

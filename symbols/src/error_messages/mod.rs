@@ -8,11 +8,15 @@
 //! [`crate::placement`].
 
 mod boringssl;
+mod callers;
 mod calls;
 mod extent;
 mod openssl;
 mod references;
 
+pub(crate) use self::boringssl::SOURCE_FILE as BORINGSSL_SOURCE;
+pub(crate) use self::callers::callers;
+pub(crate) use self::references::functions_with;
 use crate::elf::Image;
 use crate::search::Found;
 
@@ -30,16 +34,18 @@ fn is_entered(image: &Image<'_>, function: u64) -> bool {
 
 /// Whether some code calls or jumps to `function` by its address.
 pub(crate) fn is_called(image: &Image<'_>, function: u64) -> bool {
-    /// Bytes of a call or jump with a 32-bit distance.
+    image.code_segments().any(|(base, code)| branches(base, code, function).next().is_some())
+}
+
+/// Addresses of the calls and jumps with a 32-bit distance in `code` that lead to `function`. Bytes
+/// that are part of other instructions may look like one.
+fn branches(base: u64, code: &[u8], function: u64) -> impl Iterator<Item = u64> {
+    /// Bytes of a call or jump.
     const LEN: usize = 5;
-    image.code_segments().any(|(base, code)| {
-        memchr::memchr2_iter(0xe8, 0xe9, code).any(|at| {
-            let Some([_, distance @ ..]) = code.get(at..).and_then(<[u8]>::first_chunk::<LEN>)
-            else {
-                return false;
-            };
-            let next = base.wrapping_add((at + LEN) as u64);
-            next.wrapping_add_signed(i32::from_le_bytes(*distance).into()) == function
-        })
+    memchr::memchr2_iter(0xe8, 0xe9, code).filter_map(move |at| {
+        let [_, distance @ ..] = *code.get(at..)?.first_chunk::<LEN>()?;
+        let next = base.wrapping_add((at + LEN) as u64);
+        let target = next.wrapping_add_signed(i32::from_le_bytes(distance).into());
+        (target == function).then(|| base.wrapping_add(at as u64))
     })
 }

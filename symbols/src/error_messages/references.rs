@@ -34,6 +34,11 @@ impl References {
         Self(places)
     }
 
+    /// Nothing uses it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The functions that hold the places, by rising address, each once.
     pub(super) fn functions(&self, image: &Image<'_>) -> Vec<u64> {
         let mut functions: Vec<u64> =
@@ -42,6 +47,20 @@ impl References {
         functions.dedup();
         functions
     }
+}
+
+/// The functions in whose code these bytes are, by rising address: at most so many.
+pub(crate) fn functions_with(image: &Image<'_>, bytes: &[u8], most: usize) -> Vec<u64> {
+    let mut functions = Vec::new();
+    for (base, code) in image.code_segments() {
+        let places = memmem::find_iter(code, bytes).take(MAX_PLACES);
+        functions
+            .extend(places.filter_map(|at| image.function_start(base.wrapping_add(at as u64))));
+    }
+    functions.sort_unstable();
+    functions.dedup();
+    functions.truncate(most);
+    functions
 }
 
 /// `lea` of 64 bits, to any register.

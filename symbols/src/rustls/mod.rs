@@ -29,8 +29,10 @@ const STATE: &[u8] = b"11CommonState";
 const SEND: &[u8] = b"20send_appdata_encrypt";
 /// The method that keeps decrypted bytes until the application reads them.
 const RECEIVE: &[u8] = b"23take_received_plaintext";
-/// What the end of a connection is called.
+/// What the end of a connection is called in Rust's older mangling.
 const DROP: &[u8] = b"drop_in_place$LT$rustls..common_state..CommonState$GT$";
+/// In its newer one ("v0"), the beginning and the end of the same: between them is the crate's hash.
+const DROP_V0: [&[u8]; 2] = [b"3ptr13drop_in_placeNtNtC", b"_6rustls12common_state11CommonStateE"];
 
 /// Before 0.23, the method that takes what the application sends, and two that show where things
 /// are.
@@ -98,9 +100,11 @@ fn functions(image: &Image<'_>, debug: Option<&Image<'_>>) -> (Found, SymbolSour
 }
 
 /// The versions in the paths of source files that panic messages name, such as
-/// `/root/.cargo/registry/src/REGISTRY/rustls-0.23.46/src/vecbuf.rs`.
+/// `/root/.cargo/registry/src/REGISTRY/rustls-0.23.46/src/vecbuf.rs`, or
+/// `external/crates_vendor__rustls-0.23.46/src/vecbuf.rs` where Bazel built it.
 fn versions(image: &Image<'_>) -> BTreeSet<String> {
-    const BEFORE: &[u8] = b"/rustls-";
+    const BEFORE: &[u8] = b"rustls-";
+    const STARTS: [&[u8]; 2] = [b"/", b"__"];
     const AFTER: &[u8] = b"/src/";
     const MAX_LEN: usize = 32;
     /// Two are too many already.
@@ -110,6 +114,10 @@ fn versions(image: &Image<'_>) -> BTreeSet<String> {
         for at in memmem::find_iter(bytes, BEFORE) {
             if versions.len() == MAX_VERSIONS {
                 return versions;
+            }
+            // Other crates' names end like this one.
+            if !STARTS.iter().any(|start| bytes[..at].ends_with(start)) {
+                continue;
             }
             let rest = bytes.get(at + BEFORE.len()..).unwrap_or_default();
             let rest = rest.get(..rest.len().min(MAX_LEN)).unwrap_or_default();
@@ -129,7 +137,7 @@ fn by_symbols(names: &Image<'_>) -> Found {
     let mut found = Found::default();
     names.functions(SymbolTable::Symtab, |name, function| {
         let has = |part: &[u8]| memmem::find(name, part).is_some();
-        if has(DROP) {
+        if has(DROP) || is_drop_v0(name) {
             push(&mut found.drop, function);
         }
         if has(READ) {
@@ -155,6 +163,17 @@ fn by_symbols(names: &Image<'_>) -> Found {
         }
     });
     found
+}
+
+/// Whether a function of the newer mangling drops a `CommonState`, and not something that has one.
+fn is_drop_v0(name: &[u8]) -> bool {
+    let [begin, end] = DROP_V0;
+    let hash = memmem::find(name, begin).and_then(|at| name.get(at + begin.len()..));
+    hash.is_some_and(|rest| {
+        let at = memmem::find(rest, end);
+        let hash = at.and_then(|at| rest.get(..at));
+        hash.is_some_and(|hash| hash.iter().all(u8::is_ascii_alphanumeric))
+    })
 }
 
 fn push(functions: &mut Vec<Function>, function: Function) {

@@ -10,6 +10,8 @@
 //! 2. an emulated instruction of the exported function's prologue ([`prologue`]);
 //! 3. the symbol, which is always right.
 //!
+//! Where a call returns is looked for in [`returns`].
+//!
 //! Everything is proven on the code itself by following what it does to registers and stack
 //! ([`value`], [`frame`], [`state`], [`walk`]). Anything that cannot be followed is not followed: slow is fine, wrong is
 //! not.
@@ -19,7 +21,10 @@ mod emulated;
 mod frame;
 mod pointer;
 mod prologue;
+mod read;
+mod returns;
 mod state;
+mod straight;
 mod value;
 mod walk;
 mod wrapper;
@@ -27,6 +32,10 @@ mod wrapper;
 pub(crate) use self::body::{body, jumps_out, returns};
 pub(crate) use self::pointer::{count_argument, counts_in_frame};
 pub(crate) use self::prologue::{TransferSite, release_site, transfer_site};
+pub(crate) use self::read::{ReadSite, read_sites};
+pub(crate) use self::returns::{
+    ReturnSite, Unknown as UnknownReturns, after_call, own as own_returns,
+};
 pub(crate) use self::walk::decode;
 pub(crate) use self::wrapper::{Callee, Form, Reach, callees, reach};
 
@@ -39,6 +48,9 @@ pub(crate) trait Text {
 
     /// An address that the function holding `address` does not reach, if one is known.
     fn function_end(&self, address: u64) -> Option<u64>;
+
+    /// Where the function that holds `address` begins, if that is known.
+    fn function_start(&self, address: u64) -> Option<u64>;
 
     /// The function that a call or jump to `target` runs: `target` itself, unless that only jumps
     /// on through a word which the loader fills in.
@@ -56,4 +68,37 @@ pub(crate) struct Roles {
     pub(crate) length: ArgIndex,
     /// Address of the count, where the function has such an argument.
     pub(crate) count: Option<ArgIndex>,
+}
+
+/// Code of one function for the tests, at address 0x1000.
+#[cfg(test)]
+struct Code(Vec<u8>);
+
+#[cfg(test)]
+impl Code {
+    const ENTRY: u64 = 0x1000;
+}
+
+#[cfg(test)]
+impl Text for Code {
+    fn bytes(&self, address: u64) -> Option<&[u8]> {
+        let at = usize::try_from(address.checked_sub(Self::ENTRY)?).ok()?;
+        self.0.get(at..).filter(|rest| !rest.is_empty())
+    }
+
+    fn function_end(&self, _: u64) -> Option<u64> {
+        Some(Self::ENTRY + self.0.len() as u64)
+    }
+
+    fn function_start(&self, _: u64) -> Option<u64> {
+        Some(Self::ENTRY)
+    }
+
+    fn callee(&self, target: u64) -> u64 {
+        target
+    }
+
+    fn step(&self) -> bool {
+        true
+    }
 }

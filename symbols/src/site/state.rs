@@ -48,6 +48,8 @@ pub(super) struct State {
     compared: Option<Value>,
     /// An address in the frame was passed on or stored: others may write the frame.
     escaped: bool,
+    /// The flags say whether the stack protector's word is as it was put there.
+    checks_stack: bool,
 }
 
 impl State {
@@ -59,6 +61,7 @@ impl State {
             calls: Vec::new(),
             compared: None,
             escaped: false,
+            checks_stack: false,
         };
         for (index, register) in (0_u8..).zip(ARGUMENTS) {
             state.registers[register.number()] = Value::Arg(index);
@@ -73,7 +76,7 @@ impl State {
     }
 
     /// Bytes by which the stack pointer differs from its value at entry, if that is known.
-    fn stack_change(&self) -> Option<i64> {
+    pub(super) fn stack_change(&self) -> Option<i64> {
         match self.registers[Register::RSP.number()] {
             Value::Stack(change) => Some(change),
             _ => None,
@@ -88,6 +91,11 @@ impl State {
     /// What a general register of 64 bits holds.
     pub(super) fn register(&self, register: Register) -> Option<Value> {
         register.is_gpr64().then(|| self.registers[register.number()])
+    }
+
+    /// What the word at the stack pointer holds: the first argument that is passed on the stack.
+    pub(super) fn top_of_stack(&self) -> Value {
+        self.stack_change().map_or(Value::Unknown, |at| self.frame.load(at, 8))
     }
 
     /// The register of the return value.
@@ -116,6 +124,11 @@ impl State {
         self
     }
 
+    /// The flags are equal unless the stack was overwritten: the other branch never returns.
+    pub(super) fn checks_stack(&self) -> bool {
+        self.checks_stack
+    }
+
     /// Applies what `instruction` does to data; where control goes next is the caller's business.
     /// `None` when nothing can be said any more.
     pub(super) fn apply(
@@ -123,6 +136,9 @@ impl State {
         instruction: &Instruction,
         info: &mut InstructionInfoFactory,
     ) -> Option<()> {
+        if instruction.rflags_modified() != 0 {
+            self.checks_stack = is_stack_check(instruction);
+        }
         match instruction.mnemonic() {
             Mnemonic::Mov => self.apply_move(instruction, info),
             Mnemonic::Movsxd => self.apply_extension(instruction, info),
@@ -409,6 +425,15 @@ impl State {
         }
         self.frame.store(at, len, value);
     }
+}
+
+/// Whether this compares with the word that `-fstack-protector` puts on the stack (the ABI of glibc
+/// and musl keeps it at `%fs:0x28`).
+fn is_stack_check(instruction: &Instruction) -> bool {
+    matches!(instruction.mnemonic(), Mnemonic::Sub | Mnemonic::Xor | Mnemonic::Cmp)
+        && instruction.memory_segment() == Register::FS
+        && instruction.memory_base() == Register::None
+        && instruction.memory_displacement64() == 0x28
 }
 
 fn writes(access: OpAccess) -> bool {

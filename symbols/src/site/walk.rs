@@ -3,14 +3,16 @@
 //! [`Walk::paths`] follows every path with all that is known on it; [`Walk::instructions`] visits every
 //! reachable one once. Both are bounded: code that is larger than the bound proves nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use iced_x86::{
-    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpKind,
+    ConditionCode, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory,
+    Mnemonic, OpKind,
 };
 
 use super::Text;
+use super::returns::Exits;
 use super::state::State;
 
 /// Longest x86 instruction, in bytes.
@@ -128,6 +130,41 @@ impl<'text> Walk<'text> {
         })
     }
 
+    /// Notes in `exits` how the function is left; each instruction is looked at once.
+    ///
+    /// A jump out of the function is walked through: the code there returns for this one.
+    pub(super) fn exits(mut self, exits: &mut Exits) -> Result<(), Unprovable> {
+        let mut visited = HashMap::new();
+        while let Some(point) = self.pending.pop().or_else(|| self.tail_calls.pop()) {
+            let change = point.state.stack_change().ok_or(Unprovable)?;
+            if let Some(before) = visited.insert(point.address, change) {
+                if before != change {
+                    return Err(Unprovable);
+                }
+                continue;
+            }
+            let Some(instruction) = self.step(&point)? else { continue };
+            let (at, state) = (point.address, &point.state);
+            match instruction.flow_control() {
+                FlowControl::Return if returns_as_called(&instruction, state) => {
+                    exits.returns.insert(at);
+                    continue;
+                }
+                FlowControl::IndirectBranch if state.stack_is_as_at_entry() => {
+                    exits.tail_jump();
+                    return Err(Unprovable);
+                }
+                FlowControl::Return | FlowControl::IndirectBranch => return Err(Unprovable),
+                FlowControl::ConditionalBranch if state.checks_stack() => {
+                    exits.stack_checks.insert(at, change);
+                }
+                _ => exits.targets.extend(direct_target(&instruction)),
+            }
+            self.advance(point, &instruction)?;
+        }
+        Ok(())
+    }
+
     fn visit(
         &mut self,
         point: Point,
@@ -174,10 +211,17 @@ impl<'text> Walk<'text> {
             FlowControl::ConditionalBranch if instruction.is_jcc_short_or_near() => {
                 let target = direct_target(instruction).ok_or(Unprovable)?;
                 let condition = instruction.condition_code();
-                let taken = state.clone().after_branch(condition, true);
-                self.jump(target, function.clone(), taken);
-                let state = state.after_branch(condition, false);
-                self.pending.push(Point { address: next, function, state });
+                let is_possible =
+                    |taken| !state.checks_stack() || taken == (condition == ConditionCode::e);
+                let [is_taken, is_passed] = [true, false].map(is_possible);
+                if is_taken {
+                    let taken = state.clone().after_branch(condition, true);
+                    self.jump(target, function.clone(), taken);
+                }
+                if is_passed {
+                    let state = state.after_branch(condition, false);
+                    self.pending.push(Point { address: next, function, state });
+                }
             }
             // These mark places that control never reaches.
             _ if matches!(instruction.mnemonic(), Mnemonic::Ud2 | Mnemonic::Int3) => {}

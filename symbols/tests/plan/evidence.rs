@@ -57,7 +57,7 @@ fn user_offsets(later: u64) -> Vec<UserOffset> {
 #[test]
 fn functions_that_a_user_has_found_are_believed_where_the_code_is_theirs() {
     let library = with(BORINGSSL, Evidence { debug: None, user_offsets: &user_offsets(0) });
-    assert_eq!((library.stack, library.verdict), (Stack::OpenSsl, Verdict::Tappable));
+    assert_eq!((library.stack, library.verdict), (Stack::BoringSsl, Verdict::Tappable));
     assert_eq!(library.symbols, SymbolSource::UserOffsets);
     assert_eq!(offsets(&library), offsets(&only_library(BORINGSSL, &Options::default())));
 }

@@ -1,11 +1,14 @@
 //! Invented code in a sound image: whatever the functions contain, a site must be one that the
 //! kernel can take. What is checked here is computed anew, with nothing of the planner's own.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, Register};
 use proptest::prelude::*;
 use wstap_symbols::{Action, Options, Probe, Technique, plan};
+
+use super::entries;
 
 /// Seven exported functions and one internal one, each of [`SIZE`] bytes, from [`TEXT`] on; file
 /// offsets and addresses are the same.
@@ -151,9 +154,48 @@ fn stack_change(way: &[Instruction]) -> Option<i64> {
     Some(depth)
 }
 
+/// Where instructions begin: as control gets to them from the start of a function, and one after
+/// the other.
+fn instructions(image: &[u8]) -> HashSet<usize> {
+    let mut found = HashSet::new();
+    let mut pending: Vec<usize> = TEXT.step_by(SIZE).collect();
+    while let Some(at) = pending.pop() {
+        if !TEXT.contains(&at) || !found.insert(at) {
+            continue;
+        }
+        let mut decoder =
+            Decoder::with_ip(64, &image[at..TEXT.end], at as u64, DecoderOptions::NONE);
+        let instruction = decoder.decode();
+        let address = |ip: u64| usize::try_from(ip).unwrap_or(usize::MAX);
+        pending.push(address(instruction.next_ip()));
+        if instruction.is_jcc_short_or_near() || instruction.is_jmp_short_or_near() {
+            pending.push(address(instruction.near_branch_target()));
+        }
+    }
+    found
+}
+
+/// What must hold for an instruction at which a call is said to return.
+fn check_return(image: &[u8], probe: &Probe, site: usize) {
+    let Action::TransferReturn(expected) = probe.action else { panic!("{probe:?}") };
+    assert!(instructions(image).contains(&site), "{probe:?} is in the middle of an instruction");
+    let code = &image[site..TEXT.end];
+    let instruction = Decoder::with_ip(64, code, 0, DecoderOptions::NONE).decode();
+    if probe.technique == Technique::Return && expected.distance == 0 {
+        assert_eq!(instruction.mnemonic(), Mnemonic::Ret, "{probe:?}");
+    } else if probe.technique == Technique::ReturnJump {
+        let cheap = matches!(code[0], 0x50..=0x57 | 0x70..=0x7f | 0x90 | 0xe8 | 0xe9 | 0xeb)
+            || matches!(code[..2], [0x41, 0x50..=0x57] | [0x0f, 0x80..=0x8f]);
+        assert!(cheap, "{probe:?}: {instruction:?}");
+    }
+}
+
 fn check(image: &[u8], probe: &Probe) {
     let site = usize::try_from(probe.offset).expect("an offset in the file");
     assert!(TEXT.contains(&site), "{probe:?} is outside the code");
+    if probe.is_return() {
+        return check_return(image, probe, site);
+    }
     if probe.technique == Technique::Internal {
         let (_, entry) = probe.reason.split_once("0x").expect("the reason names the function");
         let entry: String = entry.chars().take_while(char::is_ascii_hexdigit).collect();
@@ -203,6 +245,6 @@ fn a_site_that_a_loop_comes_back_to_is_not_taken() {
     let looping = Piece::Plain(&[0x48, 0x85, 0xff, 0x74, 0xfc, 0xc3]);
     let image = image(&vec![vec![looping]; 8]);
     let plan = plan(&image, &Options::default()).expect("a sound image");
-    let techniques: Vec<_> = plan.libraries[0].probes.iter().map(|probe| probe.technique).collect();
+    let techniques: Vec<_> = entries(&plan.libraries[0]).map(|probe| probe.technique).collect();
     assert_eq!(techniques, [Technique::Symbol; 6]);
 }

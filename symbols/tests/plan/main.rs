@@ -15,6 +15,7 @@ mod golang;
 mod hostile;
 mod installed;
 mod invented;
+mod labels;
 mod sites;
 mod small;
 
@@ -33,7 +34,13 @@ fn only_library(image: &[u8], options: &Options) -> Library {
     libraries.remove(0)
 }
 
+/// Probes where calls begin.
+fn entries(library: &Library) -> impl Iterator<Item = &Probe> {
+    library.probes.iter().filter(|probe| !probe.is_return())
+}
+
+/// The probe at the entry of a function.
 fn probe<'a>(library: &'a Library, function: &str) -> &'a Probe {
-    let covering = |probe: &&Probe| probe.covers.contains(&function);
+    let covering = |probe: &&Probe| !probe.is_return() && probe.covers.contains(&function);
     library.probes.iter().find(covering).unwrap_or_else(|| panic!("no probe covers {function}"))
 }

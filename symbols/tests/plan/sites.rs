@@ -4,7 +4,7 @@ use wstap_symbols::{
     Action, CallResult, Library, Options, Probe, Stack, SymbolSource, Technique, Transfer, Verdict,
 };
 
-use super::{AT_SYMBOLS, only_library, probe};
+use super::{AT_SYMBOLS, entries, only_library, probe};
 
 macro_rules! openssl {
     ($name:literal) => {
@@ -78,15 +78,15 @@ fn both_forms_of_openssl_lead_to_one_probe_for_each_direction() {
             let Transfer { handle, buffer, length, .. } = transfer(probe);
             assert_eq!([handle, buffer, length].map(|arg| arg.get()), [0, 1, 2], "{name}");
         }
-        assert_eq!(library.probes.len(), 4, "{name}: read, write, SSL_free, SSL_clear");
+        assert_eq!(entries(&library).count(), 4, "{name}: read, write, SSL_free, SSL_clear");
     }
 }
 
 #[test]
 fn symbols_are_used_when_asked_for() {
     let library = only_library(openssl!("3.6.3/cet.so"), &AT_SYMBOLS);
-    assert_eq!(library.probes.len(), 6);
-    for probe in &library.probes {
+    assert_eq!(entries(&library).count(), 6);
+    for probe in entries(&library) {
         assert_eq!(probe.technique, Technique::Symbol);
         assert_eq!(probe.covers.len(), 1);
     }
@@ -202,7 +202,7 @@ fn the_end_of_a_connection_needs_only_its_handle() {
 fn reading(image: &[u8]) -> Vec<(Vec<&'static str>, Technique)> {
     let library = planned(image);
     assert_eq!(probe(&library, "SSL_write").technique, Technique::Internal);
-    let received = library.probes.iter().filter(|probe| probe.function().contains("read"));
+    let received = entries(&library).filter(|probe| probe.function().contains("read"));
     received.map(|probe| (probe.covers.clone(), probe.technique)).collect()
 }
 
@@ -244,7 +244,57 @@ fn a_form_that_calls_the_other_is_covered_by_it() {
     ] {
         let library = only_library(image, &options);
         assert_eq!(probe(&library, "SSL_read_ex").covers, ["SSL_read", "SSL_read_ex"]);
-        let reading = library.probes.iter().filter(|probe| probe.function() == "SSL_read");
+        let reading = entries(&library).filter(|probe| probe.function() == "SSL_read");
         assert_eq!(reading.count(), 1);
+    }
+}
+
+/// The return sites of a function.
+fn returns<'a>(library: &'a Library, function: &str) -> Vec<&'a Probe> {
+    let of = |probe: &&Probe| probe.is_return() && probe.covers.contains(&function);
+    library.probes.iter().filter(of).collect()
+}
+
+#[test]
+fn no_function_of_openssl_needs_a_return_probe() {
+    for (name, image) in [
+        ("1.1.1w, -O3", openssl!("1.1.1w/o3.so")),
+        ("3.0.8, -O2", openssl!("3.0.8/o2.so")),
+        ("3.6.3, -O0", openssl!("3.6.3/o0.so")),
+        ("4.0.3, -O3", openssl!("4.0.3/o3.so")),
+        ("3.6.3, static", openssl!("3.6.3/exec")),
+        ("3.6.3, stripped", openssl!("3.6.3/exec-stripped")),
+    ] {
+        for options in [Options::default(), AT_SYMBOLS] {
+            let library = only_library(image, &options);
+            for probe in entries(&library) {
+                let Action::Transfer(transfer) = probe.action else { continue };
+                assert!(!transfer.return_probe, "{name}: {probe:?}");
+                assert!(!returns(&library, probe.function()).is_empty(), "{name}: {probe:?}");
+            }
+        }
+    }
+}
+
+/// Behind each call of the internal function its caller has the status in RAX, and the stack pointer
+/// is above that of the entry by the return address; at a `ret` of the function itself it is the same.
+#[test]
+fn return_sites_say_how_far_they_are_from_the_entry() {
+    let library = planned(openssl!("3.0.8/o2.so"));
+    let internal = returns(&library, "SSL_read");
+    assert!(internal.len() >= 2, "SSL_read and SSL_read_ex call it");
+    for probe in internal {
+        let Action::TransferReturn(site) = probe.action else { panic!("{probe:?}") };
+        assert_eq!((site.register, site.distance % 8), (0, 0), "{probe:?}");
+        assert!(site.distance >= 8, "{probe:?}");
+        assert!(matches!(site.result, CallResult::Status { .. }), "{probe:?}");
+    }
+    let library = only_library(openssl!("3.0.8/o2.so"), &AT_SYMBOLS);
+    for probe in returns(&library, "SSL_read") {
+        let Action::TransferReturn(site) = probe.action else { panic!("{probe:?}") };
+        // At the check of the stack there is still a frame.
+        let is_check = probe.technique == Technique::ReturnJump;
+        assert_eq!(site.distance < 0, is_check, "{probe:?}");
+        assert!(site.distance <= 0 && site.result == CallResult::Count, "{probe:?}");
     }
 }

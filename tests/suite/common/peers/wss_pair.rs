@@ -65,9 +65,15 @@ impl Pair {
     /// Waits until it has ended.
     pub(crate) fn finish(mut self) -> u64 {
         let answers = self.answers();
-        self.input = None;
-        assert!(self.process.wait().expect("it ends").success());
+        self.end();
         answers
+    }
+
+    /// Lets one that lingers end, and waits until it has.
+    pub(crate) fn end(mut self) {
+        self.input = None;
+        let status = self.process.wait().expect("it ends");
+        assert!(status.success(), "{status}");
     }
 }
 

@@ -3,6 +3,9 @@
 /// Other namespaces, overlays, control groups.
 mod containers;
 
+/// Programs that switch stacks inside a call, or never return from one.
+mod fibers;
+
 /// What happens to targets and probes when either side ends.
 mod harm;
 

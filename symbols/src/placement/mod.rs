@@ -2,6 +2,9 @@
 //!
 //! Chooses between the sites that [`crate::site`] can prove, and writes down why.
 
+mod read;
+mod returns;
+
 use crate::elf::{Image, Machine};
 use crate::plan::{Action, CallResult, Direction, Probe, SitePreference, Technique, Transfer};
 use crate::search::Definition;
@@ -15,6 +18,10 @@ impl Text for Image<'_> {
 
     fn function_end(&self, address: u64) -> Option<u64> {
         self.next_function(address)
+    }
+
+    fn function_start(&self, address: u64) -> Option<u64> {
+        Image::function_start(self, address)
     }
 
     fn callee(&self, target: u64) -> u64 {
@@ -35,14 +42,27 @@ pub(crate) fn probes(
     let mut probes = Vec::new();
     for direction in [Direction::Received, Direction::Sent] {
         let movers = movers(image, definitions, direction);
+        if let (Strategy::Prove, Direction::Received) = (strategy(image, preference), direction)
+            && let Some(found) = read::probes(image, definitions, &movers)
+        {
+            probes.extend(found);
+            continue;
+        }
         let at_internal = match strategy(image, preference) {
             Strategy::Prove => at_internal(image, definitions, &movers),
             Strategy::Symbols(_) => None,
         };
-        match at_internal {
-            Some(probe) => probes.push(probe),
-            None => probes.extend(movers.iter().filter_map(|m| at_function(image, m, preference))),
-        }
+        let at_functions = || -> Vec<Probe> {
+            movers.iter().flat_map(|mover| at_function(image, mover, preference)).collect()
+        };
+        // One probe for all is cheaper, but no return probe is safer.
+        probes.extend(match at_internal {
+            Some(found) if !found.iter().any(has_return_probe) => found,
+            Some(found) => {
+                Some(at_functions()).filter(|it| !it.iter().any(has_return_probe)).unwrap_or(found)
+            }
+            None => at_functions(),
+        });
     }
     for (role, action) in [(Role::Release, Action::Release), (Role::Handshake, Action::Handshake)] {
         let found = definitions.iter().filter(|definition| definition.row.role == role);
@@ -50,8 +70,12 @@ pub(crate) fn probes(
     }
     probes.sort_by_key(|probe| probe.offset);
     // Aliases: two names, one instruction, and the kernel would run the program twice.
-    probes.dedup_by_key(|probe| probe.offset);
+    probes.dedup_by(|a, b| a.offset == b.offset && a.action == b.action);
     probes
+}
+
+fn has_return_probe(probe: &Probe) -> bool {
+    matches!(probe.action, Action::Transfer(transfer) if transfer.return_probe)
 }
 
 /// What may be done to find a site.
@@ -66,9 +90,7 @@ fn strategy(image: &Image<'_>, preference: SitePreference) -> Strategy {
     match (preference, image.machine()) {
         (SitePreference::Symbol, _) => Strategy::Symbols("symbols were asked for"),
         (SitePreference::Cheapest, Machine::X86_64) => Strategy::Prove,
-        (SitePreference::Cheapest, _) => {
-            Strategy::Symbols("there are no rules for this machine's instructions")
-        }
+        (SitePreference::Cheapest, _) => Strategy::Symbols(NO_RULES),
     }
 }
 
@@ -137,7 +159,11 @@ fn movers(image: &Image<'_>, definitions: &[Definition], direction: Direction) -
 /// it does inside (hand over to the protocol's method, to an asynchronous job on a stack of its
 /// own, since 3.2 to QUIC) happens before it returns on the caller's stack. Others that call it
 /// move plaintext as well: early data, `SSL_write_ex2`, and the filter BIO.
-fn at_internal(image: &Image<'_>, definitions: &[Definition], movers: &[Mover]) -> Option<Probe> {
+fn at_internal(
+    image: &Image<'_>,
+    definitions: &[Definition],
+    movers: &[Mover],
+) -> Option<Vec<Probe>> {
     let (first, others) = movers.split_first()?;
     let other_callees: Vec<_> = others.iter().map(|mover| mover.callees(image)).collect();
     let callee = first.callees(image).into_iter().find(|callee| {
@@ -149,12 +175,16 @@ fn at_internal(image: &Image<'_>, definitions: &[Definition], movers: &[Mover]) 
     let covers: Vec<_> = movers.iter().flat_map(|mover| &mover.covers).copied().collect();
     let verb = if covers.len() == 1 { "hands its" } else { "hand their" };
     let reason = format!(
-        "{} {verb} arguments on to {:#x}, which reaches a {} that the kernel emulates",
+        "{} {verb} arguments on to the function at {:#x} in the file, which reaches a {} that the \
+         kernel emulates",
         covers.join(" and "),
-        callee.address,
+        image.code_offset(callee.address)?,
         site.emulation.name()
     );
-    transfer_probe(image, covers, first.transfer, &site, Technique::Internal, reason)
+    let returns = returns::internal(image, callee.address, None);
+    let mut probe =
+        transfer_probe(image, covers, first.transfer, &site, Technique::Internal, reason)?;
+    Some(returns::attached(image, &mut probe, returns))
 }
 
 /// Whether there are two proofs of what the callee's arguments mean. The wrapper that returns a
@@ -177,7 +207,19 @@ fn may_peek(image: &Image<'_>, definitions: &[Definition], callee: &Callee) -> b
 }
 
 /// The cheapest site in the exported function itself.
-fn at_function(image: &Image<'_>, mover: &Mover, preference: SitePreference) -> Option<Probe> {
+fn at_function(image: &Image<'_>, mover: &Mover, preference: SitePreference) -> Vec<Probe> {
+    let Some(mut entered) = entered(image, mover, preference) else { return Vec::new() };
+    let Mover { definition, .. } = mover;
+    let returns = match (image.machine(), definition.row.scope) {
+        (Machine::X86_64, Scope::Exported) => site::own_returns(image, mover.entry(), mover.end()),
+        (Machine::X86_64, Scope::Internal) => returns::internal(image, mover.entry(), mover.end()),
+        _ => Err(NO_RULES),
+    };
+    returns::attached(image, &mut entered, returns)
+}
+
+/// The probe at the entry of an exported function.
+fn entered(image: &Image<'_>, mover: &Mover, preference: SitePreference) -> Option<Probe> {
     let Mover { definition, transfer, covers } = mover;
     let symbol = |reason: &str| {
         at_symbol(image, definition, covers.clone(), Action::Transfer(*transfer), reason)
@@ -210,6 +252,7 @@ fn at_release(
     Some(Probe { covers, offset, action, technique, reason })
 }
 
+const NO_RULES: &str = "there are no rules for this machine's instructions";
 const NOTHING_PROVEN: &str = "no cheaper site could be proven";
 
 fn at_symbol(
@@ -255,11 +298,19 @@ fn transfer_probe(
 ) -> Option<Probe> {
     let Roles { handle, buffer, length, count } = site.roles;
     let result = count.map_or(transfer.result, |count| CallResult::Status { count });
-    let Transfer { direction, handles, .. } = transfer;
+    let Transfer { direction, handles, return_probe, .. } = transfer;
     Some(Probe {
         covers,
         offset: image.code_offset(site.address)?,
-        action: Action::Transfer(Transfer { direction, handle, buffer, length, result, handles }),
+        action: Action::Transfer(Transfer {
+            direction,
+            handle,
+            buffer,
+            length,
+            result,
+            handles,
+            return_probe,
+        }),
         technique,
         reason,
     })
