@@ -146,9 +146,15 @@ fn what_is_longer_than_any_window_is_counted_and_changes_no_window() {
     }
     played.pass(Received, &late_answer(0));
     assert_eq!((played.misses(), played.narrow), (1, [false; 2]));
-    let long = String::from_utf8(late_answer(1)).unwrap().replace("x", &"x".repeat(64));
+    // Neither its beginning nor its last bytes have the id.
+    let padding = "x".repeat(100 * LONG_BYTES as usize);
+    let long = format!(r#"{{"jsonrpc":"2.0","result":"{padding}","id":1,"and":"{padding}"}}"#);
     played.pass(Received, long.as_bytes());
     assert_eq!((played.misses(), played.narrow), (1, [false; 2]));
+    // Its last bytes have it.
+    let long = format!(r#"{{"jsonrpc":"2.0","result":"{padding}","id":2}}"#);
+    played.pass(Received, long.as_bytes());
+    assert_eq!(played.misses(), 0);
 }
 
 #[test]
