@@ -11,7 +11,7 @@ SECONDS := 60
 
 BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib1g-dev
 
-.PHONY: build soak static kernel-matrix demo test test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean
+.PHONY: attack build soak static kernel-matrix demo test test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean
 
 build: deps
 	cargo build --release
@@ -94,6 +94,12 @@ test-stacks: deps
 	$(SUDO) env PATH="$$PATH" WSTAP_STACKS=1 \
 		cargo test --test integration heavy_ -- --nocapture --test-threads 1
 	cargo run --release -p wstap-symbols --example survey -- $(SURVEYED)
+
+## What neighbours and targets can do to wstap, for longer than in the tests: docs/results/attacks.md
+## has the last result.
+attack: deps deps-test
+	$(SUDO) env PATH="$$PATH" WSTAP_LONG=1 cargo test --test integration -- --include-ignored --nocapture \
+		writing:: hostile:: started::
 
 ## A Go server under load, tapped and let go fifty times: docs/results/soak.md has the last result.
 MINUTES := 10

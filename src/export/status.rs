@@ -59,6 +59,29 @@ pub struct Target {
     /// When the request was asked that has waited for longest, in seconds since 1970; `None` where
     /// none waits.
     pub oldest_pending: Option<f64>,
+    /// Files of its processes in which traffic may pass that is not seen.
+    pub not_seen: NotSeen,
+}
+
+/// Executable files of processes in which traffic may pass that is not seen, by what keeps it from
+/// being seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NotSeen {
+    /// The file could not be read or was refused, so a TLS library in it is not known.
+    pub unreadable: u64,
+    /// The probes in its TLS library could not be placed.
+    pub unprobed: u64,
+    /// Its TLS library cannot be tapped.
+    pub refused: u64,
+}
+
+impl NotSeen {
+    /// Each reason and its number.
+    #[must_use]
+    pub fn by_reason(&self) -> [(&'static str, u64); 3] {
+        let Self { unreadable, unprobed, refused } = *self;
+        [("unreadable", unreadable), ("unprobed", unprobed), ("refused", refused)]
+    }
 }
 
 impl Target {

@@ -58,6 +58,7 @@ impl Roster<'_, '_> {
         let (looked_ns, mut placed_ns, mut all) = (monotonic_ns(), None, true);
         // A process that has just ended: the kernel will say so.
         let Ok(mappings) = process::executable_files(pid) else { return };
+        let unread = member.unread.count();
         let count = mappings.iter().map(|mapping| mapping.segments.len()).sum();
         member.forget_unmapped(&mappings);
         self.changed |= member.check_executed(&mappings);
@@ -99,6 +100,7 @@ impl Roster<'_, '_> {
                 },
             }
         }
+        self.changed |= unread != member.unread.count();
         member.say_what_is_refused();
         member.unread.rest_after(look.elapsed(), count, now_ns);
         // One that is held is stopped until the look is over.

@@ -83,6 +83,12 @@ impl Member {
         }
     }
 
+    /// Whether no probe of this image is missing.
+    #[must_use]
+    pub fn is_probed(&self, image: &Image) -> bool {
+        !self.unprobed.contains(&image.file)
+    }
+
     /// Executable files of it that could not be looked into.
     #[must_use]
     pub fn unread_files(&self) -> usize {

@@ -34,7 +34,7 @@ struct Fact {
     join: fn(f64, f64) -> f64,
 }
 
-const FACTS: [Fact; 8] = [
+const FACTS: [Fact; 9] = [
     Fact {
         name: "wstap_lost_records_total",
         kind: MetricType::COUNTER,
@@ -75,6 +75,14 @@ const FACTS: [Fact; 8] = [
         read: |at| by_target(at, |target| target.oldest_pending.unwrap_or(0.0)),
         // Two selectors may have one name: the older one counts, and 0 is none.
         join: |one, other| if one == 0.0 || (other > 0.0 && other < one) { other } else { one },
+    },
+    Fact {
+        name: "wstap_files_not_seen",
+        kind: MetricType::GAUGE,
+        labels: &["target", "reason"],
+        help: "Executable files of the target's processes in which traffic may pass that is not seen: unreadable ones, those whose probes could not be placed, and TLS libraries that cannot be tapped.",
+        read: not_seen,
+        join: sum,
     },
     Fact {
         name: "wstap_target_up",
@@ -126,6 +134,17 @@ fn probes(at: &Moment) -> Vec<Sample> {
 fn by_target(at: &Moment, value: impl Fn(&Target) -> f64) -> Vec<Sample> {
     let targets = at.now.targets.iter();
     targets.map(|target| (vec![target.name.clone()], value(target))).collect()
+}
+
+fn not_seen(at: &Moment) -> Vec<Sample> {
+    let of_target = |target: &Target| {
+        let name = target.name.clone();
+        target
+            .not_seen
+            .by_reason()
+            .map(|(reason, files)| (vec![name.clone(), reason.to_owned()], files as f64))
+    };
+    at.now.targets.iter().flat_map(of_target).collect()
 }
 
 fn processes(at: &Moment) -> Vec<Sample> {

@@ -4,7 +4,7 @@ use prometheus::TextEncoder;
 
 use super::*;
 use crate::event::{ConnId, Direction, Loss};
-use crate::export::status::{Probe, Process, Target as TargetStatus};
+use crate::export::status::{NotSeen, Probe, Process, Target as TargetStatus};
 use crate::observation::*;
 
 fn metrics(targets: &[&str]) -> Metrics {
@@ -368,6 +368,7 @@ fn facts_and_loss_counters_are_read_at_the_scrape() {
         processes,
         tapped_late: 2,
         oldest_pending: None,
+        not_seen: NotSeen { refused: 1, ..NotSeen::default() },
     };
     // Two files of one library are one series.
     let probe = |attached| Probe {
@@ -399,6 +400,8 @@ fn facts_and_loss_counters_are_read_at_the_scrape() {
             (r#"wstap_lost_bytes_total{reason="ring_full"}"#, 512.0),
             (r#"wstap_processes_tapped_late_total{target="feed"}"#, 4.0),
             (r#"wstap_processes_tapped_late_total{target="late"}"#, 2.0),
+            (r#"wstap_files_not_seen{reason="refused",target="feed"}"#, 2.0),
+            (r#"wstap_files_not_seen{reason="unreadable",target="late"}"#, 0.0),
             (r#"wstap_target_up{target="feed"}"#, 1.0),
             (r#"wstap_target_up{target="late"}"#, 0.0),
             (&process_labels(1), 1.0),

@@ -198,6 +198,7 @@ impl Audience for Board {
             for (id, target) in (0..).map(TargetId).zip(&mut now.targets) {
                 target.processes.clear();
                 target.tapped_late = late.of(id);
+                target.not_seen = not_seen(members, id);
             }
             let tapped =
                 |member: &&&Member| member.has_sockets() || !member.target.images.is_empty();
@@ -218,6 +219,18 @@ impl Audience for Board {
             announce(members, self.address);
         }
     }
+}
+
+fn not_seen(members: &[&Member], target: TargetId) -> status::NotSeen {
+    let mut sum = status::NotSeen::default();
+    for member in members.iter().filter(|member| member.target.id == target) {
+        let images = &member.target.images;
+        sum.unreadable += member.unread_files() as u64;
+        sum.unprobed += images.iter().filter(|image| !member.is_probed(image)).count() as u64;
+        let refused = images.iter().flat_map(|image| &image.plan.libraries);
+        sum.refused += refused.filter(|library| !library.is_tappable()).count() as u64;
+    }
+    sum
 }
 
 fn process(member: &Member) -> status::Process {
@@ -257,7 +270,7 @@ fn probes(member: &Member) -> Vec<status::Probe> {
                 library: file.to_string(),
                 function: (*function).to_owned(),
                 technique: member.technique.to_owned(),
-                attached: u32::from(member.up),
+                attached: u32::from(member.up && member.is_probed(image)),
             }));
         }
     }

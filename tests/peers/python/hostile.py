@@ -5,6 +5,7 @@
     hostile.py hang FOLDER FILE     maps FILE executable from a file system that never answers again
     hostile.py ranges FILE COUNT    maps the first page of FILE executable, COUNT times
     hostile.py files FOLDER COUNT   maps COUNT files executable, all different
+    hostile.py copies FOLDER FILE COUNT   maps COUNT copies of FILE executable
     hostile.py names FOLDER FILE    has control characters in its name and in that of a mapped file
 
 Prints "ready" when that is done, and ends with its standard input.
@@ -78,6 +79,14 @@ def files(folder, count):
     ready()
 
 
+def copies(folder, source, count):
+    for number in range(int(count)):
+        path = os.path.join(folder, f"lib{number}.so")
+        shutil.copy(source, path)
+        map_executable(path)
+    ready()
+
+
 def names(folder, source):
     path = os.path.join(folder, "lib\x1b]0;owned\x07.so")
     shutil.copy(source, path)
@@ -148,4 +157,4 @@ def hang(folder, source):
 
 
 # The last two arguments name a log, which other peers write.
-{"shrink": shrink, "fifo": fifo, "hang": hang, "ranges": ranges, "files": files, "names": names}[sys.argv[1]](*sys.argv[2:-2])
+{"shrink": shrink, "fifo": fifo, "hang": hang, "ranges": ranges, "files": files, "copies": copies, "names": names}[sys.argv[1]](*sys.argv[2:-2])

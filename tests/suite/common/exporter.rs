@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use wstap::event::{ConnId, Direction, Loss, TargetId};
 use wstap::export::live::Recorder;
-use wstap::export::status::{Probe, Process, Target};
+use wstap::export::status::{NotSeen, Probe, Process, Target};
 use wstap::export::{Exporter, Metrics, Status, router, serve};
 use wstap::observation::*;
 
@@ -39,6 +39,7 @@ impl Fixture {
                 }],
                 tapped_late: 1,
                 oldest_pending: None,
+                not_seen: NotSeen { refused: 1, ..NotSeen::default() },
             }];
             now.probes = ["SSL_write", "SSL_read"]
                 .map(|function| Probe {

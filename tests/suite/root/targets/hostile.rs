@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
+use crate::suite::common::peers::mixed::scaled;
 use crate::suite::common::peers::{Peer, Runtime, Scene};
 use crate::suite::common::programs::Running;
 use crate::suite::common::wstap::{DEADLINE, Monitor, privileged, program, signal, wait_for};
@@ -74,7 +75,7 @@ fn root_a_file_that_is_truncated_for_ever_ends_neither_ps_nor_probes_nor_the_mon
     let file = library(&scene);
     let Some(neighbour) = scene.hostile(&["shrink", text(&file)]) else { return };
     let pid = neighbour.pid().to_string();
-    for _ in 0..5 {
+    for _ in 0..scaled(3, 50) {
         let listed = ends(program().arg("ps"));
         assert_eq!(listed.status.code(), Some(0), "{}", said(&listed));
         let probes = ends(program().args(["probes", "--pid", &pid]));
@@ -133,6 +134,29 @@ fn root_a_process_with_very_many_mappings_does_not_keep_others_from_being_tapped
         let Some(neighbour) = scene.hostile(&arguments) else { return };
         taps_beside(&scene, &neighbour);
     }
+}
+
+/// The kernel waits for each link that is closed. One after the other, this took a minute.
+#[test]
+#[ignore = "heavy: `make attack`"]
+fn root_three_hundred_probed_files_are_let_go_side_by_side() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some(library) = installed_library() else { return };
+    let folder = scene.path("files");
+    fs::create_dir(&folder).expect("a folder");
+    let copies = ["copies", text(&folder), &library, "300"];
+    let Some(target) = scene.hostile(&copies) else { return };
+    let tap = Monitor::attach(target.pid(), &[]);
+    tap.metrics_when("every file to be probed", |m| {
+        m.sum("wstap_probe_attached", &["\"SSL_read\""]) >= 300.0
+    });
+    let began = Instant::now();
+    assert!(tap.terminate().success());
+    println!("300 probed files were let go within {:?}", began.elapsed());
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
 }
 
 /// What others name must not control the terminal of whoever reads about it.

@@ -6,6 +6,7 @@ use std::{fs, thread};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::suite::common::peers::Scene;
+use crate::suite::common::peers::mixed::scaled;
 use crate::suite::common::wstap::{privileged, program, wait_for};
 
 /// A command that loads libraries for a while, so that it is stopped often, and then sleeps.
@@ -56,10 +57,11 @@ fn root_a_command_is_never_left_stopped_when_wstap_is_killed() {
     wstap.wait().expect("wstap ends");
     end_commands(&marker);
     let mut reached = 0;
-    for round in 0..ROUNDS {
+    let rounds = scaled(24, 200);
+    for round in 0..rounds {
         let marker = scene.path(&format!("marker-{round}"));
         let mut wstap = start(&marker);
-        thread::sleep(whole * round / ROUNDS);
+        thread::sleep(whole * round / rounds);
         wstap.kill().expect("a signal");
         wstap.wait().expect("wstap ends");
         wait_for("the command to run, or not to be there", || {
@@ -71,9 +73,6 @@ fn root_a_command_is_never_left_stopped_when_wstap_is_killed() {
     }
     assert!(reached > 0, "wstap was always killed too early");
 }
-
-/// Moments at which wstap is killed.
-const ROUNDS: u32 = 24;
 
 /// Ends the commands with this marker, and returns how many there were.
 fn end_commands(marker: &Path) -> usize {
