@@ -165,7 +165,8 @@ impl Connection {
     pub(super) fn is_adrift(&self) -> bool {
         match &self.phase {
             Phase::Http(upgrade) => upgrade.is_lost(),
-            Phase::Frames(session) => session.is_adrift(),
+            // Behind a close, HTTP may begin again with any call.
+            Phase::Frames(session) => session.is_adrift() || session.is_closing(),
             Phase::Other => true,
         }
     }
