@@ -60,7 +60,7 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
     if !check {
         let losses = losses.lock().unwrap_or_else(PoisonError::into_inner);
         let text = summary::lines(&view.totals(), &view.turnarounds(), &losses);
-        terminal::print(format_args!("{}", text.trim_end()));
+        text.lines().for_each(terminal::print);
     }
     Ok(())
 }
