@@ -115,8 +115,8 @@ pub struct TapArgs {
     /// are tapped (the default, unless there is only --pid with --no-children)
     #[arg(long, conflicts_with = "drop_caps")]
     pub keep_caps: bool,
-    /// Drop every capability once attached: of processes that come later, only children that use
-    /// the same libraries are tapped
+    /// Drop every capability once attached. Nothing that comes later can be tapped then, so it goes
+    /// with --pid and --no-children only
     #[arg(long)]
     pub drop_caps: bool,
     /// Do not enter a sandbox (seccomp, Landlock) once attached

@@ -129,7 +129,7 @@ impl TapConfig {
         Ok(Self {
             wait: args.wait || file.wait,
             children: children(args, file),
-            powers: powers(args, file, &wanted),
+            powers: powers(args, file, &wanted)?,
             sandbox: !args.no_sandbox && file.sandbox.unwrap_or(!file.no_sandbox.unwrap_or(false)),
             wanted,
             command,
@@ -217,8 +217,13 @@ fn rules(
     Ok(rules)
 }
 
+/// Probes are placed in each process by itself, and that takes capabilities.
+const NO_POWER_LATER: &str = "--drop-caps leaves no capability to probe processes and libraries that \
+    come later, and here some may come: give it with --pid and --no-children and nothing else, or \
+    leave it out: capabilities are then in effect only while a probe is placed";
+
 /// Capabilities are kept where something may come that needs them.
-fn powers(args: &TapArgs, file: &File, wanted: &[Wanted]) -> Powers {
+fn powers(args: &TapArgs, file: &File, wanted: &[Wanted]) -> Result<Powers, UsageError> {
     let typed = if args.drop_caps { Some(false) } else { args.keep_caps.then_some(true) };
     let may_come = args.wait
         || file.wait
@@ -227,7 +232,11 @@ fn powers(args: &TapArgs, file: &File, wanted: &[Wanted]) -> Powers {
         || children(args, file) == Children::Follow
         || wanted.iter().any(|wanted| wanted.rule.is_open());
     let in_file = file.keep_caps.or(file.drop_caps.map(|drop| !drop));
-    if typed.or(in_file).unwrap_or(may_come) { Powers::Attaching } else { Powers::None }
+    match typed.or(in_file).unwrap_or(may_come) {
+        true => Ok(Powers::Attaching),
+        false if may_come => Err(UsageError(NO_POWER_LATER.into())),
+        false => Ok(Powers::None),
+    }
 }
 
 fn children(args: &TapArgs, file: &File) -> Children {

@@ -14,6 +14,7 @@ use crate::capture::procfs::image::Image;
 use crate::capture::procfs::planner::Planner;
 use crate::capture::procfs::process::{self, Process};
 use crate::capture::procfs::target::{self, Survey, Target};
+use crate::capture::procfs::translator;
 use crate::terminal::{self, Page};
 
 /// One process and one TLS library in it, or its TCP sockets where it has no TLS.
@@ -101,7 +102,10 @@ fn ps_rows(process: &Process, survey: &Survey) -> Vec<PsRow> {
             linkage: library.linkage.as_str(),
             symbols: library.symbols.as_str(),
             technique: techniques(library),
-            verdict: verdict(library),
+            verdict: match survey.translator {
+                Some(translator) => format!("unsupported: {}", translator::why(translator)),
+                None => verdict(library),
+            },
             file: image.path.display().to_string(),
             container: container.clone(),
         })

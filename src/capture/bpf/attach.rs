@@ -1,4 +1,4 @@
-//! Placing probes: by offset in a file, for one process or for everyone.
+//! Placing probes: by offset in a file, for one process.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -16,30 +16,11 @@ use crate::capture::confine::privilege::Powers;
 use crate::capture::procfs::image::Image;
 use crate::capture::procfs::process;
 
-/// In which processes a probe fires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// In all threads of this one. Others pay nothing; a child is not included.
-    Process(u32),
-    /// In every process that maps the file, now or later. Those that are not tapped pay for a trap
-    /// and are sent on their way.
-    Everyone,
-}
-
-impl Scope {
-    fn pid(self) -> i32 {
-        match self {
-            Self::Process(pid) => pid.cast_signed(),
-            Self::Everyone => -1,
-        }
-    }
-}
-
 /// Probes in one image; they are removed when this is dropped, which waits for the kernel.
 #[derive(Debug)]
 pub struct Attachment {
     /// The links that hold the probes.
-    _links: Vec<Link>,
+    links: Vec<Link>,
     since_ns: u64,
 }
 
@@ -48,7 +29,7 @@ impl Attachment {
     /// no processor runs its program any more, some tens of milliseconds: the probes of some hundred
     /// files would take a minute one after the other. So several threads wait side by side.
     pub(in crate::capture) fn remove_all(attachments: impl Iterator<Item = Self>) {
-        let links: Vec<Link> = attachments.flat_map(|it| it._links).collect();
+        let links: Vec<Link> = attachments.flat_map(|it| it.links).collect();
         // This thread does its part, too, and all of it where no thread can be started.
         let others = links.len().min(REMOVERS_MAX).saturating_sub(1);
         let links = Mutex::new(links);
@@ -69,7 +50,7 @@ impl Attachment {
 
     /// To be called when the last of the links has been made.
     pub(in crate::capture) fn new(links: Vec<Link>) -> Self {
-        Self { _links: links, since_ns: monotonic_ns() }
+        Self { links, since_ns: monotonic_ns() }
     }
 
     /// Since when all of them are in place, `CLOCK_MONOTONIC` nanoseconds.
@@ -131,16 +112,16 @@ impl Tap<'_> {
         self.sockets.get_or_init(|| programs).attach()
     }
 
-    /// Hears of libraries that the dynamic loader `image` maps, in any tapped process.
+    /// Hears of libraries that the dynamic loader `image` maps in process `pid`.
     ///
     /// # Errors
     ///
     /// The kernel refuses.
-    pub fn attach_loader(&self, image: &Image) -> Result<Attachment, Error> {
+    pub fn attach_loader(&self, pid: u32, image: &Image) -> Result<Attachment, Error> {
         let mut links = Vec::new();
         let site: Vec<_> = image.plan.loader_notifier.iter().map(|&offset| (offset, 0)).collect();
         let program = &self.skel.progs.loader_changed;
-        self.attach_sites(program, Scope::Everyone, &image.attach_path, &site, false, &mut links)
+        self.attach_sites(program, pid, &image.attach_path, &site, false, &mut links)
             .map_err(|error| Error::attach(&image.path, &error))?;
         Ok(Attachment::new(links))
     }
@@ -159,17 +140,18 @@ impl Tap<'_> {
         let Some(offset) = own.iter().find_map(|mapping| mapping.file_offset(start)) else {
             return Err(Error::Other("the entry point of wstap itself is not mapped".into()));
         };
-        let (program, scope) = (&self.skel.progs.tap_release, Scope::Process(std::process::id()));
-        self.attach_sites(program, scope, path, &[(offset, 0)], false, &mut Vec::new())
+        let program = &self.skel.progs.tap_release;
+        self.attach_sites(program, std::process::id(), path, &[(offset, 0)], false, &mut Vec::new())
             .map_err(|error| Error::attach(path, &error))
     }
 
-    /// Probes every function that `image` has.
+    /// Probes every function that `image` has, in all threads of process `pid`, which need not have
+    /// mapped it yet. Its child processes are not included.
     ///
     /// # Errors
     ///
     /// The process is gone, or the kernel refuses; then no probe of this image stays.
-    pub fn attach(&self, scope: Scope, image: &Image) -> Result<Attachment, Error> {
+    pub fn attach(&self, pid: u32, image: &Image) -> Result<Attachment, Error> {
         let mut sites = Sites::default();
         for library in &image.plan.libraries {
             let release = release_cookie(library);
@@ -196,7 +178,7 @@ impl Tap<'_> {
             (&progs.rustls_received, &sites.rustls_received, false),
             (&progs.rustls_release, &sites.rustls_releases, false),
         ] {
-            self.attach_sites(program, scope, &image.attach_path, sites, retprobe, &mut links)
+            self.attach_sites(program, pid, &image.attach_path, sites, retprobe, &mut links)
                 .map_err(|error| Error::attach(&image.path, &error))?;
         }
         Ok(Attachment::new(links))
@@ -205,7 +187,7 @@ impl Tap<'_> {
     fn attach_sites(
         &self,
         program: &ProgramMut<'_>,
-        scope: Scope,
+        pid: u32,
         path: &Path,
         sites: &[(u64, u64)],
         retprobe: bool,
@@ -214,7 +196,7 @@ impl Tap<'_> {
         if sites.is_empty() {
             return Ok(());
         }
-        let pid = scope.pid();
+        let pid = pid.cast_signed();
         if self.flavour.multi {
             let (offsets, cookies) =
                 sites.iter().map(|&(offset, cookie)| (offset as usize, cookie)).unzip();

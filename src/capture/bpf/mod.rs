@@ -5,6 +5,7 @@
 //! [`Attachment`] is dropped, or when the process ends, in whatever way: the kernel owns them.
 
 mod attach;
+mod detach;
 pub mod hint;
 pub mod lifecycle;
 pub(in crate::capture) mod links;
@@ -30,7 +31,7 @@ use shared::Shared;
 use skeleton::TracerSkel;
 use socket::SocketPrograms;
 
-pub use attach::{Attachment, Scope};
+pub use attach::Attachment;
 pub use load::{FLAVOURS, Flavour, with_best, with_tap};
 pub use tapped::Admission;
 

@@ -11,3 +11,4 @@ pub mod process;
 pub mod selector;
 pub mod target;
 pub(in crate::capture) mod tcp;
+pub mod translator;

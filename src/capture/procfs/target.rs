@@ -10,7 +10,7 @@ use wstap_symbols::{Companion, Library};
 use super::image::{Image, is_refusal};
 use super::planner::{PATIENT, Planner};
 use super::process::{self, Process};
-use super::tcp;
+use super::{tcp, translator};
 use crate::capture::Error;
 use crate::event::TargetId;
 
@@ -39,7 +39,7 @@ impl Target {
         let pid = process::of_thread(pid).map_err(|_| Error::NoSuchProcess(pid))?;
         let process = Process::read(pid).map_err(|_| Error::NoSuchProcess(pid))?;
         let survey = survey(planner, pid).map_err(|error| unreadable(&process, &error))?;
-        if !survey.images.iter().any(has_tappable) {
+        if survey.translator.is_some() || !survey.images.iter().any(has_tappable) {
             let sockets = if has_sockets(pid) {
                 "its TCP sockets are tapped without a probe"
             } else {
@@ -96,6 +96,8 @@ pub struct Survey {
     pub unreadable: Vec<String>,
     /// Files that would take too much work to read, with the reason.
     pub refused: Vec<String>,
+    /// What translates the code of the process, so that it gets no probes.
+    pub translator: Option<&'static str>,
 }
 
 /// Looks into every file that `pid` has mapped executable.
@@ -104,8 +106,10 @@ pub struct Survey {
 ///
 /// The process is gone, or its mappings may not be read.
 pub fn survey(planner: &mut Planner, pid: u32) -> io::Result<Survey> {
-    let mut survey = Survey::default();
-    for mapping in process::executable_files(pid)? {
+    let mappings = process::executable_files(pid)?;
+    let translator = Process::read(pid).ok().and_then(|it| translator::of(&it, &mappings));
+    let mut survey = Survey { translator, ..Survey::default() };
+    for mapping in mappings {
         survey.files += 1;
         match planner.image(pid, &mapping, PATIENT) {
             Ok(image) if !image.plan.libraries.is_empty() => survey.images.push(image),
@@ -160,6 +164,10 @@ pub(in crate::capture) fn no_tls(process: &Process, survey: &Survey, sockets: &s
     }
     if process::is_32_bit(process.pid) {
         return Error::NoTls(format!("{who} cannot be tapped: {A_32_BIT_PROGRAM}"));
+    }
+    if let Some(translator) = survey.translator {
+        let why = translator::why(translator);
+        return Error::NoTls(format!("{who} cannot be tapped: {why}; {sockets}"));
     }
     if let Some(found) = refusals(&survey.images) {
         return Error::NoTls(format!("{who} cannot be tapped: {found}; {sockets}"));

@@ -7,13 +7,14 @@ use super::plain::Circumstances;
 use super::unread::{FILES_MAX, LOOK_MAX, Next};
 use crate::capture::Error;
 use crate::capture::bpf::Tap;
-use crate::capture::bpf::links::{Arrival, Links};
+use crate::capture::bpf::links::Links;
 use crate::capture::clock::monotonic_ns;
 use crate::capture::confine::privilege::Powers;
 use crate::capture::procfs::image::Image;
 use crate::capture::procfs::planner::{BRIEF, PATIENT};
 use crate::capture::procfs::process;
 use crate::capture::procfs::target::has_tappable;
+use crate::capture::procfs::translator;
 
 /// A process that has just begun is looked at again after so long, and then with all others: its
 /// loader may have been through before a probe was on it.
@@ -41,7 +42,7 @@ impl Roster<'_, '_> {
                 self.look_at(pid, now_ns);
             } else {
                 self.tap.dismiss(pid);
-                self.ended(pid, now_ns);
+                self.ended(pid);
             }
         }
     }
@@ -61,6 +62,11 @@ impl Roster<'_, '_> {
         let unread = member.unread.count();
         let count = mappings.iter().map(|mapping| mapping.segments.len()).sum();
         member.forget_unmapped(&mappings);
+        if let Some(translator) = translator::of(&member.target.process, &mappings) {
+            self.links.forget(pid);
+            self.changed |= member.leave_to(translator);
+            return self.look_at_sockets(pid, now_ns);
+        }
         self.changed |= member.check_executed(&mappings);
         if self.powers == Powers::None {
             return;
@@ -82,8 +88,10 @@ impl Roster<'_, '_> {
             match self.planner.image(pid, &mapping, patience) {
                 Ok(image) => {
                     member.unread.was_read(mapping.file);
-                    let probed =
-                        probe(self.tap, &mut self.links, &image, pid, member.arrival, now_ns);
+                    let probed = probe(self.tap, &mut self.links, &image, pid);
+                    if probed.is_ok() {
+                        self.foresight.learn(pid, &image);
+                    }
                     placed_ns = placed_ns.max(probed.as_ref().copied().unwrap_or(None));
                     self.changed |= member.take(image, probed.map(|since| since.is_some()));
                 }
@@ -158,19 +166,17 @@ impl Roster<'_, '_> {
 
 /// Places the probes that `image` asks for. Returns since when those are in place that plaintext
 /// passes, if there are any.
-fn probe(
+pub(super) fn probe(
     tap: &Tap<'_>,
     links: &mut Links,
     image: &Image,
     pid: u32,
-    arrival: Arrival,
-    now_ns: u64,
 ) -> Result<Option<u64>, Error> {
     if image.plan.loader_notifier.is_some() {
-        links.watch_loader(tap, pid, image)?;
+        links.watch_loader(tap, image, pid)?;
     }
     if !has_tappable(image) {
         return Ok(None);
     }
-    links.tap(tap, image, pid, arrival, now_ns).map(Some)
+    links.tap(tap, image, pid).map(Some)
 }

@@ -5,12 +5,21 @@ use std::collections::HashSet;
 use super::plain::Sockets;
 use super::unread::Unread;
 use crate::capture::Error;
-use crate::capture::bpf::links::Arrival;
 use crate::capture::procfs::cgroup;
 use crate::capture::procfs::image::Image;
 use crate::capture::procfs::process::{self, FileId, Mapping, Process};
 use crate::capture::procfs::target::{A_32_BIT_PROGRAM, Target, has_tappable, refusals};
+use crate::capture::procfs::translator;
 use crate::event::TargetId;
+
+/// Since when a process is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It was there before wstap.
+    Found,
+    /// It has come since.
+    New,
+}
 
 /// A process that is or was tapped.
 #[derive(Debug)]
@@ -33,7 +42,6 @@ pub struct Member {
     pub(super) seen: HashSet<FileId>,
     /// Looks of `SETTLING_NS` that are done.
     pub(super) looks: usize,
-    pub(super) arrival: Arrival,
     /// Since when the kernel side knows that it is tapped, `CLOCK_MONOTONIC` nanoseconds; 0 if that
     /// is since it began.
     pub(super) admitted_ns: u64,
@@ -45,18 +53,15 @@ pub struct Member {
     pub(super) late: bool,
     /// It was said that it has TLS that is not tapped.
     pub(super) warned: bool,
+    /// What reads its code as data, so that it gets no probes.
+    pub(super) translator: Option<&'static str>,
     /// It was given by its pid: it is remembered when it has ended.
     pub(super) named: bool,
 }
 
 impl Member {
     /// A process of which nothing is known yet but who it is.
-    pub(super) fn new(
-        id: TargetId,
-        process: Process,
-        technique: &'static str,
-        arrival: Arrival,
-    ) -> Self {
+    pub(super) fn new(id: TargetId, process: Process, technique: &'static str) -> Self {
         Self {
             container: cgroup::container_id(process.pid),
             target: Target {
@@ -74,7 +79,7 @@ impl Member {
             refused: HashSet::new(),
             seen: HashSet::new(),
             looks: 0,
-            arrival,
+            translator: None,
             admitted_ns: 0,
             accounted_ns: 0,
             late: false,
@@ -164,6 +169,17 @@ impl Member {
             changed |= mapping.is_some_and(|mapping| image.keep_executed(mapping));
         }
         changed
+    }
+
+    /// It runs in a program that would fail over probes. Says so the first time. `false` if that is
+    /// known already.
+    pub(super) fn leave_to(&mut self, translator: &'static str) -> bool {
+        if self.translator.replace(translator).is_some() {
+            return false;
+        }
+        let Process { pid, comm, .. } = &self.target.process;
+        tracing::warn!("pid {pid} ({comm}) gets no probes: {}", translator::why(translator));
+        true
     }
 
     /// Whether it has a TLS library that can be tapped.

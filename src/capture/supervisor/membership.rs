@@ -1,12 +1,13 @@
 //! Who comes to be tapped, and who is no more: newcomers, children, other programs under the same
 //! pid, ends.
 
+use super::inspect::probe;
+use super::member::Arrival;
 use super::plain::Sockets;
 use super::unread::Unread;
 use super::{Member, Roster};
 use crate::capture::bpf::Admission;
 use crate::capture::bpf::lifecycle::Lifecycle;
-use crate::capture::bpf::links::Arrival;
 use crate::capture::confine::privilege::Powers;
 use crate::capture::procfs::process::{self, Process};
 use crate::capture::procfs::selector::Children;
@@ -37,6 +38,9 @@ impl Roster<'_, '_> {
     pub(super) fn executed(&mut self, message: &Lifecycle, now_ns: u64) {
         let (pid, began_ns) = (message.pid, message.at_ns);
         let Ok(process) = Process::read(pid) else { return };
+        if message.target.is_some() || self.members.contains_key(&pid) {
+            self.place_ahead(pid);
+        }
         // One that is remembered may have had this pid before.
         let Some(member) = self.members.get_mut(&pid).filter(|it| it.is(&process)) else {
             let start = Start { began_ns, late: false, named: false };
@@ -49,11 +53,12 @@ impl Roster<'_, '_> {
             || self.selection.matching(&process).is_some();
         if !stays {
             self.tap.dismiss(pid);
-            return self.ended(pid, now_ns);
+            return self.ended(pid);
         }
         member.target.process = process;
         member.target.images.clear();
         member.target.companions.clear();
+        member.translator = None;
         member.seen.clear();
         member.unread = Unread::default();
         member.unprobed.clear();
@@ -81,7 +86,7 @@ impl Roster<'_, '_> {
                 // Its end was not heard of, and another process has its pid now.
                 Some(_) => {
                     self.tap.dismiss(process.pid);
-                    self.ended(process.pid, now_ns);
+                    self.ended(process.pid);
                 }
                 None => {}
             }
@@ -113,6 +118,21 @@ impl Roster<'_, '_> {
         self.look_at(message.pid, now_ns);
     }
 
+    /// Process `pid` has just begun to run a program. Places the probes that earlier processes of
+    /// this program had before it maps the libraries, and removes those of the program before.
+    fn place_ahead(&mut self, pid: u32) {
+        let expected = self.foresight.images(pid);
+        self.links.keep(pid, |file| expected.iter().any(|image| image.file == file));
+        if self.powers == Powers::None {
+            return;
+        }
+        for image in &expected {
+            if let Err(error) = probe(self.tap, &mut self.links, image, pid) {
+                tracing::debug!("pid {pid}: {error}");
+            }
+        }
+    }
+
     /// A child of a tapped process. The kernel side has admitted it already, and it has mapped what
     /// its parent has: it is probed at once, and looked at later.
     pub(super) fn enlist(&mut self, message: &Lifecycle, parent: u32, now_ns: u64) {
@@ -121,14 +141,15 @@ impl Roster<'_, '_> {
         let inherited = self.members.get(&parent).map(|parent| parent.target.images.clone());
         let mut inherited = inherited.unwrap_or_default();
         inherited.retain(has_tappable);
-        if self.powers == Powers::None {
-            inherited.retain(|image| self.links.are_shared(image));
-        }
         let mut placed_ns = began_ns;
         for image in &inherited {
-            match self.links.tap(self.tap, image, pid, Arrival::New, now_ns) {
+            match self.links.tap(self.tap, image, pid) {
                 Ok(since_ns) => placed_ns = placed_ns.max(since_ns),
-                Err(error) => tracing::debug!("pid {pid}: {error}"),
+                Err(error) => {
+                    // It may have ended already.
+                    placed_ns = placed_ns.max(clock::monotonic_ns());
+                    tracing::debug!("pid {pid}: {error}");
+                }
             }
         }
         // Before it is looked at: it may have ended, and must be counted all the same.
@@ -137,13 +158,8 @@ impl Roster<'_, '_> {
             self.count_late(pid, parent, target, placed_ns - began_ns);
         }
         // If it has, the kernel will say so next.
-        let Ok(process) = Process::read(pid) else { return self.links.forget(pid, now_ns) };
+        let Ok(process) = Process::read(pid) else { return self.links.forget(pid) };
         self.admit_or_warn(process, target, now_ns, Start { began_ns, late, named: false });
-        if let (Powers::None, Some(member)) = (self.powers, self.members.get_mut(&pid)) {
-            for image in inherited {
-                member.take(image, Ok(true));
-            }
-        }
     }
 
     /// Counts a child that ran without probes for so long, in nanoseconds. It has its parent's name.
@@ -192,7 +208,7 @@ impl Roster<'_, '_> {
             accounted_ns,
             late,
             named: start.named,
-            ..Member::new(target, process, technique, self.arrival)
+            ..Member::new(target, process, technique)
         };
         self.members.insert(pid, member);
         self.changed = true;
@@ -202,8 +218,8 @@ impl Roster<'_, '_> {
     }
 
     /// A process is gone. One that was given by its pid is remembered.
-    pub(super) fn ended(&mut self, pid: u32, now_ns: u64) {
-        self.links.forget(pid, now_ns);
+    pub(super) fn ended(&mut self, pid: u32) {
+        self.links.forget(pid);
         self.releases.forget(pid);
         let Some(member) = self.members.get_mut(&pid) else { return };
         if member.up {

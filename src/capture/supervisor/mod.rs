@@ -6,6 +6,7 @@
 //! into a control group), everything is also looked at again every few seconds.
 
 pub mod command;
+mod foresight;
 mod inspect;
 mod keeper;
 mod late;
@@ -18,16 +19,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Error;
 use super::bpf::lifecycle::{Change, Lifecycle};
-use super::bpf::links::{Arrival, Links, Spread};
+use super::bpf::links::Links;
 use super::bpf::{Attachment, Tap};
 use super::confine::privilege::Powers;
 use super::kernel;
 use super::procfs::planner::Planner;
 use super::procfs::process::Process;
-use super::procfs::selector::{Children, Selection};
+use super::procfs::selector::Selection;
 use super::procfs::target::{no_tls, unreadable};
 use crate::event::ConnId;
 use command::Releases;
+use foresight::Foresight;
+use member::Arrival;
 use membership::Start;
 use plain::{Plain, SocketTap};
 
@@ -46,6 +49,7 @@ pub struct Roster<'tap, 'obj> {
     planner: Planner,
     selection: Selection,
     links: Links,
+    foresight: Foresight,
     sockets: SocketTap,
     _watch: Attachment,
     members: BTreeMap<u32, Member>,
@@ -90,17 +94,12 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
                     .into(),
             ));
         }
-        // Where nothing can be attached later, children must find probes in place.
-        let spread = if powers == Powers::None && selection.children() == Children::Follow {
-            Spread::Everyone
-        } else {
-            Spread::Fewest
-        };
         let mut roster = Self {
             tap,
             planner,
             selection,
-            links: Links::new(spread),
+            links: Links::default(),
+            foresight: Foresight::default(),
             sockets: SocketTap::new(plain),
             // Before anyone is looked for: who comes in between is then found twice, not never.
             _watch: tap.watch_processes()?,
@@ -255,7 +254,7 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
             Change::Forked { parent } => self.enlist(message, parent, now_ns),
             Change::Executed => self.executed(message, now_ns),
             Change::Loaded => self.loaded(message, now_ns),
-            Change::Exited => self.ended(pid, now_ns),
+            Change::Exited => self.ended(pid),
         }
         let stops = matches!(message.change, Change::Executed | Change::Loaded);
         if stops && self.is_held(pid) {
@@ -294,7 +293,6 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
         self.next_net_ns = now_ns + NET_NS;
         self.look_at_all(now_ns);
         self.search(now_ns);
-        self.links.sweep(self.tap, now_ns);
         if !self.members.values().any(|member| member.sockets.are_tapped())
             && self.sockets.policy == Plain::Auto
         {

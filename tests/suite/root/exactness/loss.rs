@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use wstap::capture::bpf::hint::{Steering, Word};
-use wstap::capture::bpf::{
-    Admission, FLAVOURS, Flavour, Record, Scope, Settings, Wakeup, with_best,
-};
+use wstap::capture::bpf::{Admission, FLAVOURS, Flavour, Record, Settings, Wakeup, with_best};
 use wstap::capture::procfs::planner::Planner;
 use wstap::capture::procfs::target::Target;
 use wstap::decode::decoder::{Decoder, FrameAt, KernelHint, Limits};
@@ -148,7 +146,7 @@ fn follow(
         let sockets = tapped == Where::Sockets;
         tap.admit(pid, Admission { target: target.id, follow: false, hold: false, sockets })?;
         let attachment = match tapped {
-            Where::Tls => tap.attach(Scope::Process(pid), image)?,
+            Where::Tls => tap.attach(pid, image)?,
             Where::Sockets => tap.attach_sockets()?,
         };
         let words = tap.steering()?;

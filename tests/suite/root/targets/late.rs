@@ -31,9 +31,10 @@ fn root_children_that_run_before_their_probes_are_counted_and_the_first_is_named
     assert!(said.contains(LATE), "{said}");
 }
 
-/// The second process of a name finds the probes in its library.
+/// Probes are placed in each process by itself, and it runs meanwhile: each is late once at most.
+/// What is said after its probes are in place is all counted.
 #[test]
-fn root_only_the_first_process_that_maps_a_library_is_tapped_late() {
+fn root_each_process_of_a_name_is_counted_as_late_at_most_once() {
     let scene = Scene::new();
     if !privileged() {
         return;
@@ -46,6 +47,7 @@ fn root_only_the_first_process_that_maps_a_library_is_tapped_late() {
         pair.go();
         assert_eq!(pair.finish(), 10);
         wait_for_answers(&tap, 10 * round);
-        assert_eq!(tap.metrics().sum(LATE, &[]), 1.0, "round {round}");
+        let late = tap.metrics().sum(LATE, &[]);
+        assert!((1.0..=round as f64).contains(&late), "round {round}: {late}");
     }
 }

@@ -1,6 +1,9 @@
 //! Which processes are tapped, from where to where, and what that needs.
 
 /// Other namespaces, overlays, control groups.
+/// Processes that are not tapped, and programs that read the code that they run.
+mod bystanders;
+
 mod containers;
 
 /// Programs that switch stacks inside a call, or never return from one.

@@ -152,14 +152,24 @@ fn root_newcomers_are_attached_to_with_no_capability_in_effect_in_between() {
     }
 }
 
-/// Without any capability left nothing can be attached, but children find the probes in place.
+/// Without any capability left nothing can be probed. So the last one can only be dropped where
+/// nothing may come later, and the refusal says which.
 #[test]
-fn root_children_are_tapped_after_the_last_capability_is_gone() {
+fn root_the_last_capability_is_dropped_only_where_nothing_may_come_later() {
     let Some(program) = wss_pair::program().filter(|_| privileged()) else { return };
-    let mut target = Pair::start(&program, &["go", "workers=5", "requests=20", "linger"]);
-    let tap = Monitor::attach(target.pid(), &["--drop-caps"]);
+    let mut target = Pair::start(&program, &["go", "requests=20", "linger"]);
+    let pid = target.pid().to_string();
+    for others in [&["--pid", &pid] as &[&str], &["--comm", "wss_pair", "--no-children"]] {
+        let mut command = crate::suite::common::wstap::program();
+        command.args(others).args(["--drop-caps", "--listen", "127.0.0.1:0"]);
+        let refused = command.output().expect("wstap runs");
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{others:?}: {said}");
+        assert!(said.contains("--no-children"), "{others:?}: {said}");
+    }
+    let tap = Monitor::attach(target.pid(), &["--no-children", "--drop-caps"]);
     no_caps(&tap);
     target.go();
-    assert_eq!(target.answers(), 100);
-    tap.metrics_when("200", |m| m.sum("turnaround_count", &[]) == 200.0).assert_flawless();
+    assert_eq!(target.answers(), 20);
+    tap.metrics_when("40", |m| m.sum("turnaround_count", &[]) == 40.0).assert_flawless();
 }
