@@ -5,7 +5,6 @@
 //! [`Attachment`] is dropped, or when the process ends, in whatever way: the kernel owns them.
 
 mod attach;
-mod detach;
 pub mod hint;
 pub mod lifecycle;
 pub(in crate::capture) mod links;

@@ -4,7 +4,6 @@ pub mod cgroup;
 mod debug;
 mod file;
 pub mod image;
-mod mounts;
 pub mod planner;
 mod plans;
 pub mod process;

@@ -18,8 +18,8 @@ use std::{fs, io};
 
 use wstap_symbols::Options;
 
+use super::file::mounts;
 use super::image::{Image, Recipe, UserLibrary};
-use super::mounts;
 use super::process::{FileId, Mapping};
 use crate::capture::confine::privilege::Powers;
 

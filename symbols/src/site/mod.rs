@@ -24,7 +24,6 @@ mod prologue;
 mod read;
 mod returns;
 mod state;
-mod straight;
 mod value;
 mod walk;
 mod wrapper;

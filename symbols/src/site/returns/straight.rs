@@ -1,7 +1,7 @@
 //! Follows instructions that run one after the other, from a place in the middle of a function.
 //!
 //! Knows of each register which register's value it has from the start, and how far the stack
-//! pointer has moved. Everything else is left to [`super::state`].
+//! pointer has moved. Everything else is left to [`crate::site::state`].
 
 use iced_x86::{
     Code, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,

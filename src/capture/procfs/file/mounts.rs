@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 /// The device numbers of the FUSE file systems that process `pid` sees.
-pub(super) fn fuse_devices(pid: u32) -> BTreeSet<u64> {
+pub(in crate::capture::procfs) fn fuse_devices(pid: u32) -> BTreeSet<u64> {
     let mounts = fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
     parse(&String::from_utf8_lossy(&mounts))
 }

@@ -6,6 +6,8 @@
 //! and read into memory of wstap's own. A file system may still not answer: callers open and read
 //! on a thread that nobody waits for ([`super::planner`]).
 
+pub(in crate::capture::procfs) mod mounts;
+
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

@@ -12,12 +12,14 @@
 //! Whoever handles a hit must still tell calls apart by the stack pointer: a `ret` may be shared
 //! with functions that are not probed.
 
+mod straight;
+
 use std::collections::{BTreeSet, HashMap};
 
 use iced_x86::{ConditionCode, FlowControl, Instruction, Mnemonic, Register};
 
+use self::straight::Straight;
 use super::emulated::Emulation;
-use super::straight::Straight;
 use super::walk::{Walk, decode};
 use super::{Text, body, jumps_out};
 

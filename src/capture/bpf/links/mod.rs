@@ -7,10 +7,13 @@
 //! A filter holds across `exec` and covers libraries that are mapped later, but no child process.
 //! So each child gets links of its own.
 
+mod detach;
+
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use super::detach::Detacher;
+use detach::Detacher;
+
 use super::{Attachment, Error, Tap};
 use crate::capture::procfs::image::Image;
 use crate::capture::procfs::process::FileId;
