@@ -284,8 +284,8 @@ void _start(void) { for (;;) __asm__ volatile(\"int $0x80\" : : \"a\"(29) : \"me
 ";
 
 /// Such a program is refused by name, not called tapped.
-#[test]
 #[cfg(target_arch = "x86_64")]
+#[test]
 fn root_a_32_bit_program_is_refused_by_name() {
     let scene = Scene::new();
     if !privileged() {

@@ -140,11 +140,12 @@ impl Capture {
         self.read(keys, &arguments).lines().map(str::to_owned).collect()
     }
 
-    /// One connection, through `tests/peers/python/reference.py`.
+    /// One connection, through `tests/peers/python/oracle/reference.py`.
     fn conversation(&self, keys: &Path, stream: &str) -> Conversation {
         let plaintext = self.read(keys, &["-q", "-z", &format!("follow,tls,raw,{stream}")]);
         let python = peers::installed("venv/bin/python").expect("it has just run");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/python/reference.py");
+        let script =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/python/oracle/reference.py");
         let mut command = Command::new(python);
         command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut reference = command.spawn().expect("python starts");
