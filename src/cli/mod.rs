@@ -2,6 +2,8 @@
 
 pub mod values;
 
+pub mod recording;
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,6 +12,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
+use self::recording::{RecordArgs, ReplayArgs};
 use self::values::{Listen, Pid, Size, Span, parse_count};
 
 /// Version and source revision of wstap.
@@ -50,6 +53,10 @@ pub enum Command {
     Probes(ProbesArgs),
     /// Print a line for each message, as it passes
     Messages(Box<MessagesArgs>),
+    /// Write what the tap sees to a file, to look at it later and elsewhere
+    Record(Box<RecordArgs>),
+    /// Look at recordings as if it happened now; needs no privilege
+    Replay(ReplayArgs),
     /// List the message protocols that are recognised, and by what
     Protocols(ProtocolsArgs),
     /// Check what this machine lets wstap do, and say how to mend what it does not
@@ -80,6 +87,9 @@ pub struct MonitorArgs {
     /// End when the last target has ended, instead of serving `wstap_target_up 0`
     #[arg(long)]
     pub exit_with_target: bool,
+    /// Record to this file, too; see `wstap record`
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Attach, print what was attached, and end
     #[arg(long)]
     pub check: bool,
@@ -236,6 +246,9 @@ pub struct MessagesArgs {
     /// Show this many bytes of each payload
     #[arg(long, value_name = "BYTES", default_value_t = 0, value_parser = parse_count)]
     pub payload: usize,
+    /// Record to this file, too; see `wstap record`
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
 }
 
 /// Reads the command line; prints help or what is wrong, and ends the process, where there is

@@ -55,6 +55,7 @@ pub(super) struct File {
     pub(super) probe_site: Option<ProbeSite>,
     pub(super) exit_with_target: bool,
     pub(super) check: bool,
+    pub(super) record: Option<PathBuf>,
 }
 
 /// `[[target]]`: processes under a name of the user's choice.

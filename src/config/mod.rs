@@ -4,6 +4,8 @@
 //! attached or opened before all of it has been found valid.
 
 mod file;
+mod protocols;
+mod recording;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -21,10 +23,13 @@ use crate::capture::procfs::cgroup::CgroupPath;
 use crate::capture::procfs::image::UserLibrary;
 use crate::capture::procfs::selector::{Children, Rule, Wanted};
 use crate::capture::supervisor::plain::Plain;
-use crate::cli::values::Pid;
+use crate::cli::values::{Pid, Size};
 use crate::cli::{MonitorArgs, PlainArg, ProbeSite, TapArgs};
 use crate::decode::decoder::Limits;
-use crate::matching::{ID_PATTERN_NAME, IdPatterns, MatchLimits, Protocols};
+use crate::matching::{MatchLimits, Protocols};
+
+pub use self::protocols::ProtocolSources;
+pub use self::recording::RecordConfig;
 
 /// Something that was typed makes no sense; exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +65,10 @@ pub struct TapConfig {
     pub match_limits: MatchLimits,
     /// The protocols whose message ids are matched.
     pub protocols: Protocols,
+    /// What they were made from, besides the built-in ones.
+    pub sources: ProtocolSources,
+    /// Record, too.
+    pub record: Option<RecordConfig>,
     /// Targets that were given a protocol: the target's name, then the protocol's.
     pub target_protocols: Vec<(String, String)>,
 }
@@ -95,7 +104,10 @@ impl MonitorConfig {
             listen: args.listen.or(file.listen).map_or(DEFAULT_LISTEN, |listen| listen.0),
             exit_with_target: args.exit_with_target || file.exit_with_target,
             check: args.check || file.check,
-            tap: TapConfig::merge(&args.tap, &file, Wakeup::Batched)?,
+            tap: TapConfig {
+                record: args.record.clone().or(file.record.clone()).map(RecordConfig::beside),
+                ..TapConfig::merge(&args.tap, &file, Wakeup::Batched)?
+            },
         })
     }
 }
@@ -106,8 +118,16 @@ impl TapConfig {
     /// # Errors
     ///
     /// As [`MonitorConfig::new`].
-    pub fn interactive(args: &TapArgs) -> Result<Self, UsageError> {
-        Self::merge(args, &File::of(args)?, Wakeup::Immediate)
+    pub fn interactive(args: &TapArgs, record: Option<&Path>) -> Result<Self, UsageError> {
+        let record = record.map(|path| RecordConfig::beside(path.to_owned()));
+        Ok(Self { record, ..Self::merge(args, &File::of(args)?, Wakeup::Immediate)? })
+    }
+
+    /// Checks what was typed for a recording, with the window that was asked for by another name.
+    fn recorded(args: &TapArgs, window: Option<u64>) -> Result<Self, UsageError> {
+        let mut file = File::of(args)?;
+        file.window = window.map(Size).or(file.window);
+        Self::merge(args, &file, Wakeup::Batched)
     }
 
     fn merge(args: &TapArgs, file: &File, wakeup: Wakeup) -> Result<Self, UsageError> {
@@ -126,6 +146,7 @@ impl TapConfig {
         let window_bytes = bounded("window", window, 256, 16 << 20)?;
         let timeout = args.timeout.or(file.timeout).map_or(DEFAULT_TIMEOUT, |span| span.0);
         let timeout_ns = timeout.as_nanos() as u64;
+        let sources = protocols(args, file)?;
         Ok(Self {
             wait: args.wait || file.wait,
             children: children(args, file),
@@ -152,7 +173,9 @@ impl TapConfig {
                 ..Limits::default()
             },
             match_limits: MatchLimits { timeout_ns, ..MatchLimits::default() },
-            protocols: protocols(args, file)?,
+            protocols: sources.compile()?,
+            sources,
+            record: None,
             target_protocols: target_protocols(args, file),
         })
     }
@@ -294,33 +317,17 @@ fn bounded(key: &str, value: u64, least: u32, most: u32) -> Result<u32, UsageErr
 ///
 /// A file cannot be read, or a rule in it makes no sense.
 pub fn with_rules(files: &[PathBuf]) -> Result<Protocols, UsageError> {
-    let mut protocols = Protocols::builtin();
-    for path in files {
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| UsageError(format!("rules: {name}: {error}")))?;
-        protocols.add_toml(&name, &text).map_err(|error| UsageError(error.to_string()))?;
-    }
-    Ok(protocols)
+    let mut sources = ProtocolSources::default();
+    sources.read_rules(files)?;
+    sources.compile()
 }
 
-/// Built-in protocols, the user's rules, then whatever is forced: a name, or patterns for ids.
-fn protocols(args: &TapArgs, file: &File) -> Result<Protocols, UsageError> {
-    let mut protocols = with_rules(if args.rules.is_empty() { &file.rules } else { &args.rules })?;
-    if let Some(request) = args.id_pattern.as_ref().or(file.id_pattern.as_ref()) {
-        let response = args.response_pattern.as_ref().or(file.response_pattern.as_ref());
-        let patterns = IdPatterns {
-            name: ID_PATTERN_NAME,
-            request,
-            response: response.map(String::as_str),
-            error: None,
-        };
-        protocols
-            .force_id_patterns(patterns)
-            .map_err(|error| UsageError(format!("id-pattern: {error}")))?;
-    }
-    if let Some(name) = args.protocol.as_ref().or(file.protocol.as_ref()) {
-        protocols.force(name).map_err(|error| UsageError(format!("protocol: {error}")))?;
-    }
-    Ok(protocols)
+/// What the user says about protocols: not yet compiled.
+fn protocols(args: &TapArgs, file: &File) -> Result<ProtocolSources, UsageError> {
+    let mut sources = ProtocolSources::default();
+    sources.read_rules(if args.rules.is_empty() { &file.rules } else { &args.rules })?;
+    sources.id_pattern = args.id_pattern.clone().or(file.id_pattern.clone());
+    sources.response_pattern = args.response_pattern.clone().or(file.response_pattern.clone());
+    sources.protocol = args.protocol.clone().or(file.protocol.clone());
+    Ok(sources)
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::event::Loss;
 
@@ -37,7 +37,8 @@ impl Status {
 }
 
 /// One moment's facts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Snapshot {
     /// Probes are attached to at least one target and events are being read.
     pub ready: bool,
@@ -48,7 +49,8 @@ pub struct Snapshot {
 }
 
 /// A selector and the processes it found.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Target {
     /// Value of the `target` label.
     pub name: String,
@@ -65,7 +67,7 @@ pub struct Target {
 
 /// Executable files of processes in which traffic may pass that is not seen, by what keeps it from
 /// being seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotSeen {
     /// The file could not be read or was refused, so a TLS library in it is not known.
     pub unreadable: u64,
@@ -93,7 +95,8 @@ impl Target {
 }
 
 /// A process that was or is tapped.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Process {
     /// Process id in the initial pid namespace.
     pub pid: u32,
@@ -112,7 +115,8 @@ pub struct Process {
 }
 
 /// One function that wstap wants to probe.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Probe {
     /// The TLS library that it belongs to, for example `openssl`; `kernel` for tracepoints.
     pub stack: String,

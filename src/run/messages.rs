@@ -12,7 +12,7 @@ use super::reader::Sink;
 use super::session::{self, Audience, Until};
 use super::unreadable::Unreadable;
 use super::{Failure, signals};
-use crate::capture::clock::{monotonic_ns, wall_offset_ns};
+use crate::capture::clock::monotonic_ns;
 use crate::capture::procfs::process;
 use crate::capture::supervisor::{Late, Member};
 use crate::cli::MessagesArgs;
@@ -30,7 +30,7 @@ pub(super) fn run(config: TapConfig, args: &MessagesArgs) -> Result<(), Failure>
         format: if args.json { Format::Json } else { Format::Text },
         frames: args.frames,
         payload: args.payload,
-        wall_offset_ns: wall_offset_ns().into(),
+        wall_offset_ns: prepared.wall_offset_ns.into(),
     };
     let stop = stop_on_signal(config.sandbox)?;
     let mut names = Names::default();
@@ -52,7 +52,7 @@ pub(super) fn run(config: TapConfig, args: &MessagesArgs) -> Result<(), Failure>
 }
 
 /// Waits for the signals on a thread of its own: the session has this one.
-fn stop_on_signal(sandbox: bool) -> Result<Arc<AtomicBool>, Failure> {
+pub(super) fn stop_on_signal(sandbox: bool) -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&stop);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

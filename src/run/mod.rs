@@ -8,7 +8,9 @@ mod messages;
 mod monitor;
 mod protocols;
 mod reader;
+mod record;
 mod refused;
+mod replay;
 mod session;
 mod signals;
 mod unreadable;
@@ -20,7 +22,7 @@ use wstap_symbols::{Options, SitePreference};
 use crate::capture::Error;
 use crate::capture::procfs::planner::Planner;
 use crate::cli::{Cli, Command, ProbeSite};
-use crate::config::{self, MonitorConfig, TapConfig, UsageError};
+use crate::config::{self, MonitorConfig, RecordConfig, TapConfig, UsageError};
 
 /// Why wstap ends other than well. Each kind has its exit code.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +81,11 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
                 args.json,
             )
         }
-        Some(Command::Messages(args)) => messages::run(TapConfig::interactive(&args.tap)?, args),
+        Some(Command::Messages(args)) => {
+            messages::run(TapConfig::interactive(&args.tap, args.record.as_deref())?, args)
+        }
+        Some(Command::Record(args)) => record::run(RecordConfig::tap(args)?),
+        Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Protocols(args)) => protocols::list(&args.rules, args.json),
         Some(Command::Doctor(args)) => doctor::run(args.json),
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use super::mailbox::Mailbox;
+use super::record::Tape;
 use super::session::{POLL, TICK_NS, only_serve};
 use crate::capture::Error;
 use crate::capture::bpf::hint::{Steering, Word};
@@ -48,6 +49,8 @@ pub(super) struct ReadLoop<'a> {
     decoder: Decoder,
     sink: &'a mut (dyn Sink + Send),
     steering: Steering,
+    /// Takes down what the decoder is told.
+    tape: Option<Tape>,
     /// What became of processes since mail was last put into the mailbox.
     lifecycle: Vec<Lifecycle>,
     /// What sockets have proven to carry since then.
@@ -59,8 +62,9 @@ impl<'a> ReadLoop<'a> {
         decoder: Decoder,
         sink: &'a mut (dyn Sink + Send),
         steering: Steering,
+        tape: Option<Tape>,
     ) -> Self {
-        Self { decoder, sink, steering, lifecycle: Vec::new(), findings: Vec::new() }
+        Self { decoder, sink, steering, tape, lifecycle: Vec::new(), findings: Vec::new() }
     }
 
     /// Reads until `place.done` is set or the sink is closed. Sends to `ready` once it can read.
@@ -91,12 +95,12 @@ impl<'a> ReadLoop<'a> {
                 next_tick = now + TICK_NS;
                 this.tick(now);
             }
-            if this.sink.is_closed() {
+            if this.is_closed() {
                 break;
             }
             // Under overload the ring buffer never runs empty. Its losses must show meanwhile.
             if is_due || !more {
-                this.sink.publish(&place.losses.now());
+                this.publish(&place.losses.now());
             }
             drop(this);
             if !more {
@@ -124,6 +128,18 @@ impl<'a> ReadLoop<'a> {
         }
     }
 
+    /// Nobody takes what is told any more.
+    fn is_closed(&self) -> bool {
+        self.sink.is_closed() || self.tape.as_ref().is_some_and(Tape::ends_session)
+    }
+
+    fn publish(&mut self, losses: &[Loss]) {
+        if let Some(tape) = &mut self.tape {
+            tape.losses(losses);
+        }
+        self.sink.publish(losses);
+    }
+
     fn hand_on(&mut self, mailbox: &Mailbox) {
         mailbox.put(&mut self.lifecycle, &mut self.findings);
     }
@@ -131,24 +147,38 @@ impl<'a> ReadLoop<'a> {
     fn exited(&mut self, message: &Lifecycle) {
         let sink = &mut *self.sink;
         let (tgid, at_ns) = (message.pid, message.at_ns);
+        if let Some(tape) = &mut self.tape {
+            tape.exited(tgid, at_ns);
+        }
         self.decoder.exited(tgid, at_ns, &mut |observation| sink.observe(observation));
     }
 
     fn event(&mut self, event: &Event<'_>) {
+        if let Some(tape) = &mut self.tape {
+            tape.event(event);
+        }
         let sink = &mut *self.sink;
         self.decoder.event(event, &mut |observation| sink.observe(observation));
         self.steer();
     }
 
     fn tick(&mut self, now_ns: u64) {
+        if let Some(tape) = &mut self.tape {
+            tape.tick(now_ns);
+        }
         let sink = &mut *self.sink;
         self.decoder.tick(now_ns, &mut |observation| sink.observe(observation));
         sink.waiting(&mut self.decoder.waiting());
     }
 
     fn finish(&mut self, losses: &[Loss]) {
+        let now_ns = monotonic_ns();
+        if let Some(tape) = &mut self.tape {
+            tape.losses(losses);
+            tape.finish(now_ns);
+        }
         let sink = &mut *self.sink;
-        self.decoder.finish(monotonic_ns(), &mut |observation| sink.observe(observation));
+        self.decoder.finish(now_ns, &mut |observation| sink.observe(observation));
         sink.publish(losses);
     }
 
@@ -156,6 +186,9 @@ impl<'a> ReadLoop<'a> {
         for hint in self.decoder.kernel_hints() {
             match hint {
                 KernelHint::FrameAt(FrameAt { conn, direction, offset, whole, narrow }) => {
+                    if let Some(tape) = &mut self.tape {
+                        tape.has_frames(conn);
+                    }
                     self.steering.set(conn, direction, Word::FrameAt { offset, whole, narrow });
                 }
                 KernelHint::Ignore { conn } => self.steering.ignore(conn),

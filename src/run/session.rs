@@ -12,9 +12,10 @@ use std::time::Duration;
 use super::Failure;
 use super::mailbox::Mailbox;
 use super::reader::{Place, ReadLoop, Sink};
+use super::record::{self, Recording};
 use crate::capture::Error;
 use crate::capture::bpf::{Settings, Tap, with_tap};
-use crate::capture::clock::monotonic_ns;
+use crate::capture::clock::{monotonic_ns, wall_offset_ns};
 use crate::capture::confine::limits;
 use crate::capture::confine::privilege::Powers;
 use crate::capture::confine::sandbox::{self, Task};
@@ -26,6 +27,7 @@ use crate::capture::supervisor::{Late, Member, Roster};
 use crate::config::{TapConfig, UsageError};
 use crate::decode::decoder::{Decoder, StreamContent};
 use crate::matching::{Matching, Protocols};
+use crate::views::recording::TargetName;
 
 /// How long a thread sleeps between two looks at what nobody wakes it for.
 pub(super) const POLL: Duration = Duration::from_millis(10);
@@ -53,6 +55,8 @@ pub(super) struct Until<'a> {
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) selection: Selection,
+    /// Wall clock minus `CLOCK_MONOTONIC` in nanoseconds, read once.
+    pub(super) wall_offset_ns: i64,
     launch: Option<Launch>,
 }
 
@@ -69,7 +73,7 @@ pub(super) fn prepare(config: &TapConfig) -> Result<Prepared, Error> {
     // The command has inherited the limits as they were.
     limits::raise_descriptors();
     limits::forbid_core_dumps();
-    Ok(Prepared { selection, launch })
+    Ok(Prepared { selection, wall_offset_ns: wall_offset_ns(), launch })
 }
 
 /// The protocols, with those that single targets were given.
@@ -103,13 +107,22 @@ fn enter_sandbox(task: Task) -> Result<(), Error> {
 /// Attaches, and decodes until `until` says so. Returns when every probe is gone and every event that
 /// was in the ring buffer has been observed.
 pub(super) fn run(
-    config: TapConfig,
+    mut config: TapConfig,
     prepared: Prepared,
     until: Until<'_>,
     sink: &mut (dyn Sink + Send),
     audience: &mut dyn Audience,
 ) -> Result<(), Failure> {
-    let Prepared { selection, launch } = prepared;
+    let Prepared { selection, launch, wall_offset_ns } = prepared;
+    let (recording, tape) = start_recording(&mut config, &selection, wall_offset_ns)?.unzip();
+    let mut listening;
+    let audience: &mut dyn Audience = match &recording {
+        Some(recording) => {
+            listening = recording.audience(audience);
+            &mut listening
+        }
+        None => audience,
+    };
     let protocols = protocols(config.protocols, &config.target_protocols, &selection)?;
     let matching = Matching::new(protocols, config.match_limits);
     let tracker = Decoder::new(config.limits, matching);
@@ -125,8 +138,8 @@ pub(super) fn run(
         until,
         audience,
     };
-    with_tap(&kernel, |tap| {
-        let decoder = ReadLoop::new(tracker, sink, tap.steering()?);
+    let result = with_tap(&kernel, |tap| {
+        let decoder = ReadLoop::new(tracker, sink, tap.steering()?, tape);
         let (mailbox, done) = (Mailbox::default(), AtomicBool::new(false));
         let (ready, is_ready) = mpsc::channel();
         let place =
@@ -149,8 +162,28 @@ pub(super) fn run(
             attached?;
             read.unwrap_or_else(|_| Err(Error::Other("the reading thread has panicked".into())))
         })
-    })?;
-    Ok(())
+    });
+    if let Some(recording) = recording {
+        recording.end(result.is_err());
+    }
+    Ok(result?)
+}
+
+/// Makes the recording's files, where one was asked for, before anything is attached.
+fn start_recording(
+    config: &mut TapConfig,
+    selection: &Selection,
+    wall_offset_ns: i64,
+) -> Result<Option<(Recording, record::Tape)>, Failure> {
+    let protocol = |name: &str| config.target_protocols.iter().find(|(target, _)| target == name);
+    let named = |name: &std::sync::Arc<str>| TargetName {
+        name: name.to_string(),
+        protocol: protocol(name).map(|(_, protocol)| protocol.clone()),
+    };
+    let targets = selection.names().iter().map(named).collect();
+    let (header, redaction) = record::header(config, targets, wall_offset_ns);
+    let Some(record) = config.record.take() else { return Ok(None) };
+    Recording::start(record, header, redaction, config.sandbox).map(Some)
 }
 
 /// Lets the reader come to its end, also where this thread comes to a sudden one.

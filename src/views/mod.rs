@@ -3,3 +3,4 @@
 //! Metrics and HTTP are left to `export`.
 
 pub mod messages;
+pub mod recording;

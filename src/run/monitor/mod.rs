@@ -28,7 +28,7 @@ use crate::terminal;
 pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
     let prepared = session::prepare(&config.tap)?;
     let names = prepared.selection.names();
-    let listener = bind(&config)?;
+    let listener = bind(config.listen)?;
     let status = Arc::new(Status::default());
     status.update(|now| {
         now.targets = names
@@ -66,8 +66,7 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
 }
 
 /// Listens before anything is attached: a port in use must not cost the target a probe.
-fn bind(config: &MonitorConfig) -> Result<TcpListener, Failure> {
-    let listen = config.listen;
+pub(super) fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
     let listener = TcpListener::bind(listen).map_err(|error| {
         Failure::Runtime(format!(
             "cannot listen on {listen}: {error}; choose another address with --listen"
@@ -194,22 +193,7 @@ impl Board {
 
 impl Audience for Board {
     fn tapped(&mut self, members: &[&Member], late: &Late) {
-        self.status.update(|now| {
-            for (id, target) in (0..).map(TargetId).zip(&mut now.targets) {
-                target.processes.clear();
-                target.tapped_late = late.of(id);
-                target.not_seen = not_seen(members, id);
-            }
-            let tapped =
-                |member: &&&Member| member.has_sockets() || !member.target.images.is_empty();
-            for member in members.iter().filter(tapped) {
-                if let Some(target) = now.targets.get_mut(usize::from(member.target.id.0)) {
-                    target.processes.push(process(member));
-                }
-            }
-            now.probes = members.iter().copied().flat_map(probes).collect();
-            now.ready |= members.iter().any(|member| member.up);
-        });
+        self.status.update(|now| take_up(now, members, late));
         if self.check {
             report_check(members);
             return;
@@ -219,6 +203,23 @@ impl Audience for Board {
             announce(members, self.address);
         }
     }
+}
+
+/// States in `now` what is tapped.
+pub(super) fn take_up(now: &mut status::Snapshot, members: &[&Member], late: &Late) {
+    for (id, target) in (0..).map(TargetId).zip(&mut now.targets) {
+        target.processes.clear();
+        target.tapped_late = late.of(id);
+        target.not_seen = not_seen(members, id);
+    }
+    let tapped = |member: &&&Member| member.has_sockets() || !member.target.images.is_empty();
+    for member in members.iter().filter(tapped) {
+        if let Some(target) = now.targets.get_mut(usize::from(member.target.id.0)) {
+            target.processes.push(process(member));
+        }
+    }
+    now.probes = members.iter().copied().flat_map(probes).collect();
+    now.ready |= members.iter().any(|member| member.up);
 }
 
 fn not_seen(members: &[&Member], target: TargetId) -> status::NotSeen {

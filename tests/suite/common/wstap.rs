@@ -217,6 +217,11 @@ impl Metrics {
         }
     }
 
+    /// Every series with its value.
+    pub(crate) fn all(&self) -> &BTreeMap<String, f64> {
+        &self.0
+    }
+
     fn nonzero(&self) -> BTreeMap<&String, &f64> {
         self.0.iter().filter(|(_, value)| **value != 0.0).collect()
     }

@@ -15,5 +15,8 @@ mod peers;
 /// Real implementations of the built-in protocols, and a protocol of the user's own.
 mod protocols;
 
+/// What a recording keeps, and that it replays to the same numbers and lines.
+mod recording;
+
 /// Peers that break the rules of RFC 6455, and are followed all the same.
 mod violations;

@@ -1,0 +1,60 @@
+//! What the user says about message protocols, as text: a recording takes it along, so that a
+//! replay reads the same.
+
+use std::path::PathBuf;
+
+use super::UsageError;
+use crate::matching::{ID_PATTERN_NAME, IdPatterns, Protocols};
+
+/// Rules, patterns and a decree. They may still be wrong.
+#[derive(Clone, Debug, Default)]
+pub struct ProtocolSources {
+    /// Names and texts of files of rules.
+    pub rules: Vec<(String, String)>,
+    /// A pattern for the ids of requests.
+    pub id_pattern: Option<String>,
+    /// The same for responses.
+    pub response_pattern: Option<String>,
+    /// The protocol that every connection speaks.
+    pub protocol: Option<String>,
+}
+
+impl ProtocolSources {
+    /// Reads the files of rules.
+    pub(super) fn read_rules(&mut self, files: &[PathBuf]) -> Result<(), UsageError> {
+        for path in files {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| UsageError(format!("rules: {name}: {error}")))?;
+            self.rules.push((name, text));
+        }
+        Ok(())
+    }
+
+    /// The built-in protocols, before them the user's rules, then whatever is forced.
+    ///
+    /// # Errors
+    ///
+    /// A rule or a pattern makes no sense, or there is no protocol of that name.
+    pub fn compile(&self) -> Result<Protocols, UsageError> {
+        let mut protocols = Protocols::builtin();
+        for (name, text) in &self.rules {
+            protocols.add_toml(name, text).map_err(|error| UsageError(error.to_string()))?;
+        }
+        if let Some(request) = &self.id_pattern {
+            let patterns = IdPatterns {
+                name: ID_PATTERN_NAME,
+                request,
+                response: self.response_pattern.as_deref(),
+                error: None,
+            };
+            protocols
+                .force_id_patterns(patterns)
+                .map_err(|error| UsageError(format!("id-pattern: {error}")))?;
+        }
+        if let Some(name) = &self.protocol {
+            protocols.force(name).map_err(|error| UsageError(format!("protocol: {error}")))?;
+        }
+        Ok(protocols)
+    }
+}

@@ -1,0 +1,195 @@
+//! What the writing thread does for a recording: files that nobody else can read, one after another.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+
+use crate::config::RecordConfig;
+use crate::run::Failure;
+use crate::views::recording::{Block, Encoder, FileWriter, Header, Packed, Record};
+
+/// Only the owner reads what was said.
+const MODE: u32 = 0o600;
+
+/// Room for the last block of a file, which says why it ends.
+const END_BYTES: u64 = 256;
+
+/// The files of a recording, made before anything is tapped.
+pub(super) struct Files {
+    paths: Vec<PathBuf>,
+    files: Vec<File>,
+    max_bytes: u64,
+}
+
+/// The names of files that this recording has made.
+pub(super) struct Written(Vec<PathBuf>);
+
+impl Written {
+    /// Removes them, for they hold no event: the next attempt shall find the names free.
+    pub(super) fn discard(self) {
+        for path in self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Files {
+    /// Makes them, readable by their owner only.
+    ///
+    /// # Errors
+    ///
+    /// One is there already, or the system refuses.
+    pub(super) fn create(config: &RecordConfig) -> Result<Self, Failure> {
+        let max_bytes = config.max_bytes;
+        if config.is_stdout() {
+            let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+            return Ok(Self { paths: Vec::new(), files: vec![file], max_bytes });
+        }
+        let paths = match config.parts {
+            1 => vec![config.path.clone()],
+            parts => (1..=parts).map(|part| numbered(&config.path, part)).collect(),
+        };
+        let open =
+            |path: &PathBuf| create(path, config.force).map_err(|error| refusal(path, &error));
+        let files = paths.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Self { paths, files, max_bytes })
+    }
+
+    /// What they are called.
+    pub(super) fn written(&self) -> Written {
+        Written(self.paths.clone())
+    }
+
+    /// Writes what comes until nothing more does, or until no more may be written. Says how it
+    /// ended, and returns how many events there are.
+    pub(super) fn write(self, header: Header, blocks: &Receiver<Block>, over: &AtomicBool) -> u64 {
+        let mut writing = Writing { files: self, header, writer: None, events: 0, bytes: 0 };
+        let ended = writing.all(blocks);
+        over.store(true, Ordering::Release);
+        let (events, kib) = (writing.events, writing.bytes / 1024);
+        match ended {
+            Ok(why) => tracing::info!("recorded {events} events in {kib} KiB{why}"),
+            Err(error) => {
+                writing.keep_whole_blocks();
+                tracing::error!(
+                    "the recording has ended: {error}; {events} events in {kib} KiB are whole"
+                );
+            }
+        }
+        events
+    }
+}
+
+fn numbered(path: &Path, part: u8) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{part}"));
+    name.into()
+}
+
+fn create(path: &Path, force: bool) -> io::Result<File> {
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path);
+    match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && force => replace(path),
+        made => made,
+    }
+}
+
+/// A file is removed, so that nobody who has it open reads the recording. What is no file (a pipe)
+/// is written to.
+fn replace(path: &Path) -> io::Result<File> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path);
+    }
+    fs::remove_file(path)?;
+    create(path, false)
+}
+
+fn refusal(path: &Path, error: &io::Error) -> Failure {
+    let path = path.display();
+    Failure::Runtime(if error.kind() == ErrorKind::AlreadyExists {
+        format!("{path} is there already; choose another name, or replace it with --force")
+    } else {
+        format!("cannot record to {path}: {error}")
+    })
+}
+
+struct Writing {
+    files: Files,
+    header: Header,
+    writer: Option<FileWriter<File>>,
+    events: u64,
+    bytes: u64,
+}
+
+impl Writing {
+    /// Returns what is to be said of the end.
+    fn all(&mut self, blocks: &Receiver<Block>) -> io::Result<&'static str> {
+        self.begin()?;
+        while let Ok(block) = blocks.recv() {
+            let packed = block.pack()?;
+            if !self.has_room(&packed) {
+                if self.files.files.len() == 1 {
+                    self.say_end("it had reached its largest size")?;
+                    return Ok("; it has reached --max-size");
+                }
+                self.say_end("it goes on in the next file")?;
+                self.header.part += 1;
+                self.begin()?;
+            }
+            self.write(&packed)?;
+            self.events += block.events;
+        }
+        Ok("")
+    }
+
+    /// Begins the file whose turn it is.
+    fn begin(&mut self) -> io::Result<()> {
+        let count = self.files.files.len() as u64;
+        let file = &self.files.files[((self.header.part - 1) % count) as usize];
+        let file = file.try_clone()?;
+        if file.metadata()?.is_file() && count > 1 {
+            file.set_permissions(Permissions::from_mode(MODE))?;
+            file.set_len(0)?;
+            io::Seek::rewind(&mut &file)?;
+        }
+        let writer = FileWriter::new(file, &self.header)?;
+        self.bytes += writer.written();
+        self.writer = Some(writer);
+        Ok(())
+    }
+
+    fn has_room(&self, packed: &Packed) -> bool {
+        let written = self.writer.as_ref().map_or(0, FileWriter::written);
+        written + packed.bytes() + END_BYTES <= self.files.max_bytes
+    }
+
+    fn write(&mut self, packed: &Packed) -> io::Result<()> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        writer.block(packed)?;
+        self.bytes += packed.bytes();
+        Ok(())
+    }
+
+    fn say_end(&mut self, why: &str) -> io::Result<()> {
+        let mut encoder = Encoder::default();
+        encoder.push(&Record::End { why });
+        let block = encoder.take().unwrap_or_default();
+        self.write(&block.pack()?)
+    }
+
+    /// Removes the part of a block that a full disk has left. A pipe cannot be cut.
+    fn keep_whole_blocks(&self) {
+        if let Some(writer) = &self.writer {
+            let _ = writer.get_ref().set_len(writer.written());
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! `wstap replay`: recordings through the same decoder, without a kernel and without privilege.
+//!
+//! `timeline` says what happened in which order; here is what becomes of it: lines, or metrics.
+
+mod timeline;
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Stdout, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use self::timeline::Timeline;
+use super::{Failure, monitor, signals};
+use crate::capture::clock::monotonic_ns;
+use crate::cli::recording::ReplayArgs;
+use crate::event::Loss;
+use crate::export::live::Recorder;
+use crate::export::status::{Snapshot, Target};
+use crate::export::{self, Exporter, Metrics, Status};
+use crate::observation::Observation;
+use crate::terminal;
+use crate::views::messages::{Format, MessageView, Process};
+
+/// What is made of a replay.
+trait Output {
+    /// One observation, of a process of this name in a session with this offset of its clock.
+    fn observe(&mut self, comm: &str, wall_offset_ns: i64, observation: &Observation<'_>);
+    /// What is tapped from now on.
+    fn facts(&mut self, first_target: u16, facts: Snapshot);
+    /// What was lost so far in one session.
+    fn lost(&mut self, session: usize, loss: Loss);
+    /// Shows what was observed so far.
+    fn publish(&mut self);
+    /// What the end of the watch brought about is shown, too.
+    fn shows_end(&self) -> bool;
+    /// Nobody reads what is written any more.
+    fn is_closed(&self) -> bool;
+}
+
+/// Replays into lines or metrics.
+pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
+    let timeline = Timeline::open(&args.files)?;
+    let pace = args.speed.map(Pace::new).transpose()?;
+    match args.listen {
+        Some(listen) => serve(timeline, pace, listen.0, &args.files),
+        None => print(timeline, pace, args),
+    }
+}
+
+fn print(timeline: Timeline, pace: Option<Pace>, args: &ReplayArgs) -> Result<(), Failure> {
+    let view = MessageView {
+        format: if args.json { Format::Json } else { Format::Text },
+        frames: args.frames,
+        payload: args.payload,
+        wall_offset_ns: 0,
+    };
+    let mut lines = Lines { view, out: BufWriter::new(io::stdout()), error: None };
+    play(timeline, pace, &mut lines)?;
+    match lines.error {
+        // `wstap replay FILE | head` is no failure.
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Plays all of it, and says what of it is missing.
+fn play(
+    mut timeline: Timeline,
+    mut pace: Option<Pace>,
+    output: &mut dyn Output,
+) -> Result<(), Failure> {
+    while !output.is_closed() {
+        let Some(wall_ns) = timeline.next_ns()? else { break };
+        if let Some(pace) = &mut pace {
+            pace.wait_for(wall_ns, output);
+        }
+        timeline.play(output)?;
+    }
+    output.publish();
+    timeline.say_what_is_missing();
+    Ok(())
+}
+
+/// How fast it goes.
+struct Pace {
+    speed: f64,
+    /// When what happened first: then, and now.
+    began: Option<(i128, u64)>,
+}
+
+impl Pace {
+    fn new(speed: f64) -> Result<Self, Failure> {
+        if speed.is_finite() && speed > 0.0 {
+            return Ok(Self { speed, began: None });
+        }
+        let why = "speed: it must be above 0; leave it out to replay as fast as it goes";
+        Err(crate::config::UsageError(why.into()).into())
+    }
+
+    /// Shows what there is, and waits until it is time for what happened at `wall_ns`.
+    fn wait_for(&mut self, wall_ns: i128, output: &mut dyn Output) {
+        let (first_ns, began) = *self.began.get_or_insert_with(|| (wall_ns, monotonic_ns()));
+        let since_ns = u64::try_from(wall_ns - first_ns).unwrap_or(0) as f64 / self.speed;
+        let due = Duration::try_from_secs_f64(since_ns / 1e9).unwrap_or(Duration::MAX);
+        let wait = due.saturating_sub(Duration::from_nanos(monotonic_ns() - began));
+        if wait > Duration::from_millis(1) {
+            output.publish();
+            thread::sleep(wait);
+        }
+    }
+}
+
+/// As `wstap messages` prints it.
+struct Lines {
+    view: MessageView,
+    out: BufWriter<Stdout>,
+    error: Option<io::Error>,
+}
+
+impl Output for Lines {
+    fn observe(&mut self, comm: &str, wall_offset_ns: i64, observation: &Observation<'_>) {
+        if self.error.is_some() {
+            return;
+        }
+        self.view.wall_offset_ns = wall_offset_ns.into();
+        let process = Process { pid: observation.conn.tgid, comm };
+        self.error = self.view.write(&mut self.out, observation, process).err();
+    }
+
+    fn facts(&mut self, _first_target: u16, _facts: Snapshot) {}
+
+    fn lost(&mut self, _session: usize, _loss: Loss) {}
+
+    fn publish(&mut self) {
+        if self.error.is_none() {
+            self.error = self.out.flush().err();
+        }
+    }
+
+    fn shows_end(&self) -> bool {
+        true
+    }
+
+    fn is_closed(&self) -> bool {
+        self.error.is_some()
+    }
+}
+
+/// As `/metrics` serves it.
+struct Counts {
+    metrics: Metrics,
+    status: Arc<Status>,
+    losses: Arc<Mutex<BTreeMap<(usize, &'static str), Loss>>>,
+}
+
+impl Output for Counts {
+    fn observe(&mut self, _comm: &str, _wall_offset_ns: i64, observation: &Observation<'_>) {
+        self.metrics.record(observation);
+    }
+
+    fn facts(&mut self, first_target: u16, facts: Snapshot) {
+        self.status.update(|now| {
+            let targets = now.targets.iter_mut().skip(usize::from(first_target));
+            for (target, told) in targets.zip(facts.targets) {
+                *target = Target { name: std::mem::take(&mut target.name), ..told };
+            }
+            now.probes = facts.probes;
+        });
+    }
+
+    fn lost(&mut self, session: usize, loss: Loss) {
+        let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        losses.insert((session, loss.reason), loss);
+    }
+
+    fn publish(&mut self) {
+        self.metrics.flush();
+    }
+
+    /// Nobody could have scraped it any more.
+    fn shows_end(&self) -> bool {
+        false
+    }
+
+    fn is_closed(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn serve(
+    timeline: Timeline,
+    pace: Option<Pace>,
+    listen: std::net::SocketAddr,
+    files: &[PathBuf],
+) -> Result<(), Failure> {
+    let listener = tokio::net::TcpListener::from_std(monitor::bind(listen)?)?;
+    let address = listener.local_addr()?;
+    let mut signals = signals::ended()?;
+    let status = Arc::new(Status::default());
+    let mut counts = counts(&timeline, &status)?;
+    // The page's last 15 minutes are those of a clock, which a replay does not follow.
+    let live = Recorder::new(&timeline.targets(), 0).live();
+    let router = export::router(Exporter::new(&counts.metrics, Arc::clone(&status), live));
+    let count = files.len();
+    terminal::print(format_args!(
+        "replaying {count} recordings; metrics on http://{address}/metrics"
+    ));
+    let (failed, failure) = oneshot::channel();
+    thread::Builder::new().name("wstap-replay".into()).spawn(move || {
+        match play(timeline, pace, &mut counts) {
+            Ok(()) => {
+                status.update(|now| now.ready = true);
+                tracing::info!("all is replayed");
+            }
+            // Nobody listens any more if the process is ending.
+            Err(error) => drop(failed.send(error)),
+        }
+        // The metrics live as long as they are served.
+        loop {
+            thread::park();
+        }
+    })?;
+    let (stop_serving, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(export::serve(listener, router, async {
+        let _ = stopped.await;
+    }));
+    let result = tokio::select! {
+        Ok(error) = failure => Err(error),
+        () = signals.recv() => Ok(()),
+    };
+    let _ = stop_serving.send(());
+    let _ = server.await;
+    result
+}
+
+fn counts(timeline: &Timeline, status: &Arc<Status>) -> Result<Counts, Failure> {
+    let names = timeline.targets();
+    status.update(|now| {
+        let named = |name: &String| Target { name: name.clone(), ..Target::default() };
+        now.targets = names.iter().map(named).collect();
+    });
+    let losses: Arc<Mutex<BTreeMap<(usize, &'static str), Loss>>> = Arc::default();
+    let read_losses = {
+        let losses = Arc::clone(&losses);
+        // Of several sessions the series are joined.
+        move || losses.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect()
+    };
+    let metrics = Metrics::new(&names, Arc::clone(status), read_losses)
+        .map_err(|error| Failure::Runtime(format!("failed to register the metrics: {error}")))?;
+    Ok(Counts { metrics, status: Arc::clone(status), losses })
+}
