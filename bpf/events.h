@@ -114,13 +114,19 @@ struct wstap_losses {
 	__u64 copy_failed_bytes;
 	__u64 call_too_large_records;
 	__u64 call_too_large_bytes;
-	/* No room for the arguments of a call in flight, or for a connection. Their sizes are
-	 * not known: the offsets of the connection do not include them. */
+	/* No room for the arguments of a call in flight. Their sizes are not known: the offsets of
+	 * the connection do not include them. */
 	__u64 untracked_calls;
 	/* Forks, execs, loads and exits that userspace has not heard of; it looks again later. */
 	__u64 process_records;
+	/* Calls on connections beyond the bound, which are not followed. */
+	__u64 too_many_calls;
+	__u64 too_many_bytes;
+	/* Calls that had begun before their probes were in place: only the return was seen. */
+	__u64 in_flight_calls;
+	__u64 in_flight_bytes;
 };
-_Static_assert(sizeof(struct wstap_losses) == 64, "wire.rs asserts the same size");
+_Static_assert(sizeof(struct wstap_losses) == 96, "wire.rs asserts the same size");
 
 /*
  * The attach cookie says what the probed function is, so that one entry and one return program

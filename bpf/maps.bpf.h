@@ -23,11 +23,17 @@ const volatile bool reads_at_once = true;
 /* bpf_loop() exists (>= 5.17). */
 const volatile bool has_loop = false;
 
+/* Connections that are followed at the same time. */
+const volatile __u32 connections_max = 32768;
+
 /* What both objects write to lies in one map. */
 struct wstap_losses losses SEC(".bss.shared");
 
 /* The last generation given. */
 __u32 generations SEC(".bss.shared");
+
+/* Connections that are followed now: entries of `conns`. */
+__u32 connections_open SEC(".bss.shared");
 
 /* Grows with every change of `tapped`. What threads remember of an older epoch is out of date. */
 __u64 epoch SEC(".bss.shared");
@@ -165,21 +171,29 @@ struct {
 	__type(value, struct call_args);
 } more_calls SEC(".maps");
 
+/* Ends of connections that found no room in `events`. A connection whose end is lost would seem to be
+ * open until its process ends. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} closings SEC(".maps");
+
+/* No entry gives way to another: when it is full, new connections are not followed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 32768);
 	__type(key, struct conn_key);
 	__type(value, struct conn);
 } conns SEC(".maps");
 
-/* Processes that had an ignored connection. Its skipped bytes are reported from time to time. When
- * such a process ends, the rest must be searched for; other processes are not searched. */
+/* How many entries of `conns` each process has. When it ends with some left, all of `conns` must be
+ * looked through for them. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
 	__type(key, __u32); /* tgid */
-	__type(value, __u8);
-} ignoring SEC(".maps");
+	__type(value, __u32);
+} conns_of_process SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

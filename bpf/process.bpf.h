@@ -14,7 +14,7 @@
 #ifndef WSTAP_PROCESS_BPF_H
 #define WSTAP_PROCESS_BPF_H
 
-#include "remainder.bpf.h"
+#include "connections.bpf.h"
 
 /* Report every exec, not only those of tapped processes: a selector may match a newcomer. */
 const volatile bool watch_execs = false;
@@ -79,18 +79,21 @@ static __always_inline struct thread *tapped_thread(void)
 	return thread;
 }
 
-/* The handles of this process are gone. Finding its unreported bytes takes a walk over all
- * connections, so it is done only where there may be some. */
+/* The handles of this process are gone. All connections of all processes must be looked through, so it
+ * is done only where some are left. */
 static __always_inline void handles_end(const struct wstap_tapped *process)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	__u32 *count = bpf_map_lookup_elem(&conns_of_process, &tgid);
+	__u32 left = count ? *count : 0;
 	struct thread *thread;
 
-	if (bpf_map_delete_elem(&ignoring, &tgid))
+	bpf_map_delete_elem(&conns_of_process, &tgid);
+	if (!left)
 		return;
 	thread = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (thread)
-		tell_remainders(thread, process);
+		leave_connections(thread, process);
 	else
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
 }

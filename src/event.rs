@@ -220,7 +220,8 @@ pub enum SegmentStart {
 pub struct Loss {
     /// Why, as a label says it, for example `ring_full`.
     pub reason: &'static str,
-    /// Records (pieces of calls) that were not written; of `untracked` the calls.
+    /// Records (pieces of calls) that were not written; of `untracked`,
+    /// `too_many_connections` and `in_flight` the calls.
     pub records: u64,
     /// Plaintext bytes that they stood for.
     pub bytes: u64,

@@ -197,7 +197,7 @@ static __always_inline void socket_passed(struct sock *sk, const struct wstap_ta
 	call->report.handle = handle;
 	conn = conn_of(&call->report, process->born);
 	if (!conn) {
-		__sync_fetch_and_add(&losses.untracked_calls, 1);
+		count_too_many(count);
 		return;
 	}
 	if (conn->encrypted)
@@ -312,7 +312,7 @@ static __always_inline void report_end(struct socket_owner *owner)
 					       conn->streams[i].offset);
 		report_closed(report, conn);
 	}
-	bpf_map_delete_elem(&conns, &key);
+	remove_connection(&key);
 }
 
 static __always_inline void end_socket(struct sock *sk)

@@ -191,17 +191,6 @@ static __always_inline void walk_header(struct report *report, struct stream *s)
 	copy_window(report, s, start);
 }
 
-/* A direction of a connection is ignored from now on. */
-static __noinline int begin_ignoring(const struct report *report, struct stream *s)
-{
-	__u32 tgid = report->thread >> 32;
-	__u8 some = 1;
-
-	s->mode = STREAM_IGNORE;
-	bpf_map_update_elem(&ignoring, &tgid, &some, BPF_ANY);
-	return 0;
-}
-
 /* Follows the word that userspace has written, unless the stream is already past its offset. Bytes
  * before the named header are payload of a message whose start was copied: a window of them is
  * enough. */
@@ -225,7 +214,7 @@ static __always_inline void take_steering(const struct report *report, struct st
 		return;
 	if (offset == WSTAP_STEER_IGNORE) {
 		if (!s->upgraded && s->mode != STREAM_IGNORE)
-			begin_ignoring(report, s);
+			s->mode = STREAM_IGNORE;
 		return;
 	}
 	if (s->mode != STREAM_COPY || offset < report->pos)

@@ -98,6 +98,16 @@ static __always_inline void go_report(const struct call_args *args, __u32 direct
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
 }
 
+/* A call returns whose entry was not seen: mostly a goroutine that waited in it when its process was
+ * tapped. Which connection it is of is not known any more. */
+static __always_inline void count_in_flight(__s64 bytes)
+{
+	if (bytes <= 0 || !tapped_thread())
+		return;
+	__sync_fetch_and_add(&losses.in_flight_calls, 1);
+	__sync_fetch_and_add(&losses.in_flight_bytes, bytes);
+}
+
 SEC("uprobe")
 int go_return(struct pt_regs *ctx)
 {
@@ -109,8 +119,10 @@ int go_return(struct pt_regs *ctx)
 	if (!go_call_key(ctx, &key))
 		return 0;
 	args = bpf_map_lookup_elem(&go_calls, &key);
-	if (!args)
+	if (!args) {
+		count_in_flight(count);
 		return 0;
+	}
 	/* Bytes may pass and an error be returned as well: the bytes count. */
 	if (count > 0)
 		go_report(args, cookie & WSTAP_COOKIE_DIRECTION, count);

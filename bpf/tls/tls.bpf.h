@@ -135,7 +135,8 @@ static __always_inline __u64 bytes_passed(__u64 value, __u64 cookie, __u64 count
 	return count;
 }
 
-/* The connection of a handle; made on first sight, with a generation of its own. */
+/* The connection of a handle; made on first sight, with a generation of its own. NULL if there are too
+ * many. */
 static __noinline struct conn *conn_of(struct report *report, __u32 born)
 {
 	struct conn_key key = { .handle = report->handle, .tgid = report->thread >> 32 };
@@ -144,12 +145,23 @@ static __noinline struct conn *conn_of(struct report *report, __u32 born)
 	if (conn && !is_stale(conn, born))
 		return conn;
 	if (conn)
-		bpf_map_delete_elem(&conns, &key);
+		remove_connection(&key);
+	/* Before a generation is given: there are not enough for every call that is not followed. */
+	if (*(volatile __u32 *)&connections_open >= connections_max)
+		return NULL;
 	/* No other field is ever written. */
 	report->fresh.generation = __sync_fetch_and_add(&generations, 1) + 1;
 	/* Another thread may be first, with the other direction: then its entry counts. */
-	bpf_map_update_elem(&conns, &key, &report->fresh, BPF_NOEXIST);
+	if (!bpf_map_update_elem(&conns, &key, &report->fresh, BPF_NOEXIST))
+		count_connection(key.tgid, 1);
 	return bpf_map_lookup_elem(&conns, &key);
+}
+
+/* A call has passed bytes on a connection that is not followed. */
+static __always_inline void count_too_many(__u64 bytes)
+{
+	__sync_fetch_and_add(&losses.too_many_calls, 1);
+	__sync_fetch_and_add(&losses.too_many_bytes, bytes);
 }
 
 /* Reports the `count` bytes that a call passed. `args` are its arguments at entry. */
@@ -167,7 +179,7 @@ static __noinline int report_call(struct report *report, const struct call_args 
 	report->at_ns = direction == WSTAP_SENT ? args->at_ns : bpf_ktime_get_ns();
 	conn = conn_of(report, args->process.born);
 	if (!conn) {
-		__sync_fetch_and_add(&losses.untracked_calls, 1);
+		count_too_many(count);
 		return 0;
 	}
 	s = &conn->streams[direction & 1];
@@ -301,6 +313,8 @@ static __always_inline void report_closed(const struct report *report, const str
 {
 	struct wstap_record *r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
 
+	if (!r)
+		r = bpf_ringbuf_reserve(&closings, sizeof(*r), 0);
 	if (!r) {
 		count_ring_full(0);
 		return;
@@ -332,7 +346,7 @@ static __always_inline void end_connection(__u64 handle)
 		if (conn->streams[i].skipping)
 			report_skipped(report, &conn->streams[i], i, conn->streams[i].offset);
 	report_closed(report, conn);
-	bpf_map_delete_elem(&conns, &key);
+	remove_connection(&key);
 }
 
 /* Whether plaintext has passed both ways: no handshake precedes that. Early data passes one way. */

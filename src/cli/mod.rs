@@ -159,6 +159,10 @@ pub struct TapArgs {
     /// Ring buffer between kernel and wstap, in bytes, with k, m or g [default: 8m]
     #[arg(long, value_name = "SIZE")]
     pub ring_size: Option<Size>,
+    /// Connections that are followed at the same time; of others only the bytes are counted [default:
+    /// 32768]
+    #[arg(long, value_name = "N")]
+    pub connections: Option<u32>,
     /// Payload copied of each message, in bytes, with k or m [default: 64k, but only the first 256
     /// bytes of those over 1k while these prove to be enough]
     #[arg(long, value_name = "SIZE")]

@@ -49,6 +49,7 @@ pub(super) struct File {
     pub(super) wait: bool,
     #[serde(deserialize_with = "one")]
     pub(super) ring_size: Option<Size>,
+    pub(super) connections: Option<u32>,
     #[serde(deserialize_with = "one")]
     pub(super) window: Option<Size>,
     pub(super) plain: Option<PlainArg>,

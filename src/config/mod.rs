@@ -144,6 +144,7 @@ impl TapConfig {
         }
         let window = args.window.or(file.window).map_or(DEFAULT_WINDOW_BYTES, |size| size.0);
         let window_bytes = bounded("window", window, 256, 16 << 20)?;
+        let connections = connections(args.connections.or(file.connections))?;
         let timeout = args.timeout.or(file.timeout).map_or(DEFAULT_TIMEOUT, |span| span.0);
         let timeout_ns = timeout.as_nanos() as u64;
         let sources = protocols(args, file)?;
@@ -160,7 +161,7 @@ impl TapConfig {
             kernel: Settings {
                 ring_bytes: ring_bytes(args.ring_size.or(file.ring_size).map(|size| size.0))?,
                 window_bytes,
-                connections: DEFAULT_CONNECTIONS,
+                connections,
                 wakeup,
                 watch_execs: false,
             },
@@ -169,7 +170,7 @@ impl TapConfig {
                 // An interactive view shows all that passes, and a window that was asked for is
                 // kept.
                 narrows: wakeup == Wakeup::Batched && args.window.or(file.window).is_none(),
-                connections: DEFAULT_CONNECTIONS as usize,
+                connections: connections as usize,
                 ..Limits::default()
             },
             match_limits: MatchLimits { timeout_ns, ..MatchLimits::default() },
@@ -293,6 +294,11 @@ fn site(args: &TapArgs, file: &File) -> SitePreference {
         Some(ProbeSite::Symbol) => SitePreference::Symbol,
         _ => SitePreference::Cheapest,
     }
+}
+
+/// The kernel takes the memory for all of them at once: some 300 bytes for each.
+fn connections(number: Option<u32>) -> Result<u32, UsageError> {
+    bounded("connections", number.unwrap_or(DEFAULT_CONNECTIONS).into(), 16, 4 << 20)
 }
 
 /// The kernel wants a power of two that is a multiple of the page size.

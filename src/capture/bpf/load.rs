@@ -15,7 +15,6 @@ use super::skeleton::TracerSkelBuilder;
 use super::{Settings, Tap};
 use crate::capture::confine::privilege;
 use crate::capture::{Error, kernel};
-use crate::event::{LONG_BYTES, NARROW_BYTES};
 
 /// How the programs were loaded: the best that this kernel takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +112,18 @@ fn refused(reason: &str) -> Error {
     }
 }
 
+/// Fills in the settings that both objects have, whose generated types differ.
+macro_rules! fill_in {
+    ($rodata:expr, $settings:expr) => {
+        $rodata.window_bytes = $settings.window_bytes;
+        $rodata.long_bytes = crate::event::LONG_BYTES;
+        $rodata.narrow_bytes = crate::event::NARROW_BYTES as u64;
+        $rodata.wake_bytes = $settings.wake_bytes();
+        $rodata.connections_max = $settings.connections;
+    };
+}
+pub(super) use fill_in;
+
 impl<'obj> Tap<'obj> {
     fn load(
         object: &'obj mut MaybeUninit<OpenObject>,
@@ -123,15 +134,13 @@ impl<'obj> Tap<'obj> {
         let mut open = TracerSkelBuilder::default().open(object)?;
         open.maps.events.set_max_entries(settings.ring_bytes)?;
         open.maps.conns.set_max_entries(settings.connections)?;
-        open.maps.go_calls.set_max_entries(settings.connections)?;
+        // Each connection may wait in a call to read while another thread is in one to write.
+        open.maps.go_calls.set_max_entries(settings.connections.saturating_mul(2))?;
         open.maps.more_calls.set_max_entries(settings.connections)?;
         let Some(rodata) = open.maps.rodata_data.as_deref_mut() else {
             return Err(libbpf_rs::Error::from(io::Error::other("the object has no settings")));
         };
-        rodata.window_bytes = settings.window_bytes;
-        rodata.long_bytes = LONG_BYTES;
-        rodata.narrow_bytes = NARROW_BYTES as u64;
-        rodata.wake_bytes = settings.wake_bytes();
+        fill_in!(rodata, settings);
         // The verifier drops the branches that these switch off.
         rodata.sleepable = flavour.sleepable;
         rodata.reads_at_once = flavour.reads_at_once;

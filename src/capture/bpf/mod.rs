@@ -16,8 +16,9 @@ pub mod socket;
 mod tapped;
 mod wire;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::mem::MaybeUninit;
+use std::rc::Rc;
 use std::time::Duration;
 
 use libbpf_rs::{MapHandle, OpenObject, RingBuffer, RingBufferBuilder};
@@ -41,7 +42,8 @@ pub struct Settings {
     pub ring_bytes: u32,
     /// Payload bytes copied of each message.
     pub window_bytes: u32,
-    /// Connections that the kernel keeps offsets for; the longest unused goes first.
+    /// Connections that are followed at the same time. A connection beyond that is not followed, and
+    /// its calls are counted. One whose TCP socket is tapped beside its TLS takes two places.
     pub connections: u32,
     /// How soon the reader hears of a record.
     pub wakeup: Wakeup,
@@ -103,15 +105,32 @@ impl Tap<'_> {
         self.shared.losses().process_records
     }
 
+    /// Connections that are followed at the same time, at most.
+    #[must_use]
+    pub fn connections_max(&self) -> u32 {
+        self.settings.connections
+    }
+
+    /// Calls on connections that are not followed, because there are too many.
+    #[must_use]
+    pub fn calls_not_followed(&self) -> u64 {
+        self.shared.losses().too_many_calls
+    }
+
     /// The ring buffer, for the thread that is to read it.
     ///
     /// # Errors
     ///
     /// There is no file descriptor left for it.
     pub fn ring(&self) -> Result<Ring, Error> {
-        MapHandle::try_from(&self.skel.maps.events)
-            .map(|events| Ring { events })
-            .map_err(|error| Error::Other(format!("failed to share the ring buffer: {error}")))
+        let share = || {
+            let events = MapHandle::try_from(&self.skel.maps.events)?;
+            let closings = MapHandle::try_from(&self.skel.maps.closings)?;
+            Ok(Ring { events, closings })
+        };
+        share().map_err(|error: libbpf_rs::Error| {
+            Error::Other(format!("failed to share the ring buffer: {error}"))
+        })
     }
 
     /// The words that tell the kernel side where frames begin.
@@ -140,7 +159,7 @@ pub struct Losses<'tap> {
 impl Losses<'_> {
     /// So far, by reason.
     #[must_use]
-    pub fn now(&self) -> [Loss; 4] {
+    pub fn now(&self) -> [Loss; 6] {
         wire::losses(&self.shared.losses())
     }
 }
@@ -149,6 +168,9 @@ impl Losses<'_> {
 #[derive(Debug)]
 pub struct Ring {
     events: MapHandle,
+    /// Ends of connections that found no room there. Read after the others: everything else about
+    /// such a connection was reported before.
+    closings: MapHandle,
 }
 
 impl Ring {
@@ -159,21 +181,31 @@ impl Ring {
     /// The ring buffer cannot be mapped.
     pub fn reader<'sink>(
         &self,
-        mut sink: impl FnMut(&Record<'_>) + 'sink,
+        sink: impl FnMut(&Record<'_>) + 'sink,
     ) -> Result<Reader<'sink>, Error> {
+        let sink = Rc::new(RefCell::new(sink));
+        let other_sink = Rc::clone(&sink);
         let mut builder = RingBufferBuilder::new();
         builder
-            .add(&self.events, move |record| {
-                match wire::record(record) {
-                    Some(record) => sink(&record),
-                    None => tracing::error!("a record of {} bytes is not ours", record.len()),
-                }
-                0
+            .add(&self.events, move |record| hand_to(&mut *sink.borrow_mut(), record))
+            .and_then(|builder| {
+                builder.add(&self.closings, move |record| {
+                    hand_to(&mut *other_sink.borrow_mut(), record)
+                })
             })
             .and_then(|builder| std::mem::take(builder).build())
             .map(|ring| Reader { ring })
             .map_err(|error| Error::Other(format!("failed to map the ring buffer: {error}")))
     }
+}
+
+/// Hands on what a ring buffer record says. Returns what makes libbpf go on.
+fn hand_to(sink: &mut impl FnMut(&Record<'_>), record: &[u8]) -> i32 {
+    match wire::record(record) {
+        Some(record) => sink(&record),
+        None => tracing::error!("a record of {} bytes is not ours", record.len()),
+    }
+    0
 }
 
 /// Reads the ring buffer.

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::skeleton::types::{bss_shared, wstap_losses};
 
@@ -36,6 +36,13 @@ impl<'obj> Shared<'obj> {
     pub(in crate::capture) fn losses(&self) -> wstap_losses {
         // SAFETY: as above. The counters are not read at one moment, which nobody relies on.
         unsafe { (&raw const (*self.words.as_ptr()).losses).read_volatile() }
+    }
+
+    /// A connection is not followed any more.
+    pub(in crate::capture) fn count_connection_out(&self) {
+        // SAFETY: as above. The kernel side changes this word with atomic operations only.
+        let open = unsafe { AtomicU32::from_ptr(&raw mut (*self.words.as_ptr()).connections_open) };
+        open.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Makes threads forget what they remember of their process's admission.

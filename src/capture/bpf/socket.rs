@@ -11,10 +11,10 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{ErrorKind, Link, MapMut, OpenMapMut, OpenObject, ProgramMut};
 
 use super::Error;
+use super::load::fill_in;
 use super::skeleton::TracerMaps;
 use super::skeleton::socket::{OpenSocketMaps, SocketSkel, SocketSkelBuilder};
 use crate::capture::bpf::{Attachment, Flavour, Settings};
-use crate::event::{LONG_BYTES, NARROW_BYTES};
 
 /// The kernel's tracepoints that tell of what passes, for people.
 pub const TRACEPOINTS: [&str; 2] = ["sock_send_length", "sock_recv_length"];
@@ -53,10 +53,7 @@ impl<'obj> SocketPrograms<'obj> {
         let Some(rodata) = open.maps.rodata_data.as_deref_mut() else {
             return Err(std::io::Error::other("the object has no settings").into());
         };
-        rodata.window_bytes = settings.window_bytes;
-        rodata.long_bytes = LONG_BYTES;
-        rodata.narrow_bytes = NARROW_BYTES as u64;
-        rodata.wake_bytes = settings.wake_bytes();
+        fill_in!(rodata, settings);
         rodata.reads_at_once = true;
         rodata.has_loop = flavour.bounded_loop;
         Ok(Self { skel: open.load()? })
@@ -84,10 +81,11 @@ impl<'obj> SocketPrograms<'obj> {
 
 /// What both objects have in common is one.
 fn share(open: &mut OpenSocketMaps<'_>, maps: &TracerMaps<'_>) -> libbpf_rs::Result<()> {
-    let pairs: [(&mut OpenMapMut<'_>, &MapMut<'_>); 6] = [
+    let pairs: [(&mut OpenMapMut<'_>, &MapMut<'_>); 7] = [
         (&mut open.events, &maps.events),
         (&mut open.conns, &maps.conns),
-        (&mut open.ignoring, &maps.ignoring),
+        (&mut open.conns_of_process, &maps.conns_of_process),
+        (&mut open.closings, &maps.closings),
         (&mut open.steering, &maps.steering),
         (&mut open.tapped, &maps.tapped),
         (&mut open.bss_shared, &maps.bss_shared),

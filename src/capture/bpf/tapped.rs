@@ -82,10 +82,26 @@ impl Tap<'_> {
             .map_err(|error| Error::Other(format!("failed to select by name: {error:#}")))
     }
 
-    /// Taps a process no more.
+    /// Taps a process no more. Its connections are forgotten.
     pub fn dismiss(&self, pid: u32) {
         // It is gone already where the kernel side has seen the process end.
         let _ = self.skel.maps.tapped.delete(&pid.to_ne_bytes());
         self.shared.begin_epoch();
+        self.forget_connections(pid);
+    }
+
+    /// The kernel side does this when a tapped process ends. `conns` is looked through only if some
+    /// are left.
+    fn forget_connections(&self, pid: u32) {
+        let maps = &self.skel.maps;
+        let count = maps.conns_of_process.lookup_and_delete(&pid.to_ne_bytes());
+        if !matches!(count, Ok(Some(count)) if count != [0; 4]) {
+            return;
+        }
+        for key in maps.conns.keys().filter(|key| wire::process_of(key) == Some(pid)) {
+            if maps.conns.delete(&key).is_ok() {
+                self.shared.count_connection_out();
+            }
+        }
     }
 }

@@ -9,8 +9,8 @@ use wstap_symbols::{
 
 use super::lifecycle::{Change, Lifecycle};
 use super::skeleton::types::{
-    wstap_absent, wstap_cookie, wstap_direction, wstap_losses, wstap_process, wstap_record,
-    wstap_record_kind, wstap_start, wstap_tapped, wstap_tapped_flags,
+    conn_key, wstap_absent, wstap_cookie, wstap_direction, wstap_losses, wstap_process,
+    wstap_record, wstap_record_kind, wstap_start, wstap_tapped, wstap_tapped_flags,
 };
 use crate::capture::bpf::{Admission, Record};
 use crate::event::{
@@ -22,7 +22,7 @@ const HEADER_BYTES: usize = size_of::<wstap_record>();
 const _: () = assert!(HEADER_BYTES == 56, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_process>() == 56, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_tapped>() == 8, "events.h asserts the same size");
-const _: () = assert!(size_of::<wstap_losses>() == 64, "events.h asserts the same size");
+const _: () = assert!(size_of::<wstap_losses>() == 96, "events.h asserts the same size");
 
 /// Reads one ring buffer record. `None` if it is not one of ours, which would be a bug on the
 /// kernel side.
@@ -111,6 +111,13 @@ pub(in crate::capture) fn tapped(
 }
 
 const FLAGS_AT: usize = std::mem::offset_of!(wstap_tapped, flags);
+
+/// The process that the connection with this key belongs to.
+pub(in crate::capture) fn process_of(key: &[u8]) -> Option<u32> {
+    let at = std::mem::offset_of!(conn_key, tgid);
+    let tgid = key.get(at..at + size_of::<u32>())?;
+    Some(u32::from_ne_bytes(tgid.try_into().ok()?))
+}
 
 /// Changes the entry of a tapped process.
 pub(in crate::capture) fn set_sockets(entry: &mut [u8], tapped: bool) {
@@ -208,13 +215,23 @@ pub(in crate::capture) const LAYER_RELEASE_COOKIE: u64 = wstap_cookie::WSTAP_COO
 pub(in crate::capture) const HANDSHAKE_COOKIE: u64 = wstap_cookie::WSTAP_COOKIE_USED.0 as u64;
 
 /// The loss counters, by reason.
-pub(in crate::capture) fn losses(losses: &wstap_losses) -> [Loss; 4] {
+pub(in crate::capture) fn losses(losses: &wstap_losses) -> [Loss; 6] {
     let gap = |reason: GapReason, records, bytes| Loss { reason: reason.as_str(), records, bytes };
     [
         gap(GapReason::RingFull, losses.ring_full_records, losses.ring_full_bytes),
         gap(GapReason::CopyFailed, losses.copy_failed_records, losses.copy_failed_bytes),
         gap(GapReason::CallTooLarge, losses.call_too_large_records, losses.call_too_large_bytes),
-        // Not a gap: the stream's offsets do not include these calls, and their sizes are not known.
+        // None of the others is a gap: the offsets of a stream do not include these calls.
         Loss { reason: "untracked", records: losses.untracked_calls, bytes: 0 },
+        Loss {
+            reason: "too_many_connections",
+            records: losses.too_many_calls,
+            bytes: losses.too_many_bytes,
+        },
+        Loss {
+            reason: "in_flight",
+            records: losses.in_flight_calls,
+            bytes: losses.in_flight_bytes,
+        },
     ]
 }

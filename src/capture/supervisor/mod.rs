@@ -61,6 +61,8 @@ pub struct Roster<'tap, 'obj> {
     missed: u64,
     next_count_ns: u64,
     late: Late,
+    /// It was said that there are connections that are not followed.
+    warned_of_bound: bool,
     changed: bool,
     /// Of who is found now.
     arrival: Arrival,
@@ -110,6 +112,7 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
             missed: 0,
             next_count_ns: now_ns,
             late: Late::default(),
+            warned_of_bound: false,
             changed: true,
             arrival: Arrival::Found,
             powers: Powers::All,
@@ -306,12 +309,27 @@ impl<'tap, 'obj> Roster<'tap, 'obj> {
             return;
         }
         self.next_count_ns = now_ns + COUNT_NS;
+        self.warn_of_bound();
         let missed = self.tap.perhaps_missed();
         if missed > self.missed {
             tracing::debug!("forks, execs or exits may have been missed, {missed} in all at most");
             self.missed = missed;
             self.has_missed_something();
         }
+    }
+
+    /// Says once that there are more connections than are followed.
+    fn warn_of_bound(&mut self) {
+        if self.warned_of_bound || self.tap.calls_not_followed() == 0 {
+            return;
+        }
+        self.warned_of_bound = true;
+        tracing::warn!(
+            "{} connections are open, and no more are followed: what passes on others is only counted \
+             in wstap_lost_bytes_total{{reason=\"too_many_connections\"}}; --connections raises the \
+             bound",
+            self.tap.connections_max()
+        );
     }
 
     /// Removes every probe. Returns when no program runs any more.

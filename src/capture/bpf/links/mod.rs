@@ -65,14 +65,12 @@ impl Links {
         Ok(())
     }
 
-    /// Removes the probes of process `pid` in files that are not to be kept. Does not wait for the
-    /// kernel.
+    /// Removes the probes of process `pid` in TLS libraries that are not to be kept. Those in dynamic
+    /// loaders stay: the next program has mostly the same. Does not wait for the kernel.
     pub(in crate::capture) fn keep(&mut self, pid: u32, is_kept: impl Fn(FileId) -> bool) {
         let Some(links) = self.processes.get_mut(&pid) else { return };
-        for files in [&mut links.tls, &mut links.loaders] {
-            let gone = files.extract_if(|&file, _| !is_kept(file));
-            gone.for_each(|(_, attachment)| self.detacher.detach(attachment));
-        }
+        let gone = links.tls.extract_if(|&file, _| !is_kept(file));
+        gone.for_each(|(_, attachment)| self.detacher.detach(attachment));
     }
 
     /// Removes the probes of process `pid`: it has ended, or is to be left alone. Does not wait for

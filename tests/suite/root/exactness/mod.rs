@@ -1,5 +1,8 @@
 //! Every byte is decoded, skipped on purpose or lost, and counted as such.
 
+/// More connections than are followed.
+mod bound;
+
 /// TLS connections whose sockets are tapped as well.
 mod busy;
 

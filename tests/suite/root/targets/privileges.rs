@@ -56,8 +56,9 @@ pub(crate) fn four_are_enough() -> bool {
 /// The capabilities in effect, of every thread.
 fn effective(pid: u32) -> Vec<u64> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
-    let status = |path: &Path| fs::read_to_string(path.join("status")).expect("a status");
-    let tasks = tasks.map(|task| status(&task.expect("a thread").path()));
+    // A thread may end meanwhile.
+    let status = |path: &Path| fs::read_to_string(path.join("status")).ok();
+    let tasks = tasks.filter_map(|task| status(&task.ok()?.path()));
     tasks.map(|status| field(&status, "CapEff:")).collect()
 }
 

@@ -46,11 +46,6 @@ fn root_a_hundred_children_are_tapped_each_by_itself() {
     pair.go();
     assert_eq!(pair.answers(), 300);
     wait_for_answers(&tap, 300);
-    let with_children = open_files(tap.pid());
-    assert!(
-        with_children < before + 100 * 16,
-        "{before} descriptors, {with_children} with children"
-    );
     // Each child had four, and it has ended.
     let few = before + 40;
     wait_for("the descriptors to be closed", || (open_files(tap.pid()) <= few).then_some(()));
@@ -172,7 +167,7 @@ fn root_a_library_that_is_loaded_late_is_tapped_before_its_first_use() {
     late.go();
     late.answers();
     tap.metrics_when("libssl to be tapped", |m| {
-        m.sum("wstap_probe_attached", &["library=\"libssl.so.3\""]) >= 4.0
+        m.sum("wstap_probe_attached", &["library=\"openssl\""]) >= 4.0
     });
     assert!(began.elapsed() < Duration::from_secs(4), "by an event, not by the slow look");
 }
@@ -269,7 +264,9 @@ fn root_targets_of_the_configuration_file_have_their_own_names_and_protocols() {
     assert_eq!(metrics.sum("wstap_requests_total", &["target=\"second\""]), 0.0);
 }
 
-/// 2,000 processes in a minute, 150 ms of conversation each: nothing is missed, nothing leaks.
+/// 2,000 processes in a minute, 150 ms of conversation each. They do not wait for their probes, so the
+/// beginning of a conversation may be missed: of each process everything is counted, or it is counted as
+/// late. Nothing leaks.
 #[test]
 fn root_two_thousand_short_lived_processes_leave_no_trace_but_their_counts() {
     let scene = Scene::new();
@@ -287,7 +284,12 @@ fn root_two_thousand_short_lived_processes_leave_no_trace_but_their_counts() {
     run_paced(100, Duration::from_millis(30), brief);
     let (files, memory) = (open_files(tap.pid()), resident_kb(tap.pid()));
     run_paced(1_900, Duration::from_millis(30), brief);
-    wait_for_answers(&tap, 2_000);
+    let what = "every exchange, or that its process was late";
+    let metrics = tap.metrics_when(what, |m| {
+        let late = m.sum("wstap_processes_tapped_late_total", &[]);
+        m.sum("turnaround_count", &[]) >= (2_000.0 - late) * ENDS
+    });
+    assert_eq!(metrics.sum("wstap_lost_records_total", &[]), 0.0);
     // A scrape, or a look into /proc, has one open for a moment.
     wait_for(&format!("{files} file descriptors"), || {
         (open_files(tap.pid()) <= files).then_some(())

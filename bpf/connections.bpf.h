@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
+/*
+ * Which connections there are, and those that a process leaves open when it ends or runs another program:
+ * its handles are gone then. What was left out of them and has not been reported is reported, because
+ * skipped bytes add up before they are (walk.bpf.h); and their entries are removed.
+ */
+#ifndef WSTAP_CONNECTIONS_BPF_H
+#define WSTAP_CONNECTIONS_BPF_H
+
+#include "stream/emit.bpf.h"
+
+/* Whether a connection belongs to an earlier process of this pid, or to the program before exec. */
+static __always_inline bool is_stale(const struct conn *conn, __u32 born)
+{
+	return (__s32)(conn->generation - born) <= 0;
+}
+
+/* A connection of this process has been added to `conns`, or removed from it. */
+static __always_inline void count_connection(__u32 tgid, __s32 change)
+{
+	__u32 *count = bpf_map_lookup_elem(&conns_of_process, &tgid);
+	__u32 first = 1;
+
+	__sync_fetch_and_add(&connections_open, change);
+	if (!count && change > 0) {
+		if (!bpf_map_update_elem(&conns_of_process, &tgid, &first, BPF_NOEXIST))
+			return;
+		count = bpf_map_lookup_elem(&conns_of_process, &tgid);
+	}
+	if (count)
+		__sync_fetch_and_add(count, change);
+}
+
+static __always_inline void remove_connection(const struct conn_key *key)
+{
+	if (!bpf_map_delete_elem(&conns, key))
+		count_connection(key->tgid, -1);
+}
+
+struct remainder {
+	struct report *report; /* of the process */
+	__u32 born;
+};
+
+/* What was left out of one connection and has not been reported. */
+static __always_inline void tell_remainder(const struct conn_key *key, struct conn *conn,
+					   struct report *report)
+{
+	report->handle = key->handle;
+	report->generation = conn->generation;
+	for (int i = 0; i < 2; i++) {
+		struct stream *s = &conn->streams[i];
+
+		if (s->skipping)
+			emit_hole(report, i, s->skip_from, s->offset, WSTAP_SKIPPED);
+		s->skipping = 0;
+	}
+}
+
+/* Called for each connection of any process. */
+static long leave_connection(void *map __attribute__((unused)), const struct conn_key *key,
+			     struct conn *conn, const struct remainder *of)
+{
+	struct conn_key own = *key;
+
+	if (own.tgid != of->report->thread >> 32)
+		return 0;
+	/* Nothing was reported of sockets that carry TLS. */
+	if (!is_stale(conn, of->born) && !conn->encrypted)
+		tell_remainder(&own, conn, of->report);
+	if (!bpf_map_delete_elem(&conns, &own))
+		__sync_fetch_and_add(&connections_open, -1);
+	return 0;
+}
+
+/* All connections of the process that `thread` is of. */
+static __noinline int leave_connections(struct thread *thread, const struct wstap_tapped *process)
+{
+	struct remainder of = { .report = &thread->report, .born = process->born };
+
+	of.report->thread = bpf_get_current_pid_tgid();
+	of.report->at_ns = bpf_ktime_get_ns();
+	of.report->target = process->target;
+	bpf_for_each_map_elem(&conns, leave_connection, &of, 0);
+	return 0;
+}
+
+#endif
