@@ -215,13 +215,18 @@ pub enum SegmentStart {
     FrameHeader,
 }
 
+/// The reasons of a [`Loss`] that leave no gap: the offsets of a stream do not include these calls.
+///
+/// In this order: the thread had no room for the call, there was no room for its connection, and
+/// the call had begun before its probes were in place.
+pub const CALLS_LEFT_OUT: [&str; 3] = ["untracked", "too_many_connections", "in_flight"];
+
 /// What the capture side lost for one reason since it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
     /// Why, as a label says it, for example `ring_full`.
     pub reason: &'static str,
-    /// Records (pieces of calls) that were not written; of `untracked`,
-    /// `too_many_connections` and `in_flight` the calls.
+    /// Records (pieces of calls) that were not written; for [`CALLS_LEFT_OUT`] the calls.
     pub records: u64,
     /// Plaintext bytes that they stood for.
     pub bytes: u64,

@@ -14,7 +14,8 @@ use super::skeleton::types::{
 };
 use crate::capture::bpf::{Admission, Record};
 use crate::event::{
-    Absent, ConnId, Direction, Event, EventKind, Loss, Segment, SegmentStart, TargetId,
+    Absent, CALLS_LEFT_OUT, ConnId, Direction, Event, EventKind, Loss, Segment, SegmentStart,
+    TargetId,
 };
 use crate::observation::GapReason;
 
@@ -217,21 +218,17 @@ pub(in crate::capture) const HANDSHAKE_COOKIE: u64 = wstap_cookie::WSTAP_COOKIE_
 /// The loss counters, by reason.
 pub(in crate::capture) fn losses(losses: &wstap_losses) -> [Loss; 6] {
     let gap = |reason: GapReason, records, bytes| Loss { reason: reason.as_str(), records, bytes };
+    let [untracked, too_many_connections, in_flight] = CALLS_LEFT_OUT;
     [
         gap(GapReason::RingFull, losses.ring_full_records, losses.ring_full_bytes),
         gap(GapReason::CopyFailed, losses.copy_failed_records, losses.copy_failed_bytes),
         gap(GapReason::CallTooLarge, losses.call_too_large_records, losses.call_too_large_bytes),
-        // None of the others is a gap: the offsets of a stream do not include these calls.
-        Loss { reason: "untracked", records: losses.untracked_calls, bytes: 0 },
+        Loss { reason: untracked, records: losses.untracked_calls, bytes: 0 },
         Loss {
-            reason: "too_many_connections",
+            reason: too_many_connections,
             records: losses.too_many_calls,
             bytes: losses.too_many_bytes,
         },
-        Loss {
-            reason: "in_flight",
-            records: losses.in_flight_calls,
-            bytes: losses.in_flight_bytes,
-        },
+        Loss { reason: in_flight, records: losses.in_flight_calls, bytes: losses.in_flight_bytes },
     ]
 }
