@@ -8,7 +8,7 @@
 pub struct Limits {
     /// Bytes of a message that are kept; longer ones are counted exactly but truncated.
     pub window_bytes: usize,
-    /// Where the first [`NARROW_BYTES`](super::window::NARROW_BYTES) of long messages have proven
+    /// Where the first [`NARROW_BYTES`](crate::event::NARROW_BYTES) of long messages have proven
     /// to be enough, the kernel side is asked for no more of them.
     pub narrows: bool,
     /// Bytes of unfinished messages that are kept, over all connections. Beyond it messages are

@@ -10,7 +10,7 @@
 //! 2. an emulated instruction of the exported function's prologue ([`prologue`]);
 //! 3. the symbol, which is always right.
 //!
-//! Where a call returns is looked for in [`returns`].
+//! Where a call returns is looked for in [`mod@returns`].
 //!
 //! Everything is proven on the code itself by following what it does to registers and stack
 //! ([`value`], [`frame`], [`state`], [`walk`]). Anything that cannot be followed is not followed: slow is fine, wrong is
