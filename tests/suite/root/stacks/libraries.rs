@@ -100,8 +100,10 @@ fn root_a_go_server_does_not_mind_being_tapped_again_and_again_under_load() {
             let tap = Monitor::attach(server.pid(), &[]);
             let metrics =
                 tap.metrics_when("some messages", |m| m.sum("packet_recv_count", &[]) > 100.0);
+            // A goroutine that waited in Read when wstap came is told as `in_flight`: no loss of ours.
             for lost in ["wstap_lost_records_total", "wstap_lost_bytes_total"] {
-                assert_eq!(metrics.sum(lost, &[]), 0.0, "{build:?}");
+                let in_flight = metrics.sum(lost, &["reason=\"in_flight\""]);
+                assert_eq!(metrics.sum(lost, &[]), in_flight, "{build:?}: {lost}");
             }
             assert!(tap.terminate().success());
             assert!(server.is_running(), "{build:?}");
