@@ -1,4 +1,4 @@
-//! What the decoder tells the world: one value for each thing that happened.
+//! What the decoder reports: one value for each thing that happened.
 //!
 //! Metrics, the frame view and recordings are all made of [`Observation`]s and of nothing else.
 //! Every label that leaves the decoder is an enum or a bounded string. `labels` says how each value
@@ -128,7 +128,7 @@ pub enum MessageKind {
     Notification,
 }
 
-/// Rules of RFC 6455, RFC 7692 and of the handshake that a peer broke, or limits it ran into.
+/// Rules of RFC 6455, RFC 7692 and of the handshake that a peer broke, or a limit that it reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each variant is named after the rule; the label says the same")]
 pub enum ProtocolError {
@@ -188,7 +188,7 @@ pub enum WindowMiss {
     LongId,
 }
 
-/// Bounded tables of the decoder that may have to let an entry go.
+/// Bounded tables of the decoder that may evict an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Table {
     /// Connections being followed.
@@ -345,7 +345,7 @@ pub enum What<'a> {
         /// Nanoseconds from the ping's last byte to the pong's.
         rtt_ns: u64,
     },
-    /// A peer broke a rule, or a limit bit.
+    /// A peer broke a rule, or reached a limit.
     ProtocolError {
         /// Whose bytes they were.
         direction: Direction,
@@ -358,7 +358,7 @@ pub enum What<'a> {
         /// connection ended without one (RFC 6455, section 7.4.1).
         code: u16,
     },
-    /// A bounded table let an entry go.
+    /// A bounded table evicted an entry.
     Evicted(Table),
     /// A label value was folded into `__other__`; names the label.
     LabelOverflow(&'static str),

@@ -1,7 +1,7 @@
-//! What people read: standard output and standard error.
+//! Writes to standard output and standard error.
 //!
-//! Whoever reads them may go away, stop reading, or have a full disk. That ends nothing but the
-//! writing: nothing in here panics, and nothing waits for a reader for longer than it was told to.
+//! The reader may go away, stop reading, or have a full disk. That only ends the writing: nothing
+//! here panics, and nothing waits for a reader for longer than it was told to.
 //! What others have named (paths, commands, hosts) may contain control characters, so lines for
 //! people go through [`Escaped`].
 
@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// A pipe that is ready for writing takes so many bytes without waiting (`pipe(7)`, PIPE_BUF).
 const CHUNK: usize = 4096;
-/// How often a writer looks whether it shall still wait.
+/// How often a waiting writer checks whether to go on waiting.
 const SLICE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// A line for people is given up when nobody has read for this many slices.
 const PATIENCE: usize = 20;

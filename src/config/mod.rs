@@ -1,4 +1,4 @@
-//! What the command line and the configuration file mean together.
+//! Combines the command line, the configuration file and the defaults.
 //!
 //! Flags win over the file, the file over the defaults, and every default stands here. Nothing is
 //! attached or opened before all of it has been found valid.
@@ -31,7 +31,7 @@ use crate::matching::{MatchLimits, Protocols};
 pub use self::protocols::ProtocolSources;
 pub use self::recording::RecordConfig;
 
-/// Something that was typed makes no sense; exit code 2.
+/// The command line or the configuration file makes no sense; exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
@@ -43,7 +43,7 @@ pub struct TapConfig {
     pub wanted: Vec<Wanted>,
     /// A command to run and tap, with its arguments; empty where there is none.
     pub command: Vec<OsString>,
-    /// Whether they bring their children along.
+    /// Whether their children are tapped, too.
     pub children: Children,
     /// Wait for a TLS library to be loaded.
     pub wait: bool,
@@ -65,9 +65,9 @@ pub struct TapConfig {
     pub match_limits: MatchLimits,
     /// The protocols whose message ids are matched.
     pub protocols: Protocols,
-    /// What they were made from, besides the built-in ones.
+    /// The user's rules, patterns and choices that they were made from.
     pub sources: ProtocolSources,
-    /// Record, too.
+    /// Where to record, if that was asked for.
     pub record: Option<RecordConfig>,
     /// Targets that were given a protocol: the target's name, then the protocol's.
     pub target_protocols: Vec<(String, String)>,
@@ -82,7 +82,7 @@ pub struct MonitorConfig {
     pub listen: SocketAddr,
     /// End with the last target.
     pub exit_with_target: bool,
-    /// Attach, print, end.
+    /// Only attach, print the probes, and end.
     pub check: bool,
 }
 

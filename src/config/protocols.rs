@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::UsageError;
 use crate::matching::{ID_PATTERN_NAME, IdPatterns, Protocols};
 
-/// Rules, patterns and a decree. They may still be wrong.
+/// Rules, patterns and a chosen protocol, not yet checked.
 #[derive(Clone, Debug, Default)]
 pub struct ProtocolSources {
     /// Names and texts of files of rules.

@@ -1,4 +1,4 @@
-//! What wstap is doing right now, as `run` last said: targets, probes, readiness.
+//! What wstap is doing now: targets, probes, readiness. `run` writes it.
 //!
 //! [`Status`] is shared between `run`, which writes it, and HTTP, which reads it. It holds plain
 //! facts; what they are called as metrics stands in the catalogue.
@@ -13,7 +13,7 @@ use crate::event::Loss;
 /// Facts about the present, written by one and read by many.
 #[derive(Debug, Default)]
 pub struct Status {
-    // A lock of the standard library: it is never held across an await or an encoding.
+    // A lock of the standard library is enough: it is never held across an await or an encoding.
     now: RwLock<Snapshot>,
 }
 
@@ -36,7 +36,7 @@ impl Status {
     }
 }
 
-/// One moment's facts.
+/// The facts at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Snapshot {

@@ -1,4 +1,4 @@
-//! The metrics, summed up for people: what the web page and tables show.
+//! Sums up the metrics for the page and for tables.
 //!
 //! It reads the same series that `/metrics` serves, so the two never disagree.
 

@@ -1,4 +1,5 @@
-//! `wstap doctor`: what this machine lets wstap do, found out by trying.
+//! `wstap doctor`: tries what wstap needs on this machine, and says what works and what to do about
+//! the rest.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -14,7 +15,7 @@ use crate::capture::confine::sandbox::{self, Task};
 use crate::capture::{Error, kernel};
 use crate::terminal::Page;
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 struct Check {
     name: &'static str,
@@ -54,7 +55,7 @@ impl Check {
 ///
 /// # Errors
 ///
-/// Something that wstap cannot do without fails (exit code 3).
+/// A check of something that wstap cannot do without has failed (exit code 3).
 pub(super) fn run(json: bool) -> Result<(), Failure> {
     let mut checks = vec![check_kernel(), check_btf(), check_lockdown(), check_capabilities()];
     checks.extend(check_programs());
@@ -87,7 +88,7 @@ fn print(out: &mut impl Write, check: &Check) -> io::Result<()> {
     writeln!(out, "{:8} {:14} -> {}", "", "", check.remedy)
 }
 
-/// What it can do is tried below; distributions backport.
+/// An old release is only a warning: distributions backport, and the later checks try what works.
 fn check_kernel() -> Check {
     let release = kernel::release();
     match kernel::parse_release(&release) {
@@ -144,7 +145,7 @@ fn check_capabilities() -> Check {
     )
 }
 
-/// Loads the programs, which is the only way to know.
+/// Loads the BPF programs: nothing less shows whether the kernel's verifier accepts them.
 fn check_programs() -> Vec<Check> {
     let settings = Settings {
         ring_bytes: 64 << 10,
@@ -170,7 +171,7 @@ fn check_programs() -> Vec<Check> {
     }
 }
 
-/// Attaches to wstap itself, and to the kernel's tracepoints for a moment.
+/// Attaches for a moment: to wstap itself, and to the kernel's tracepoints.
 fn try_all(tap: &Tap<'_>) -> [Check; 3] {
     let check = |name, outcome: Result<(), Error>, found| match outcome {
         Ok(()) => Check::ok(name, found),
@@ -181,7 +182,7 @@ fn try_all(tap: &Tap<'_>) -> [Check; 3] {
         check(
             "processes",
             tap.watch_processes().map(drop),
-            "forks, execs and exits are heard of as they happen",
+            "the kernel reports forks, execs and exits as they happen",
         ),
         check_sockets(tap),
     ]
@@ -198,7 +199,7 @@ fn check_sockets(tap: &Tap<'_>) -> Check {
     }
 }
 
-/// Looks into all of them.
+/// Tries to look into every process, as `wstap ps` does.
 fn check_processes() -> Check {
     let name = "others";
     if kernel::sees_all_processes() == Some(false) {
@@ -222,7 +223,7 @@ fn check_processes() -> Check {
 }
 
 fn check_files() -> Check {
-    // Mode 0500, whatever process 1 is.
+    // The kernel gives this folder mode 0500 for every process, so it tests the capability.
     match fs::read_dir("/proc/1/map_files") {
         Ok(_) => Check::ok("files", "files that only their owner may read can be opened"),
         Err(error) => Check::limited(
@@ -244,7 +245,7 @@ fn check_deleted_files() -> Check {
     }
 }
 
-/// Enters it, in a thread: there is no way back.
+/// Enters the sandbox on a thread of its own, because a thread cannot leave it again.
 fn check_sandbox() -> Check {
     let entered = thread::spawn(|| sandbox::enter(Task::Serve)).join();
     match entered {
@@ -256,7 +257,7 @@ fn check_sandbox() -> Check {
 
 fn check_sleepable(flavour: Flavour) -> Check {
     if flavour.sleepable {
-        return Check::ok("paging", "buffers that are paged out are read all the same");
+        return Check::ok("paging", "buffers that are paged out are read as well");
     }
     Check::limited(
         "paging",
@@ -271,7 +272,7 @@ fn check_loop(flavour: Flavour) -> Check {
     }
     Check::limited(
         "large calls",
-        "no bpf_loop(): of calls beyond 384 KiB the rest is lost (and counted)",
+        "no bpf_loop(): what a call passes beyond 384 KiB is lost (and counted)",
         "kernel 5.17 or newer",
     )
 }

@@ -1,4 +1,5 @@
-//! `wstap ps` and `wstap probes`: what is there, without touching it.
+//! `wstap ps` lists the processes that can be tapped; `wstap probes` shows where probes would go.
+//! Neither attaches anything.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -33,7 +34,7 @@ struct PsRow {
     container: Option<String>,
 }
 
-/// Files that are named one by one.
+/// Refused files that are named; the others are only counted.
 const NAMED_MAX: usize = 10;
 
 /// Prints the processes that have a TLS library or TCP sockets.

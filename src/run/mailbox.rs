@@ -1,5 +1,5 @@
-//! What the reading thread tells the attaching thread: what becomes of processes, and what their
-//! sockets carry.
+//! Passes messages from the reading thread to the attaching thread: processes that fork, exec or
+//! exit, and what sockets carry.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,16 +7,16 @@ use std::time::Duration;
 use crate::capture::bpf::lifecycle::Lifecycle;
 use crate::decode::decoder::Finding;
 
-/// Messages of each kind that wait. More are dropped; the attaching thread then looks at every
-/// process again.
+/// How many messages of each kind may wait. Further ones are dropped, and the attaching thread then
+/// inspects every process again.
 const WAITING_MAX: usize = 65_536;
 
-/// What has come since it was last collected.
+/// The messages that came since the last collection.
 #[derive(Debug, Default)]
 pub(super) struct Mail {
-    /// What became of processes, in the order in which it happened.
+    /// Forks, execs and exits, in the order in which they happened.
     pub(super) lifecycle: Vec<Lifecycle>,
-    /// What sockets have proven to carry.
+    /// Sockets whose contents the decoder has recognised.
     pub(super) findings: Vec<Finding>,
     /// A lifecycle message was dropped because too many waited.
     pub(super) missed: bool,

@@ -23,7 +23,7 @@ use crate::terminal;
 use crate::views::messages::MessageView;
 use crate::views::messages::{Format, Process};
 
-/// Prints until a signal comes, the targets have ended or nobody reads any more.
+/// Prints until a signal comes, the targets have ended, or the reader of standard output has gone.
 pub(super) fn run(config: TapConfig, args: &MessagesArgs) -> Result<(), Failure> {
     let prepared = session::prepare(&config)?;
     let view = MessageView {
@@ -51,7 +51,7 @@ pub(super) fn run(config: TapConfig, args: &MessagesArgs) -> Result<(), Failure>
     }
 }
 
-/// Waits for the signals on a thread of its own: the session has this one.
+/// Waits for the signals on a thread of its own, because the session occupies this one.
 pub(super) fn stop_on_signal(sandbox: bool) -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&stop);
@@ -77,13 +77,13 @@ pub(super) fn stop_on_signal(sandbox: bool) -> Result<Arc<AtomicBool>, Failure> 
     }
 }
 
-/// What processes are called.
+/// Names of processes by pid.
 #[derive(Clone, Default)]
 struct Names(Arc<Mutex<HashMap<u32, String>>>);
 
 impl Names {
-    /// Runs `body` with the name of process `pid`. One that nobody has told of yet is asked itself:
-    /// its first bytes may be here before it was looked into.
+    /// Runs `body` with the name of process `pid`. The first bytes of a new process may arrive before
+    /// the attaching thread has reported it; then `/proc` is asked for the name.
     fn with<R>(&self, pid: u32, body: impl FnOnce(&str) -> R) -> R {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let name = names.entry(pid).or_insert_with(|| {

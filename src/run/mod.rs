@@ -1,5 +1,5 @@
-//! Wires the stages: which thread does what, in which order they start and stop, and what the
-//! process exits with.
+//! Runs the commands: decides which thread does what, in which order the stages start and stop, and
+//! with which code the process exits.
 
 mod doctor;
 mod list;
@@ -24,16 +24,16 @@ use crate::capture::procfs::planner::Planner;
 use crate::cli::{Cli, Command, ProbeSite};
 use crate::config::{self, MonitorConfig, RecordConfig, TapConfig, UsageError};
 
-/// Why wstap ends other than well. Each kind has its exit code.
+/// Why wstap failed. Each kind has its exit code.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// What was typed makes no sense: 2.
+    /// The command line or the configuration file makes no sense: exit code 2.
     #[error(transparent)]
     Usage(#[from] UsageError),
-    /// The privileged side refused: 3 for privilege and kernel, 4 for a missing target, else 1.
+    /// Tapping failed: exit code 3 for privilege and kernel, 4 for a missing target, else 1.
     #[error(transparent)]
     Capture(#[from] Error),
-    /// Anything else: 1.
+    /// Anything else: exit code 1.
     #[error("{0}")]
     Runtime(String),
 }
@@ -63,7 +63,7 @@ impl From<serde_json::Error> for Failure {
     }
 }
 
-/// Does what was typed.
+/// Runs the command that the command line asks for.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! `wstap protocols`: which message protocols are recognised, and by what.
+//! `wstap protocols` lists the message protocols that wstap recognises, and how it recognises each.
 
 use std::io::{self, Write};
 use std::path::PathBuf;

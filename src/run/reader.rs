@@ -1,4 +1,5 @@
-//! The thread that reads the ring buffer, decodes, and records what was observed. It has no privilege.
+//! The thread that reads the ring buffer, decodes, and hands observations to a sink. It has no
+//! privilege.
 //!
 //! The ring buffer is the only queue between the tapped process and the decoder, so there is one
 //! place where data can be lost, and the kernel side counts it there.
@@ -19,7 +20,7 @@ use crate::decode::decoder::{Decoder, Finding, FrameAt, KernelHint, StreamConten
 use crate::event::{Event, Loss};
 use crate::observation::{Observation, Waiting};
 
-/// What takes the observations, on the thread that reads.
+/// Takes the observations, on the reading thread.
 pub(super) trait Sink {
     /// One observation, on the hot path.
     fn observe(&mut self, observation: &Observation<'_>);
@@ -28,7 +29,7 @@ pub(super) trait Sink {
     fn publish(&mut self, losses: &[Loss]);
     /// The requests that wait for an answer, oldest first: at each tick.
     fn waiting(&mut self, waiting: &mut dyn Iterator<Item = Waiting<'_>>);
-    /// Nobody reads what is written any more: the session ends.
+    /// Whether the sink's own reader has gone, so that the session may end.
     fn is_closed(&self) -> bool {
         false
     }
@@ -40,7 +41,7 @@ pub(super) struct Place<'a> {
     pub(super) ring: Ring,
     pub(super) losses: Losses<'a>,
     pub(super) mailbox: &'a Mailbox,
-    /// Every probe is gone: what is in the ring buffer is the rest.
+    /// Every probe has been removed: the ring buffer gets no new records.
     pub(super) done: &'a AtomicBool,
 }
 
@@ -49,11 +50,11 @@ pub(super) struct ReadLoop<'a> {
     decoder: Decoder,
     sink: &'a mut (dyn Sink + Send),
     steering: Steering,
-    /// Takes down what the decoder is told.
+    /// Records what the decoder is given.
     tape: Option<Tape>,
-    /// What became of processes since mail was last put into the mailbox.
+    /// Forks, execs and exits that are not in the mailbox yet.
     lifecycle: Vec<Lifecycle>,
-    /// What sockets have proven to carry since then.
+    /// Contents of sockets that are not in the mailbox yet.
     findings: Vec<Finding>,
 }
 
@@ -128,7 +129,7 @@ impl<'a> ReadLoop<'a> {
         }
     }
 
-    /// Nobody takes what is told any more.
+    /// Whether the sink or the recording wants nothing more.
     fn is_closed(&self) -> bool {
         self.sink.is_closed() || self.tape.as_ref().is_some_and(Tape::ends_session)
     }

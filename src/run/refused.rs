@@ -1,33 +1,34 @@
-//! Processes that wstap was not let into, and what is to be done about it: for `ps` and `doctor`.
+//! Collects the processes that the kernel does not let wstap look into, and says what to do about it.
+//! `ps` and `doctor` print it.
 
 use std::io;
 
 use crate::capture::confine::privilege;
 use crate::capture::procfs::process::{self, Process};
 
-/// Looking into another user's process takes this.
+/// The capability that lets wstap look into other users' processes.
 const CAPABILITY: &str = "CAP_SYS_PTRACE";
-/// Processes that are named in a sentence.
+/// At most this many processes are named in a sentence.
 const NAMED_MAX: usize = 3;
 
-/// Processes that wstap was not let into.
+/// The processes that the kernel does not let wstap look into.
 #[derive(Debug, Default)]
 pub(super) struct Refused {
     /// Pid and name, in order of pid.
     processes: Vec<(u32, String)>,
 }
 
-/// Why they are refused.
+/// Why the kernel refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// They are somebody else's, and the capability for that is missing.
+    /// The processes belong to other users, and wstap lacks the capability.
     Capability,
-    /// The capability is there, and something stands above it.
+    /// wstap has the capability, but something else forbids it, such as a security module.
     Protection,
 }
 
 impl Refused {
-    /// Tries every process.
+    /// Tries to look into every process.
     ///
     /// # Errors
     ///
@@ -42,8 +43,8 @@ impl Refused {
         Ok(refused)
     }
 
-    /// Keeps a process if `error` is a refusal. One that has ended meanwhile is none, and neither
-    /// is a kernel thread: there is nothing in it.
+    /// Keeps the process if `error` is a refusal. A process that has ended meanwhile is not refused,
+    /// and a kernel thread has nothing to look into.
     pub(super) fn note(&mut self, process: &Process, error: &io::Error) {
         let is_refusal = error.kind() == io::ErrorKind::PermissionDenied;
         if is_refusal && !process::is_kernel_thread(process.pid) {
@@ -51,7 +52,7 @@ impl Refused {
         }
     }
 
-    /// Why; `None` where wstap was let into all of them.
+    /// Why processes were refused; `None` if none was.
     pub(super) fn cause(&self) -> Option<Cause> {
         if self.processes.is_empty() {
             return None;
@@ -60,7 +61,7 @@ impl Refused {
         Some(if lacks { Cause::Capability } else { Cause::Protection })
     }
 
-    /// What is refused, and for what reason.
+    /// Says how many processes are refused, and why.
     pub(super) fn sentence(&self, cause: Cause) -> String {
         let count = self.processes.len();
         let processes = if count == 1 { "process" } else { "processes" };

@@ -1,8 +1,8 @@
-//! A session: what is tapped, from the first probe to the last record.
+//! A session taps its targets, from the first probe to the last record.
 //!
-//! Two threads have a part in it. This one attaches: it owns the BPF object and looks after
-//! processes. The other one reads and decodes (`reader`), and is there before the first probe is, so
-//! that nothing waits for this one.
+//! It has two threads. The attaching thread, here, owns the BPF object and follows the processes. The
+//! reading thread (`reader`) decodes. It starts before the first probe is placed, so that no record
+//! waits for it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -29,14 +29,15 @@ use crate::decode::decoder::{Decoder, StreamContent};
 use crate::matching::{Matching, Protocols};
 use crate::views::recording::TargetName;
 
-/// How long a thread sleeps between two looks at what nobody wakes it for.
+/// How long a thread sleeps before it polls what cannot wake it.
 pub(super) const POLL: Duration = Duration::from_millis(10);
-/// How often requests expire and those who watch hear what is tapped.
+/// How often requests expire, and how often the audience hears of changes.
 pub(super) const TICK_NS: u64 = 250_000_000;
 
-/// Hears what is tapped whenever that changes, on the thread that attaches.
+/// Is told what is tapped whenever that changes, on the attaching thread.
 pub(super) trait Audience {
-    /// It has changed to this; `late` are the processes that had run before they were tapped.
+    /// `members` are the processes that are tapped now; `late` counts those that ran before they were
+    /// tapped.
     fn tapped(&mut self, members: &[&Member], late: &Late);
 }
 
@@ -51,7 +52,7 @@ pub(super) struct Until<'a> {
     pub(super) attached: bool,
 }
 
-/// What is to be tapped, before anything is.
+/// What a session needs before anything is attached.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) selection: Selection,
@@ -60,8 +61,8 @@ pub(super) struct Prepared {
     launch: Option<Launch>,
 }
 
-/// Looks up the names of targets, and makes the child that will become the command, if there is
-/// one. To be called before there are threads.
+/// Looks up the names of the targets. If a command was given, forks the child that will become it.
+/// Must be called while the process has one thread.
 pub(super) fn prepare(config: &TapConfig) -> Result<Prepared, Error> {
     let mut selection = Selection::resolve(config.wanted.clone(), config.children)?;
     let mut launch = None;
@@ -90,8 +91,8 @@ fn protocols(
     Ok(protocols)
 }
 
-/// Gives up every capability of this thread, and all that it will not do: for threads that only
-/// serve.
+/// Gives up every capability of this thread, and the system calls that it does not need. For threads
+/// that attach nothing.
 pub(super) fn only_serve(sandbox: bool) -> Result<(), Error> {
     let dropped = Powers::None.keep_only();
     dropped.map_err(|error| Error::Other(format!("cannot drop privileges: {error}")))?;
@@ -186,7 +187,7 @@ fn start_recording(
     Recording::start(record, header, redaction, config.sandbox).map(Some)
 }
 
-/// Lets the reader come to its end, also where this thread comes to a sudden one.
+/// Lets the reading thread end, also when this thread panics.
 struct Done<'a>(&'a AtomicBool);
 
 impl Drop for Done<'_> {
@@ -195,7 +196,7 @@ impl Drop for Done<'_> {
     }
 }
 
-/// The part of the thread that attaches.
+/// The attaching thread's part of the session.
 struct Attaching<'a> {
     launch: Option<Launch>,
     wait: bool,
@@ -220,7 +221,7 @@ impl Attaching<'_> {
             roster.require_reason()?;
         }
         tracing::debug!("attached to {} processes", roster.members().count());
-        self.tell(&mut roster);
+        self.report(&mut roster);
         if self.until.attached {
             roster.require_match()?;
         }
@@ -256,7 +257,7 @@ impl Attaching<'_> {
             roster.tend(now);
             if now >= next_tick {
                 next_tick = now + TICK_NS;
-                self.tell(roster);
+                self.report(roster);
                 if self.until.targets_end && !roster.may_grow() {
                     return;
                 }
@@ -264,8 +265,8 @@ impl Attaching<'_> {
         }
     }
 
-    /// Tells who listens what is tapped, if that has changed.
-    fn tell(&mut self, roster: &mut Roster<'_, '_>) {
+    /// Tells the audience what is tapped, if that has changed.
+    fn report(&mut self, roster: &mut Roster<'_, '_>) {
         if roster.has_changed() {
             self.audience.tapped(&roster.members().collect::<Vec<_>>(), roster.late());
         }

@@ -8,17 +8,20 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::terminal;
 
-/// wstap ends within a second of a signal. If something keeps it for longer, it ends without
-/// having detached and flushed: the kernel removes the probes then.
+/// A clean end takes less than a second. After this time wstap exits without detaching and flushing;
+/// the kernel then removes the probes.
 const LONGEST_END: Duration = Duration::from_secs(8);
 
-/// Ends wstap the hard way if it is still there after [`LONGEST_END`].
+/// Exits the process if it has not ended cleanly within [`LONGEST_END`].
 pub(super) fn end_at_last() {
     let waiting = thread::Builder::new().name("wstap-end".into());
-    // Without a thread there is only the clean end.
+    // If no thread can be started, only the clean end is left.
     let _ = waiting.spawn(|| {
         thread::sleep(LONGEST_END);
-        terminal::complain("wstap: something keeps it from ending cleanly, so it just ends");
+        terminal::complain(format_args!(
+            "wstap: it did not stop cleanly within {LONGEST_END:?} and exits now; the kernel removes \
+             the probes"
+        ));
         process::exit(1);
     });
 }

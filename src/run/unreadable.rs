@@ -1,4 +1,4 @@
-//! Says when connections are met whose contents cannot be read: how many, why, and what ends it.
+//! Warns about connections whose contents cannot be read: how many, why, and what ends it.
 
 use crate::observation::{Fidelity, Observation, What};
 
@@ -12,13 +12,13 @@ pub(super) struct Unreadable {
     open: i64,
     /// Those without readable contents.
     no_content: i64,
-    /// As many were told of.
+    /// How many of those the user has been warned about.
     told: i64,
     told_ns: Option<u64>,
 }
 
 impl Unreadable {
-    /// Takes note of a connection that comes, changes or goes.
+    /// Counts a connection that opens, changes or closes.
     pub(super) fn observe(&mut self, observation: &Observation<'_>) {
         let What::State { from, to } = observation.what else { return };
         let is_unread = |state: Option<(_, Fidelity)>| {
@@ -29,7 +29,7 @@ impl Unreadable {
         self.told = self.told.min(self.no_content);
     }
 
-    /// The line to show, where there is something new to tell and the last one is long enough ago.
+    /// The warning, if there are new connections to warn about and the last warning is long enough ago.
     pub(super) fn line(&mut self, now_ns: u64) -> Option<String> {
         let is_new = self.no_content > self.told;
         if !is_new || self.told_ns.is_some_and(|at| now_ns.saturating_sub(at) < PAUSE_NS) {

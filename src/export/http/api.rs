@@ -52,13 +52,13 @@ pub(super) async fn turnaround(State(exporter): State<Exporter>) -> Json<Turnaro
 /// Clients that follow the live page at a time.
 pub(super) const FOLLOWERS_MAX: usize = 16;
 
-/// How often there is something new.
+/// How often a follower gets an event.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// The longest window in seconds.
 const WINDOW_MAX: u64 = SECONDS as u64;
 
-/// What the page shows that changes every second.
+/// One event of `/api/v1/live`.
 #[derive(Serialize)]
 struct LiveReply {
     version: &'static str,
@@ -99,8 +99,8 @@ impl Exporter {
     }
 }
 
-/// `/api/v1/live`: everything at once, then once a second what is new, as server-sent events. A
-/// client that does not read keeps one event of its own and nothing else.
+/// `/api/v1/live`: server-sent events. The first holds everything; then one a second holds what is
+/// new. For a client that does not read, one event is kept in memory, and no more are made.
 pub(super) async fn follow(
     State(exporter): State<Exporter>,
     client: Option<Extension<Client>>,
@@ -145,7 +145,7 @@ pub(super) struct ConnectionQuery {
     id: String,
 }
 
-/// `/api/v1/connection`: the last messages of one, without their payload.
+/// `/api/v1/connection`: the last messages of one connection, without payload.
 pub(super) async fn connection(
     State(exporter): State<Exporter>,
     Query(query): Query<ConnectionQuery>,

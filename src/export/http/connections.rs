@@ -1,4 +1,4 @@
-//! Connections of HTTP clients, and what keeps a slow or greedy one from harming wstap.
+//! Accepts HTTP clients, and keeps slow or greedy ones from harming wstap.
 //!
 //! Bounds: at most [`MAX_CONNECTIONS`] at a time; one more takes the place of the client that has been
 //! silent for longest ([`Places`]). Each request's head comes within [`HEAD_TIMEOUT`], and no answer
@@ -40,7 +40,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Pause after a failed accept (out of descriptors, say), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a client reads that came by a foreign name.
+/// The answer to a request with a foreign `Host` header.
 const NOT_HERE: &str = "The Host header names another site. This address serves its own machine only: \
                         use localhost or an IP address, or start wstap with --listen ADDRESS.\n";
 
@@ -76,7 +76,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
 /// Answers one client until it leaves, is too slow, its place is needed, or wstap shuts down.
 async fn converse(stream: TcpStream, router: Router, watcher: Watcher, place: Place) {
     let socket = socket2::SockRef::from(&stream);
-    // Without these a peer that vanished is noticed later; nothing else changes.
+    // If these fail, a peer that vanished is noticed later; nothing else changes.
     let _ = socket.set_tcp_user_timeout(Some(WRITE_TIMEOUT));
     let _ = socket.set_tcp_nodelay(true);
     let client = Client::new(stream.local_addr().ok(), stream.peer_addr().ok());
@@ -106,7 +106,7 @@ async fn converse(stream: TcpStream, router: Router, watcher: Watcher, place: Pl
     }
 }
 
-/// One answer, of the router or of the doorkeeper.
+/// Answers one request: refuses a foreign `Host`, else asks the router.
 fn answer(
     router: &TowerToHyperService<Router>,
     client: Client,

@@ -1,4 +1,4 @@
-//! Who may come in: what a connection's two addresses say about a request.
+//! Decides by a connection's two addresses which requests are answered, and what they may show.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,9 +7,9 @@ use axum::http::{HeaderMap, Uri, header};
 /// The two ends of a client's connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Client {
-    /// Our end is an address of this machine only.
+    /// The server's address is a loopback address.
     listens_on_loopback: bool,
-    /// So is the client's.
+    /// The client's address is a loopback address.
     is_local: bool,
 }
 

@@ -1,4 +1,4 @@
-//! HTTP: metrics for Prometheus, health for supervisors, a page and its JSON for people.
+//! Serves HTTP: metrics for Prometheus, health checks, and a page with its JSON.
 //!
 //! [`router`] is the whole service without a socket; [`serve`] puts it on one. No route shows payload or
 //! message ids. Hosts and paths of connections are shown to clients on this machine only, so the
@@ -31,7 +31,7 @@ use super::summary::View;
 
 pub use connections::serve;
 
-/// What the routes read: the registry, its summaries, and the facts of the moment.
+/// What the routes read.
 #[derive(Clone, Debug)]
 pub struct Exporter {
     registry: Registry,
@@ -40,7 +40,7 @@ pub struct Exporter {
     status: Arc<Status>,
     live: Live,
     losses: SharedLosses,
-    /// Places for clients that follow the live page.
+    /// Limits how many clients follow the live page.
     followers: Arc<Semaphore>,
 }
 
@@ -54,7 +54,7 @@ impl Exporter {
         Self { registry, gate, view, status, live, losses, followers }
     }
 
-    /// One scrape: every batch of observations is in it whole, or not at all.
+    /// Gathers one scrape. It contains each batch of observations whole or not at all.
     fn gather(&self) -> Vec<MetricFamily> {
         let _whole = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         self.registry.gather()
@@ -113,7 +113,7 @@ fn exposition(
     let mut response = match encoding {
         Encoding::Identity => body.into_response(),
         Encoding::Gzip => {
-            // Level 1: the exporter's CPU is dearer than a scraper's network.
+            // Level 1: this machine's CPU time matters more than the scraper's network.
             let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
             gzip.write_all(&body)?;
             let coding = [(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))];
@@ -133,7 +133,8 @@ fn list(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     (!values.is_empty()).then(|| values.join(","))
 }
 
-/// A part of the page. The policy lets it load nothing from elsewhere and run nothing inline.
+/// Serves a file of the page. Its content security policy forbids inline scripts, and everything from
+/// other hosts.
 async fn page(content_type: &'static str, text: &'static str) -> Response {
     let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                   img-src data:; base-uri 'none'; frame-ancestors 'none'";

@@ -1,5 +1,5 @@
-//! The places of HTTP clients. When all are taken, whoever has been silent for longest makes room, so
-//! that no number of slow or half-open clients keeps others from `/-/healthy` and `/metrics`.
+//! Limits the number of HTTP clients. When the limit is reached, the client that has been silent for
+//! longest is dropped. So no number of slow clients can block `/-/healthy` and `/metrics`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

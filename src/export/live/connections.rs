@@ -111,7 +111,7 @@ struct Connection {
     lines: Lines,
 }
 
-/// Those that are open.
+/// The connections that are open.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     by_id: FxHashMap<ConnId, Connection>,
@@ -176,7 +176,7 @@ impl Connections {
         }
     }
 
-    /// All of them, the busiest first.
+    /// Every open connection, the busiest first.
     pub(super) fn rows(&mut self, now_ns: u64, wall_offset_ns: i128) -> Vec<ConnectionRow> {
         let elapsed = now_ns.saturating_sub(self.published_ns).max(1) as f64 / 1e9;
         self.published_ns = now_ns;
@@ -255,7 +255,7 @@ impl Connection {
     }
 }
 
-/// A text from the wire, cut where it is longer than it is good to keep.
+/// A text from the wire, cut at the length that is kept.
 fn short(text: &str) -> String {
     match text.char_indices().find(|&(at, c)| at + c.len_utf8() > TEXT_MAX) {
         Some((end, _)) => format!("{}...", &text[..end]),

@@ -1,4 +1,4 @@
-//! Seconds that have passed, and what they amount to in a window of time.
+//! Keeps what happened in each second, and sums it up for a window of time.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -35,14 +35,14 @@ struct Row {
     times: Histogram,
 }
 
-/// An exchange that took long.
+/// A slow exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct Slow {
     /// When it ended, in seconds since 1970.
     pub ended: f64,
     /// How long it took.
     pub seconds: f64,
-    /// Where.
+    /// The connection that it passed on.
     pub conn: ConnId,
     pub(super) method: u16,
 }

@@ -1,5 +1,5 @@
-//! Metric families that are made at scrape time instead of being kept: what the `prometheus`
-//! crate has no constructor for.
+//! Makes metric families at the time of a scrape. The `prometheus` crate has no constructor for
+//! them.
 
 use std::collections::HashMap;
 

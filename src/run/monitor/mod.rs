@@ -1,4 +1,4 @@
-//! The main job: tap, count, serve.
+//! The main command: taps the targets, counts what passes, and serves it over HTTP.
 
 mod summary;
 
@@ -120,7 +120,7 @@ async fn serve(
     result.unwrap_or_else(|_| Err(Failure::Runtime("the tap thread has panicked".into())))
 }
 
-/// Waiting requests that are looked at for the oldest of each target.
+/// At most this many waiting requests are searched for the oldest of each target.
 const WAITING_LOOKED_AT: usize = 10_000;
 
 /// Counts observations, and keeps the loss counters current.
@@ -169,12 +169,12 @@ struct Board {
     check: bool,
     announced: bool,
     address: SocketAddr,
-    /// The processes that are tapped, as they are described to people.
+    /// The processes that are tapped, by pid, with the words that describe them.
     up: BTreeMap<u32, String>,
 }
 
 impl Board {
-    /// Says who has come and who has gone since the last time.
+    /// Prints which processes were added and which have ended since the last time.
     fn say_changes(&mut self, members: &[&Member]) {
         let tapped = members.iter().filter(|member| member.up);
         let now: BTreeMap<u32, String> =
@@ -205,7 +205,7 @@ impl Audience for Board {
     }
 }
 
-/// States in `now` what is tapped.
+/// Writes into `now` what is tapped.
 pub(super) fn take_up(now: &mut status::Snapshot, members: &[&Member], late: &Late) {
     for (id, target) in (0..).map(TargetId).zip(&mut now.targets) {
         target.processes.clear();

@@ -1,4 +1,4 @@
-//! What wstap has seen, in a few lines: printed when it ends.
+//! The summary that is printed at the end: what was seen, and what was not.
 
 use std::fmt::Write;
 use std::time::Duration;

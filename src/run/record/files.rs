@@ -1,4 +1,4 @@
-//! What the writing thread does for a recording: files that nobody else can read, one after another.
+//! The writing thread's part of a recording: it writes files that only their owner can read.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
@@ -12,10 +12,10 @@ use crate::config::RecordConfig;
 use crate::run::Failure;
 use crate::views::recording::{Block, Encoder, FileWriter, Header, Packed, Record};
 
-/// Only the owner reads what was said.
+/// File mode: only the owner may read a recording.
 const MODE: u32 = 0o600;
 
-/// Room for the last block of a file, which says why it ends.
+/// Bytes reserved for the last block of a file, which says why the file ends.
 const END_BYTES: u64 = 256;
 
 /// The files of a recording, made before anything is tapped.
@@ -29,7 +29,7 @@ pub(super) struct Files {
 pub(super) struct Written(Vec<PathBuf>);
 
 impl Written {
-    /// Removes them, for they hold no event: the next attempt shall find the names free.
+    /// Removes the files. They hold no event, and the next attempt needs their names.
     pub(super) fn discard(self) {
         for path in self.0 {
             let _ = fs::remove_file(path);
@@ -38,11 +38,11 @@ impl Written {
 }
 
 impl Files {
-    /// Makes them, readable by their owner only.
+    /// Creates the files, readable by their owner only.
     ///
     /// # Errors
     ///
-    /// One is there already, or the system refuses.
+    /// A file exists already, or the system refuses.
     pub(super) fn create(config: &RecordConfig) -> Result<Self, Failure> {
         let max_bytes = config.max_bytes;
         if config.is_stdout() {
@@ -59,13 +59,13 @@ impl Files {
         Ok(Self { paths, files, max_bytes })
     }
 
-    /// What they are called.
+    /// The names of the files.
     pub(super) fn written(&self) -> Written {
         Written(self.paths.clone())
     }
 
-    /// Writes what comes until nothing more does, or until no more may be written. Says how it
-    /// ended, and returns how many events there are.
+    /// Writes blocks until no more come, or until the files are full. Logs how it ended, and returns
+    /// the number of events written.
     pub(super) fn write(self, header: Header, blocks: &Receiver<Block>, over: &AtomicBool) -> u64 {
         let mut writing = Writing { files: self, header, writer: None, events: 0, bytes: 0 };
         let ended = writing.all(blocks);
@@ -103,8 +103,8 @@ fn create(path: &Path, force: bool) -> io::Result<File> {
     }
 }
 
-/// A file is removed, so that nobody who has it open reads the recording. What is no file (a pipe)
-/// is written to.
+/// Removes an old file instead of truncating it, so that a process that has it open cannot read the
+/// recording. A pipe or a device is kept and written to.
 fn replace(path: &Path) -> io::Result<File> {
     if !fs::symlink_metadata(path)?.is_file() {
         return OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path);
@@ -131,7 +131,7 @@ struct Writing {
 }
 
 impl Writing {
-    /// Returns what is to be said of the end.
+    /// Returns the words that say how the recording ended.
     fn all(&mut self, blocks: &Receiver<Block>) -> io::Result<&'static str> {
         self.begin()?;
         while let Ok(block) = blocks.recv() {
@@ -151,7 +151,7 @@ impl Writing {
         Ok("")
     }
 
-    /// Begins the file whose turn it is.
+    /// Begins the next file of the rotation.
     fn begin(&mut self) -> io::Result<()> {
         let count = self.files.files.len() as u64;
         let file = &self.files.files[((self.header.part - 1) % count) as usize];
@@ -186,7 +186,7 @@ impl Writing {
         self.write(&block.pack()?)
     }
 
-    /// Removes the part of a block that a full disk has left. A pipe cannot be cut.
+    /// Removes the incomplete block that a full disk leaves. A pipe cannot be cut.
     fn keep_whole_blocks(&self) {
         if let Some(writer) = &self.writer {
             let _ = writer.get_ref().set_len(writer.written());

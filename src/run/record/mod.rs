@@ -24,7 +24,7 @@ use crate::views::recording::{Block, Header, Redaction, RuleFile, Settings, Targ
 
 pub(super) use tape::Tape;
 
-/// Blocks that wait for the disk, of 128 KiB each. More are dropped, and counted.
+/// How many blocks of 128 KiB may wait for the disk. Further ones are dropped, and counted.
 const QUEUE_BLOCKS: usize = 64;
 
 /// How long the end of a session waits for a slow disk.
@@ -38,7 +38,7 @@ pub(super) fn run(config: TapConfig) -> Result<(), Failure> {
     session::run(config, prepared, until, &mut Nothing, &mut Nothing)
 }
 
-/// Shows nothing: all that there is goes to the file.
+/// A sink that shows nothing, because everything goes to the file.
 struct Nothing;
 
 impl Sink for Nothing {
@@ -54,9 +54,9 @@ impl Audience for Nothing {
 /// What the writing thread and the reading one share.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Nothing more is written.
+    /// The writing thread has ended.
     over: AtomicBool,
-    /// What was told of processes since the tape last asked.
+    /// News of processes that the tape has not taken yet.
     told: Mutex<Option<Told>>,
 }
 
@@ -70,7 +70,7 @@ struct Told {
 /// The ends of a recording that is being made.
 pub(super) struct Recording {
     shared: Arc<Shared>,
-    /// Tells how many events were written, once all are.
+    /// Receives the number of events written, once all are.
     done: Receiver<u64>,
     written: files::Written,
     targets: Vec<String>,
@@ -106,7 +106,7 @@ impl Recording {
                 }
             };
             over.over.store(true, std::sync::atomic::Ordering::Release);
-            // Nobody waits where the disk was too slow.
+            // The receiver is gone if the disk was too slow.
             let _ = ended.send(events);
         })?;
         Ok((Self { shared, done, written, targets }, tape))
@@ -124,7 +124,7 @@ impl Recording {
         }
     }
 
-    /// Hears what is tapped, and passes it on to `inner`.
+    /// An audience that records what is tapped, and passes it on to `inner`.
     pub(super) fn audience<'a>(&self, inner: &'a mut dyn Audience) -> Listening<'a> {
         let named = |name: &String| Target { name: name.clone(), ..Target::default() };
         let targets = self.targets.iter().map(named).collect();
@@ -200,6 +200,6 @@ fn say_what_is_kept(config: &RecordConfig, header: &Header) {
         config.max_bytes.saturating_mul(config.parts.into()) >> 20
     );
     if config.alone && window_bytes >= 16 << 20 {
-        tracing::warn!("the recording holds all that was said: treat it as a secret");
+        tracing::warn!("the recording holds every payload in full: treat it as a secret");
     }
 }

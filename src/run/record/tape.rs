@@ -1,4 +1,4 @@
-//! What the reading thread does for a recording: copies what the decoder is told, in its order.
+//! The reading thread's part of a recording: it copies what the decoder is given, in the same order.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -14,16 +14,16 @@ use crate::config::RecordConfig;
 use crate::event::{ConnId, Event, Loss};
 use crate::views::recording::{Block, Encoder, Record, Redaction, Redactor};
 
-/// What is in the open block reaches the file after this time, so that little is lost with wstap.
+/// The open block is written after this time at the latest, so that little is lost if wstap is killed.
 const FLUSH_NS: u64 = 1_000_000_000;
 
-/// Takes down what the decoder is told.
+/// Records what the decoder is given.
 pub(in crate::run) struct Tape {
     encoder: Encoder,
     redactor: Redactor,
     queue: SyncSender<Block>,
     shared: Arc<Shared>,
-    /// Processes whose name is in the recording.
+    /// Processes whose names are in the recording already.
     named: HashSet<u32>,
     told: Told,
     losses: Vec<Loss>,
@@ -59,7 +59,7 @@ impl Tape {
         }
     }
 
-    /// The session has nothing more to do.
+    /// Whether the session should end, because nothing more can be recorded.
     pub(in crate::run) fn ends_session(&self) -> bool {
         self.alone && self.is_over()
     }
@@ -68,7 +68,7 @@ impl Tape {
         self.shared.over.load(Ordering::Relaxed)
     }
 
-    /// The decoder is about to be told of `event`.
+    /// To be called before the decoder gets `event`.
     pub(in crate::run) fn event(&mut self, event: &Event<'_>) {
         if self.is_over() {
             return;
@@ -81,19 +81,19 @@ impl Tape {
         }
     }
 
-    /// The decoder has found frames.
+    /// To be called when the decoder has found frames on a connection.
     pub(in crate::run) fn has_frames(&mut self, conn: ConnId) {
         self.redactor.has_frames(conn);
     }
 
-    /// The decoder is about to be told that a process has ended.
+    /// To be called before the decoder learns that a process has ended.
     pub(in crate::run) fn exited(&mut self, tgid: u32, at_ns: u64) {
         self.redactor.exited(tgid);
         self.push(&Record::Exited { tgid, at_ns });
         self.named.remove(&tgid);
     }
 
-    /// The decoder is about to be told the time.
+    /// To be called before the decoder gets the time.
     pub(in crate::run) fn tick(&mut self, at_ns: u64) {
         self.take_up();
         self.push(&Record::Tick { at_ns });
@@ -106,7 +106,7 @@ impl Tape {
         }
     }
 
-    /// What the kernel side has lost so far.
+    /// Records the losses of the kernel side so far.
     pub(in crate::run) fn losses(&mut self, losses: &[Loss]) {
         if self.losses == losses {
             return;
@@ -117,7 +117,7 @@ impl Tape {
         }
     }
 
-    /// The decoder is about to be told that nothing more comes.
+    /// To be called before the decoder learns that nothing more comes.
     pub(in crate::run) fn finish(&mut self, at_ns: u64) {
         self.take_up();
         self.end(at_ns, "wstap was stopped, or its targets had ended");
@@ -147,7 +147,7 @@ impl Tape {
         }
     }
 
-    /// One that nobody has told of yet is asked itself, as `messages` does.
+    /// Records the name of a process. If it was not reported yet, `/proc` is asked, as in `messages`.
     fn name(&mut self, pid: u32) {
         if self.named.insert(pid) {
             let comm = Process::read(pid).map_or_else(|_| String::new(), |process| process.comm);
@@ -155,7 +155,7 @@ impl Tape {
         }
     }
 
-    /// Takes down what was told since the last time.
+    /// Records the news that came since the last time.
     fn take_up(&mut self) {
         let told = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(told) = told {
@@ -172,7 +172,7 @@ impl Tape {
         self.encoder.push(&Record::Facts(&self.told.facts));
     }
 
-    /// Gives the open block to the writing thread, or drops it where that does not keep up.
+    /// Gives the open block to the writing thread, or drops it if that thread does not keep up.
     fn hand_on(&mut self) {
         let Some(block) = self.encoder.take() else { return };
         let Err(TrySendError::Full(block)) = self.queue.try_send(block) else { return };
@@ -183,7 +183,7 @@ impl Tape {
         self.missed.1 += block.captured;
         let (events, bytes) = self.missed;
         self.encoder.push(&Record::Missed { events, bytes });
-        // What else was in the block comes again.
+        // Names and losses of the dropped block are recorded again.
         self.named.clear();
         self.losses.clear();
         self.tell();

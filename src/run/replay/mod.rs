@@ -1,6 +1,7 @@
-//! `wstap replay`: recordings through the same decoder, without a kernel and without privilege.
+//! `wstap replay` feeds recordings to the decoder. It needs no kernel support and no privilege.
 //!
-//! `timeline` says what happened in which order; here is what becomes of it: lines, or metrics.
+//! `timeline` puts the records in order; this module turns what the decoder makes of them into lines
+//! or metrics.
 
 mod timeline;
 
@@ -25,7 +26,7 @@ use crate::observation::Observation;
 use crate::terminal;
 use crate::views::messages::{Format, MessageView, Process};
 
-/// What is made of a replay.
+/// Takes what a replay produces.
 trait Output {
     /// One observation, of a process of this name in a session with this offset of its clock.
     fn observe(&mut self, comm: &str, wall_offset_ns: i64, observation: &Observation<'_>);
@@ -35,9 +36,9 @@ trait Output {
     fn lost(&mut self, session: usize, loss: Loss);
     /// Shows what was observed so far.
     fn publish(&mut self);
-    /// What the end of the watch brought about is shown, too.
+    /// Whether observations that the end of the recording causes are shown, too.
     fn shows_end(&self) -> bool;
-    /// Nobody reads what is written any more.
+    /// Whether the reader of the output has gone.
     fn is_closed(&self) -> bool;
 }
 
@@ -67,7 +68,7 @@ fn print(timeline: Timeline, pace: Option<Pace>, args: &ReplayArgs) -> Result<()
     }
 }
 
-/// Plays all of it, and says what of it is missing.
+/// Plays all recordings, and says what they lack.
 fn play(
     mut timeline: Timeline,
     mut pace: Option<Pace>,
@@ -85,10 +86,10 @@ fn play(
     Ok(())
 }
 
-/// How fast it goes.
+/// Keeps the speed of the replay.
 struct Pace {
     speed: f64,
-    /// When what happened first: then, and now.
+    /// The time of the first record: when it was recorded, and when it was replayed.
     began: Option<(i128, u64)>,
 }
 
@@ -101,7 +102,7 @@ impl Pace {
         Err(crate::config::UsageError(why.into()).into())
     }
 
-    /// Shows what there is, and waits until it is time for what happened at `wall_ns`.
+    /// Shows what was observed, then waits until the record of `wall_ns` is due.
     fn wait_for(&mut self, wall_ns: i128, output: &mut dyn Output) {
         let (first_ns, began) = *self.began.get_or_insert_with(|| (wall_ns, monotonic_ns()));
         let since_ns = u64::try_from(wall_ns - first_ns).unwrap_or(0) as f64 / self.speed;
@@ -114,7 +115,7 @@ impl Pace {
     }
 }
 
-/// As `wstap messages` prints it.
+/// Prints lines as `wstap messages` does.
 struct Lines {
     view: MessageView,
     out: BufWriter<Stdout>,
@@ -150,7 +151,7 @@ impl Output for Lines {
     }
 }
 
-/// As `/metrics` serves it.
+/// Counts for `/metrics`.
 struct Counts {
     metrics: Metrics,
     status: Arc<Status>,
@@ -181,7 +182,7 @@ impl Output for Counts {
         self.metrics.flush();
     }
 
-    /// Nobody could have scraped it any more.
+    // Live, nobody could have scraped what the end of wstap causes.
     fn shows_end(&self) -> bool {
         false
     }
@@ -203,7 +204,7 @@ async fn serve(
     let mut signals = signals::ended()?;
     let status = Arc::new(Status::default());
     let mut counts = counts(&timeline, &status)?;
-    // The page's last 15 minutes are those of a clock, which a replay does not follow.
+    // The page shows the last 15 minutes by the clock; a replay has a clock of its own.
     let live = Recorder::new(&timeline.targets(), 0).live();
     let router = export::router(Exporter::new(&counts.metrics, Arc::clone(&status), live));
     let count = files.len();

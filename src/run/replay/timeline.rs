@@ -1,4 +1,4 @@
-//! Several recordings in the order in which it all happened.
+//! Merges several recordings into one order of time.
 //!
 //! The files of one session are played one after another through one decoder; sessions have a
 //! decoder each, because their connections have nothing to do with each other.
@@ -21,7 +21,7 @@ use crate::views::recording::{Ending, Header, Reader, Record, RuleFile};
 const WINDOW_MAX: u64 = 16 << 20;
 const CONNECTIONS_MAX: u64 = 32_768;
 
-/// Recordings that are being played.
+/// The recordings that are being played.
 pub(super) struct Timeline {
     sessions: Vec<Session>,
 }
@@ -30,12 +30,12 @@ struct Session {
     header: Header,
     first_target: u16,
     decoder: Decoder,
-    /// The files that are left; the first is being played.
+    /// The files that are not played yet; the first is being played.
     parts: VecDeque<Part>,
-    /// What processes are called.
+    /// Names of processes by pid.
     names: HashMap<u32, String>,
     missed: (u64, u64),
-    /// Sentences on what is not there.
+    /// Sentences that say what the recordings lack.
     missing: Vec<String>,
 }
 
@@ -70,19 +70,19 @@ impl Timeline {
         targets.map(|target| target.name.clone()).collect()
     }
 
-    /// When the next thing happened, in nanoseconds since 1970. `None` where nothing is left.
+    /// The time of the next record, in nanoseconds since 1970; `None` at the end.
     pub(super) fn next_ns(&mut self) -> Result<Option<i128>, Failure> {
         Ok(self.first()?.map(|(wall_ns, _)| wall_ns))
     }
 
-    /// Plays the next thing.
+    /// Plays the next record.
     pub(super) fn play(&mut self, output: &mut dyn Output) -> Result<(), Failure> {
         let Some((_, index)) = self.first()? else { return Ok(()) };
         self.sessions[index].play(index, output)?;
         Ok(())
     }
 
-    /// Says what of the recordings is not there.
+    /// Says what the recordings lack.
     pub(super) fn say_what_is_missing(&self) {
         for session in &self.sessions {
             session.missing.iter().for_each(|sentence| tracing::warn!("{sentence}"));
@@ -169,7 +169,7 @@ impl Session {
             Record::Event(event) => decoder.event(&event, &mut show),
             Record::Tick { at_ns } => {
                 decoder.tick(at_ns, &mut show);
-                // There is no kernel side that could act on them.
+                // A replay has no kernel side to steer.
                 decoder.kernel_hints().for_each(drop);
                 decoder.findings().for_each(drop);
                 output.publish();
@@ -193,7 +193,7 @@ impl Session {
     }
 }
 
-/// The decoder that read along when it was recorded.
+/// A decoder with the settings of the one that ran when it was recorded.
 fn decoder(header: &Header) -> Result<Decoder, Failure> {
     let rule = |RuleFile { name, text }: &RuleFile| (name.clone(), text.clone());
     let sources = ProtocolSources {

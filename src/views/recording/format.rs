@@ -1,4 +1,4 @@
-//! What the bytes of a recording mean.
+//! The format of a recording.
 //!
 //! A file is a line of text, a header and blocks. The line is [`MAGIC`]. The header and each block
 //! are a frame of their own: [`FRAME_BYTES`] of lengths and a checksum, then the contents. The
@@ -91,7 +91,7 @@ pub struct RuleFile {
     pub text: String,
 }
 
-/// One thing that a recording tells, in the order in which it happened.
+/// One record of a recording. Records stand in the order in which they happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record<'a> {
     /// What the tap saw.

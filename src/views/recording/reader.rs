@@ -1,4 +1,4 @@
-//! A file to records, whatever is in it.
+//! Reads the records of a file, whatever the file contains.
 //!
 //! Never panics, and needs no more memory than two blocks. What was cut off or damaged ends the
 //! reading after the last whole block, and [`Reader::ending`] says so.
@@ -13,13 +13,13 @@ use super::format::{FRAME_BYTES, Header, MAGIC, Record, STORED_MAX, Stored, UNPA
 /// Why a file is not read at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// It begins otherwise.
+    /// The file does not begin with the line of a recording.
     #[error("it is not a recording of this version: a recording begins with `wstap recording 1`")]
     Foreign,
-    /// It ends before its header does.
+    /// The file ends within the header.
     #[error("it ends before its header does: nothing was recorded, or almost nothing is left")]
     NoHeader,
-    /// Its header makes no sense.
+    /// The header makes no sense.
     #[error("its header is damaged: {0}")]
     Header(String),
     /// The system refuses.
@@ -30,9 +30,9 @@ pub enum ReadError {
 /// How a file ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It goes on, as far as it was read.
+    /// Not read to its end yet.
     Open,
-    /// With the recording, for this reason.
+    /// The recording ended here, for this reason.
     Whole(String),
     /// After a whole block, but the recording did not end there: wstap was killed, or still writes.
     NoEnd,

@@ -1,4 +1,4 @@
-//! Records to blocks, and blocks to a file.
+//! Puts records into blocks, and writes blocks to a file.
 //!
 //! The two are apart because they have different threads: an [`Encoder`] works beside the decoder
 //! and only copies, a [`FileWriter`] compresses and waits for the disk.
@@ -51,7 +51,7 @@ impl Encoder {
         self.block.captured += captured.len() as u64;
     }
 
-    /// The open block is large enough to be written.
+    /// Whether the open block is large enough to be written.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.block.bytes.len() >= BLOCK_BYTES
