@@ -11,16 +11,23 @@
 /* Keeps clang from proving a bound by itself and dropping the check that the verifier needs. */
 #define opaque(var) asm volatile("" : "+r"(var))
 
-/* Pages that are present are read directly. That is cheaper than a copy that may fault. */
-static __always_inline long read_user(void *to, __u32 size, __u64 from)
+/* Pages that are present are read directly. That is cheaper than a copy that may fault. `may_sleep` is
+ * a constant: false where the code must be fit for programs that may not. */
+static __always_inline long read_user_or_fail(void *to, __u32 size, __u64 from, bool may_sleep)
 {
 	if (reads_at_once && !bpf_probe_read_user(to, size, (const void *)from))
 		return 0;
 #ifndef NEVER_SLEEPS
-	if (sleepable)
+	if (may_sleep && sleepable)
 		return bpf_copy_from_user(to, size, (const void *)from);
 #endif
+	(void)may_sleep;
 	return -1;
+}
+
+static __always_inline long read_user(void *to, __u32 size, __u64 from)
+{
+	return read_user_or_fail(to, size, from, true);
 }
 
 /* No wake-up per record: the reader polls on a timer, and is woken when the fill crosses the
@@ -70,13 +77,23 @@ static __always_inline void count_copy_failed(__u64 bytes)
 	__sync_fetch_and_add(&losses.copy_failed_bytes, bytes);
 }
 
+/*
+ * Some functions from here on are global. The verifier checks such a function once for each program,
+ * whatever it is called with, and a static one again for each call and each state that leads to it. With
+ * static ones it took 0.5 s of processor time to load both objects, 3 s and more without bpf_loop(). The
+ * price: their pointers may be NULL for all that the verifier knows.
+ *
+ * A global function that may sleep is refused by newer kernels where the program may not, even if it is
+ * never called to sleep (since 6.15). So what reads memory is there twice.
+ */
+
 /* Bytes [from, to) of a direction are not copied. */
-static __noinline int emit_hole(const struct report *report, __u32 direction, __u64 from,
+__noinline int emit_hole(const struct report *report, __u32 direction, __u64 from,
 				__u64 to, __u32 why)
 {
 	struct wstap_record *r;
 
-	if (from == to)
+	if (!report || from == to)
 		return 0;
 	r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
 	if (!r) {
@@ -108,7 +125,7 @@ static __noinline int emit_hole(const struct report *report, __u32 direction, __
 		opaque(len);                                                                       \
 		if (len > SIZE)                                                                    \
 			len = SIZE;                                                                \
-		if (read_user(r->bytes, len, from)) {                                              \
+		if (read_user_or_fail(r->bytes, len, from, may_sleep)) {                           \
 			r->header.len = len;                                                       \
 			r->header.captured = 0;                                                    \
 			r->header.absent = WSTAP_COPY_FAILED;                                      \
@@ -128,10 +145,14 @@ static __noinline int emit_hole(const struct report *report, __u32 direction, __
  * must not take the room of 16 KiB. With the headers of the record and of the ring buffer, which
  * have 64 bytes together, each record fills whole cache lines.
  */
-static __noinline __u64 emit_bytes(const struct report *report, __u32 len, __u64 rest, __u32 start)
+static __always_inline __u64 emit_bytes_how(const struct report *report, __u32 len, __u64 rest,
+					    __u32 start, bool may_sleep)
 {
-	__u64 from = report->buffer + (report->pos - report->base);
+	__u64 from;
 
+	if (!report)
+		return 0;
+	from = report->buffer + (report->pos - report->base);
 	EMIT_CLASS(64)
 	EMIT_CLASS(128)
 	EMIT_CLASS(192)
@@ -142,6 +163,30 @@ static __noinline __u64 emit_bytes(const struct report *report, __u32 len, __u64
 	EMIT_CLASS(4160)
 	EMIT_CLASS(8256)
 	EMIT_CLASS(PIECE_BYTES)
+}
+
+__noinline __u64 emit_bytes_atomic(const struct report *report, __u32 len, __u64 rest, __u32 start)
+{
+	return emit_bytes_how(report, len, rest, start, false);
+}
+
+#ifndef NEVER_SLEEPS
+__noinline __u64 emit_bytes_sleepable(const struct report *report, __u32 len, __u64 rest,
+				      __u32 start)
+{
+	return emit_bytes_how(report, len, rest, start, true);
+}
+#endif
+
+static __always_inline __u64 emit_bytes(const struct report *report, __u32 len, __u64 rest,
+					__u32 start, bool may_sleep)
+{
+#ifndef NEVER_SLEEPS
+	if (may_sleep)
+		return emit_bytes_sleepable(report, len, rest, start);
+#endif
+	(void)may_sleep;
+	return emit_bytes_atomic(report, len, rest, start);
 }
 
 #endif

@@ -65,14 +65,17 @@ static __always_inline void skip_to(struct report *report, struct stream *s, __u
 		report_skipped(report, s, report->direction, stop);
 }
 
-static __always_inline void copy_to(struct report *report, __u64 stop, __u8 start)
+static __always_inline void copy_to(struct report *report, __u64 stop, __u8 start, bool may_sleep)
 {
-	report->pos += emit_bytes(report, min_u64(stop - report->pos, PIECE_BYTES), 0, start);
+	__u32 len = min_u64(stop - report->pos, PIECE_BYTES);
+
+	report->pos += emit_bytes(report, len, 0, start, may_sleep);
 }
 
 /* Copies the part of the frame's window that is in this call. The part of the frame behind it is
  * skipped in the same record: a record more would cost as much as copying a few KiB. */
-static __always_inline void copy_window(struct report *report, struct stream *s, __u8 start)
+static __always_inline void copy_window(struct report *report, struct stream *s, __u8 start,
+					bool may_sleep)
 {
 	__u64 stop = min_u64(report->end, s->copy_until);
 	__u64 len = min_u64(stop - report->pos, PIECE_BYTES);
@@ -80,7 +83,7 @@ static __always_inline void copy_window(struct report *report, struct stream *s,
 
 	if (report->pos + len == s->copy_until)
 		rest = min_u64(report->end, tail_start(s)) - s->copy_until;
-	report->pos += emit_bytes(report, len, rest, start);
+	report->pos += emit_bytes(report, len, rest, start, may_sleep);
 }
 
 static __always_inline __u8 start_of(const struct report *report)
@@ -156,8 +159,9 @@ static __always_inline void begin_frame(struct stream *s, __u64 payload_at, __u6
 	s->next_header = payload_at + payload;
 }
 
-static __always_inline void walk_header(struct report *report, struct stream *s)
+static __always_inline void walk_header(struct report *report, struct stream *s, bool may_sleep)
 {
+	__u64 from = report->buffer + (report->pos - report->base);
 	__u64 left = report->end - report->pos;
 	__u32 have = s->head_have & 15;
 	__u32 more = left < HEADER_BYTES ? left : HEADER_BYTES;
@@ -168,7 +172,7 @@ static __always_inline void walk_header(struct report *report, struct stream *s)
 	opaque(more);
 	if (more > HEADER_BYTES)
 		more = HEADER_BYTES;
-	if (read_user(s->head + have, more, report->buffer + (report->pos - report->base))) {
+	if (read_user_or_fail(s->head + have, more, from, may_sleep)) {
 		/* Copying will fail likewise, and count it. */
 		s->mode = STREAM_COPY;
 		s->head_have = 0;
@@ -183,12 +187,12 @@ static __always_inline void walk_header(struct report *report, struct stream *s)
 	}
 	if (length == 0) {
 		s->head_have = have + more;
-		copy_to(report, report->end, start);
+		copy_to(report, report->end, start, may_sleep);
 		return;
 	}
 	s->head_have = 0;
 	begin_frame(s, report->pos - have + length, payload);
-	copy_window(report, s, start);
+	copy_window(report, s, start, may_sleep);
 }
 
 /* Follows the word that userspace has written, unless the stream is already past its offset. Bytes
@@ -229,29 +233,53 @@ static __always_inline void take_steering(const struct report *report, struct st
 		s->copy_until = report->pos + window_bytes;
 }
 
-/* The next piece of a call: a header, a copy or a hop. Returns 1 at the end of the call. */
-static __noinline int walk_on(struct report *report, struct stream *s, __u32 turn)
+static __always_inline int walk_on_how(struct report *report, struct stream *s, __u32 turn,
+				       bool may_sleep)
 {
+	if (!report || !s)
+		return 1;
 	if (turn >= WALK_STEPS && s->mode == STREAM_WALK)
 		s->mode = STREAM_COPY;
 	if (s->mode == STREAM_IGNORE) {
 		s->next_header = ~0ULL;
 		skip_to(report, s, report->end);
 	} else if (s->mode == STREAM_COPY) {
-		copy_to(report, report->end, start_of(report));
+		copy_to(report, report->end, start_of(report), may_sleep);
 		/* The reader may have found the frame borders in records of this very call. */
 		if (report->pos < report->end && turn < WALK_STEPS)
 			take_steering(report, s);
 	} else if (report->pos >= s->next_header) {
-		walk_header(report, s);
+		walk_header(report, s, may_sleep);
 	} else if (report->pos < s->copy_until) {
-		copy_window(report, s, start_of(report));
+		copy_window(report, s, start_of(report), may_sleep);
 	} else if (report->pos < tail_start(s)) {
 		skip_to(report, s, min_u64(report->end, tail_start(s)));
 	} else {
-		copy_to(report, min_u64(report->end, s->next_header), start_of(report));
+		copy_to(report, min_u64(report->end, s->next_header), start_of(report), may_sleep);
 	}
 	return report->pos >= report->end;
+}
+
+__noinline int walk_on_atomic(struct report *report, struct stream *s, __u32 turn)
+{
+	return walk_on_how(report, s, turn, false);
+}
+
+#ifndef NEVER_SLEEPS
+__noinline int walk_on_sleepable(struct report *report, struct stream *s, __u32 turn)
+{
+	return walk_on_how(report, s, turn, true);
+}
+#endif
+
+/* The next piece of a call: a header, a copy or a hop. Returns 1 at the end of the call. */
+static __always_inline int walk_on(struct report *report, struct stream *s, __u32 turn)
+{
+#ifndef NEVER_SLEEPS
+	if (sleepable)
+		return walk_on_sleepable(report, s, turn);
+#endif
+	return walk_on_atomic(report, s, turn);
 }
 
 /* An ignored connection may still be upgraded later. The answer to the upgrade begins a call of its

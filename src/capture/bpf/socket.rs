@@ -13,7 +13,7 @@ use libbpf_rs::{ErrorKind, Link, MapMut, OpenMapMut, OpenObject, ProgramMut};
 use super::Error;
 use super::load::fill_in;
 use super::skeleton::TracerMaps;
-use super::skeleton::socket::{OpenSocketMaps, SocketSkel, SocketSkelBuilder};
+use super::skeleton::socket::{OpenSocketMaps, OpenSocketSkel, SocketSkel, SocketSkelBuilder};
 use crate::capture::bpf::{Attachment, Flavour, Settings};
 
 /// The kernel's tracepoints that tell of what passes, for people.
@@ -49,6 +49,7 @@ impl<'obj> SocketPrograms<'obj> {
         flavour: Flavour,
     ) -> libbpf_rs::Result<Self> {
         let mut open = SocketSkelBuilder::default().open(object)?;
+        leave_out_tls(&mut open);
         share(&mut open.maps, maps)?;
         let Some(rodata) = open.maps.rodata_data.as_deref_mut() else {
             return Err(std::io::Error::other("the object has no settings").into());
@@ -76,6 +77,15 @@ impl<'obj> SocketPrograms<'obj> {
         let links: libbpf_rs::Result<Vec<Link>> =
             programs.iter().map(|program| program.attach_trace()).collect();
         links.map(Attachment::new).map_err(|error| refused(&format_args!("{error:#}")))
+    }
+}
+
+/// The programs on TLS functions are in this object as well, because both have headers in common. Here
+/// nobody attaches them.
+fn leave_out_tls(open: &mut OpenSocketSkel<'_>) {
+    for mut program in open.open_object_mut().progs_mut() {
+        let is_of_sockets = program.name().as_encoded_bytes().starts_with(b"socket_");
+        program.set_autoload(is_of_sockets);
     }
 }
 
