@@ -6,7 +6,7 @@
 //! people go through [`Escaped`].
 
 use std::fmt::{self, Display, Write as _};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -57,6 +57,23 @@ impl Display for Escaped<'_> {
 #[must_use]
 pub fn stdout_until(stop: Arc<AtomicBool>) -> impl Write + Send {
     Output { to: StandardOutput, waits: Waits::Until(stop) }
+}
+
+/// Whether standard output shows colours: it is a terminal that knows them, and nobody has set
+/// `NO_COLOR` (<https://no-color.org>).
+#[must_use]
+pub fn shows_colors() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    io::stdout().is_terminal() && !is_dumb && !is_set("NO_COLOR")
+}
+
+/// Whether whoever read standard output has gone, as `head` does after its last line.
+#[must_use]
+pub fn is_abandoned() -> bool {
+    let out = io::stdout();
+    let mut fds = [PollFd::from_borrowed_fd(out.as_fd(), PollFlags::empty())];
+    poll(&mut fds, Some(&NOT_AT_ALL)).is_ok() && fds[0].revents().contains(PollFlags::ERR)
 }
 
 #[derive(Debug)]

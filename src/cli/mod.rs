@@ -1,8 +1,8 @@
 //! What was typed. `config` says what it means.
 
-pub mod values;
-
+pub mod messages;
 pub mod recording;
+pub mod values;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -12,8 +12,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
+use self::messages::MessagesArgs;
 use self::recording::{RecordArgs, ReplayArgs};
-use self::values::{Listen, Pid, Size, Span, parse_count};
+use self::values::{Listen, Pid, Size, Span};
 
 /// Version and source revision of wstap.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WSTAP_REVISION"), ")");
@@ -233,26 +234,6 @@ pub struct ProtocolsArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// `wstap messages`.
-#[derive(Debug, Args)]
-pub struct MessagesArgs {
-    /// What to tap, and how.
-    #[command(flatten)]
-    pub tap: TapArgs,
-    /// Print one JSON object per line
-    #[arg(long)]
-    pub json: bool,
-    /// Print frames too, not only messages and what becomes of them
-    #[arg(long)]
-    pub frames: bool,
-    /// Show this many bytes of each payload
-    #[arg(long, value_name = "BYTES", default_value_t = 0, value_parser = parse_count)]
-    pub payload: usize,
-    /// Record to this file, too; see `wstap record`
-    #[arg(long, value_name = "FILE")]
-    pub record: Option<PathBuf>,
 }
 
 /// Reads the command line; prints help or what is wrong, and ends the process, where there is

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::TapArgs;
+use super::messages::FilterArgs;
 use super::values::{Listen, Size, Span, parse_count};
 
 /// `wstap record`.
@@ -53,9 +54,12 @@ pub struct ReplayArgs {
         conflicts_with = "listen")]
     pub payload: usize,
     /// Print nothing, but serve the metrics and the status page here
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", conflicts_with = "FilterArgs")]
     pub listen: Option<Listen>,
     /// Replay N times as fast as it was recorded [default: as fast as it goes]
     #[arg(long, value_name = "N")]
     pub speed: Option<f64>,
+    /// Which lines to print.
+    #[command(flatten)]
+    pub filter: FilterArgs,
 }

@@ -82,14 +82,53 @@ impl FromStr for Span {
 
     /// From 1 ms to a day.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = "give seconds, or a time such as 500ms, 5s, 2m or 1h";
-        let seconds = text.parse::<u32>().ok().map(|seconds| Duration::from_secs(seconds.into()));
-        let span = || Duration::try_from(text.parse::<jiff::SignedDuration>().ok()?).ok();
-        let span = seconds.or_else(span).ok_or_else(|| format!("`{text}` is no time: {wanted}"))?;
+        let span = time(text)?;
         if span < Duration::from_millis(1) || span > LONGEST {
-            return Err(format!("`{text}` is not between 1ms and 24h: {wanted}"));
+            return Err(format!("`{text}` is not between 1ms and 24h: {TIME_WANTED}"));
         }
         Ok(Self(span))
+    }
+}
+
+const TIME_WANTED: &str = "give seconds, or a time such as 500ms, 5s, 2m or 1h";
+
+fn time(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<u32>().ok().map(|seconds| Duration::from_secs(seconds.into()));
+    let span = || Duration::try_from(text.parse::<jiff::SignedDuration>().ok()?).ok();
+    seconds.or_else(span).ok_or_else(|| format!("`{text}` is no time: {TIME_WANTED}"))
+}
+
+/// A time that something is compared with; written like a [`Span`], and of any length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threshold(pub Duration);
+
+impl FromStr for Threshold {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        time(text).map(Self)
+    }
+}
+
+/// A connection, named as in the lines of `wstap messages`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnName {
+    /// The process.
+    pub pid: u32,
+    /// The number of the connection, counted over all processes.
+    pub number: u32,
+}
+
+impl FromStr for ConnName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once('-').and_then(|(pid, number)| {
+            Some(Self { pid: pid.parse().ok()?, number: number.parse().ok()? })
+        });
+        parsed.ok_or_else(|| {
+            format!("`{text}` is no connection: name it as the lines do, such as 4242-17")
+        })
     }
 }
 
@@ -165,6 +204,26 @@ mod tests {
         for bad in ["", "0", "0s", "-5s", "5x", "s", "25h", "99999999"] {
             let error = span(bad).expect_err(bad);
             assert!(error.contains("such as"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_threshold_may_be_shorter_than_a_time_to_wait() {
+        let threshold = |text: &str| text.parse::<Threshold>().map(|it| it.0);
+        assert_eq!(threshold("250us"), Ok(Duration::from_micros(250)));
+        assert_eq!(threshold("0"), Ok(Duration::ZERO));
+        assert_eq!(threshold("2"), Ok(Duration::from_secs(2)));
+        for bad in ["", "fast", "-1s"] {
+            assert!(threshold(bad).expect_err(bad).contains("such as"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_connection_is_named_as_its_lines_name_it() {
+        assert_eq!("4242-17".parse(), Ok(ConnName { pid: 4242, number: 17 }));
+        for bad in ["", "4242", "4242-", "-17", "a-b", "4242-17-1", "4242-99999999999"] {
+            let error = bad.parse::<ConnName>().expect_err(bad);
+            assert!(error.contains("such as 4242-17"), "{error}");
         }
     }
 

@@ -4,6 +4,7 @@
 //! attached or opened before all of it has been found valid.
 
 mod file;
+pub mod messages;
 mod protocols;
 mod recording;
 

@@ -1,7 +1,7 @@
 //! `wstap messages`: a line for each message as it passes.
 
 use std::collections::HashMap;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -15,40 +15,37 @@ use super::{Failure, signals};
 use crate::capture::clock::monotonic_ns;
 use crate::capture::procfs::process;
 use crate::capture::supervisor::{Late, Member};
-use crate::cli::MessagesArgs;
-use crate::config::TapConfig;
+use crate::cli::messages::MessagesArgs;
+use crate::config::{TapConfig, messages};
 use crate::event::Loss;
 use crate::observation::{Observation, Waiting};
 use crate::terminal;
-use crate::views::messages::MessageView;
-use crate::views::messages::{Format, Process};
+use crate::views::messages::{Format, MessageView, Printer, Process};
 
 /// Prints until a signal comes, the targets have ended, or the reader of standard output has gone.
 pub(super) fn run(config: TapConfig, args: &MessagesArgs) -> Result<(), Failure> {
     let prepared = session::prepare(&config)?;
     let view = MessageView {
         format: if args.json { Format::Json } else { Format::Text },
+        color: terminal::shows_colors(),
+        filter: messages::filter(&args.filter),
         frames: args.frames,
         payload: args.payload,
         wall_offset_ns: prepared.wall_offset_ns.into(),
     };
     let stop = stop_on_signal(config.sandbox)?;
     let mut names = Names::default();
+    let out: Box<dyn Write + Send> = Box::new(terminal::stdout_until(Arc::clone(&stop)));
     let mut sink = Lines {
-        view,
-        out: BufWriter::new(Box::new(terminal::stdout_until(Arc::clone(&stop)))),
-        error: None,
+        printer: Printer::new(view, BufWriter::new(out), args.filter.count),
+        is_abandoned: false,
         names: names.clone(),
         lost: 0,
         unreadable: Unreadable::default(),
     };
     let until = Until { stop: &stop, targets_end: true, attached: false };
     session::run(config, prepared, until, &mut sink, &mut names)?;
-    match sink.error {
-        // `wstap messages | head` is no failure.
-        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    Ok(sink.printer.finish()?)
 }
 
 /// Waits for the signals on a thread of its own, because the session occupies this one.
@@ -91,6 +88,11 @@ impl Names {
         });
         body(name)
     }
+
+    /// Whether a process is tapped.
+    fn are_told(&self) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
 }
 
 impl Audience for Names {
@@ -102,9 +104,9 @@ impl Audience for Names {
 }
 
 struct Lines {
-    view: MessageView,
-    out: BufWriter<Box<dyn Write + Send>>,
-    error: Option<io::Error>,
+    printer: Printer<BufWriter<Box<dyn Write + Send>>>,
+    /// Nobody reads any more, as was seen without writing.
+    is_abandoned: bool,
     names: Names,
     lost: u64,
     unreadable: Unreadable,
@@ -112,21 +114,17 @@ struct Lines {
 
 impl Sink for Lines {
     fn observe(&mut self, observation: &Observation<'_>) {
-        if self.error.is_some() {
-            return;
-        }
         self.unreadable.observe(observation);
         let pid = observation.conn.tgid;
-        let (view, out) = (&self.view, &mut self.out);
-        let written =
-            self.names.with(pid, |comm| view.write(out, observation, Process { pid, comm }));
-        self.error = written.err();
+        let printer = &mut self.printer;
+        self.names.with(pid, |comm| printer.observe(observation, Process { pid, comm }));
     }
 
     fn publish(&mut self, losses: &[Loss]) {
-        if self.error.is_none() {
-            self.error = self.out.flush().err();
+        if self.names.are_told() {
+            self.printer.begin();
         }
+        self.printer.flush();
         if let Some(line) = self.unreadable.line(monotonic_ns()) {
             tracing::warn!("{line}");
         }
@@ -137,9 +135,12 @@ impl Sink for Lines {
         }
     }
 
-    fn waiting(&mut self, _: &mut dyn Iterator<Item = Waiting<'_>>) {}
+    fn waiting(&mut self, _: &mut dyn Iterator<Item = Waiting<'_>>) {
+        // Where nothing passes, nothing is written that could fail.
+        self.is_abandoned = terminal::is_abandoned();
+    }
 
     fn is_closed(&self) -> bool {
-        self.error.is_some()
+        self.is_abandoned || self.printer.is_closed()
     }
 }

@@ -6,7 +6,7 @@
 mod timeline;
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, Stdout};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -18,13 +18,14 @@ use self::timeline::Timeline;
 use super::{Failure, monitor, signals};
 use crate::capture::clock::monotonic_ns;
 use crate::cli::recording::ReplayArgs;
+use crate::config::messages;
 use crate::event::Loss;
 use crate::export::live::Recorder;
 use crate::export::status::{Snapshot, Target};
 use crate::export::{self, Exporter, Metrics, Status};
 use crate::observation::Observation;
 use crate::terminal;
-use crate::views::messages::{Format, MessageView, Process};
+use crate::views::messages::{Format, MessageView, Printer, Process};
 
 /// Takes what a replay produces.
 trait Output {
@@ -55,17 +56,17 @@ pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
 fn print(timeline: Timeline, pace: Option<Pace>, args: &ReplayArgs) -> Result<(), Failure> {
     let view = MessageView {
         format: if args.json { Format::Json } else { Format::Text },
+        color: terminal::shows_colors(),
+        filter: messages::filter(&args.filter),
         frames: args.frames,
         payload: args.payload,
         wall_offset_ns: 0,
     };
-    let mut lines = Lines { view, out: BufWriter::new(io::stdout()), error: None };
+    let out = BufWriter::new(io::stdout());
+    let mut lines = Lines(Printer::new(view, out, args.filter.count));
+    lines.0.begin();
     play(timeline, pace, &mut lines)?;
-    match lines.error {
-        // `wstap replay FILE | head` is no failure.
-        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    Ok(lines.0.finish()?)
 }
 
 /// Plays all recordings, and says what they lack.
@@ -116,20 +117,12 @@ impl Pace {
 }
 
 /// Prints lines as `wstap messages` does.
-struct Lines {
-    view: MessageView,
-    out: BufWriter<Stdout>,
-    error: Option<io::Error>,
-}
+struct Lines(Printer<BufWriter<Stdout>>);
 
 impl Output for Lines {
     fn observe(&mut self, comm: &str, wall_offset_ns: i64, observation: &Observation<'_>) {
-        if self.error.is_some() {
-            return;
-        }
-        self.view.wall_offset_ns = wall_offset_ns.into();
-        let process = Process { pid: observation.conn.tgid, comm };
-        self.error = self.view.write(&mut self.out, observation, process).err();
+        self.0.set_wall_offset_ns(wall_offset_ns.into());
+        self.0.observe(observation, Process { pid: observation.conn.tgid, comm });
     }
 
     fn facts(&mut self, _first_target: u16, _facts: Snapshot) {}
@@ -137,9 +130,7 @@ impl Output for Lines {
     fn lost(&mut self, _session: usize, _loss: Loss) {}
 
     fn publish(&mut self) {
-        if self.error.is_none() {
-            self.error = self.out.flush().err();
-        }
+        self.0.flush();
     }
 
     fn shows_end(&self) -> bool {
@@ -147,7 +138,7 @@ impl Output for Lines {
     }
 
     fn is_closed(&self) -> bool {
-        self.error.is_some()
+        self.0.is_closed()
     }
 }
 

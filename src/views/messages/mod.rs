@@ -2,9 +2,12 @@
 //! on request for each frame.
 //!
 //! Two formats of the same events: columns for people (`text`) and one JSON object per line for
-//! programs (`json`). Payload is shown only as far as the user asked for it.
+//! programs (`json`). `filter` says which lines are shown, `printer` writes them. Payload is shown
+//! only as far as the user asked for it.
 
+mod filter;
 mod json;
+mod printer;
 mod text;
 
 use std::io::{self, Write};
@@ -13,6 +16,9 @@ use crate::event::Direction;
 use crate::observation::{
     Exchange, Frame, GapReason, Message, MessageReading, Observation, Open, What,
 };
+
+pub use self::filter::Filter;
+pub use self::printer::Printer;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,10 +57,14 @@ enum Event<'a> {
 }
 
 /// Writes observations as lines.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MessageView {
     /// How lines look.
     pub format: Format,
+    /// Text with colours, as terminals show them.
+    pub color: bool,
+    /// Which lines are shown.
+    pub filter: Filter,
     /// Show single frames too.
     pub frames: bool,
     /// Show at most this many payload bytes of each message; 0 shows none and says nothing.
@@ -64,7 +74,7 @@ pub struct MessageView {
 }
 
 impl MessageView {
-    /// Writes the line of `observation`, where it has one.
+    /// Writes the line of `observation`, where it has one that is shown.
     ///
     /// Kinds without a line (byte counts, changes of state, requests that begin, protocol errors,
     /// pings) write nothing: they are in the metrics. Fails only where `out` does.
@@ -74,7 +84,25 @@ impl MessageView {
         observation: &Observation<'_>,
         process: Process<'_>,
     ) -> io::Result<()> {
-        let Some(event) = self.event(&observation.what) else { return Ok(()) };
+        let Some(event) = self.event(observation) else { return Ok(()) };
+        self.write_event(out, observation, process, event)
+    }
+
+    /// Writes the names of the columns; JSON has none. Fails only where `out` does.
+    pub fn write_header(&self, out: &mut impl Write) -> io::Result<()> {
+        match self.format {
+            Format::Text => text::write_header(self, out),
+            Format::Json => Ok(()),
+        }
+    }
+
+    fn write_event(
+        &self,
+        out: &mut impl Write,
+        observation: &Observation<'_>,
+        process: Process<'_>,
+        event: Event<'_>,
+    ) -> io::Result<()> {
         let line = Line { observation, process, event };
         match self.format {
             Format::Text => text::write(self, out, &line),
@@ -82,10 +110,19 @@ impl MessageView {
         }
     }
 
-    fn event<'a>(&self, what: &'a What<'a>) -> Option<Event<'a>> {
+    /// What is shown of an observation.
+    fn event<'a>(&self, observation: &'a Observation<'a>) -> Option<Event<'a>> {
+        let event = self.any_event(&observation.what)?;
+        self.filter.shows(observation.conn, &event).then_some(event)
+    }
+
+    fn any_event<'a>(&self, what: &'a What<'a>) -> Option<Event<'a>> {
         match what {
             What::Open(open) => Some(Event::Open(open)),
-            What::Frame(frame) => self.frames.then_some(Event::Frame(frame)),
+            What::Frame(frame) => {
+                let is_wanted = self.frames || self.filter.asks_for_frame(frame.opcode);
+                is_wanted.then_some(Event::Frame(frame))
+            }
             What::Message { message, reading } => Some(Event::Message(message, reading)),
             What::Exchange(exchange) => Some(Event::Exchange(exchange)),
             What::Close { code } => Some(Event::Close { code: *code }),
@@ -139,6 +176,9 @@ fn utf8_prefix(bytes: &[u8]) -> Option<&str> {
         Err(_) => None,
     }
 }
+
+#[cfg(test)]
+mod filter_tests;
 
 #[cfg(test)]
 mod tests;

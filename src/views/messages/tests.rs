@@ -333,3 +333,41 @@ fn a_time_that_cannot_be_written_is_clamped() {
         MessageView { wall_offset_ns: i128::MAX, format: Format::Json, ..MessageView::default() };
     assert_eq!(view.wall(u64::MAX), jiff::Timestamp::MAX);
 }
+
+#[test]
+fn the_header_stands_over_its_columns() {
+    let mut header = Vec::new();
+    MessageView::default().write_header(&mut header).expect("a Vec takes everything");
+    let header = String::from_utf8(header).expect("text");
+    let shown = text(What::Exchange(exchange()));
+    for (name, value) in
+        [("TIME", "12:00"), ("COMMAND", "node"), ("CONNECTION", "4242-17"), ("EVENT", "= local")]
+    {
+        assert_eq!(header.find(name), shown.find(value), "{header}{shown}");
+    }
+    let end = |line: &str, word: &str| line.find(word).map(|at| at + word.len());
+    assert_eq!(end(&header, "SIZE/TIME"), end(&shown, "8.123ms"), "{header}{shown}");
+    assert_eq!(header.find("DETAILS"), shown.find("jsonrpc"), "{header}{shown}");
+    let mut none = Vec::new();
+    let json = MessageView { format: Format::Json, ..MessageView::default() };
+    json.write_header(&mut none).expect("a Vec takes everything");
+    assert!(none.is_empty());
+}
+
+#[test]
+fn colours_end_with_the_line_and_change_no_word() {
+    let view = || MessageView { color: true, payload: 100, frames: true, ..MessageView::default() };
+    let plain = || MessageView { color: false, ..view() };
+    let gap = What::Gap { direction: Direction::Sent, bytes: 1, reason: GapReason::RingFull };
+    let failed = What::Exchange(Exchange { outcome: Outcome::Error, ..exchange() });
+    for what in [read(request()), gap, failed, What::Close { code: 1000 }] {
+        let colored = line(view(), what.clone());
+        let first = colored.lines().next().expect("a line");
+        assert!(first.ends_with("\u{1b}[0m"), "{first:?}");
+        let mut words = String::new();
+        for part in colored.split('\u{1b}') {
+            words += part.split_once('m').filter(|_| part.starts_with('[')).map_or(part, |it| it.1);
+        }
+        assert_eq!(words, line(plain(), what));
+    }
+}

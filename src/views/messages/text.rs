@@ -3,36 +3,66 @@
 //!
 //! Whatever comes from the wire is escaped and names are cut short: no byte of a peer reaches the
 //! terminal as a control character, nothing can turn the direction of writing around, and an id of
-//! a thousand digits does not bury the line.
+//! a thousand digits does not bury the line. Colours only repeat what the words say.
 
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write};
 use std::time::Duration;
 
+use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
+use super::filter::is_wrong;
 use super::{Event, Line, MessageView, utf8_prefix};
 use crate::event::Direction;
 use crate::observation::{Exchange, Frame, Message, MessageReading, MessageType, Open, Role};
 
+pub(super) fn write_header(view: &MessageView, out: &mut impl Write) -> io::Result<()> {
+    let bold = styled(view, Style::new().bold());
+    let (time, command, conn) = ("TIME (UTC)", "COMMAND", "CONNECTION");
+    write!(out, "{bold}{time:<16} {command:<8} {conn:<10} ")?;
+    writeln!(out, "{:<8} {:>11}  DETAILS{bold:#}", "EVENT", "SIZE/TIME")
+}
+
 pub(super) fn write(view: &MessageView, out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
     let Line { observation, process, event } = line;
     let wall = view.wall(observation.at_ns).to_zoned(TimeZone::UTC).time();
-    write!(out, "{wall:.6}Z {:<8} {:<10} ", Name(process.comm), observation.conn.to_string())?;
+    let (head, body) = (styled(view, Style::new().dimmed()), styled(view, style(event)));
+    let conn = observation.conn.to_string();
+    write!(out, "{head}{wall:.6}Z {:<8} {conn:<10}{head:#} {body}", Name(process.comm))?;
     match event {
         Event::Open(open) => write_open(out, observation.role, open),
         Event::Frame(frame) => write_frame(out, frame),
-        Event::Message(message, reading) => write_message(view, out, message, reading),
+        Event::Message(message, reading) => write_message(out, message, reading),
         Event::Exchange(exchange) => write_exchange(out, exchange),
-        Event::Close { code } => {
-            write_columns(out, '-', "close", code)?;
-            writeln!(out)
-        }
+        Event::Close { code } => write_columns(out, '-', "close", code),
         Event::Gap { direction, bytes, reason } => {
             write_columns(out, '!', "lost", &Bytes(*bytes))?;
-            writeln!(out, "  {} {}", direction.as_str(), reason.as_str())
+            write!(out, "  {} {}", direction.as_str(), reason.as_str())
         }
+    }?;
+    writeln!(out, "{body:#}")?;
+    match event {
+        Event::Message(message, _) if view.payload > 0 => write_payload(view, out, message),
+        _ => Ok(()),
     }
+}
+
+fn styled(view: &MessageView, style: Style) -> Style {
+    if view.color { style } else { Style::new() }
+}
+
+/// What went wrong stands out; what passed is told apart by its direction.
+fn style(event: &Event<'_>) -> Style {
+    let color = match event {
+        event if is_wrong(event) => AnsiColor::Red,
+        Event::Message(Message { direction: Direction::Sent, .. }, _) => AnsiColor::Cyan,
+        Event::Message(..) => AnsiColor::Green,
+        Event::Open(_) | Event::Close { .. } => AnsiColor::Blue,
+        Event::Frame(_) => return Style::new().dimmed(),
+        Event::Exchange(_) | Event::Gap { .. } => return Style::new(),
+    };
+    Style::new().fg_color(Some(color.into()))
 }
 
 /// What every line has behind the connection: an arrow, a word, a figure.
@@ -53,7 +83,7 @@ fn write_open(out: &mut impl Write, role: Role, open: &Open<'_>) -> io::Result<(
     for value in [open.subprotocol, open.extensions].into_iter().flatten() {
         write!(out, " ({})", Name(value))?;
     }
-    writeln!(out, "{}", if open.mid_stream { "  mid-stream" } else { "" })
+    write!(out, "{}", if open.mid_stream { "  mid-stream" } else { "" })
 }
 
 fn write_frame(out: &mut impl Write, frame: &Frame) -> io::Result<()> {
@@ -64,11 +94,10 @@ fn write_frame(out: &mut impl Write, frame: &Frame) -> io::Result<()> {
             write!(out, " {name}")?;
         }
     }
-    writeln!(out)
+    Ok(())
 }
 
 fn write_message(
-    view: &MessageView,
     out: &mut impl Write,
     message: &Message<'_>,
     reading: &MessageReading<'_>,
@@ -91,11 +120,7 @@ fn write_message(
     if message.frames > 1 {
         write!(out, " ({} frames)", message.frames)?;
     }
-    writeln!(out)?;
-    if view.payload == 0 {
-        return Ok(());
-    }
-    write_payload(view, out, message)
+    Ok(())
 }
 
 fn write_payload(
@@ -123,7 +148,7 @@ fn write_exchange(out: &mut impl Write, exchange: &Exchange<'_>) -> io::Result<(
     if !exchange.method.is_empty() {
         write!(out, " {}", Name(exchange.method))?;
     }
-    writeln!(out, " id={} {}", Name(exchange.id), exchange.outcome.as_str())
+    write!(out, " id={} {}", Name(exchange.id), exchange.outcome.as_str())
 }
 
 fn arrow(direction: Direction) -> char {

@@ -85,9 +85,11 @@ fn the_frames_reference_shows_real_lines() {
 fn lines(format: Format) -> String {
     // 2026-05-01T12:00:00Z minus an uptime of 1,000 s.
     let wall_offset_ns = (1_777_636_800 - 1_000) * 1_000_000_000;
-    let view = MessageView { format, frames: true, payload: 64, wall_offset_ns };
+    let view =
+        MessageView { format, frames: true, payload: 64, wall_offset_ns, ..MessageView::default() };
     let process = Process { pid: 4242, comm: "node" };
     let mut out = b"```\n".to_vec();
+    view.write_header(&mut out).expect("a Vec takes everything");
     for (at_us, what) in conversation() {
         let observation = Observation {
             at_ns: 1_000_000_000_000 + at_us * 1_000,

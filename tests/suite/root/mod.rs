@@ -11,3 +11,6 @@ mod targets;
 
 /// What is said on the connections: messages, compression, protocols.
 mod traffic;
+
+/// What people look at: lines, tables, the page.
+mod views;

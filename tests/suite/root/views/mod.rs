@@ -1,0 +1,4 @@
+//! What people look at, with real processes behind it.
+
+/// Lines of `wstap messages`: which ones, and where they end.
+mod messages;
