@@ -50,10 +50,15 @@ impl Decoder {
         self.clock += 1;
         match event.kind {
             EventKind::Data(ref segment) => {
-                if !self.connections.contains_key(&event.conn) {
-                    self.meet(event, out);
-                }
-                let Some(connection) = self.connections.get_mut(&event.conn) else { return };
+                let known = self.connections.get_mut(&event.conn);
+                let connection = match known {
+                    Some(connection) => connection,
+                    None => {
+                        self.meet(event, out);
+                        let Some(met) = self.connections.get_mut(&event.conn) else { return };
+                        met
+                    }
+                };
                 connection.used = self.clock;
                 let waited = connection.has_deadline();
                 let role = connection.role();

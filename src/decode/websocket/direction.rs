@@ -384,18 +384,20 @@ impl OneWay {
         }
         self.learn_role(header.mask.is_some(), shared, context);
         let violations = self.violations(&header, shared);
-        for reason in violations.reasons() {
-            context.error(self.direction, reason);
+        if !violations.is_none() {
+            for reason in violations.reasons() {
+                context.error(self.direction, reason);
+            }
         }
         if !self.plausibility.allows(violations) {
             return self.give_up_border(shared, context);
         }
         self.announce |= header.length > context.resources.limits.window_bytes as u64;
         self.frame = Some(header);
-        self.control.begin();
-        if header.opcode.is_data()
-            && let Some(reason) = self.assembly.begin_frame(&header, context.resources)
-        {
+        if !header.opcode.is_data() {
+            return self.control.begin();
+        }
+        if let Some(reason) = self.assembly.begin_frame(&header, context.resources) {
             context.error(self.direction, reason);
         }
     }

@@ -46,17 +46,23 @@ impl Violations {
         // "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and
         // non-first fragments of a data message" (RFC 7692, section 6).
         let rsv1 = starts_message && expected.rsv1;
-        let broken = [
-            !header.minimal,
-            !header.fin && header.control,
-            header.control && header.length > CONTROL_MAX,
-            expected.masked == Some(true) && !masked,
-            expected.masked == Some(false) && masked,
-            !expected.any_rsv && (header.rsv23 || (header.rsv1 && !rsv1)),
-            !expected.any_rsv && header.opcode == Opcode::Reserved,
-            expected.closing && header.opcode.is_data(),
-        ];
-        Self(broken.iter().rev().fold(0, |bits, &broken| bits << 1 | u16::from(broken)))
+        // Every frame passes here, so the bits are put together without a loop.
+        let bit = |at: u32, is_broken: bool| u16::from(is_broken) << at;
+        Self(
+            bit(0, !header.minimal)
+                | bit(1, !header.fin & header.control)
+                | bit(2, header.control & (header.length > CONTROL_MAX))
+                | bit(3, (expected.masked == Some(true)) & !masked)
+                | bit(4, (expected.masked == Some(false)) & masked)
+                | bit(5, !expected.any_rsv & (header.rsv23 | (header.rsv1 & !rsv1)))
+                | bit(6, !expected.any_rsv & (header.opcode == Opcode::Reserved))
+                | bit(7, expected.closing & header.opcode.is_data()),
+        )
+    }
+
+    /// None is broken.
+    pub(super) fn is_none(self) -> bool {
+        self == Self::default()
     }
 
     /// Their labels.
@@ -97,7 +103,7 @@ impl Plausibility {
     /// Takes note of one more header. False if nothing plausible has followed for too long.
     pub(super) fn allows(&mut self, violations: Violations) -> bool {
         let violations = violations.of_the_header();
-        if violations == Violations::default() {
+        if violations.is_none() {
             if self.row > 0 {
                 *self = Self::default();
             }
@@ -117,6 +123,36 @@ impl Plausibility {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_bit_has_the_label_of_its_rule() {
+        let header = Header {
+            fin: false,
+            rsv1: false,
+            rsv23: true,
+            opcode: Opcode::Reserved,
+            control: true,
+            mask: None,
+            length: 1000,
+            minimal: false,
+        };
+        let expected = Expected { masked: Some(true), rsv1: false, any_rsv: false, closing: true };
+        let all = Violations::of(&header, &expected);
+        let unmasked = [0, 1, 2, 3, 5, 6].map(|rule| RULES[rule]);
+        assert_eq!(all.reasons().collect::<Vec<_>>(), unmasked);
+        let data = Header {
+            fin: true,
+            rsv23: false,
+            opcode: Opcode::Text,
+            control: false,
+            mask: Some([0; 4]),
+            minimal: true,
+            ..header
+        };
+        let after_close = Violations::of(&data, &Expected { masked: Some(false), ..expected });
+        let masked = [ProtocolError::MaskUnexpected, ProtocolError::DataAfterClose];
+        assert_eq!(after_close.reasons().collect::<Vec<_>>(), masked);
+    }
 
     fn bits(rules: &[usize]) -> Violations {
         Violations(rules.iter().fold(0, |bits, rule| bits | 1 << rule))

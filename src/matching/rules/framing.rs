@@ -103,12 +103,14 @@ impl Framing {
 
     /// Further application messages may have stood in what is missing of `text`.
     pub(in crate::matching) fn hides_more(self, text: Text<'_>) -> bool {
-        let is_split = match self.split {
+        if text.wholeness == Wholeness::Whole || text.message_type != MessageType::Text {
+            return false;
+        }
+        match self.split {
             Split::None => self.unwrap == Unwrap::Sockjs,
             Split::Array => text.payload.trim_ascii_start().starts_with(b"["),
             Split::RecordSeparator | Split::Newline => true,
-        };
-        is_split && text.wholeness == Wholeness::Cut && text.message_type == MessageType::Text
+        }
     }
 
     /// The strings of a SockJS array. One that was cut is dropped: where it ends is not known.
