@@ -66,7 +66,10 @@
 //! response is left to the parent module.
 
 mod compile;
+mod continuation;
 mod examples;
+#[cfg(test)]
+mod forms;
 mod framing;
 mod json;
 mod kind;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use regex::bytes::{CaptureLocations, Regex, RegexBuilder};
 use thiserror::Error;
 
+use super::continuation::Continuation;
 use super::kind::{From, Kind};
 use super::reading::{MAX_ID_BYTES, Reading, RequestName, RuleTraits};
 use super::text::{Text, Wholeness};
@@ -13,7 +14,7 @@ use super::text::{Text, Wholeness};
 pub(in crate::matching) const SEARCH_BYTES: usize = 4 << 10;
 
 /// Memory that one compiled pattern may take.
-const SIZE_LIMIT_BYTES: usize = 1 << 20;
+pub(super) const SIZE_LIMIT_BYTES: usize = 1 << 20;
 
 /// Why a text cannot be a pattern.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub(in crate::matching) struct PatternRule {
     traits: RuleTraits,
     label: Option<Box<str>>,
     queue: Option<u8>,
+    /// Made when it is first needed; `Some(None)` where the pattern may begin anywhere.
+    continuation: Option<Option<Box<Continuation>>>,
 }
 
 /// What a rule says besides its pattern.
@@ -103,6 +106,7 @@ impl PatternRule {
             traits: RuleTraits::plain(kind),
             label: None,
             queue: None,
+            continuation: None,
         })
     }
 
@@ -111,11 +115,11 @@ impl PatternRule {
         if !self.from.admits(text.sender) {
             return false;
         }
-        let searched = &text.payload[..text.payload.len().min(SEARCH_BYTES)];
+        let searched = searched(text);
         if self.regex.captures_read(&mut self.groups, searched).is_none() {
             return false;
         }
-        let cut = text.wholeness == Wholeness::Cut || searched.len() < text.payload.len();
+        let cut = is_cut(text);
         let group = |index: Option<usize>| {
             let (start, end) = self.groups.get(index?)?;
             // A token that ends where the searched bytes end may go on behind them.
@@ -133,6 +137,28 @@ impl PatternRule {
         });
         true
     }
+
+    /// Whether a text that did not match might have named a request, had all of it been searched.
+    pub(super) fn may_match_later(&mut self, text: Text<'_>) -> bool {
+        let names_a_request = self.id.is_some() || self.queue.is_some();
+        if !names_a_request || !is_cut(text) || !self.from.admits(text.sender) {
+            return false;
+        }
+        let compile = || Continuation::compile(self.regex.as_str()).map(Box::new);
+        match self.continuation.get_or_insert_with(compile) {
+            Some(continuation) => continuation.is_possible(searched(text)),
+            None => true,
+        }
+    }
+}
+
+fn searched(text: Text<'_>) -> &[u8] {
+    &text.payload[..text.payload.len().min(SEARCH_BYTES)]
+}
+
+/// More of the text passed than is searched.
+fn is_cut(text: Text<'_>) -> bool {
+    text.wholeness == Wholeness::Cut || text.payload.len() > SEARCH_BYTES
 }
 
 #[cfg(test)]
@@ -174,6 +200,29 @@ mod tests {
         let mut payload = vec![b' '; SEARCH_BYTES];
         payload.extend_from_slice(b"id=12;");
         assert_eq!(id_in("id=(?P<id>[0-9]+)", &payload, Wholeness::Whole), None);
+    }
+
+    #[test]
+    fn a_pattern_that_could_match_behind_what_is_searched_is_open() {
+        let later = |pattern: &str, payload: &[u8], wholeness| {
+            let mut rule = PatternRule::for_ids(pattern, Kind::Request).unwrap();
+            let text = Text {
+                direction: Direction::Sent,
+                sender: Sender::Unknown,
+                message_type: MessageType::Text,
+                payload,
+                tail: b"",
+                wholeness,
+            };
+            rule.may_match_later(text)
+        };
+        let (anchored, anywhere) = ("^a*id=(?P<id>[0-9]+);", "id=(?P<id>[0-9]+)");
+        assert!(later(anchored, b"aaa", Wholeness::Cut));
+        assert!(
+            !later(anchored, b"aab", Wholeness::Cut) && !later(anchored, b"a", Wholeness::Whole)
+        );
+        assert!(later(anchored, &[b'a'; SEARCH_BYTES + 1], Wholeness::Whole));
+        assert!(later(anywhere, b"b", Wholeness::Cut) && !later(anywhere, b"b", Wholeness::Whole));
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use super::framing::Framing;
 use super::json::rules::{Held, JsonRules};
 use super::mqtt;
-use super::pattern::{PatternRule, SEARCH_BYTES};
+use super::pattern::PatternRule;
 use super::reading::{Extent, Reading};
-use super::text::{Text, Wholeness};
+use super::text::Text;
 
 /// A compiled protocol.
 #[derive(Debug)]
@@ -91,15 +91,10 @@ impl RuleSet {
                 if rule.read(part, found) {
                     return;
                 }
+                extent.missed |= rule.may_match_later(part);
             }
-            extent.missed |= !patterns.is_empty() && may_match_later(part);
         });
         extent.settled_by = extent.settled_by.filter(|_| is_single);
         extent
     }
-}
-
-/// Whether more of a message that was cut would have been searched for patterns.
-fn may_match_later(text: Text<'_>) -> bool {
-    text.wholeness == Wholeness::Cut && text.payload.len() < SEARCH_BYTES
 }

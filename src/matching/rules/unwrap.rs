@@ -3,10 +3,12 @@
 use super::kind::Sender;
 use super::text::Text;
 
-/// The JSON array of strings in a SockJS message.
+/// The JSON array of strings in a SockJS message. Spaces may stand in it as in any JSON.
 pub(super) fn sockjs_array(payload: &[u8]) -> Option<&[u8]> {
-    let array = payload.strip_prefix(b"a").unwrap_or(payload);
-    array.starts_with(b"[\"").then_some(array)
+    let text = payload.trim_ascii_start();
+    let array = text.strip_prefix(b"a").unwrap_or(text);
+    let first = array.strip_prefix(b"[")?.trim_ascii_start();
+    first.starts_with(b"\"").then_some(array)
 }
 
 /// Puts the parts of a Jupyter message into one JSON object, as the other subprotocol has them.
