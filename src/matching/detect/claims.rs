@@ -7,8 +7,7 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::{FixedState, RandomState};
 
-use super::Passed;
-use crate::event::Direction;
+use crate::event::{Direction, Stamp};
 use crate::matching::key::KeptName;
 use crate::matching::rules::{Kind, Proof, Reading, RequestName, RuleTraits};
 
@@ -23,6 +22,13 @@ const ASSURED_REQUESTS: usize = 32;
 
 /// A request without an answer for longer is forgotten.
 const ANSWER_NS: u64 = 60_000_000_000;
+
+/// When and which way the message at hand went.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::matching) struct Passed {
+    pub(in crate::matching) stamp: Stamp,
+    pub(in crate::matching) direction: Direction,
+}
 
 /// What a message would be if the connection spoke the candidate's protocol.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ mod claims;
 mod looks;
 mod trial;
 
-use crate::event::{Direction, Stamp};
+use crate::event::Direction;
 
 use super::protocols::ProtocolIndex;
 use super::rules::{Kind, MqttStream, Proof, Protocol, Reading, RequestName, Text};
@@ -28,7 +28,7 @@ use super::rules::{Kind, MqttStream, Proof, Protocol, Reading, RequestName, Text
 use claims::Claims;
 use looks::{Look, Looks};
 
-pub(super) use claims::Claim;
+pub(super) use claims::{Claim, Passed};
 pub(super) use trial::{Finding, Trial};
 
 /// The search for a connection's protocol.
@@ -47,13 +47,6 @@ pub(super) struct Detector {
 struct Candidate {
     protocol: ProtocolIndex,
     claims: Claims,
-}
-
-/// When and which way the message at hand went.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Passed {
-    pub(super) stamp: Stamp,
-    pub(super) direction: Direction,
 }
 
 /// What a look at a message came to.

@@ -1,6 +1,6 @@
 //! What a scan of JSON text tells, and whom it tells it to.
 
-use super::wanted::{Slot, Slots};
+use super::slots::{Slot, Slots};
 
 /// What a JSON value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

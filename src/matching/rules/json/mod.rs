@@ -4,6 +4,7 @@ pub(super) mod field;
 pub(super) mod path;
 pub(super) mod rules;
 pub(super) mod scan;
+pub(super) mod slots;
 mod tail;
 #[cfg(test)]
 mod tests;

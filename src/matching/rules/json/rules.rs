@@ -9,8 +9,9 @@ use std::borrow::Cow;
 
 use super::field::{End, Field, JsonType, Next, Sink};
 use super::scan::elements;
+use super::slots::{MAX_SLOTS, Slot, Slots};
 use super::token::{equal, unescape};
-use super::wanted::{MAX_SLOTS, Slot, Slots, Wanted};
+use super::wanted::Wanted;
 use crate::matching::rules::kind::{From, Sender};
 use crate::matching::rules::reading::{MAX_ID_BYTES, Reading, RequestName, RuleTraits};
 use crate::matching::rules::text::{Text, Wholeness};

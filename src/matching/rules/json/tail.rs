@@ -127,7 +127,8 @@ mod tests {
     use super::*;
     use crate::matching::rules::json::field::{Field, JsonType, Next};
     use crate::matching::rules::json::path::Path;
-    use crate::matching::rules::json::wanted::{Need, Slot, Slots};
+    use crate::matching::rules::json::slots::{Slot, Slots};
+    use crate::matching::rules::json::wanted::Need;
 
     const PATHS: [&str; 5] = ["$.id", "$.method", "$.d.id", "$.d[1]", "$.error"];
 

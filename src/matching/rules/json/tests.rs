@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::field::{End, Field, JsonType, Next, Sink};
 use super::path::{Path, Step};
 use super::scan::elements;
-use super::wanted::{Need, Slot, Slots, Wanted};
+use super::slots::{Slot, Slots};
+use super::wanted::{Need, Wanted};
 use crate::matching::rules::text::Wholeness;
 
 const PATHS: [&str; 9] =

@@ -1,64 +1,8 @@
 //! The fields that a set of rules asks for, as a tree of at most three levels.
 
-use std::ops::{BitOr, BitOrAssign};
-
 use super::path::{Path, Step};
+use super::slots::{Slot, Slots};
 use super::token::{equal, unescape};
-
-/// Most fields that one set of rules may ask for.
-pub(in crate::matching::rules) const MAX_SLOTS: usize = 16;
-
-/// A wanted field; numbered from 0 in the order of asking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::matching::rules) struct Slot(u8);
-
-impl Slot {
-    pub(in crate::matching::rules) fn index(self) -> usize {
-        usize::from(self.0)
-    }
-}
-
-/// A set of wanted fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::matching::rules) struct Slots(u16);
-
-impl Slots {
-    pub(in crate::matching::rules) fn contains(self, slot: Slot) -> bool {
-        self.0 & (1 << slot.0) != 0
-    }
-
-    pub(in crate::matching::rules) fn contains_all(self, others: Self) -> bool {
-        others.0 & !self.0 == 0
-    }
-
-    pub(in crate::matching::rules) fn without(self, others: Self) -> Self {
-        Self(self.0 & !others.0)
-    }
-
-    pub(in crate::matching::rules) fn indexes(self) -> impl Iterator<Item = usize> {
-        (0..MAX_SLOTS).filter(move |&index| self.0 & (1 << index) != 0)
-    }
-}
-
-impl From<Slot> for Slots {
-    fn from(slot: Slot) -> Self {
-        Self(1 << slot.0)
-    }
-}
-
-impl BitOr for Slots {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl BitOrAssign for Slots {
-    fn bitor_assign(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-}
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -94,13 +38,10 @@ pub(in crate::matching::rules) enum Need {
 
 impl Wanted {
     /// The slot of a path, the same for the same path, with the greatest need that was asked for;
-    /// `None` when all [`MAX_SLOTS`] are taken.
+    /// `None` when all [`MAX_SLOTS`](super::slots::MAX_SLOTS) are taken.
     pub(in crate::matching::rules) fn slot(&mut self, path: &Path, need: Need) -> Option<Slot> {
         let known = self.slots.iter().position(|known| known.steps == path.steps);
-        let slot = Slot(u8::try_from(known.unwrap_or(self.slots.len())).ok()?);
-        if slot.index() >= MAX_SLOTS {
-            return None;
-        }
+        let slot = Slot::at(known.unwrap_or(self.slots.len()))?;
         if known.is_none() {
             self.slots.push(path.clone());
         }
