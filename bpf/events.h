@@ -80,11 +80,11 @@ struct wstap_process {
 	__u64 reserved[3];
 	__u32 tgid;
 	__u32 parent; /* WSTAP_FORKED */
-	__u64 reserved_too;
+	__u64 reserved_2;
 	__u16 target; /* of a tapped process */
 	__u8 kind;    /* enum wstap_record_kind */
 	__u8 is_tapped;
-	__u8 reserved_last[4];
+	__u8 reserved_3[4];
 };
 _Static_assert(sizeof(struct wstap_process) == 56, "wire.rs asserts the same size");
 _Static_assert(__builtin_offsetof(struct wstap_process, kind) ==

@@ -94,7 +94,7 @@ struct stream {
 	__u8 has_end; /* of a socket: all that was to be received has been */
 	__u8 narrow;  /* long messages that are not compressed are copied in part */
 	__u32 seq; /* of a socket: TCP's own number of the byte at `offset` */
-	__u32 pad_too;
+	__u32 pad_2;
 	__u64 record_at; /* of a socket: if it carries TLS a record begins here; 0 = not known */
 };
 

@@ -170,7 +170,7 @@ int process_fork(__u64 *args)
 }
 
 SEC("tp_btf/sched_process_fork")
-int process_fork_too(__u64 *args)
+int process_fork_backup(__u64 *args)
 {
 	return forked((struct task_struct *)args[0], (struct task_struct *)args[1], true);
 }
@@ -221,7 +221,7 @@ int process_exec(__u64 *args)
 }
 
 SEC("tp_btf/sched_process_exec")
-int process_exec_too(__u64 *args)
+int process_exec_backup(__u64 *args)
 {
 	return executed((struct task_struct *)args[0], true);
 }
@@ -254,7 +254,7 @@ int process_exit(__u64 *args)
 }
 
 SEC("tp_btf/sched_process_exit")
-int process_exit_too(__u64 *args)
+int process_exit_backup(__u64 *args)
 {
 	return exited((struct task_struct *)args[0]);
 }

@@ -215,6 +215,12 @@ pub enum SegmentStart {
     FrameHeader,
 }
 
+/// The reasons of a [`Loss`] that leave a gap in a stream.
+///
+/// In this order: the ring buffer was full, the application's memory could not be read, and the call
+/// was larger than what is copied of one call.
+pub const BYTES_LOST: [&str; 3] = ["ring_full", "copy_failed", "call_too_large"];
+
 /// The reasons of a [`Loss`] that leave no gap: the offsets of a stream do not include these calls.
 ///
 /// In this order: the thread had no room for the call, there was no room for its connection, and

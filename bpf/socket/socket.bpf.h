@@ -271,7 +271,7 @@ int socket_sent(__u64 *args)
 }
 
 SEC("tp_btf/sock_send_length")
-int socket_sent_too(__u64 *args)
+int socket_sent_backup(__u64 *args)
 {
 	return call_sent((struct sock *)args[0], args[1]);
 }
@@ -283,7 +283,7 @@ int socket_received(__u64 *args)
 }
 
 SEC("tp_btf/sock_recv_length")
-int socket_received_too(__u64 *args)
+int socket_received_backup(__u64 *args)
 {
 	return call_received((struct sock *)args[0], args[1], args[2]);
 }
@@ -343,7 +343,7 @@ int socket_changed(__u64 *args)
 }
 
 SEC("tp_btf/inet_sock_set_state")
-int socket_changed_too(__u64 *args)
+int socket_changed_backup(__u64 *args)
 {
 	return changed((struct sock *)args[0], args[2]);
 }
@@ -357,7 +357,7 @@ int socket_destroyed(__u64 *args)
 }
 
 SEC("tp_btf/tcp_destroy_sock")
-int socket_destroyed_too(__u64 *args)
+int socket_destroyed_backup(__u64 *args)
 {
 	end_socket((struct sock *)args[0]);
 	return 0;

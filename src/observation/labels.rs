@@ -68,3 +68,15 @@ labels! {
         Streams => "streams", Unrecognised => "unrecognised",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::BYTES_LOST;
+
+    #[test]
+    fn a_gap_and_the_loss_that_left_it_have_the_same_reason() {
+        let gaps: Vec<&str> = GapReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(gaps, BYTES_LOST);
+    }
+}

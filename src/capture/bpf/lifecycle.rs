@@ -1,4 +1,5 @@
-//! What becomes of processes, as the kernel tells it at the moment it happens.
+//! What the two sides tell each other about processes: userspace says which ones are tapped, and the
+//! kernel side reports what becomes of them at the moment it happens.
 
 use crate::event::TargetId;
 
@@ -31,4 +32,17 @@ pub enum Change {
     Loaded,
     /// Its last thread has ended. No event of it follows.
     Exited,
+}
+
+/// What the kernel side is told of a process that is to be tapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// The target that it belongs to.
+    pub target: TargetId,
+    /// Its children are tapped, too, from their first instruction.
+    pub follow: bool,
+    /// It is stopped whenever it runs a new program or loads a library, until it gets a SIGCONT.
+    pub hold: bool,
+    /// Its TCP sockets are tapped, too.
+    pub sockets: bool,
 }

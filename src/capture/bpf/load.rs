@@ -8,45 +8,15 @@ use std::io;
 use std::mem::MaybeUninit;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{ErrorKind, OpenObject, ProgramAttachType, UprobeMultiOpts};
+use libbpf_rs::{ErrorKind, OpenObject, UprobeMultiOpts};
 
+use super::programs::uprobes::{self, Uprobe};
+use super::settings::{FLAVOURS, Flavour, ReadOnlyData, Settings};
 use super::shared::Shared;
 use super::skeleton::TracerSkelBuilder;
-use super::{Settings, Tap};
+use super::tap::Tap;
 use crate::capture::confine::privilege;
 use crate::capture::{Error, kernel};
-
-/// How the programs were loaded: the best that this kernel takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flavour {
-    /// Attached with `uprobe_multi` links (6.6 and newer); otherwise a perf event for each probe.
-    pub multi: bool,
-    /// Sleepable, so that paged-out buffers and `lockdown=confidentiality` do no harm (6.1).
-    pub sleepable: bool,
-    /// What is not paged out is read without preparing for a fault, which is cheaper.
-    /// `lockdown=confidentiality` forbids it.
-    pub reads_at_once: bool,
-    /// `bpf_loop` bounds the work for one call (5.17); otherwise calls beyond about 350 KiB are
-    /// cut.
-    pub bounded_loop: bool,
-}
-
-/// Best first. Each is tried until one loads: a version number would not tell what a
-/// distribution backported or locked down.
-pub const FLAVOURS: [Flavour; 9] = [
-    Flavour { multi: true, sleepable: true, reads_at_once: true, bounded_loop: true },
-    Flavour { multi: true, sleepable: true, reads_at_once: false, bounded_loop: true },
-    Flavour { multi: true, sleepable: false, reads_at_once: true, bounded_loop: true },
-    Flavour { multi: false, sleepable: true, reads_at_once: true, bounded_loop: true },
-    Flavour { multi: false, sleepable: true, reads_at_once: false, bounded_loop: true },
-    Flavour { multi: false, sleepable: true, reads_at_once: true, bounded_loop: false },
-    Flavour { multi: false, sleepable: true, reads_at_once: false, bounded_loop: false },
-    Flavour { multi: false, sleepable: false, reads_at_once: true, bounded_loop: true },
-    Flavour { multi: false, sleepable: false, reads_at_once: true, bounded_loop: false },
-];
-
-/// `include/uapi/linux/bpf.h`
-const BPF_F_SLEEPABLE: u32 = 1 << 4;
 
 /// Loads the tap and runs `body` with it.
 ///
@@ -112,18 +82,6 @@ fn refused(reason: &str) -> Error {
     }
 }
 
-/// Fills in the settings that both objects have, whose generated types differ.
-macro_rules! fill_in {
-    ($rodata:expr, $settings:expr) => {
-        $rodata.window_bytes = $settings.window_bytes;
-        $rodata.long_bytes = crate::event::LONG_BYTES;
-        $rodata.narrow_bytes = crate::event::NARROW_BYTES as u64;
-        $rodata.wake_bytes = $settings.wake_bytes();
-        $rodata.connections_max = $settings.connections;
-    };
-}
-pub(super) use fill_in;
-
 impl<'obj> Tap<'obj> {
     fn load(
         object: &'obj mut MaybeUninit<OpenObject>,
@@ -140,40 +98,8 @@ impl<'obj> Tap<'obj> {
         let Some(rodata) = open.maps.rodata_data.as_deref_mut() else {
             return Err(libbpf_rs::Error::from(io::Error::other("the object has no settings")));
         };
-        fill_in!(rodata, settings);
-        // The verifier drops the branches that these switch off.
-        rodata.sleepable = flavour.sleepable;
-        rodata.reads_at_once = flavour.reads_at_once;
-        rodata.has_loop = flavour.bounded_loop;
-        rodata.watch_execs = settings.watch_execs;
-        let progs = &mut open.progs;
-        for program in [
-            &mut progs.tap_entry,
-            &mut progs.tap_return,
-            &mut progs.tap_return_site,
-            &mut progs.tap_read,
-            &mut progs.tap_release,
-            &mut progs.go_enter,
-            &mut progs.go_return,
-            &mut progs.go_release,
-            &mut progs.rustls_send,
-            &mut progs.rustls_sent,
-            &mut progs.rustls_received,
-            &mut progs.rustls_write,
-            &mut progs.rustls_read,
-            &mut progs.rustls_read_done,
-            &mut progs.rustls_release,
-        ] {
-            if flavour.multi {
-                program.set_attach_type(ProgramAttachType::TraceUprobeMulti);
-            }
-            if flavour.sleepable {
-                program.set_flags(BPF_F_SLEEPABLE);
-            }
-        }
-        if flavour.multi {
-            progs.loader_changed.set_attach_type(ProgramAttachType::TraceUprobeMulti);
-        }
+        rodata.fill_in(settings, flavour);
+        uprobes::prepare(&mut open.progs, flavour);
         let mut skel = open.load()?;
         let Some(words) = skel.maps.bss_shared_data.take() else {
             return Err(libbpf_rs::Error::from(io::Error::other("the object has no counters")));
@@ -196,7 +122,10 @@ impl<'obj> Tap<'obj> {
     /// the link with `EINVAL`; new ones get as far as finding that `/` is no regular file.
     fn probe_multi(&self) -> libbpf_rs::Result<()> {
         let opts = UprobeMultiOpts { offsets: vec![0], cookies: vec![0], ..Default::default() };
-        match self.skel.progs.tap_release.attach_uprobe_multi_with_opts(-1, "/", "", opts) {
+        match Uprobe::tap_release
+            .loaded(&self.skel.progs)
+            .attach_uprobe_multi_with_opts(-1, "/", "", opts)
+        {
             Err(error) if error.kind() == ErrorKind::InvalidInput => Err(error),
             _ => Ok(()),
         }

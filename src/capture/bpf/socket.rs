@@ -8,13 +8,15 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{ErrorKind, Link, MapMut, OpenMapMut, OpenObject, ProgramMut};
+use libbpf_rs::{ErrorKind, MapMut, OpenMapMut, OpenObject};
 
-use super::Error;
-use super::load::fill_in;
+use super::links::attachment::Attachment;
+use super::programs::tracepoints;
+use super::settings::{Flavour, ReadOnlyData, Settings};
 use super::skeleton::TracerMaps;
 use super::skeleton::socket::{OpenSocketMaps, OpenSocketSkel, SocketSkel, SocketSkelBuilder};
-use crate::capture::bpf::{Attachment, Flavour, Settings};
+use crate::capture::confine::privilege;
+use crate::capture::{Error, kernel};
 
 /// The kernel's tracepoints that tell of what passes, for people.
 pub const TRACEPOINTS: [&str; 2] = ["sock_send_length", "sock_recv_length"];
@@ -33,9 +35,7 @@ impl<'obj> SocketPrograms<'obj> {
         flavour: Flavour,
     ) -> Result<Self, Error> {
         Self::try_load(object, maps, settings, flavour).map_err(|error| match error.kind() {
-            ErrorKind::PermissionDenied
-                if !crate::capture::confine::privilege::missing().is_empty() =>
-            {
+            ErrorKind::PermissionDenied if !privilege::missing().is_empty() => {
                 Error::privilege("load the BPF programs for sockets", &error)
             }
             _ => refused(&format_args!("{error:#}")),
@@ -54,28 +54,14 @@ impl<'obj> SocketPrograms<'obj> {
         let Some(rodata) = open.maps.rodata_data.as_deref_mut() else {
             return Err(std::io::Error::other("the object has no settings").into());
         };
-        fill_in!(rodata, settings);
-        rodata.reads_at_once = true;
-        rodata.has_loop = flavour.bounded_loop;
+        // A program on a tracepoint may not sleep.
+        rodata.fill_in(settings, Flavour { sleepable: false, reads_at_once: true, ..flavour });
         Ok(Self { skel: open.load()? })
     }
 
     /// Attaches them, for every process whose sockets are tapped, until the result is dropped.
     pub(in crate::capture) fn attach(&self) -> Result<Attachment, Error> {
-        let progs = &self.skel.progs;
-        // Ends first: none must be missed once there is a beginning.
-        let programs: [&ProgramMut<'_>; 8] = [
-            &progs.socket_changed,
-            &progs.socket_changed_too,
-            &progs.socket_destroyed,
-            &progs.socket_destroyed_too,
-            &progs.socket_sent,
-            &progs.socket_sent_too,
-            &progs.socket_received,
-            &progs.socket_received_too,
-        ];
-        let links: libbpf_rs::Result<Vec<Link>> =
-            programs.iter().map(|program| program.attach_trace()).collect();
+        let links = tracepoints::attach(&tracepoints::of_sockets(&self.skel.progs));
         links.map(Attachment::new).map_err(|error| refused(&format_args!("{error:#}")))
     }
 }
@@ -107,7 +93,7 @@ fn share(open: &mut OpenSocketMaps<'_>, maps: &TracerMaps<'_>) -> libbpf_rs::Res
 }
 
 fn refused(reason: &dyn std::fmt::Display) -> Error {
-    let why = why_refused(crate::capture::kernel::lockdown().as_deref());
+    let why = why_refused(kernel::lockdown().as_deref());
     Error::Kernel(format!(
         "this kernel does not let TCP sockets be tapped ({reason}): {why}; TLS can be tapped all the \
          same, without `--plain on`"

@@ -2,23 +2,10 @@
 
 use libbpf_rs::{ErrorKind, MapCore, MapFlags};
 
-use super::Tap;
+use super::lifecycle::Admission;
+use super::tap::Tap;
 use super::wire;
 use crate::capture::Error;
-use crate::event::TargetId;
-
-/// What the kernel side is told of a process that is to be tapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Admission {
-    /// The target that it belongs to.
-    pub target: TargetId,
-    /// Its children are tapped, too, from their first instruction.
-    pub follow: bool,
-    /// It is stopped whenever it runs a new program or loads a library, until it gets a SIGCONT.
-    pub hold: bool,
-    /// Its TCP sockets are tapped, too.
-    pub sockets: bool,
-}
 
 impl Tap<'_> {
     /// Taps, or taps no more, the TCP sockets of a process that is tapped.

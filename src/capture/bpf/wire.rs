@@ -7,23 +7,32 @@ use wstap_symbols::{
     CallResult, Direction as ProbeDirection, Handles, Read, Transfer, TransferReturn,
 };
 
-use super::lifecycle::{Change, Lifecycle};
+use super::lifecycle::{Admission, Change, Lifecycle};
 use super::skeleton::types::{
     conn_key, wstap_absent, wstap_cookie, wstap_direction, wstap_losses, wstap_process,
     wstap_record, wstap_record_kind, wstap_start, wstap_tapped, wstap_tapped_flags,
 };
-use crate::capture::bpf::{Admission, Record};
 use crate::event::{
-    Absent, CALLS_LEFT_OUT, ConnId, Direction, Event, EventKind, Loss, Segment, SegmentStart,
-    TargetId,
+    Absent, BYTES_LOST, CALLS_LEFT_OUT, ConnId, Direction, Event, EventKind, Loss, Segment,
+    SegmentStart, TargetId,
 };
-use crate::observation::GapReason;
 
 const HEADER_BYTES: usize = size_of::<wstap_record>();
 const _: () = assert!(HEADER_BYTES == 56, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_process>() == 56, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_tapped>() == 8, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_losses>() == 96, "events.h asserts the same size");
+
+/// One thing that the ring buffer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A call that passed bytes, or the end of a connection.
+    Passed(Event<'a>),
+    /// TLS passes on this socket. Nothing more is told of it.
+    Encrypted(ConnId),
+    /// Something has become of a process.
+    Process(Lifecycle),
+}
 
 /// Reads one ring buffer record. `None` if it is not one of ours, which would be a bug on the
 /// kernel side.
@@ -205,11 +214,12 @@ pub(in crate::capture) fn direction_cookie(direction: ProbeDirection) -> u64 {
     }
 }
 
-/// The attach cookie of a function that ends the life of the handle in its first argument.
-pub(in crate::capture) const RELEASE_COOKIE: u64 = 0;
+/// The attach cookie of a function about which nothing is to be said, such as one that ends the life
+/// of the handle in its first argument.
+pub(in crate::capture) const NO_COOKIE: u64 = 0;
 
-/// The same for a layer of NSPR.
-pub(in crate::capture) const LAYER_RELEASE_COOKIE: u64 = wstap_cookie::WSTAP_COOKIE_LAYERS.0 as u64;
+/// The same where the handle is a layer of NSPR.
+pub(in crate::capture) const LAYERS_COOKIE: u64 = wstap_cookie::WSTAP_COOKIE_LAYERS.0 as u64;
 
 /// The attach cookie of a function that every connection begins with, and whose first argument is
 /// the handle.
@@ -217,18 +227,15 @@ pub(in crate::capture) const HANDSHAKE_COOKIE: u64 = wstap_cookie::WSTAP_COOKIE_
 
 /// The loss counters, by reason.
 pub(in crate::capture) fn losses(losses: &wstap_losses) -> [Loss; 6] {
-    let gap = |reason: GapReason, records, bytes| Loss { reason: reason.as_str(), records, bytes };
+    let loss = |reason, records, bytes| Loss { reason, records, bytes };
+    let [ring_full, copy_failed, call_too_large] = BYTES_LOST;
     let [untracked, too_many_connections, in_flight] = CALLS_LEFT_OUT;
     [
-        gap(GapReason::RingFull, losses.ring_full_records, losses.ring_full_bytes),
-        gap(GapReason::CopyFailed, losses.copy_failed_records, losses.copy_failed_bytes),
-        gap(GapReason::CallTooLarge, losses.call_too_large_records, losses.call_too_large_bytes),
-        Loss { reason: untracked, records: losses.untracked_calls, bytes: 0 },
-        Loss {
-            reason: too_many_connections,
-            records: losses.too_many_calls,
-            bytes: losses.too_many_bytes,
-        },
-        Loss { reason: in_flight, records: losses.in_flight_calls, bytes: losses.in_flight_bytes },
+        loss(ring_full, losses.ring_full_records, losses.ring_full_bytes),
+        loss(copy_failed, losses.copy_failed_records, losses.copy_failed_bytes),
+        loss(call_too_large, losses.call_too_large_records, losses.call_too_large_bytes),
+        loss(untracked, losses.untracked_calls, 0),
+        loss(too_many_connections, losses.too_many_calls, losses.too_many_bytes),
+        loss(in_flight, losses.in_flight_calls, losses.in_flight_bytes),
     ]
 }

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use super::Output;
 use crate::config::ProtocolSources;
 use crate::decode::decoder::{Decoder, Limits};
-use crate::event::{CALLS_LEFT_OUT, Loss, TargetId};
+use crate::event::{BYTES_LOST, CALLS_LEFT_OUT, Loss, TargetId};
 use crate::matching::{MatchLimits, Matching};
-use crate::observation::{GapReason, Observation};
+use crate::observation::Observation;
 use crate::run::Failure;
 use crate::views::recording::{Ending, Header, Reader, Record, RuleFile};
 
@@ -243,6 +243,6 @@ fn ending(path: &Path, ending: &Ending) -> Option<String> {
 /// The reason as a label that lives as long as the program. A version that does not know it calls
 /// it `other`.
 fn known(reason: &str) -> &'static str {
-    let reasons = GapReason::ALL.iter().map(|it| it.as_str()).chain(CALLS_LEFT_OUT);
-    reasons.into_iter().find(|known| *known == reason).unwrap_or("other")
+    let mut reasons = BYTES_LOST.into_iter().chain(CALLS_LEFT_OUT);
+    reasons.find(|known| *known == reason).unwrap_or("other")
 }

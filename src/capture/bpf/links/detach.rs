@@ -8,7 +8,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use crate::capture::bpf::Attachment;
+use super::attachment::Attachment;
 use crate::capture::confine::privilege::Powers;
 
 /// Closes links in the background.

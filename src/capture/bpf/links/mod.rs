@@ -7,6 +7,8 @@
 //! A filter holds across `exec` and covers libraries that are mapped later, but no child process.
 //! So each child gets links of its own.
 
+mod attach;
+pub(super) mod attachment;
 mod detach;
 
 use std::collections::hash_map::Entry;
@@ -14,9 +16,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use detach::Detacher;
 
-use super::{Attachment, Error, Tap};
+use super::tap::Tap;
+use crate::capture::Error;
 use crate::capture::procfs::image::Image;
 use crate::capture::procfs::process::FileId;
+
+pub use attachment::Attachment;
 
 /// All probes in TLS libraries and dynamic loaders.
 #[derive(Debug, Default)]

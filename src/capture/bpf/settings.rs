@@ -1,0 +1,98 @@
+//! What the kernel side is set to: sizes, and the form in which its programs are loaded.
+//!
+//! Both BPF objects have the same settings (`bpf/maps.bpf.h`, `bpf/process.bpf.h`). They are filled
+//! in here, and nowhere else.
+
+use super::skeleton;
+use crate::event::{LONG_BYTES, NARROW_BYTES};
+
+/// Sizes of the kernel side.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Ring buffer, bytes; a power of two of at least 64 KiB.
+    pub ring_bytes: u32,
+    /// Payload bytes copied of each message.
+    pub window_bytes: u32,
+    /// Connections that are followed at the same time. A connection beyond that is not followed, and
+    /// its calls are counted. One whose TCP socket is tapped beside its TLS takes two places.
+    pub connections: u32,
+    /// How soon the reader gets a record.
+    pub wakeup: Wakeup,
+    /// Report every program that any process begins to run, not only those of tapped processes.
+    pub watch_execs: bool,
+}
+
+impl Settings {
+    /// The fill of the ring buffer that wakes the reader; 0: every record does.
+    pub(super) fn wake_bytes(&self) -> u64 {
+        match self.wakeup {
+            Wakeup::Batched => u64::from(self.ring_bytes / 8),
+            Wakeup::Immediate => 0,
+        }
+    }
+}
+
+/// How soon the reader gets a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wakeup {
+    /// When its timer fires, or the ring buffer is an eighth full: nearly free for the target.
+    Batched,
+    /// At once: for interactive views.
+    Immediate,
+}
+
+/// How the programs were loaded: the best that this kernel takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flavour {
+    /// Attached with `uprobe_multi` links (6.6 and newer); otherwise a perf event for each probe.
+    pub multi: bool,
+    /// Sleepable, so that paged-out buffers and `lockdown=confidentiality` do no harm (6.1).
+    pub sleepable: bool,
+    /// What is not paged out is read without preparing for a fault, which is cheaper.
+    /// `lockdown=confidentiality` forbids it.
+    pub reads_at_once: bool,
+    /// `bpf_loop` bounds the work for one call (5.17); otherwise calls beyond about 350 KiB are
+    /// cut.
+    pub bounded_loop: bool,
+}
+
+/// Best first. Each is tried until one loads: a version number would not tell what a
+/// distribution backported or locked down.
+pub const FLAVOURS: [Flavour; 9] = [
+    Flavour { multi: true, sleepable: true, reads_at_once: true, bounded_loop: true },
+    Flavour { multi: true, sleepable: true, reads_at_once: false, bounded_loop: true },
+    Flavour { multi: true, sleepable: false, reads_at_once: true, bounded_loop: true },
+    Flavour { multi: false, sleepable: true, reads_at_once: true, bounded_loop: true },
+    Flavour { multi: false, sleepable: true, reads_at_once: false, bounded_loop: true },
+    Flavour { multi: false, sleepable: true, reads_at_once: true, bounded_loop: false },
+    Flavour { multi: false, sleepable: true, reads_at_once: false, bounded_loop: false },
+    Flavour { multi: false, sleepable: false, reads_at_once: true, bounded_loop: true },
+    Flavour { multi: false, sleepable: false, reads_at_once: true, bounded_loop: false },
+];
+
+/// The settings of a BPF object that is open and not loaded yet. They cannot be changed later.
+pub(super) trait ReadOnlyData {
+    /// Fills all of them in. The verifier drops the branches that they switch off.
+    fn fill_in(&mut self, settings: &Settings, flavour: Flavour);
+}
+
+/// The two objects have the same variables, and a generated type for each.
+macro_rules! same_settings {
+    ($($rodata:ty),+) => { $(
+        impl ReadOnlyData for $rodata {
+            fn fill_in(&mut self, settings: &Settings, flavour: Flavour) {
+                self.window_bytes = settings.window_bytes;
+                self.long_bytes = LONG_BYTES;
+                self.narrow_bytes = NARROW_BYTES as u64;
+                self.wake_bytes = settings.wake_bytes();
+                self.connections_max = settings.connections;
+                self.watch_execs = settings.watch_execs;
+                self.sleepable = flavour.sleepable;
+                self.reads_at_once = flavour.reads_at_once;
+                self.has_loop = flavour.bounded_loop;
+            }
+        }
+    )+ };
+}
+
+same_settings!(skeleton::types::rodata, skeleton::socket::types::rodata);
