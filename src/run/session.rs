@@ -23,7 +23,7 @@ use crate::capture::procfs::planner::Planner;
 use crate::capture::procfs::selector::Selection;
 use crate::capture::supervisor::command::Launch;
 use crate::capture::supervisor::plain::Plain;
-use crate::capture::supervisor::{Late, Member, Roster};
+use crate::capture::supervisor::{Late, Member, Supervisor};
 use crate::config::{TapConfig, UsageError};
 use crate::decode::decoder::{Decoder, StreamContent};
 use crate::matching::{Matching, Protocols};
@@ -216,16 +216,17 @@ impl Attaching<'_> {
         mailbox: &Mailbox,
     ) -> Result<(), Error> {
         let (plain, powers) = (self.plain, self.powers);
-        let mut roster = Roster::new(tap, planner, selection, plain, powers, monotonic_ns())?;
+        let mut supervisor =
+            Supervisor::new(tap, planner, selection, plain, powers, monotonic_ns())?;
         if !self.wait {
-            roster.require_reason()?;
+            supervisor.require_reason()?;
         }
-        tracing::debug!("attached to {} processes", roster.members().count());
-        self.report(&mut roster);
+        tracing::debug!("attached to {} processes", supervisor.members().count());
+        self.report(&mut supervisor);
         if self.until.attached {
-            roster.require_match()?;
+            supervisor.require_match()?;
         }
-        roster.settle_for(powers)?;
+        supervisor.keep_only(powers)?;
         if self.sandbox {
             enter_sandbox(match powers {
                 Powers::None => Task::Serve,
@@ -234,31 +235,31 @@ impl Attaching<'_> {
         }
         self.launch.take().map_or(Ok(()), Launch::go)?;
         if !self.until.attached {
-            self.look_after(&mut roster, mailbox);
+            self.look_after(&mut supervisor, mailbox);
         }
-        roster.detach();
+        supervisor.detach();
         Ok(())
     }
 
-    fn look_after(&mut self, roster: &mut Roster<'_, '_>, mailbox: &Mailbox) {
+    fn look_after(&mut self, supervisor: &mut Supervisor<'_, '_>, mailbox: &Mailbox) {
         let mut next_tick = 0;
         while !self.until.stop.load(Ordering::Relaxed) {
             let Some(mail) = mailbox.collect(POLL) else { return };
             let now = monotonic_ns();
             for message in mail.lifecycle {
-                roster.hear(&message, now);
+                supervisor.hear(&message, now);
             }
             for found in mail.findings {
-                roster.learn(found.conn, found.content == StreamContent::Tls);
+                supervisor.learn(found.conn, found.content == StreamContent::Tls);
             }
             if mail.missed {
-                roster.has_missed_something();
+                supervisor.has_missed_something();
             }
-            roster.tend(now);
+            supervisor.poll(now);
             if now >= next_tick {
                 next_tick = now + TICK_NS;
-                self.report(roster);
-                if self.until.targets_end && !roster.may_grow() {
+                self.report(supervisor);
+                if self.until.targets_end && !supervisor.may_grow() {
                     return;
                 }
             }
@@ -266,9 +267,9 @@ impl Attaching<'_> {
     }
 
     /// Tells the audience what is tapped, if that has changed.
-    fn report(&mut self, roster: &mut Roster<'_, '_>) {
-        if roster.has_changed() {
-            self.audience.tapped(&roster.members().collect::<Vec<_>>(), roster.late());
+    fn report(&mut self, supervisor: &mut Supervisor<'_, '_>) {
+        if supervisor.has_changed() {
+            self.audience.tapped(&supervisor.members().collect::<Vec<_>>(), supervisor.late());
         }
     }
 }

@@ -1,45 +1,49 @@
-//! Looking into a process: what it has mapped, and what its sockets are.
+//! Inspecting a process: what it has mapped, and what its sockets are.
 
+use std::io;
 use std::time::{Duration, Instant};
 
-use super::Roster;
+use super::member::unread::{FILES_MAX, INSPECTION_MAX, Next};
 use super::plain::Circumstances;
-use super::unread::{FILES_MAX, LOOK_MAX, Next};
-use crate::capture::Error;
-use crate::capture::bpf::Tap;
-use crate::capture::bpf::links::Links;
+use super::supervise::Supervisor;
 use crate::capture::clock::monotonic_ns;
 use crate::capture::confine::privilege::Powers;
-use crate::capture::procfs::image::Image;
 use crate::capture::procfs::planner::{BRIEF, PATIENT};
-use crate::capture::procfs::process;
-use crate::capture::procfs::target::has_tappable;
+use crate::capture::procfs::process::{self, Mapping};
 use crate::capture::procfs::translator;
 
-/// A process that has just begun is looked at again after so long, and then with all others: its
-/// loader may have been through before a probe was on it.
-const SETTLING_NS: [u64; 4] = [3_000_000, 15_000_000, 60_000_000, 240_000_000];
+/// A process that has just begun is inspected again after so long, and then with all others: its
+/// loader may have run before a probe was on it.
+const EARLY_NS: [u64; 4] = [3_000_000, 15_000_000, 60_000_000, 240_000_000];
 
 /// An image that is still being planned is asked for again after this long.
 const SOON_NS: u64 = 10_000_000;
 
-impl Roster<'_, '_> {
-    /// Plans the next look at a process that has begun lately.
-    pub(super) fn settle(&mut self, pid: u32, now_ns: u64) {
-        let Some(member) = self.members.get_mut(&pid) else { return };
-        if let Some(pause) = SETTLING_NS.get(member.looks) {
-            member.looks += 1;
-            self.due.insert((now_ns + pause, pid));
+/// What came of the files of a process.
+#[derive(Clone, Copy, Debug)]
+struct Findings {
+    /// Since when the last probe that was asked for is in place, `CLOCK_MONOTONIC` nanoseconds.
+    placed_ns: Option<u64>,
+    /// No file is left for later.
+    is_complete: bool,
+}
+
+impl Supervisor<'_, '_> {
+    /// Plans the next inspection of a process that has begun lately.
+    pub(super) fn plan_early_inspection(&mut self, pid: u32, now_ns: u64) {
+        let Some(member) = self.members.get_mut(pid) else { return };
+        if let Some(pause) = EARLY_NS.get(member.early_inspections) {
+            member.early_inspections += 1;
+            self.agenda.plan(pid, now_ns + pause);
         }
     }
 
-    /// Looks into every process, and learns which have ended without a word.
-    pub(super) fn look_at_all(&mut self, now_ns: u64) {
-        let pids: Vec<u32> = self.members.keys().copied().collect();
-        for pid in pids {
-            let alive = self.members.get(&pid).is_some_and(|it| it.target.process.is_alive());
-            if alive {
-                self.look_at(pid, now_ns);
+    /// Inspects every process, and finds those that have ended without a report.
+    pub(super) fn inspect_all(&mut self, now_ns: u64) {
+        for pid in self.members.pids() {
+            let is_alive = self.members.get(pid).is_some_and(|it| it.target.process.is_alive());
+            if is_alive {
+                self.inspect(pid, now_ns);
             } else {
                 self.tap.dismiss(pid);
                 self.ended(pid);
@@ -47,31 +51,52 @@ impl Roster<'_, '_> {
         }
     }
 
-    /// Probes what the process has mapped and nobody has looked into.
-    pub(super) fn look_at(&mut self, pid: u32, now_ns: u64) {
-        let (is_held, patience) = (self.is_held(pid), self.patience(pid));
-        let Some(member) = self.members.get_mut(&pid) else { return };
+    /// Probes the files that the process has mapped and that were not read yet.
+    pub(super) fn inspect(&mut self, pid: u32, now_ns: u64) {
+        let Some(member) = self.members.get_mut(pid) else { return };
         if let Some(until_ns) = member.unread.rests_until(now_ns) {
-            self.due.insert((until_ns, pid));
-            return;
+            return self.agenda.plan(pid, until_ns);
         }
-        let look = Instant::now();
-        let (looked_ns, mut placed_ns, mut all) = (monotonic_ns(), None, true);
-        // A process that has just ended: the kernel will say so.
+        let (began, began_ns) = (Instant::now(), monotonic_ns());
+        // If this fails, the process has just ended, and the kernel will report it.
         let Ok(mappings) = process::executable_files(pid) else { return };
-        let unread = member.unread.count();
-        let count = mappings.iter().map(|mapping| mapping.segments.len()).sum();
         member.forget_unmapped(&mappings);
         if let Some(translator) = translator::of(&member.target.process, &mappings) {
-            self.links.forget(pid);
-            self.changed |= member.leave_to(translator);
-            return self.look_at_sockets(pid, now_ns);
+            let is_new = member.leave_to(translator);
+            self.probes.remove(pid);
+            self.members.note_change(is_new);
+            return self.inspect_sockets(pid, now_ns);
         }
-        self.changed |= member.check_executed(&mappings);
+        let unread = member.unread.count();
+        let changed = member.check_executed(&mappings);
+        self.members.note_change(changed);
         if self.powers == Powers::None {
             return;
         }
+        let findings = self.inspect_files(pid, &mappings, began, now_ns);
+        let segments = mappings.iter().map(|mapping| mapping.segments.len()).sum();
+        if let Some(member) = self.members.get_mut(pid) {
+            let changed = unread != member.unread.count();
+            member.say_what_is_refused();
+            member.unread.rest_after(began.elapsed(), segments, now_ns);
+            self.members.note_change(changed);
+        }
+        self.account(pid, findings, began_ns);
+        self.inspect_sockets(pid, now_ns);
+    }
+
+    /// Reads and probes the files that were not read yet.
+    fn inspect_files(
+        &mut self,
+        pid: u32,
+        mappings: &[Mapping],
+        began: Instant,
+        now_ns: u64,
+    ) -> Findings {
+        let patience = self.patience(pid);
+        let mut findings = Findings { placed_ns: None, is_complete: true };
         for mapping in mappings {
+            let Some(member) = self.members.get_mut(pid) else { break };
             if member.seen.contains(&mapping.file) {
                 continue;
             }
@@ -79,48 +104,66 @@ impl Roster<'_, '_> {
                 member.unread.has_too_many(&member.target.process);
                 break;
             }
-            if patience == BRIEF && look.elapsed() > LOOK_MAX {
-                self.due.insert((now_ns + SOON_NS, pid));
-                all = false;
+            if patience == BRIEF && began.elapsed() > INSPECTION_MAX {
+                self.agenda.plan(pid, now_ns + SOON_NS);
+                findings.is_complete = false;
                 break;
             }
             member.seen.insert(mapping.file);
-            match self.planner.image(pid, &mapping, patience) {
+            match self.planner.image(pid, mapping, patience) {
                 Ok(image) => {
                     member.unread.was_read(mapping.file);
-                    let probed = probe(self.tap, &mut self.links, &image, pid);
-                    if probed.is_ok() {
-                        self.foresight.learn(pid, &image);
-                    }
-                    placed_ns = placed_ns.max(probed.as_ref().copied().unwrap_or(None));
-                    self.changed |= member.take(image, probed.map(|since| since.is_some()));
+                    let probed = self.probes.place(self.tap, &image, pid);
+                    let placed_ns = probed.as_ref().copied().unwrap_or(None);
+                    findings.placed_ns = findings.placed_ns.max(placed_ns);
+                    let changed = member.take(image, probed.map(|since| since.is_some()));
+                    self.members.note_change(changed);
                 }
-                Err(error) => match member.unread.note(&member.target.process, &mapping, &error) {
-                    Next::Never => {}
-                    Next::Later => {
-                        member.seen.remove(&mapping.file);
-                    }
-                    Next::Soon => {
-                        member.seen.remove(&mapping.file);
-                        self.due.insert((now_ns + SOON_NS, pid));
-                        all = false;
-                    }
-                },
+                Err(error) => {
+                    findings.is_complete &= self.leave_unread(pid, mapping, &error, now_ns);
+                }
             }
         }
-        self.changed |= unread != member.unread.count();
-        member.say_what_is_refused();
-        member.unread.rest_after(look.elapsed(), count, now_ns);
-        // One that is held is stopped until the look is over.
-        let placed_ns = placed_ns.filter(|_| !is_held);
-        if let Some(unseen_ns) = placed_ns.and_then(|placed_ns| member.ran_unseen(placed_ns)) {
-            self.late.count(&member.target.process, member.target.id, unseen_ns);
-            self.changed = true;
+        findings
+    }
+
+    /// A file could not be read. `false` if it is to be asked for again soon.
+    fn leave_unread(
+        &mut self,
+        pid: u32,
+        mapping: &Mapping,
+        error: &io::Error,
+        now_ns: u64,
+    ) -> bool {
+        let Some(member) = self.members.get_mut(pid) else { return true };
+        match member.unread.note(&member.target.process, mapping, error) {
+            Next::Never => true,
+            Next::Later => {
+                member.seen.remove(&mapping.file);
+                true
+            }
+            Next::Soon => {
+                member.seen.remove(&mapping.file);
+                self.agenda.plan(pid, now_ns + SOON_NS);
+                false
+            }
         }
-        if all {
-            member.accounted_ns = looked_ns;
+    }
+
+    /// Counts the process if it ran before its probes were in place. `began_ns` is when its inspection
+    /// began.
+    fn account(&mut self, pid: u32, findings: Findings, began_ns: u64) {
+        // One that is held is stopped until the inspection is over.
+        let placed_ns = findings.placed_ns.filter(|_| !self.is_held(pid));
+        let Some(member) = self.members.get_mut(pid) else { return };
+        let unseen_ns = placed_ns.and_then(|placed_ns| member.ran_unseen(placed_ns));
+        if findings.is_complete {
+            member.accounted_ns = began_ns;
         }
-        self.look_at_sockets(pid, now_ns);
+        if let Some(unseen_ns) = unseen_ns {
+            let (process, target) = (member.target.process.clone(), member.target.id);
+            self.members.count_late(&process, target, unseen_ns);
+        }
     }
 
     /// How long the tap waits for one image of a process: at the start nothing else is to be done,
@@ -129,9 +172,9 @@ impl Roster<'_, '_> {
         if self.powers == Powers::All || self.is_held(pid) { PATIENT } else { BRIEF }
     }
 
-    /// Taps the sockets of a process if there is reason to, or lets them be.
-    fn look_at_sockets(&mut self, pid: u32, now_ns: u64) {
-        let Some(member) = self.members.get_mut(&pid) else { return };
+    /// Taps the sockets of a process if there is reason to, or leaves them alone.
+    fn inspect_sockets(&mut self, pid: u32, now_ns: u64) {
+        let Some(member) = self.members.get_mut(pid) else { return };
         if member.is_32_bit() {
             return;
         }
@@ -151,10 +194,10 @@ impl Roster<'_, '_> {
                 tracing::debug!("pid {pid}: sockets tapped: {wanted}");
                 member.sockets.tapped = Some(wanted);
                 member.up |= wanted;
-                self.changed = true;
                 if wanted && !member.has_tls() {
                     member.say_what_is_not_seen();
                 }
+                self.members.note_change(true);
             }
             Err(error) => {
                 tracing::debug!("pid {pid}: {error}");
@@ -162,21 +205,4 @@ impl Roster<'_, '_> {
             }
         }
     }
-}
-
-/// Places the probes that `image` asks for. Returns since when those are in place that plaintext
-/// passes, if there are any.
-pub(super) fn probe(
-    tap: &Tap<'_>,
-    links: &mut Links,
-    image: &Image,
-    pid: u32,
-) -> Result<Option<u64>, Error> {
-    if image.plan.loader_notifier.is_some() {
-        links.watch_loader(tap, image, pid)?;
-    }
-    if !has_tappable(image) {
-        return Ok(None);
-    }
-    links.tap(tap, image, pid).map(Some)
 }

@@ -1,11 +1,10 @@
 //! Who comes to be tapped, and who is no more: newcomers, children, other programs under the same
 //! pid, ends.
 
-use super::inspect::probe;
-use super::member::Arrival;
+use super::member::unread::Unread;
+use super::member::{Arrival, Member, Start};
 use super::plain::Sockets;
-use super::unread::Unread;
-use super::{Member, Roster};
+use super::supervise::Supervisor;
 use crate::capture::bpf::Admission;
 use crate::capture::bpf::lifecycle::Lifecycle;
 use crate::capture::confine::privilege::Powers;
@@ -15,19 +14,7 @@ use crate::capture::procfs::target::has_tappable;
 use crate::capture::{Error, clock};
 use crate::event::TargetId;
 
-/// How a process comes to be tapped.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Start {
-    /// When its program began, `CLOCK_MONOTONIC` nanoseconds; of no account where it was there
-    /// before wstap.
-    pub(super) began_ns: u64,
-    /// It was counted as tapped late.
-    pub(super) late: bool,
-    /// It was given by its pid.
-    pub(super) named: bool,
-}
-
-impl Roster<'_, '_> {
+impl Supervisor<'_, '_> {
     /// What the kernel side is told of a process of this target.
     pub(super) fn admission(&self, target: TargetId) -> Admission {
         let follow = self.selection.children() == Children::Follow;
@@ -38,11 +25,11 @@ impl Roster<'_, '_> {
     pub(super) fn executed(&mut self, message: &Lifecycle, now_ns: u64) {
         let (pid, began_ns) = (message.pid, message.at_ns);
         let Ok(process) = Process::read(pid) else { return };
-        if message.target.is_some() || self.members.contains_key(&pid) {
-            self.place_ahead(pid);
+        if message.target.is_some() || self.members.get(pid).is_some() {
+            self.probes.place_ahead(self.tap, pid, self.powers != Powers::None);
         }
         // One that is remembered may have had this pid before.
-        let Some(member) = self.members.get_mut(&pid).filter(|it| it.is(&process)) else {
+        let Some(member) = self.members.get_mut(pid).filter(|it| it.is(&process)) else {
             let start = Start { began_ns, late: false, named: false };
             return match message.target {
                 Some(target) => self.admit_or_warn(process, target, now_ns, start),
@@ -65,11 +52,11 @@ impl Roster<'_, '_> {
         member.refused.clear();
         member.up = false;
         member.sockets = Sockets::default();
-        member.looks = 0;
+        member.early_inspections = 0;
         member.accounted_ns = began_ns;
-        self.changed = true;
-        self.look_at(pid, now_ns);
-        self.settle(pid, now_ns);
+        self.members.note_change(true);
+        self.inspect(pid, now_ns);
+        self.plan_early_inspection(pid, now_ns);
     }
 
     /// Looks for processes that match and are not tapped yet, and for their descendants.
@@ -81,7 +68,7 @@ impl Roster<'_, '_> {
         let Ok(processes) = process::all() else { return };
         // Parents first, mostly; a child with a lower pid than its parent is found next time.
         for process in processes {
-            match self.members.get(&process.pid) {
+            match self.members.get(process.pid) {
                 Some(known) if known.is(&process) => continue,
                 // Its end was not heard of, and another process has its pid now.
                 Some(_) => {
@@ -90,8 +77,7 @@ impl Roster<'_, '_> {
                 }
                 None => {}
             }
-            let parent =
-                self.members.get(&process.parent).filter(|parent| follow && !parent.over());
+            let parent = self.members.get(process.parent).filter(|parent| follow && !parent.over());
             let began_ns = clock::of_boot_ticks(process.start_ticks);
             let start = Start { began_ns, late: false, named: false };
             match parent.map(|parent| parent.target.id) {
@@ -113,37 +99,22 @@ impl Roster<'_, '_> {
     /// The dynamic loader of a process has been at work. What it maps is not called before it has
     /// said so.
     pub(super) fn loaded(&mut self, message: &Lifecycle, now_ns: u64) {
-        let Some(member) = self.members.get_mut(&message.pid) else { return };
+        let Some(member) = self.members.get_mut(message.pid) else { return };
         member.accounted_ns = member.accounted_ns.max(message.at_ns);
-        self.look_at(message.pid, now_ns);
-    }
-
-    /// Process `pid` has just begun to run a program. Places the probes that earlier processes of
-    /// this program had before it maps the libraries, and removes those of the program before.
-    fn place_ahead(&mut self, pid: u32) {
-        let expected = self.foresight.images(pid);
-        self.links.keep(pid, |file| expected.iter().any(|image| image.file == file));
-        if self.powers == Powers::None {
-            return;
-        }
-        for image in &expected {
-            if let Err(error) = probe(self.tap, &mut self.links, image, pid) {
-                tracing::debug!("pid {pid}: {error}");
-            }
-        }
+        self.inspect(message.pid, now_ns);
     }
 
     /// A child of a tapped process. The kernel side has admitted it already, and it has mapped what
     /// its parent has: it is probed at once, and looked at later.
-    pub(super) fn enlist(&mut self, message: &Lifecycle, parent: u32, now_ns: u64) {
+    pub(super) fn forked(&mut self, message: &Lifecycle, parent: u32, now_ns: u64) {
         let Some(target) = message.target else { return };
         let (pid, began_ns) = (message.pid, message.at_ns);
-        let inherited = self.members.get(&parent).map(|parent| parent.target.images.clone());
+        let inherited = self.members.get(parent).map(|parent| parent.target.images.clone());
         let mut inherited = inherited.unwrap_or_default();
         inherited.retain(has_tappable);
         let mut placed_ns = began_ns;
         for image in &inherited {
-            match self.links.tap(self.tap, image, pid) {
+            match self.probes.inherit(self.tap, image, pid) {
                 Ok(since_ns) => placed_ns = placed_ns.max(since_ns),
                 Err(error) => {
                     // It may have ended already.
@@ -158,17 +129,16 @@ impl Roster<'_, '_> {
             self.count_late(pid, parent, target, placed_ns - began_ns);
         }
         // If it has, the kernel will say so next.
-        let Ok(process) = Process::read(pid) else { return self.links.forget(pid) };
+        let Ok(process) = Process::read(pid) else { return self.probes.remove(pid) };
         self.admit_or_warn(process, target, now_ns, Start { began_ns, late, named: false });
     }
 
     /// Counts a child that ran without probes for so long, in nanoseconds. It has its parent's name.
     fn count_late(&mut self, pid: u32, parent: u32, target: TargetId, unseen_ns: u64) {
-        let Some(parent) = self.members.get(&parent) else { return };
-        if !self.members.get(&pid).is_some_and(|known| known.late) {
+        let Some(parent) = self.members.get(parent) else { return };
+        if !self.members.get(pid).is_some_and(|known| known.late) {
             let child = Process { pid, ..parent.target.process.clone() };
-            self.late.count(&child, target, unseen_ns);
-            self.changed = true;
+            self.members.count_late(&child, target, unseen_ns);
         }
     }
 
@@ -196,10 +166,10 @@ impl Roster<'_, '_> {
                 admitted_ns = clock::monotonic_ns();
             }
         }
-        let known = self.members.get(&pid).filter(|known| known.is(&process));
+        let known = self.members.get(pid).filter(|known| known.is(&process));
         let late = start.late || known.is_some_and(|known| known.late);
         let technique = if self.tap.flavour().multi { "uprobe_multi" } else { "perf_uprobe" };
-        let accounted_ns = match self.arrival {
+        let accounted_ns = match self.members.arrival {
             Arrival::Found => u64::MAX,
             Arrival::New => start.began_ns,
         };
@@ -210,26 +180,18 @@ impl Roster<'_, '_> {
             named: start.named,
             ..Member::new(target, process, technique)
         };
-        self.members.insert(pid, member);
-        self.changed = true;
-        self.look_at(pid, now_ns);
-        self.settle(pid, now_ns);
+        self.members.insert(member);
+        self.inspect(pid, now_ns);
+        self.plan_early_inspection(pid, now_ns);
         Ok(())
     }
 
     /// A process is gone. One that was given by its pid is remembered.
     pub(super) fn ended(&mut self, pid: u32) {
-        self.links.forget(pid);
-        self.releases.forget(pid);
-        let Some(member) = self.members.get_mut(&pid) else { return };
-        if member.up {
-            tracing::debug!("pid {pid} has ended");
+        self.probes.remove(pid);
+        if let Some(releases) = &mut self.releases {
+            releases.forget(pid);
         }
-        self.changed |= member.up;
-        if member.named {
-            member.up = false;
-        } else {
-            self.members.remove(&pid);
-        }
+        self.members.end(pid);
     }
 }

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use super::Error;
+use crate::capture::Error;
 use crate::capture::bpf::{Attachment, Tap};
 use crate::capture::procfs::tcp::{self, Endpoint};
 

@@ -8,7 +8,8 @@ use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 
-use super::pattern::SIZE_LIMIT_BYTES;
+/// Memory that one compiled pattern may take, bytes.
+pub(super) const SIZE_LIMIT_BYTES: usize = 1 << 20;
 
 /// Follows one pattern.
 #[derive(Debug)]

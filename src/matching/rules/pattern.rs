@@ -5,16 +5,13 @@ use std::borrow::Cow;
 use regex::bytes::{CaptureLocations, Regex, RegexBuilder};
 use thiserror::Error;
 
-use super::continuation::Continuation;
+use super::continuation::{Continuation, SIZE_LIMIT_BYTES};
 use super::kind::{From, Kind};
 use super::reading::{MAX_ID_BYTES, Reading, RequestName, RuleTraits};
 use super::text::{Text, Wholeness};
 
 /// Only this much of a message is searched.
 pub(in crate::matching) const SEARCH_BYTES: usize = 4 << 10;
-
-/// Memory that one compiled pattern may take.
-pub(super) const SIZE_LIMIT_BYTES: usize = 1 << 20;
 
 /// Why a text cannot be a pattern.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

@@ -24,7 +24,12 @@ impl Late {
     }
 
     /// Counts one that may have run for so long, in nanoseconds, before its probes were in place.
-    pub(super) fn count(&mut self, process: &Process, target: TargetId, unseen_ns: u64) {
+    pub(in crate::capture::supervisor) fn count(
+        &mut self,
+        process: &Process,
+        target: TargetId,
+        unseen_ns: u64,
+    ) {
         let is_first = self.by_target.is_empty();
         *self.by_target.entry(target).or_insert(0) += 1;
         let Process { pid, comm, .. } = process;

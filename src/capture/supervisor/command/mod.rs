@@ -3,9 +3,11 @@
 //! The child process waits before it runs the command, until the kernel side knows it. From then on
 //! the kernel side stops it whenever it runs a program or loads a library, and wstap lets it go on
 //! when its probes are in place. No other process is ever stopped. If wstap is killed meanwhile, a
-//! keeper lets the command go on ([`super::keeper`]).
+//! keeper lets the command go on ([`keeper`]).
 
-use std::collections::BTreeMap;
+mod keeper;
+mod releases;
+
 use std::ffi::{CString, OsString};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -13,14 +15,11 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use super::Error;
-use super::keeper;
+use crate::capture::Error;
 use crate::capture::confine::privilege::Powers;
-use crate::capture::procfs::process;
+
+pub(in crate::capture) use releases::Releases;
 
 /// The child process that will run the command, and waits until it may.
 #[derive(Debug)]
@@ -76,59 +75,6 @@ impl Launch {
         let begun = begun.and_then(|()| self.begun.recv().unwrap_or(Ok(())));
         begun.map_err(|error| Error::NoTarget(format!("cannot run {}: {error}", self.name)))
     }
-}
-
-/// A stop may come this long after the release, at the latest.
-const LATE_NS: u64 = 10_000_000_000;
-/// Most stops have come after one of these waits.
-const PAUSES: [Duration; 3] =
-    [Duration::ZERO, Duration::from_micros(50), Duration::from_micros(300)];
-
-/// Lets the command go on after the kernel side has stopped it.
-///
-/// The kernel side asks for the stop and reports it, but the report may be read before the process
-/// has stopped. A SIGCONT would then come too early and have no effect. So the process is continued
-/// only once it is seen to be stopped. It cannot be stopped twice meanwhile.
-#[derive(Debug, Default)]
-pub(in crate::capture) struct Releases {
-    /// Processes that have not stopped yet, and when to stop waiting for that.
-    awaited: BTreeMap<u32, u64>,
-}
-
-impl Releases {
-    /// Lets process `pid` go on: now, or as soon as it has stopped.
-    pub(in crate::capture) fn release(&mut self, pid: u32, now_ns: u64) {
-        let resumed = PAUSES.into_iter().any(|pause| {
-            thread::sleep(pause);
-            resume_stopped(pid)
-        });
-        if !resumed {
-            self.awaited.insert(pid, now_ns + LATE_NS);
-        }
-    }
-
-    /// Looks for stops that came late. To be called often: it costs nothing when none is awaited.
-    pub(in crate::capture) fn tend(&mut self, now_ns: u64) {
-        self.awaited.retain(|&pid, &mut until_ns| now_ns < until_ns && !resume_stopped(pid));
-    }
-
-    /// Process `pid` has ended.
-    pub(in crate::capture) fn forget(&mut self, pid: u32) {
-        self.awaited.remove(&pid);
-    }
-}
-
-/// Continues the process if it is stopped; `false` if it is not.
-fn resume_stopped(pid: u32) -> bool {
-    if !process::is_stopped(pid) {
-        return false;
-    }
-    // It may have ended. Its pid is not given to another process before its parent, the thread that
-    // waits for it, has heard of that.
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, Signal::CONT);
-    }
-    true
 }
 
 type Forked = (u32, Receiver<io::Result<()>>, PipeWriter);
@@ -187,44 +133,5 @@ impl Waiting {
         let _ = rustix::thread::clear_ambient_capability_set();
         (&self.pid_to).write_all(&std::process::id().to_ne_bytes())?;
         (&self.go_from).read_exact(&mut [0])
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stop(pid: u32) {
-        kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::STOP).unwrap();
-        while !process::is_stopped(pid) {
-            thread::yield_now();
-        }
-    }
-
-    /// The report may be read before or after the signal has arrived.
-    #[test]
-    fn a_process_goes_on_whether_its_stop_comes_before_or_after_its_release() {
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let pid = child.id();
-        let mut releases = Releases::default();
-        stop(pid);
-        releases.release(pid, 0);
-        assert!(!process::is_stopped(pid));
-        assert!(releases.awaited.is_empty());
-
-        releases.release(pid, 0);
-        stop(pid);
-        releases.tend(1);
-        assert!(!process::is_stopped(pid));
-        assert!(releases.awaited.is_empty());
-
-        // A stop that comes much later is not wstap's.
-        releases.release(pid, 0);
-        releases.tend(LATE_NS);
-        stop(pid);
-        releases.tend(LATE_NS + 1);
-        assert!(process::is_stopped(pid));
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
 }

@@ -1,9 +1,13 @@
 //! One process that is tapped: what is known of it.
 
+mod late;
+pub(super) mod unread;
+
 use std::collections::HashSet;
 
+use unread::Unread;
+
 use super::plain::Sockets;
-use super::unread::Unread;
 use crate::capture::Error;
 use crate::capture::procfs::cgroup;
 use crate::capture::procfs::image::Image;
@@ -12,13 +16,27 @@ use crate::capture::procfs::target::{A_32_BIT_PROGRAM, Target, has_tappable, ref
 use crate::capture::procfs::translator;
 use crate::event::TargetId;
 
-/// Since when a process is there.
+pub use late::Late;
+
+/// Which was there first, wstap or the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
     /// It was there before wstap.
     Found,
-    /// It has come since.
+    /// It began after wstap.
     New,
+}
+
+/// How a process comes to be tapped.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    /// When its program began, `CLOCK_MONOTONIC` nanoseconds; of no account where it was there
+    /// before wstap.
+    pub(super) began_ns: u64,
+    /// It was counted as tapped late.
+    pub(super) late: bool,
+    /// It was given by its pid.
+    pub(super) named: bool,
 }
 
 /// A process that is or was tapped.
@@ -40,14 +58,14 @@ pub struct Member {
     pub(super) refused: HashSet<FileId>,
     /// Files that need not be opened again.
     pub(super) seen: HashSet<FileId>,
-    /// Looks of `SETTLING_NS` that are done.
-    pub(super) looks: usize,
+    /// How many of the early inspections are done, which a process that has just begun gets.
+    pub(super) early_inspections: usize,
     /// Since when the kernel side knows that it is tapped, `CLOCK_MONOTONIC` nanoseconds; 0 if that
     /// is since it began.
     pub(super) admitted_ns: u64,
-    /// Until then nothing can have passed that should have been seen: its program began then, or a
-    /// look had found nothing more to probe. The end of time before the first look at a process
-    /// that was there before wstap.
+    /// Until then nothing can have passed that should have been seen: its program began then, or an
+    /// inspection had found nothing more to probe. The end of time before the first inspection of a
+    /// process that was there before wstap.
     pub(super) accounted_ns: u64,
     /// It was counted as tapped late.
     pub(super) late: bool,
@@ -78,7 +96,7 @@ impl Member {
             unprobed: HashSet::new(),
             refused: HashSet::new(),
             seen: HashSet::new(),
-            looks: 0,
+            early_inspections: 0,
             translator: None,
             admitted_ns: 0,
             accounted_ns: 0,
@@ -123,7 +141,7 @@ impl Member {
         self.sockets.are_tapped()
     }
 
-    /// The probes that a look asked for are in place since `placed_ns`, and the process ran
+    /// The probes that an inspection asked for are in place since `placed_ns`, and the process ran
     /// meanwhile. `Some` the first time that it may have run without them, with the longest time
     /// that this may have been, in nanoseconds.
     pub(super) fn ran_unseen(&mut self, placed_ns: u64) -> Option<u64> {
@@ -220,7 +238,7 @@ impl Member {
             Ok(false) => {}
             Err(_) if self.over() => return false,
             Err(error) => {
-                // It is tried again with the next look at all processes.
+                // It is tried again when all processes are inspected next.
                 self.seen.remove(&image.file);
                 if self.unprobed.insert(image.file) {
                     tracing::warn!("pid {pid}: {error}; what passes through it is not seen");

@@ -8,13 +8,13 @@ use std::time::Duration;
 use crate::capture::procfs::process::{FileId, Mapping, Process};
 
 /// Files of one process that are looked into. The largest programs map some hundred.
-pub(super) const FILES_MAX: usize = 4096;
+pub(in crate::capture::supervisor) const FILES_MAX: usize = 4096;
 /// Files of one process that are reported by name.
 const NAMED_MAX: usize = 8;
-/// A look that has taken longer is interrupted, and goes on later.
-pub(super) const LOOK_MAX: Duration = Duration::from_millis(100);
-/// A process is left alone for this many times what the last look at it took, so that one with
-/// very many mappings does not keep wstap from the others.
+/// An inspection that has taken longer is interrupted, and goes on later.
+pub(in crate::capture::supervisor) const INSPECTION_MAX: Duration = Duration::from_millis(100);
+/// A process is left alone for this many times what its last inspection took. So one with very many
+/// mappings does not keep wstap from the others.
 const REST: u32 = 10;
 /// Only a process with more executable mappings than this is ever left alone. The largest programs
 /// have some hundred.
@@ -22,18 +22,18 @@ const MANY: usize = 4096;
 
 /// What is to be done about a file that was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(in crate::capture::supervisor) enum Next {
     /// Ask for it soon: it is being read.
     Soon,
-    /// Ask for it with the next look at all processes: its file system may answer by then.
+    /// Ask for it when all processes are inspected next: its file system may answer by then.
     Later,
     /// It will not be different the next time.
     Never,
 }
 
-/// The files of one process that could not be looked into, and when it may be looked at again.
+/// The files of one process that could not be looked into, and when it may be inspected again.
 #[derive(Debug, Default)]
-pub(super) struct Unread {
+pub(in crate::capture::supervisor) struct Unread {
     files: HashSet<FileId>,
     has_too_many: bool,
     rest_until_ns: u64,
@@ -41,12 +41,12 @@ pub(super) struct Unread {
 
 impl Unread {
     /// How many there are.
-    pub(super) fn count(&self) -> usize {
+    pub(in crate::capture::supervisor) fn count(&self) -> usize {
         self.files.len()
     }
 
     /// Takes up why a file could not be read.
-    pub(super) fn note(
+    pub(in crate::capture::supervisor) fn note(
         &mut self,
         process: &Process,
         file: &Mapping,
@@ -71,12 +71,12 @@ impl Unread {
     }
 
     /// The file was read after all.
-    pub(super) fn was_read(&mut self, file: FileId) {
+    pub(in crate::capture::supervisor) fn was_read(&mut self, file: FileId) {
         self.files.remove(&file);
     }
 
     /// It has more than [`FILES_MAX`] files.
-    pub(super) fn has_too_many(&mut self, process: &Process) {
+    pub(in crate::capture::supervisor) fn has_too_many(&mut self, process: &Process) {
         if !std::mem::replace(&mut self.has_too_many, true) {
             let (pid, comm) = (process.pid, &process.comm);
             tracing::warn!(
@@ -86,15 +86,20 @@ impl Unread {
         }
     }
 
-    /// When it may be looked at again, if that is not now.
-    pub(super) fn rests_until(&self, now_ns: u64) -> Option<u64> {
+    /// When it may be inspected again, if that is not now.
+    pub(in crate::capture::supervisor) fn rests_until(&self, now_ns: u64) -> Option<u64> {
         (self.rest_until_ns > now_ns).then_some(self.rest_until_ns)
     }
 
-    /// A look at it has taken this long, for so many mappings.
-    pub(super) fn rest_after(&mut self, look: Duration, mappings: usize, now_ns: u64) {
+    /// An inspection has taken this long, for so many mappings.
+    pub(in crate::capture::supervisor) fn rest_after(
+        &mut self,
+        inspection: Duration,
+        mappings: usize,
+        now_ns: u64,
+    ) {
         if mappings > MANY {
-            let rest_ns = u64::try_from((look * REST).as_nanos()).unwrap_or(u64::MAX);
+            let rest_ns = u64::try_from((inspection * REST).as_nanos()).unwrap_or(u64::MAX);
             self.rest_until_ns = now_ns.saturating_add(rest_ns);
         }
     }
@@ -120,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_with_many_mappings_is_looked_at_for_a_tenth_of_the_time() {
+    fn a_process_with_many_mappings_is_inspected_for_a_tenth_of_the_time() {
         let mut unread = Unread::default();
         unread.rest_after(Duration::from_millis(100), MANY, 5);
         assert_eq!(unread.rests_until(5), None);

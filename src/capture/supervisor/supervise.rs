@@ -1,0 +1,280 @@
+//! Hears what the kernel reports of processes, and does what is due.
+
+use super::agenda::Agenda;
+use super::command::Releases;
+use super::member::{Arrival, Late, Member, Start};
+use super::members::Members;
+use super::news::News;
+use super::plain::{Plain, SocketTap};
+use super::probes::Probes;
+use crate::capture::bpf::Tap;
+use crate::capture::bpf::lifecycle::{Change, Lifecycle};
+use crate::capture::confine::privilege::Powers;
+use crate::capture::procfs::planner::Planner;
+use crate::capture::procfs::process::Process;
+use crate::capture::procfs::selector::Selection;
+use crate::capture::procfs::target::{no_tls, survey, unreadable};
+use crate::capture::{Error, kernel};
+use crate::event::ConnId;
+
+/// Keeps the processes that are meant tapped. Each part knows one matter and none of the others.
+pub struct Supervisor<'tap, 'obj> {
+    pub(super) tap: &'tap Tap<'obj>,
+    /// Which processes are meant.
+    pub(super) selection: Selection,
+    /// The privileges that are left to attach with.
+    pub(super) powers: Powers,
+    /// What can be tapped in a file.
+    pub(super) planner: Planner,
+    /// Who is tapped.
+    pub(super) members: Members,
+    /// What is placed in them.
+    pub(super) probes: Probes,
+    /// The programs on TCP sockets.
+    pub(super) sockets: SocketTap,
+    /// When to inspect whom.
+    pub(super) agenda: Agenda,
+    /// What the kernel reports, and what it could not report.
+    news: News,
+    /// The command that wstap started, while it is stopped. `None` where nothing can be attached after
+    /// the start: then it is not stopped either.
+    pub(super) releases: Option<Releases>,
+}
+
+impl<'tap, 'obj> Supervisor<'tap, 'obj> {
+    /// Finds and taps every process that is meant. From here on no newcomer is missed. `powers` are
+    /// those that will be left for later, see [`Supervisor::keep_only`].
+    ///
+    /// # Errors
+    ///
+    /// A process that was given by its pid is gone or may not be looked into, or the kernel
+    /// refuses.
+    pub fn new(
+        tap: &'tap Tap<'obj>,
+        planner: Planner,
+        selection: Selection,
+        plain: Plain,
+        powers: Powers,
+        now_ns: u64,
+    ) -> Result<Self, Error> {
+        if kernel::sees_all_processes() == Some(false) {
+            return Err(Error::Kernel(
+                "/proc shows the processes of a container only, and the kernel numbers them \
+                 otherwise; give wstap the host's pid namespace (docker run --pid=host, in \
+                 Kubernetes hostPID: true)"
+                    .into(),
+            ));
+        }
+        let mut supervisor = Self {
+            tap,
+            selection,
+            powers: Powers::All,
+            planner,
+            members: Members::new(),
+            probes: Probes::default(),
+            sockets: SocketTap::new(plain),
+            agenda: Agenda::new(now_ns),
+            // Before anyone is looked for: a process that begins meanwhile is found twice, not never.
+            news: News::subscribe(tap, now_ns)?,
+            releases: (powers != Powers::None).then(Releases::default),
+        };
+        supervisor.tap_selected(plain, now_ns)?;
+        supervisor.members.arrival = Arrival::New;
+        Ok(supervisor)
+    }
+
+    /// Taps the processes that are there.
+    fn tap_selected(&mut self, plain: Plain, now_ns: u64) -> Result<(), Error> {
+        // Sockets come first: once TLS is tapped, the bytes on its sockets must be known to be TLS.
+        if plain != Plain::Off {
+            self.sockets.attach(self.tap).or_else(|error| self.sockets.excuse(error))?;
+        }
+        for (comm, target) in self.selection.comms() {
+            self.tap.admit_comm(comm, self.admission(target))?;
+        }
+        let named: Vec<_> = self.selection.pids().collect();
+        for (pid, target) in named {
+            let process = Process::read(pid).map_err(|_| Error::NoSuchProcess(pid))?;
+            let start = Start { began_ns: 0, late: false, named: true };
+            self.admit(process, target, now_ns, start)?;
+        }
+        self.search(now_ns);
+        Ok(())
+    }
+
+    /// Says why nothing of a process that was given by its pid can be tapped, if so.
+    ///
+    /// # Errors
+    ///
+    /// That is the case.
+    pub fn require_reason(&mut self) -> Result<(), Error> {
+        for (pid, target) in self.selection.pids() {
+            if self.selection.holds(pid) {
+                continue;
+            }
+            if self.members.iter().any(|member| member.up && member.target.id == target) {
+                continue;
+            }
+            let process = Process::read(pid).map_err(|_| Error::NoSuchProcess(pid))?;
+            let found = survey(&mut self.planner, pid);
+            let found = found.map_err(|error| unreadable(&process, &error))?;
+            return Err(no_tls(&process, &found, self.sockets_left_alone()));
+        }
+        Ok(())
+    }
+
+    /// Says that nothing is tapped, if so: a name may be misspelt.
+    ///
+    /// # Errors
+    ///
+    /// That is the case.
+    pub fn require_match(&self) -> Result<(), Error> {
+        if self.is_up() {
+            return Ok(());
+        }
+        Err(Error::NoTarget(match self.members.iter().count() {
+            0 => "no running process matches; `wstap ps` lists those that can be tapped, and \
+                  `wstap ps --json` their containers"
+                .into(),
+            count => format!(
+                "{count} running processes match, and none of them has a TLS library or a TCP \
+                 socket that can be tapped; `wstap ps` says why"
+            ),
+        }))
+    }
+
+    /// Why the sockets of a process without TLS are not tapped.
+    fn sockets_left_alone(&self) -> &str {
+        match (self.sockets.policy, self.sockets.refusal()) {
+            (Plain::Off, _) => "its TCP sockets are left alone (--plain off)",
+            (_, Some(refusal)) => refusal,
+            (_, None) => "it has no TCP socket",
+        }
+    }
+
+    /// Takes up what has passed on a socket: TLS, or something else.
+    pub fn learn(&mut self, conn: ConnId, encrypted: bool) {
+        let Some(inode) = conn.socket() else { return };
+        let Some(member) = self.members.get_mut(conn.tgid) else { return };
+        if encrypted && !member.has_tls() && !std::mem::replace(&mut member.warned, true) {
+            let Process { pid, comm, .. } = &member.target.process;
+            tracing::warn!(
+                "pid {pid} ({comm}): TLS passes on its sockets, and wstap has not found a library \
+                 in it that it could tap; only what is not encrypted is seen"
+            );
+        }
+        member.sockets.learn(inode, encrypted);
+    }
+
+    /// The processes, in order of pid.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter()
+    }
+
+    /// The processes that ran before their probes were in place.
+    #[must_use]
+    pub fn late(&self) -> &Late {
+        self.members.late()
+    }
+
+    /// Whether any process is tapped now.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.members.iter().any(|member| member.up)
+    }
+
+    /// Whether a process may still come to match, or to load a TLS library.
+    #[must_use]
+    pub fn may_grow(&self) -> bool {
+        self.selection.is_open()
+            || self.members.iter().any(|member| member.target.process.is_alive())
+    }
+
+    /// `true` once after each change of what is tapped.
+    pub fn has_changed(&mut self) -> bool {
+        self.members.take_change()
+    }
+
+    /// Lets go of the capabilities that are not needed from here on. Without any, only processes
+    /// that share a library with the others are still taken up.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn keep_only(&mut self, powers: Powers) -> Result<(), Error> {
+        self.powers = powers;
+        powers
+            .keep_only()
+            .map_err(|error| Error::Other(format!("cannot drop privileges: {error}")))?;
+        self.planner.keep_only(powers);
+        Ok(())
+    }
+
+    /// Does what a report of the kernel asks for.
+    pub fn hear(&mut self, message: &Lifecycle, now_ns: u64) {
+        let _raised = self.powers.raise();
+        let pid = message.pid;
+        match message.change {
+            Change::Forked { parent } => self.forked(message, parent, now_ns),
+            Change::Executed => self.executed(message, now_ns),
+            Change::Loaded => self.loaded(message, now_ns),
+            Change::Exited => self.ended(pid),
+        }
+        let stops = matches!(message.change, Change::Executed | Change::Loaded);
+        if stops
+            && self.selection.holds(pid)
+            && let Some(releases) = &mut self.releases
+        {
+            releases.release(pid, now_ns);
+        }
+    }
+
+    /// Something may have become of a process without a report: everything is inspected with the next
+    /// [`Supervisor::poll`].
+    pub fn has_missed_something(&mut self) {
+        self.agenda.plan_round();
+    }
+
+    /// Does what is due. To be called often: it costs nothing when nothing is.
+    pub fn poll(&mut self, now_ns: u64) {
+        if let Some(releases) = &mut self.releases {
+            releases.poll(now_ns);
+        }
+        if self.news.may_be_incomplete(self.tap, now_ns) {
+            self.agenda.plan_round();
+        }
+        if !self.agenda.is_due(now_ns) {
+            return;
+        }
+        let _raised = self.powers.raise();
+        while let Some(pid) = self.agenda.take_next(now_ns) {
+            self.inspect(pid, now_ns);
+            self.plan_early_inspection(pid, now_ns);
+        }
+        if self.agenda.is_round_due(now_ns) {
+            self.agenda.begin_round(now_ns);
+            self.inspect_all(now_ns);
+            self.search(now_ns);
+            self.leave_sockets_alone();
+        }
+    }
+
+    /// Removes the programs on sockets if no process needs them.
+    fn leave_sockets_alone(&mut self) {
+        let is_needed = self.members.iter().any(|member| member.sockets.are_tapped());
+        if !is_needed && self.sockets.policy == Plain::Auto {
+            self.sockets.detach();
+        }
+    }
+
+    /// Removes every probe. Returns when no program runs any more.
+    pub fn detach(&mut self) {
+        self.sockets.detach();
+        self.probes.clear();
+    }
+
+    /// Whether the kernel side stops process `pid` whenever what it has mapped changes.
+    pub(super) fn is_held(&self, pid: u32) -> bool {
+        self.releases.is_some() && self.selection.holds(pid)
+    }
+}
