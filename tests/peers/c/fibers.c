@@ -7,19 +7,20 @@
  *
  * Each client opens a connection and asks N JSON-RPC requests, one after the other. With `nested` its
  * TLS connection is inside another one. With jumps=N it leaves N calls of SSL_read by longjmp() first,
- * each at another depth of its stack, on a connection of which nothing else becomes. With `ex` it calls
+ * each at another depth of its stack, on a connection that is not used for anything else. With `ex` it calls
  * SSL_read_ex and SSL_write_ex. With `go` it waits for a line on standard input before all that, with
  * `linger` for the end of standard input afterwards. It prints the number of answers, and how often
  * a client left its stack.
  */
 #include <alloca.h>
-#include <openssl/ssl.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
 #include <unistd.h>
+
+#include "wss.h"
 
 enum { MOST_FIBERS = 1024, STACK_BYTES = 256 << 10, PIPE_BYTES = 64 << 10 };
 
@@ -134,22 +135,6 @@ static BIO *bio_with(int (*read)(BIO *, char *, int), int (*write)(BIO *, const 
 	return bio;
 }
 
-static unsigned client_secret(SSL *ssl, const char *hint, char *identity, unsigned identity_size,
-			      unsigned char *secret, unsigned secret_size)
-{
-	(void)ssl, (void)hint;
-	snprintf(identity, identity_size, "peer");
-	memset(secret, 7, secret_size < 16 ? secret_size : 16);
-	return 16;
-}
-
-static unsigned server_secret(SSL *ssl, const char *identity, unsigned char *secret, unsigned size)
-{
-	(void)ssl, (void)identity;
-	memset(secret, 7, size < 16 ? size : 16);
-	return 16;
-}
-
 static SSL *tls(int is_server)
 {
 	static SSL_CTX *contexts[2];
@@ -157,11 +142,8 @@ static SSL *tls(int is_server)
 	SSL *ssl;
 
 	if (!*context) {
-		*context = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
-		SSL_CTX_set_max_proto_version(*context, TLS1_2_VERSION);
-		check(SSL_CTX_set_cipher_list(*context, "PSK-AES128-GCM-SHA256:@SECLEVEL=0"), "ciphers");
-		SSL_CTX_set_psk_client_callback(*context, client_secret);
-		SSL_CTX_set_psk_server_callback(*context, server_secret);
+		*context = secret_context(is_server ? TLS_server_method() : TLS_client_method());
+		check(*context != NULL, "ciphers");
 	}
 	ssl = SSL_new(*context);
 	if (is_server)
@@ -174,17 +156,10 @@ static SSL *tls(int is_server)
 /* TLS over `bio`, or TLS in TLS over it. */
 static SSL *tls_over(BIO *bio, int is_server)
 {
-	SSL *outer = tls(is_server), *inner;
-	BIO *tunnel;
+	SSL *outer = tls(is_server);
 
 	SSL_set_bio(outer, bio, bio);
-	if (!nested)
-		return outer;
-	tunnel = BIO_new(BIO_f_ssl());
-	BIO_set_ssl(tunnel, outer, BIO_CLOSE);
-	inner = tls(is_server);
-	SSL_set_bio(inner, tunnel, tunnel);
-	return inner;
+	return nested ? through(outer, tls(is_server)) : outer;
 }
 
 /* A call that fails, as one with nothing to read does, passes nothing. */
@@ -208,33 +183,26 @@ static void say(SSL *ssl, const char *bytes, int length)
 	check(said == (size_t)length, "a write");
 }
 
-/* RFC 6455, section 5.2; the mask is zero, so masked bytes are the bytes. */
 static void send_text(SSL *ssl, const char *text, int masked)
 {
-	char frame[136] = { (char)0x81 };
-	int length = strlen(text), head = masked ? 6 : 2;
+	char frame[FRAME_MAX];
+	int length = text_frame(frame, text, masked);
 
-	check(length <= 125, "a short text");
-	frame[1] = (masked ? 0x80 : 0) | length;
-	memcpy(frame + head, text, length);
-	say(ssl, frame, head + length);
+	check(length > 0, "a short text");
+	say(ssl, frame, length);
 }
 
 /* Whatever has come is answered: requests are asked one after the other. */
 static void serve(struct fiber *fiber)
 {
-	static const char upgrade[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-				      "Connection: Upgrade\r\n"
-				      "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 	char bytes[512], text[64];
 
 	while (hear(fiber->server, bytes, sizeof(bytes)) > 0) {
 		if (!fiber->answered++) {
-			say(fiber->server, upgrade, strlen(upgrade));
+			say(fiber->server, UPGRADE_ANSWER, strlen(UPGRADE_ANSWER));
 			continue;
 		}
-		snprintf(text, sizeof(text), "{\"jsonrpc\":\"2.0\",\"id\":%d,\"result\":{}}",
-			 fiber->answered - 2);
+		answer_text(text, sizeof(text), fiber->answered - 2);
 		send_text(fiber->server, text, 0);
 	}
 }
@@ -255,20 +223,16 @@ static __attribute__((noinline)) void leave_a_call(int depth)
 
 static void converse(void)
 {
-	static const char upgrade[] = "GET / HTTP/1.1\r\nHost: pair\r\nUpgrade: websocket\r\n"
-				      "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-				      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 	struct fiber *fiber = running;
 	SSL *ssl = tls_over(bio_with(client_read, client_write, fiber), 0);
 	char bytes[512], text[80];
 
 	for (int i = 0; i < jumps; i++)
 		leave_a_call(i);
-	say(ssl, upgrade, strlen(upgrade));
+	say(ssl, UPGRADE_REQUEST, strlen(UPGRADE_REQUEST));
 	check(hear(ssl, bytes, sizeof(bytes)) > 0, "a 101");
 	for (int id = 0; id < requests; id++) {
-		snprintf(text, sizeof(text),
-			 "{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"echo\",\"params\":{}}", id);
+		request_text(text, sizeof(text), id);
 		send_text(ssl, text, 1);
 		check(hear(ssl, bytes, sizeof(bytes)) > 0, "an answer");
 		answers++;

@@ -13,7 +13,6 @@
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -22,6 +21,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "wss.h"
 
 static int requests = 1, wait_ms, pause_ms, workers, nested, plain;
 
@@ -39,31 +40,12 @@ static void check(int ok, const char *what)
 	_exit(1);
 }
 
-static unsigned client_secret(SSL *ssl, const char *hint, char *identity, unsigned identity_size,
-			      unsigned char *secret, unsigned secret_size)
-{
-	(void)ssl, (void)hint;
-	snprintf(identity, identity_size, "peer");
-	memset(secret, 7, secret_size < 16 ? secret_size : 16);
-	return 16;
-}
-
-static unsigned server_secret(SSL *ssl, const char *identity, unsigned char *secret, unsigned size)
-{
-	(void)ssl, (void)identity;
-	memset(secret, 7, size < 16 ? size : 16);
-	return 16;
-}
-
 static SSL *tls_with(const SSL_METHOD *method)
 {
-	SSL_CTX *context = SSL_CTX_new(method);
+	SSL_CTX *context = secret_context(method);
 	SSL *ssl;
 
-	SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
-	check(SSL_CTX_set_cipher_list(context, "PSK-AES128-GCM-SHA256:@SECLEVEL=0"), "ciphers");
-	SSL_CTX_set_psk_client_callback(context, client_secret);
-	SSL_CTX_set_psk_server_callback(context, server_secret);
+	check(context != NULL, "ciphers");
 	ssl = SSL_new(context);
 	SSL_CTX_free(context);
 	return ssl;
@@ -72,18 +54,13 @@ static SSL *tls_with(const SSL_METHOD *method)
 /* Ready for the (inner) handshake. */
 static SSL *tls_over(int socket, const SSL_METHOD *method, int (*shake_hands)(SSL *))
 {
-	SSL *outer = tls_with(method), *inner;
-	BIO *tunnel;
+	SSL *outer = tls_with(method);
 
 	SSL_set_fd(outer, socket);
 	if (!nested)
 		return outer;
 	check(shake_hands(outer) == 1, "the outer handshake");
-	tunnel = BIO_new(BIO_f_ssl());
-	BIO_set_ssl(tunnel, outer, BIO_CLOSE);
-	inner = tls_with(method);
-	SSL_set_bio(inner, tunnel, tunnel);
-	return inner;
+	return through(outer, tls_with(method));
 }
 
 static struct end open_end(int socket, const SSL_METHOD *method, int (*shake_hands)(SSL *))
@@ -132,34 +109,28 @@ static void await(struct end end)
 	check(poll(&ready, 1, -1) == 1, "poll");
 }
 
-/* RFC 6455, section 5.2; the mask is zero, so masked bytes are the bytes. */
 static void send_text(struct end end, const char *text, int masked)
 {
-	unsigned char frame[136] = { 0x81 };
-	int length = strlen(text), head = masked ? 6 : 2;
+	char frame[FRAME_MAX];
+	int length = text_frame(frame, text, masked);
 
-	check(length <= 125, "a short text");
-	frame[1] = (masked ? 0x80 : 0) | length;
-	memcpy(frame + head, text, length);
-	say(end, frame, head + length);
+	check(length > 0, "a short text");
+	say(end, frame, length);
 }
 
 static void *serve(void *argument)
 {
-	static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-				     "Connection: Upgrade\r\n"
-				     "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 	struct end end = open_end(*(int *)argument, TLS_server_method(), SSL_accept);
 	unsigned char bytes[512];
 	char text[64];
 
 	hear(end, bytes, sizeof(bytes));
-	say(end, answer, strlen(answer));
+	say(end, UPGRADE_ANSWER, strlen(UPGRADE_ANSWER));
 	for (int id = 0; id < requests; id++) {
 		await(end);
 		hear(end, bytes, sizeof(bytes));
 		usleep(pause_ms * 1000);
-		snprintf(text, sizeof(text), "{\"jsonrpc\":\"2.0\",\"id\":%d,\"result\":{}}", id);
+		answer_text(text, sizeof(text), id);
 		send_text(end, text, 0);
 	}
 	close_end(end);
@@ -168,19 +139,15 @@ static void *serve(void *argument)
 
 static void ask(int socket)
 {
-	static const char upgrade[] = "GET / HTTP/1.1\r\nHost: pair\r\nUpgrade: websocket\r\n"
-				      "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-				      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 	struct end end = open_end(socket, TLS_client_method(), SSL_connect);
 	unsigned char bytes[512];
 	char text[80];
 
-	say(end, upgrade, strlen(upgrade));
+	say(end, UPGRADE_REQUEST, strlen(UPGRADE_REQUEST));
 	hear(end, bytes, sizeof(bytes));
 	usleep(wait_ms * 1000);
 	for (int id = 0; id < requests; id++) {
-		snprintf(text, sizeof(text),
-			 "{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"echo\",\"params\":{}}", id);
+		request_text(text, sizeof(text), id);
 		send_text(end, text, 1);
 		hear(end, bytes, sizeof(bytes));
 	}
