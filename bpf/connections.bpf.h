@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
- * Which connections there are, and those that a process leaves open when it ends or runs another program:
- * its handles are gone then. What was left out of them and has not been reported is reported, because
- * skipped bytes add up before they are (walk.bpf.h); and their entries are removed.
+ * Keeps which connections there are. A process may leave some open when it ends or runs another
+ * program; its handles are gone then. Skipped bytes of these are reported now, because skips add up
+ * before they are reported (walk.bpf.h). Then their entries are removed.
  */
 #ifndef WSTAP_CONNECTIONS_BPF_H
 #define WSTAP_CONNECTIONS_BPF_H
@@ -42,7 +42,7 @@ struct remainder {
 	__u32 born;
 };
 
-/* What was left out of one connection and has not been reported. */
+/* Reports the skipped bytes of one connection that were not reported yet. */
 static __always_inline void tell_remainder(const struct conn_key *key, struct conn *conn,
 					   struct report *report)
 {
@@ -73,7 +73,7 @@ static long leave_connection(void *map __attribute__((unused)), const struct con
 	return 0;
 }
 
-/* All connections of the process that `thread` is of. */
+/* Ends all connections of the process that `thread` belongs to. */
 static __noinline int leave_connections(struct thread *thread, const struct wstap_tapped *process)
 {
 	struct remainder of = { .report = &thread->report, .born = process->born };

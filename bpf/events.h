@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
- * The contract between the kernel side and src/capture/bpf/wire.rs: what a ring buffer record looks
- * like, what an attach cookie says, what a steering word says.
+ * The contract between the kernel side and src/capture/bpf/wire.rs: the layout of a ring buffer
+ * record, of an attach cookie, and of a steering word.
  *
  * Fixed-width fields, units in the names, no padding that is not named. The Rust types are
  * generated from this header's BTF, so there is no second copy to drift.
@@ -114,10 +114,12 @@ struct wstap_losses {
 	__u64 copy_failed_bytes;
 	__u64 call_too_large_records;
 	__u64 call_too_large_bytes;
-	/* No room for the arguments of a call in flight. Their sizes are not known: the offsets of
-	 * the connection do not include them. */
+	/* Calls that could not be followed, because there was no room for their arguments. How
+	 * many bytes they passed is not known, so the offsets of the connection do not include
+	 * them. */
 	__u64 untracked_calls;
-	/* Forks, execs, loads and exits that userspace has not heard of; it looks again later. */
+	/* Forks, execs, loads and exits that could not be reported. Userspace inspects all
+	 * processes after one. */
 	__u64 process_records;
 	/* Calls on connections beyond the bound, which are not followed. */
 	__u64 too_many_calls;

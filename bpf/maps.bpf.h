@@ -26,7 +26,7 @@ const volatile bool has_loop = false;
 /* Connections that are followed at the same time. */
 const volatile __u32 connections_max = 32768;
 
-/* What both objects write to lies in one map. */
+/* Both objects write to the same variables, which lie in one map. */
 struct wstap_losses losses SEC(".bss.shared");
 
 /* The last generation given. */
@@ -35,12 +35,13 @@ __u32 generations SEC(".bss.shared");
 /* Connections that are followed now: entries of `conns`. */
 __u32 connections_open SEC(".bss.shared");
 
-/* Grows with every change of `tapped`. What threads remember of an older epoch is out of date. */
+/* Grows with every change of `tapped`. A thread that remembers an older epoch asks `tapped`
+ * again. */
 __u64 epoch SEC(".bss.shared");
 
 enum {
-	/* Calls in flight that a thread keeps at hand: TLS inside TLS re-enters from BIO callbacks.
-	 * More of them go to `more_calls`. */
+	/* Calls in flight that a thread keeps itself. There is more than one where TLS is inside
+	 * TLS. Others go to `more_calls`. */
 	CALL_DEPTH = 4,
 	/* Largest piece copied into one record. */
 	PIECE_BYTES = 16 << 10,
@@ -79,7 +80,7 @@ enum stream_mode {
 /* One direction of a connection. All offsets are absolute. */
 struct stream {
 	__u64 offset;	   /* of the next byte */
-	__u64 next_header; /* in WALK: copy and hop up to here, then decode a header */
+	__u64 next_header; /* in WALK: copy and skip up to here, then decode a header */
 	__u64 copy_until;  /* in WALK: payload below is copied, the rest skipped */
 	__u64 skip_from;   /* in skipping: start of the stretch not yet reported */
 	__u64 skip_since;  /* in skipping: when it began, CLOCK_MONOTONIC ns */
@@ -162,8 +163,9 @@ struct call_key {
 	__u32 pad;
 };
 
-/* Calls in flight for which a thread has no place: it runs many fibers, each of which may wait in a
- * call. Some never return (longjmp), so the longest unused go first. */
+/* Calls in flight for which a thread has no place: it may run many fibers, each of which waits
+ * in a call. Some calls never return (longjmp), so the ones unused for longest are dropped
+ * first. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 32768);
@@ -186,8 +188,8 @@ struct {
 	__type(value, struct conn);
 } conns SEC(".maps");
 
-/* How many entries of `conns` each process has. When it ends with some left, all of `conns` must be
- * looked through for them. */
+/* How many entries of `conns` each process has. If it ends with some left, all of `conns` must
+ * be searched for them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);

@@ -2,14 +2,14 @@
 /*
  * Keeps which processes are tapped, and reports when they fork, exec, load a library or exit.
  *
- * A probe may be shared by every process that maps the library, so the programs on TLS functions
- * ask here first. The programs below follow forks on the spot, without a trip to userspace: a
- * worker is tapped before it runs its first instruction.
+ * The programs on TLS functions ask here first whether their process is tapped. The programs below
+ * follow a fork at once, without waiting for userspace: a worker is tapped before it runs its first
+ * instruction.
  *
- * Each program on a tracepoint is attached twice. The kernel does not start a program on a processor
- * where the same program is running (kernel/trace/bpf_trace.c, __bpf_trace_run). Since 7.0 a thread may
- * be preempted inside the program, and the kernel then skips it for all other threads of that
- * processor. The second copy does what the first one missed.
+ * Each program on a tracepoint is attached twice. The kernel does not start a program on a
+ * processor where the same program is running (kernel/trace/bpf_trace.c, __bpf_trace_run). Since
+ * 7.0 a thread may be preempted inside the program, and the kernel then skips it for all other
+ * threads of that processor. The second copy does what the first one missed.
  */
 #ifndef WSTAP_PROCESS_BPF_H
 #define WSTAP_PROCESS_BPF_H
@@ -79,8 +79,8 @@ static __always_inline struct thread *tapped_thread(void)
 	return thread;
 }
 
-/* The handles of this process are gone. All connections of all processes must be looked through, so it
- * is done only where some are left. */
+/* The handles of this process are gone. All connections of all processes must be searched, so
+ * this is done only if some are left. */
 static __always_inline void handles_end(const struct wstap_tapped *process)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
@@ -104,7 +104,7 @@ static __always_inline void begin_epoch(void)
 	__sync_fetch_and_add(&epoch, 1);
 }
 
-/* Process records wake the reader: there are few, and what userspace does about them is urgent. */
+/* Records of processes wake the reader. There are few of them, and userspace must act at once. */
 static __always_inline void report_process(__u8 kind, __u32 tgid, __u32 parent,
 					   const struct wstap_tapped *known)
 {
@@ -122,7 +122,7 @@ static __always_inline void report_process(__u8 kind, __u32 tgid, __u32 parent,
 	if (known) {
 		r->target = known->target;
 		r->is_tapped = 1;
-		/* Before userspace can hear of it and let the process go on. */
+		/* The stop comes before userspace can read the record and continue the process. */
 		if ((known->flags & WSTAP_HOLD) && (kind == WSTAP_EXECUTED || kind == WSTAP_LOADED))
 			bpf_send_signal(SIGNAL_STOP);
 	}
@@ -185,7 +185,8 @@ static __always_inline void newcomer(__u32 tgid, __u8 execs, bool again)
 	wanted = bpf_map_lookup_elem(&comms, &comm);
 	if (wanted)
 		admit(tgid, wanted, wanted->flags, execs);
-	/* The first copy leaves no trace of a process that nobody wants; userspace looks again later. */
+	/* Only the first copy reports a process that is not tapped: the second could not see
+	 * whether the first one did. Userspace finds a missed one later. */
 	if (wanted || (watch_execs && !again))
 		report_process(WSTAP_EXECUTED, tgid, 0, wanted);
 }
@@ -202,8 +203,8 @@ static __always_inline int executed(struct task_struct *task, bool again)
 	}
 	if (again && known->execs == execs)
 		return 0;
-	/* The handles of the old program are gone; the new one may use their addresses. Calls in
-	 * flight, too, have no return any more. */
+	/* The handles of the old program are gone, and the new one may use their addresses. Its
+	 * calls in flight will not return either. */
 	handles_end(known);
 	known->born = generations;
 	known->execs = execs;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
-/* The one BPF object: one ring buffer, one set of maps, one skeleton. */
+/* The object that taps TLS. It has the ring buffer and the maps, which the object on sockets
+ * uses as well. */
 #include "tls/tls.bpf.h"
 #include "tls/go.bpf.h"
 #include "tls/rustls.bpf.h"

@@ -45,10 +45,10 @@ enum tls_verdict {
 	TLS_CERTAINLY,
 };
 
-/* Whether a stream of which nothing else is known carries TLS (RFC 8446, section 5.1): a hello, or
- * two records in a row, are proof. Without this its bytes would be searched for frames, and by chance
- * some would look like frames. */
-static __noinline int look_for_tls(struct socket_call *call, struct stream *s)
+/* Whether a stream of which nothing else is known carries TLS (RFC 8446, section 5.1). A hello
+ * proves it, and so do two records in a row. Without this check the bytes would be searched for
+ * frames, and some would look like frames by chance. */
+static __noinline int recognise_tls(struct socket_call *call, struct stream *s)
 {
 	struct report *report = &call->report;
 	__u8 header[RECORD_HEADER_BYTES] = {};

@@ -32,7 +32,7 @@ enum {
 	SOCKET_INODE_BITS = 48,
 };
 
-/* Whose connection a socket is. A socket may end when its process is gone. */
+/* Which connection a socket is. A socket may end after its process. */
 struct socket_owner {
 	__u64 handle;
 	__u32 tgid;
@@ -139,7 +139,7 @@ static __noinline int report_socket_call(struct socket_call *call, struct conn *
 	report->end = s->offset;
 	call->end = s->offset + call->count;
 	next_segment(call);
-	switch (look_for_tls(call, s)) {
+	switch (recognise_tls(call, s)) {
 	case TLS_CERTAINLY:
 		report_encrypted(report, conn);
 		return 0;
@@ -184,7 +184,7 @@ static __always_inline void socket_passed(struct sock *sk, const struct wstap_ta
 	struct stream *s;
 	__u32 seq;
 
-	/* A protocol on top of TCP in the kernel: TLS there is tapped as TLS. */
+	/* The kernel runs a protocol on top of this socket. If it is TLS, it is tapped as TLS. */
 	if (!tcp || !handle || tcp->inet_conn.icsk_ulp_ops)
 		return;
 	call = bpf_task_storage_get(&socket_calls, bpf_get_current_task_btf(), NULL,
@@ -348,7 +348,7 @@ int socket_changed_backup(__u64 *args)
 	return changed((struct sock *)args[0], args[2]);
 }
 
-/* struct sock *sk: at the latest. */
+/* struct sock *sk. The socket ends here at the latest. */
 SEC("tp_btf/tcp_destroy_sock")
 int socket_destroyed(__u64 *args)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
- * The only place that writes to the ring buffer. A record that finds no room, or whose bytes
- * cannot be read, is counted here; its place in the stream shows the reader the same hole.
+ * Everything about a stream is written to the ring buffer here. A record that finds no room, or
+ * whose bytes cannot be read, is counted; the reader sees the same hole by the offsets.
  */
 #ifndef WSTAP_EMIT_BPF_H
 #define WSTAP_EMIT_BPF_H
@@ -30,9 +30,9 @@ static __always_inline long read_user(void *to, __u32 size, __u64 from)
 	return read_user_or_fail(to, size, from, true);
 }
 
-/* No wake-up per record: the reader polls on a timer, and is woken when the fill crosses the
- * threshold upwards (once, not for every record above it). The first bytes of a connection are
- * urgent: once the reader knows the handshake, payload need not be copied any more. */
+/* A record does not wake the reader, which polls on a timer. It is woken once when the fill
+ * rises above the threshold. The first bytes of a connection are urgent: once the reader knows
+ * the handshake, less payload must be copied. */
 static __always_inline __u64 wakeup_flag(__u32 size, __u64 offset)
 {
 	__u64 held;
@@ -78,13 +78,13 @@ static __always_inline void count_copy_failed(__u64 bytes)
 }
 
 /*
- * Some functions from here on are global. The verifier checks such a function once for each program,
- * whatever it is called with, and a static one again for each call and each state that leads to it. With
- * static ones it took 0.5 s of processor time to load both objects, 3 s and more without bpf_loop(). The
- * price: their pointers may be NULL for all that the verifier knows.
+ * Some functions from here on are global. The verifier checks a global function once for each
+ * program. It checks a static one again for each call, in each state that leads to it: then loading
+ * both objects took 0.5 s of processor time, and 3 s without bpf_loop(). In return, the verifier
+ * does not know that the pointers of a global function are not NULL.
  *
- * A global function that may sleep is refused by newer kernels where the program may not, even if it is
- * never called to sleep (since 6.15). So what reads memory is there twice.
+ * A global function that may sleep is refused by newer kernels where the program may not, even if
+ * it is never called to sleep (since 6.15). So what reads memory is there twice.
  */
 
 /* Bytes [from, to) of a direction are not copied. */
@@ -107,8 +107,8 @@ __noinline int emit_hole(const struct report *report, __u32 direction, __u64 fro
 	return 0;
 }
 
-/* Reserve needs a constant size, so records come in classes: a 100-byte message must not take
- * the room of a 16 KiB one. */
+/* bpf_ringbuf_reserve() needs a constant size, so records come in size classes. A message of 100
+ * bytes must not take the room of 16 KiB. */
 #define EMIT_CLASS(SIZE)                                                                           \
 	if (len <= SIZE || SIZE == PIECE_BYTES) {                                                  \
 		struct {                                                                           \

@@ -3,10 +3,10 @@
  * Decides which bytes of a call are copied.
  *
  * Until userspace has named the offset of a frame header, every byte is copied. From then on the
- * kernel side walks the headers itself (RFC 6455, section 5.2). It copies each frame's header and the
- * first window_bytes of each message, and skips ("hops over") the rest, also inside one call of
- * 64 MiB. The walk reads the application's memory and never the ring buffer, so an overflow does
- * not confuse it: the first record after a loss says where a frame begins.
+ * kernel side walks the headers itself (RFC 6455, section 5.2). It copies each frame's header and
+ * the first window_bytes of each message, and skips the rest, also inside one call of 64 MiB. The
+ * walk reads the application's memory and never the ring buffer, so an overflow does not confuse
+ * it: the first record after a loss says where a frame begins.
  */
 #ifndef WSTAP_WALK_BPF_H
 #define WSTAP_WALK_BPF_H
@@ -42,7 +42,7 @@ static __always_inline __u64 tail_start(const struct stream *s)
 	return s->next_header - TAIL_BYTES;
 }
 
-/* Hops up to `stop` that were not reported yet. */
+/* Reports the bytes skipped up to `stop`. */
 static __always_inline void report_skipped(const struct report *report, struct stream *s,
 					   __u32 direction, __u64 stop)
 {
@@ -50,8 +50,8 @@ static __always_inline void report_skipped(const struct report *report, struct s
 	emit_hole(report, direction, s->skip_from, stop, WSTAP_SKIPPED);
 }
 
-/* Hops to `stop`. Hops add up until the frame ends or another record is due, so that a frame in
- * thousands of calls does not become thousands of records. */
+/* Skips to `stop`. Skips add up until the frame ends or another record is due, so that a frame
+ * in thousands of calls does not become thousands of records. */
 static __always_inline void skip_to(struct report *report, struct stream *s, __u64 stop)
 {
 	if (!s->skipping) {
@@ -272,7 +272,8 @@ __noinline int walk_on_sleepable(struct report *report, struct stream *s, __u32 
 }
 #endif
 
-/* The next piece of a call: a header, a copy or a hop. Returns 1 at the end of the call. */
+/* The next piece of a call: a header, bytes to copy, or bytes to skip. Returns 1 at the end of
+ * the call. */
 static __always_inline int walk_on(struct report *report, struct stream *s, __u32 turn)
 {
 #ifndef NEVER_SLEEPS

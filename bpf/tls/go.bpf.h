@@ -38,8 +38,9 @@ struct go_call_key {
 	__u32 pad;
 };
 
-/* Calls between entry and return. A call that a panic leaves has no return: the longest unused go
- * first. Sized like `conns`, since each connection may wait in a call to read. */
+/* Calls between entry and return. A call that a panic leaves never returns, so the entries
+ * unused for longest are dropped first. Userspace makes the map larger than `conns`, because
+ * each connection may wait in a call to read. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 32768);
@@ -98,8 +99,8 @@ static __always_inline void go_report(const struct call_args *args, __u32 direct
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
 }
 
-/* A call returns whose entry was not seen: mostly a goroutine that waited in it when its process was
- * tapped. Which connection it is of is not known any more. */
+/* A call returns whose entry was not seen. Mostly its goroutine was waiting in it when the
+ * process was tapped. The registers no longer say which connection it is on. */
 static __always_inline void count_in_flight(__s64 bytes)
 {
 	if (bytes <= 0 || !tapped_thread())

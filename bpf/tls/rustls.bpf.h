@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
  * The programs on two private functions of rustls 0.23, and on two functions of older versions. The
- * functions of 0.23 take Rust structs. symbols/ has checked that the code reads these structs in the way
- * that is done here. All are entry probes: a panic could not unwind through a return probe.
+ * functions of 0.23 take Rust structs. symbols/ has checked that the code reads these structs in
+ * the way that is done here. All are entry probes: a panic could not unwind through a return probe.
  *
- * The state of a connection moves whenever its owner does, so its address is no handle. What
- * encrypts for it is on the heap and stays until the keys are changed; the cookie says where in
- * the state its address is.
+ * The state of a connection moves whenever its owner does, so its address cannot be the handle. The
+ * object that encrypts for it is on the heap, and stays until the keys are changed. Its address is
+ * the handle; the cookie says where in the state it stands.
  */
 #ifndef WSTAP_RUSTLS_BPF_H
 #define WSTAP_RUSTLS_BPF_H
@@ -26,7 +26,8 @@
 #endif
 
 enum {
-	/* Slices that one call sends; what is beyond is counted as not copied. */
+	/* Slices of one call that are followed. Bytes of further slices are counted as not
+	 * copied. */
 	RUSTLS_SLICES = 64,
 };
 
@@ -35,7 +36,8 @@ struct rustls_call_key {
 	__u64 sp;
 };
 
-/* Calls between entry and return. A call that a panic leaves has no return: the longest unused go first. */
+/* Calls between entry and return. A call that a panic leaves never returns, so the entries
+ * unused for longest are dropped first. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
@@ -188,7 +190,7 @@ static long rustls_report_slice(__u32 index, struct rustls_rest *rest)
 	return 0;
 }
 
-/* A function of its own for the sake of its frame, like walk_rest(). */
+/* A function of its own, to keep stack frames small, like walk_rest(). */
 static __noinline int rustls_report_slices(struct rustls_rest *rest)
 {
 	if (has_loop)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
- * The programs on the TLS library's functions. One program at entries and one at returns serve all of
- * them; the attach cookie says which arguments matter (events.h). Only bytes of a call that
- * succeeded exist: retries, peeks and failures report nothing.
+ * The programs on functions of TLS libraries. One program at entries and one at returns serve all
+ * of them; the attach cookie says which arguments matter (events.h). Only a call that succeeded is
+ * reported: retries, peeks and failures pass no bytes.
  */
 #ifndef WSTAP_TLS_BPF_H
 #define WSTAP_TLS_BPF_H
@@ -58,8 +58,8 @@ static __always_inline struct call_key call_key(__u64 sp)
 	return key;
 }
 
-/* A place for a call that is entered with this stack pointer. If all are taken, one of the calls moves
- * to the map: each in its turn, because one may have been left for good. */
+/* A place for a call that is entered with this stack pointer. If all are taken, one of the calls
+ * moves to the map. Each moves in its turn, because one may never return. */
 static __noinline struct call_args *place_for(struct thread *thread, __u64 sp)
 {
 	/* One with this stack pointer has never returned (longjmp). */
@@ -192,8 +192,8 @@ static __noinline int report_call(struct report *report, const struct call_args 
 	return 0;
 }
 
-/* Moves the call that was entered with stack pointer `sp` to `entering`; false if there is none. From
- * one place only, the verifier has to follow what becomes of it once. */
+/* Moves the call that was entered with stack pointer `sp` to `entering`; false if there is none.
+ * The calls then continue from one place, which the verifier has to follow only once. */
 static __noinline bool take_call(struct thread *thread, __u64 sp)
 {
 	struct call_args *args = call_at(thread, sp);
@@ -212,7 +212,7 @@ static __noinline bool take_call(struct thread *thread, __u64 sp)
 	return true;
 }
 
-/* The call that was entered with stack pointer `sp`, if there is one, returns with `result`. */
+/* The call that was entered with stack pointer `sp` returns with `result`. */
 static __always_inline int call_returns(__u64 sp, __u64 result, __u64 cookie)
 {
 	struct thread *thread = this_thread(0);
@@ -228,8 +228,8 @@ static __always_inline int call_returns(__u64 sp, __u64 result, __u64 cookie)
 	return 0;
 }
 
-/* Where no instruction is known that every return passes. A program that switches stacks inside such a
- * call does not survive the probe. */
+/* A return probe, for functions in which no instruction is known that every return passes. A
+ * program that switches stacks inside such a call would not survive the probe. */
 SEC("uprobe")
 int tap_return(struct pt_regs *ctx)
 {
@@ -283,7 +283,8 @@ int tap_return_site(struct pt_regs *ctx)
 	return call_returns(PT_REGS_SP(ctx) - distance, result, cookie);
 }
 
-/* Deep inside the library, where a read has succeeded or failed and its arguments are still known. */
+/* An instruction inside the library at which a read has succeeded or failed, and its arguments
+ * are still in registers. */
 SEC("uprobe")
 int tap_read(struct pt_regs *ctx)
 {

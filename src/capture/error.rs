@@ -28,7 +28,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// `attempt` was refused for want of privilege.
+    /// The kernel refused `attempt`, perhaps because a capability is missing.
     pub(super) fn privilege(attempt: &str, error: &dyn std::fmt::Display) -> Self {
         Self::Privilege(refusal(attempt, error, &super::confine::privilege::missing()))
     }
@@ -44,13 +44,12 @@ impl Error {
     }
 }
 
-/// Who has all capabilities is not told to get them.
+/// Does not suggest capabilities that are already held.
 fn refusal(attempt: &str, error: &dyn std::fmt::Display, missing: &[String]) -> String {
     if missing.is_empty() {
         return format!(
-            "not permitted to {attempt}: {error}, though all capabilities that wstap knows to need \
-             are there; something else forbids it, such as a security module; `wstap doctor` tells \
-             more"
+            "not permitted to {attempt}: {error}. wstap has all capabilities that it needs, so \
+             something else forbids it, such as a security module; `wstap doctor` tells more"
         );
     }
     format!(

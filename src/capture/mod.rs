@@ -1,10 +1,11 @@
-//! The privileged rim: finds targets, attaches probes, reads the ring buffer, hands out [`Event`]s.
+//! The privileged part: it finds targets, attaches probes, reads the ring buffer, and hands out
+//! [`Event`]s.
 //!
 //! Everything that needs a capability, a BPF object or `unsafe` is in here. Nothing here knows HTTP,
 //! WebSocket or metrics.
 //!
 //! ```text
-//!   supervisor (who is tapped, when to look again)
+//!   supervisor (who is tapped, when to inspect again)
 //!     -> procfs (what a process is and has mapped)
 //!     -> bpf    (programs, probes, ring buffer)
 //!   confine (privileges, sandbox)

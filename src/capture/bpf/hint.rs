@@ -13,7 +13,7 @@ use memmap2::{MmapOptions, MmapRaw};
 use super::skeleton::types::{wstap_steer, wstap_steer_bits};
 use crate::event::{ConnId, Direction};
 
-/// What the kernel side is told of one direction of a connection.
+/// What userspace tells the kernel side about one direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     /// A frame header begins at this absolute offset.
@@ -47,8 +47,8 @@ impl Steering {
         Ok(Self { map: MmapOptions::new().len(BYTES).map_raw(fd)? })
     }
 
-    /// Writes the word of one direction. The kernel side looks at it with its next call, and
-    /// passes over an offset that the stream is already past.
+    /// Writes the word of one direction. The kernel side reads it at the next call, and ignores an
+    /// offset that the stream has already passed.
     pub fn set(&self, conn: ConnId, direction: Direction, word: Word) {
         let value = match word {
             Word::FrameAt { offset, .. } if offset >= IGNORE => return,

@@ -3,13 +3,13 @@
 
 use crate::event::TargetId;
 
-/// A process has changed. Only of tapped processes, and of any that runs a new program where a
-/// selector may match it.
+/// A change of a process. The kernel side reports changes of tapped processes, and every exec where
+/// a selector may match the new program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifecycle {
     /// Thread group id in the initial pid namespace.
     pub pid: u32,
-    /// The target that it is tapped for; `None` for a stranger.
+    /// The target that it is tapped for; `None` if it is not tapped.
     pub target: Option<TargetId>,
     /// `CLOCK_MONOTONIC` nanoseconds.
     pub at_ns: u64,
@@ -34,7 +34,7 @@ pub enum Change {
     Exited,
 }
 
-/// What the kernel side is told of a process that is to be tapped.
+/// What userspace tells the kernel side about a process that is to be tapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
     /// The target that it belongs to.

@@ -1,7 +1,7 @@
 //! Loading the programs in the best form that this kernel takes.
 //!
-//! Which one that is is found by trying: a version number would not tell what a distribution
-//! backported or locked down.
+//! Trying finds that form. A version number would not tell what a distribution has backported or
+//! locked down.
 
 use std::cell::{Cell, OnceCell};
 use std::io;
@@ -68,7 +68,8 @@ pub fn with_best<R>(
     Err(refused(&last.map_or_else(String::new, |error| format!("{error:#}"))))
 }
 
-/// Old kernels are told by their number, but only after trying: distributions backport.
+/// Names the version only after trying: a distribution may have backported what an old kernel
+/// lacks.
 fn refused(reason: &str) -> Error {
     let release = kernel::release();
     match kernel::parse_release(&release) {
@@ -118,8 +119,8 @@ impl<'obj> Tap<'obj> {
         Ok(tap)
     }
 
-    /// Whether `uprobe_multi` links exist. Old kernels load such programs all the same and refuse
-    /// the link with `EINVAL`; new ones get as far as finding that `/` is no regular file.
+    /// Whether `uprobe_multi` links exist. Kernels without them load the programs and refuse the
+    /// link with `EINVAL`. Kernels with them get further, and find that `/` is no regular file.
     fn probe_multi(&self) -> libbpf_rs::Result<()> {
         let opts = UprobeMultiOpts { offsets: vec![0], cookies: vec![0], ..Default::default() };
         match Uprobe::tap_release

@@ -1,8 +1,8 @@
 //! The tap itself: the loaded BPF programs, and what is read from them.
 //!
-//! A [`Tap`] lives on the stack of the thread that attaches; its [`Ring`] is read by another, so that
-//! what passes while probes are being placed does not wait. Probes are gone when their
-//! [`Attachment`] is dropped, or when the process ends, in whatever way: the kernel owns them.
+//! A [`Tap`] lives on the stack of the thread that attaches. Another thread reads its [`Ring`], so
+//! that no record waits while probes are being placed. Probes are gone when their [`Attachment`] is
+//! dropped, or when the process ends, in whatever way: the kernel owns them.
 
 pub mod hint;
 pub mod lifecycle;

@@ -61,7 +61,7 @@ pub struct Reader<'sink> {
     ring: RingBuffer<'sink>,
 }
 
-/// Records handed out before [`Reader::read`] returns to let its caller look at the clock.
+/// Records handed out before [`Reader::read`] returns, so that its caller can read the clock.
 const BATCH: usize = 4096;
 
 impl Reader<'_> {

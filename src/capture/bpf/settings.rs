@@ -46,9 +46,10 @@ pub enum Wakeup {
 pub struct Flavour {
     /// Attached with `uprobe_multi` links (6.6 and newer); otherwise a perf event for each probe.
     pub multi: bool,
-    /// Sleepable, so that paged-out buffers and `lockdown=confidentiality` do no harm (6.1).
+    /// Sleepable, so that buffers that are paged out can be read, and `lockdown=confidentiality`
+    /// does not matter (6.1).
     pub sleepable: bool,
-    /// What is not paged out is read without preparing for a fault, which is cheaper.
+    /// Memory that is not paged out is read without preparing for a page fault, which is cheaper.
     /// `lockdown=confidentiality` forbids it.
     pub reads_at_once: bool,
     /// `bpf_loop` bounds the work for one call (5.17); otherwise calls beyond about 350 KiB are
@@ -56,8 +57,7 @@ pub struct Flavour {
     pub bounded_loop: bool,
 }
 
-/// Best first. Each is tried until one loads: a version number would not tell what a
-/// distribution backported or locked down.
+/// The best form comes first. Each is tried until one loads.
 pub const FLAVOURS: [Flavour; 9] = [
     Flavour { multi: true, sleepable: true, reads_at_once: true, bounded_loop: true },
     Flavour { multi: true, sleepable: true, reads_at_once: false, bounded_loop: true },

@@ -20,8 +20,8 @@ unsafe impl Send for Shared<'_> {}
 unsafe impl Sync for Shared<'_> {}
 
 impl<'obj> Shared<'obj> {
-    /// From here on they are reached through this only: the kernel side changes them at any time,
-    /// which a reference would deny.
+    /// From here on all access goes through this type. The kernel side changes the words at any
+    /// time, and a Rust reference would promise that nobody does.
     pub(in crate::capture) fn new(words: &'obj mut bss_shared) -> Self {
         Self { words: NonNull::from(words), object: PhantomData }
     }
@@ -34,18 +34,19 @@ impl<'obj> Shared<'obj> {
 
     /// What was lost so far.
     pub(in crate::capture) fn losses(&self) -> wstap_losses {
-        // SAFETY: as above. The counters are not read at one moment, which nobody relies on.
+        // SAFETY: as above. The counters are read one after the other, and nobody needs them to be
+        // of one moment.
         unsafe { (&raw const (*self.words.as_ptr()).losses).read_volatile() }
     }
 
-    /// A connection is not followed any more.
+    /// Counts one connection less that is followed.
     pub(in crate::capture) fn count_connection_out(&self) {
         // SAFETY: as above. The kernel side changes this word with atomic operations only.
         let open = unsafe { AtomicU32::from_ptr(&raw mut (*self.words.as_ptr()).connections_open) };
         open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Makes threads forget what they remember of their process's admission.
+    /// Makes each thread ask again whether its process is tapped.
     pub(in crate::capture) fn begin_epoch(&self) {
         // SAFETY: as above. The kernel side changes this word with atomic operations only.
         let epoch = unsafe { AtomicU64::from_ptr(&raw mut (*self.words.as_ptr()).epoch) };

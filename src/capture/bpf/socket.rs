@@ -1,8 +1,8 @@
 //! The programs on TCP sockets, for what a process reads and writes without TLS.
 //!
-//! They are an object of their own: it is loaded unless sockets are to be left alone, shares the maps
-//! of the other one, and a kernel that refuses it still taps TLS. Nothing here is per process: which ones
-//! are meant stands in the map of tapped processes.
+//! They are an object of their own. It shares the maps of the other object, and a kernel that
+//! refuses it still taps TLS. It is loaded unless sockets are to be left alone. Nothing here is per
+//! process: the map of tapped processes says whose sockets are tapped.
 
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
@@ -18,7 +18,7 @@ use super::skeleton::socket::{OpenSocketMaps, OpenSocketSkel, SocketSkel, Socket
 use crate::capture::confine::privilege;
 use crate::capture::{Error, kernel};
 
-/// The kernel's tracepoints that tell of what passes, for people.
+/// The kernel's tracepoints that report bytes on sockets, for people.
 pub const TRACEPOINTS: [&str; 2] = ["sock_send_length", "sock_recv_length"];
 
 /// Loaded programs.
@@ -27,7 +27,7 @@ pub(in crate::capture) struct SocketPrograms<'obj> {
 }
 
 impl<'obj> SocketPrograms<'obj> {
-    /// Loads them, to write where the programs with `maps` write.
+    /// Loads the programs. They write into `maps`, as the programs on TLS do.
     pub(in crate::capture) fn load(
         object: &'obj mut MaybeUninit<OpenObject>,
         maps: &TracerMaps<'_>,
@@ -66,8 +66,8 @@ impl<'obj> SocketPrograms<'obj> {
     }
 }
 
-/// The programs on TLS functions are in this object as well, because both have headers in common. Here
-/// nobody attaches them.
+/// Both objects include the same headers, so this one has the programs on TLS functions as well.
+/// They are never attached here, so they are not loaded.
 fn leave_out_tls(open: &mut OpenSocketSkel<'_>) {
     for mut program in open.open_object_mut().progs_mut() {
         let is_of_sockets = program.name().as_encoded_bytes().starts_with(b"socket_");
@@ -75,7 +75,7 @@ fn leave_out_tls(open: &mut OpenSocketSkel<'_>) {
     }
 }
 
-/// What both objects have in common is one.
+/// Lets this object use the maps of the other one.
 fn share(open: &mut OpenSocketMaps<'_>, maps: &TracerMaps<'_>) -> libbpf_rs::Result<()> {
     let pairs: [(&mut OpenMapMut<'_>, &MapMut<'_>); 7] = [
         (&mut open.events, &maps.events),
@@ -100,8 +100,8 @@ fn refused(reason: &dyn std::fmt::Display) -> Error {
     ))
 }
 
-/// The programs are on tracepoints, where they may not sleep; what does not sleep may not read an
-/// application's memory in this mode (security/lockdown, LOCKDOWN_BPF_READ_KERNEL).
+/// A program on a tracepoint may not sleep. In this mode a program that does not sleep may not read
+/// an application's memory (security/lockdown, LOCKDOWN_BPF_READ_KERNEL).
 fn why_refused(lockdown: Option<&str>) -> &'static str {
     match lockdown {
         Some("confidentiality") => {

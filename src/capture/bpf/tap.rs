@@ -1,7 +1,7 @@
 //! The loaded programs, and what can be asked of them at any time.
 //!
-//! How they are loaded stands in [`super::load`], where they are attached in
-//! [`super::links`], whom they heed in [`super::tapped`].
+//! [`super::load`] loads them, [`super::links`] attaches them, and [`super::tapped`] says which
+//! processes they report.
 
 use std::cell::{Cell, OnceCell};
 use std::mem::MaybeUninit;
@@ -25,7 +25,7 @@ pub struct Tap<'obj> {
     pub(super) flavour: Flavour,
     pub(super) shared: Shared<'obj>,
     pub(super) settings: Settings,
-    /// The programs on sockets, once there was a reason to load them, and the room for them.
+    /// The programs on sockets, once they are loaded; `room` is the memory for them.
     pub(super) sockets: OnceCell<SocketPrograms<'obj>>,
     pub(super) room: Cell<Option<&'obj mut MaybeUninit<OpenObject>>>,
 }
@@ -89,7 +89,7 @@ impl Tap<'_> {
             .map_err(|error| Error::Other(format!("failed to map the steering words: {error}")))
     }
 
-    /// What the kernel side lost, for any thread to look at.
+    /// What the kernel side lost. Any thread may read it.
     #[must_use]
     pub fn losses(&self) -> Losses<'_> {
         Losses { shared: &self.shared }

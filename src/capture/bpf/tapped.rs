@@ -1,4 +1,4 @@
-//! Which processes are tapped: probes may be in others, too, and say nothing of them.
+//! Which processes are tapped. Other processes may have probes too; nothing of them is reported.
 
 use libbpf_rs::{ErrorKind, MapCore, MapFlags};
 
@@ -32,8 +32,8 @@ impl Tap<'_> {
         }
     }
 
-    /// Taps a process from now on, wherever probes are. One that is tapped already stays as it is;
-    /// then the result is `false`.
+    /// Taps a process from now on, wherever it has probes. If it is tapped already, nothing changes
+    /// and the result is `false`.
     ///
     /// # Errors
     ///
@@ -52,8 +52,8 @@ impl Tap<'_> {
         }
     }
 
-    /// Taps every program of this name from its first instruction on: as `/proc/PID/comm` has it,
-    /// at most 15 bytes.
+    /// Taps every program of this name from its first instruction on. The name is as in
+    /// `/proc/PID/comm`, of at most 15 bytes.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Tap<'_> {
             .map_err(|error| Error::Other(format!("failed to select by name: {error:#}")))
     }
 
-    /// Taps a process no more. Its connections are forgotten.
+    /// Stops tapping a process, and forgets its connections.
     pub fn dismiss(&self, pid: u32) {
         // It is gone already where the kernel side has seen the process end.
         let _ = self.skel.maps.tapped.delete(&pid.to_ne_bytes());
@@ -77,8 +77,8 @@ impl Tap<'_> {
         self.forget_connections(pid);
     }
 
-    /// The kernel side does this when a tapped process ends. `conns` is looked through only if some
-    /// are left.
+    /// The kernel side does the same when a tapped process ends. All of `conns` is searched, so
+    /// this is done only if the process has connections left.
     fn forget_connections(&self, pid: u32) {
         let maps = &self.skel.maps;
         let count = maps.conns_of_process.lookup_and_delete(&pid.to_ne_bytes());

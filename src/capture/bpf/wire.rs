@@ -1,7 +1,7 @@
 //! Where C meets Rust: ring buffer bytes to [`Event`]s, probes to cookies, steering to words.
 //!
-//! The only file that knows both sides. The types come from `bpf/events.h` through the object's
-//! BTF; their names stop here.
+//! This is the only file that knows both sides. The types come from `bpf/events.h` through the
+//! object's BTF, and no other file uses them.
 
 use wstap_symbols::{
     CallResult, Direction as ProbeDirection, Handles, Read, Transfer, TransferReturn,
@@ -23,18 +23,18 @@ const _: () = assert!(size_of::<wstap_process>() == 56, "events.h asserts the sa
 const _: () = assert!(size_of::<wstap_tapped>() == 8, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_losses>() == 96, "events.h asserts the same size");
 
-/// One thing that the ring buffer says.
+/// One record of the ring buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
     /// A call that passed bytes, or the end of a connection.
     Passed(Event<'a>),
-    /// TLS passes on this socket. Nothing more is told of it.
+    /// This socket carries TLS. The kernel side reports nothing more about it.
     Encrypted(ConnId),
-    /// Something has become of a process.
+    /// A process has forked, run a program, loaded a library or ended.
     Process(Lifecycle),
 }
 
-/// Reads one ring buffer record. `None` if it is not one of ours, which would be a bug on the
+/// Reads one record of the ring buffer. `None` if its kind is unknown, which would be a bug on the
 /// kernel side.
 pub(in crate::capture) fn record(record: &[u8]) -> Option<Record<'_>> {
     let (header, payload) = split_header(record)?;
@@ -180,7 +180,8 @@ pub(in crate::capture) fn return_cookie(site: &TransferReturn) -> u64 {
         | u64::from(site.distance.cast_unsigned()) << wstap_cookie::WSTAP_COOKIE_DISTANCE_SHIFT.0
 }
 
-/// The attach cookie of an instruction where all of a read is known.
+/// The attach cookie of an instruction at which all arguments and the result of a read are in
+/// registers.
 pub(in crate::capture) fn read_cookie(read: &Read) -> u64 {
     let bits = |register: u8, shift: wstap_cookie| u64::from(register & 15) << shift.0;
     let cookie = direction_cookie(ProbeDirection::Received)
@@ -206,7 +207,7 @@ fn result_bits(result: CallResult) -> u64 {
     }
 }
 
-/// The attach cookie of a function of which only the direction is to be told.
+/// The attach cookie of a function that has nothing to say but its direction.
 pub(in crate::capture) fn direction_cookie(direction: ProbeDirection) -> u64 {
     match direction {
         ProbeDirection::Sent => 0,

@@ -14,9 +14,9 @@ pub fn raise_descriptors() {
     }
 }
 
-/// Forbids core dumps, and looks into this process by others of its user: plaintext will be in its
-/// memory. The limit alone would not do, because a core may be piped to a program whatever it is
-/// (`core(5)`).
+/// Forbids core dumps, and keeps other processes of the same user from reading this one: plaintext
+/// will be in its memory. The limit alone would not do, because a core may be piped to a program
+/// whatever it is (`core(5)`).
 pub fn forbid_core_dumps() {
     let limit = Rlimit { current: Some(0), maximum: Some(0) };
     let _ = setrlimit(Resource::Core, limit);

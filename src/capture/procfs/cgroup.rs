@@ -11,7 +11,8 @@ pub struct CgroupPath {
 
 impl CgroupPath {
     /// Reads what was given: a folder below a cgroup mount, a path from the hierarchy's root, the
-    /// bare name of a unit or scope, or at least 12 digits of a container's id. `None` for the root itself: every process is in it.
+    /// bare name of a unit or scope, or at least 12 digits of a container's id. `None` for the root
+    /// itself, because every process is in it.
     #[must_use]
     pub fn parse(given: &str) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -84,7 +85,7 @@ fn container_in(text: &str) -> Option<String> {
     })
 }
 
-/// Digits of a container's id that engines print, and the fewest by which one is selected.
+/// Digits of a container's id that engines print. A container cannot be selected by fewer.
 const SHORT_ID: usize = 12;
 
 /// The container's id in the name of a group, if there is one.

@@ -4,7 +4,7 @@
 //! A probe on the wrong inode attaches without an error and never fires, and so does a probe at a
 //! place that the process does not execute from this file. So a path is only trusted when device
 //! and inode are those of the mapping, and a plan only where its places are mapped executable.
-//! Everything here may wait for a file system; [`super::planner`] keeps that from the tap.
+//! Everything here may wait for a file system. [`super::planner`] sees to it that the tap does not.
 
 use std::io;
 use std::panic::catch_unwind;
@@ -134,9 +134,9 @@ impl Recipe {
     }
 }
 
-/// Whether reading or planning a file failed for a reason that a person is to be told: a TLS library
-/// in it would not be seen. Other failures are of processes that have just ended, or of privileges,
-/// which are reported as such.
+/// Whether a person must hear why reading or planning a file failed: a TLS library in it would not
+/// be seen. Other failures come from processes that have just ended, or from missing privileges,
+/// which are reported elsewhere.
 #[must_use]
 pub fn is_refusal(error: &io::Error) -> bool {
     !matches!(
@@ -153,7 +153,7 @@ impl Image {
     }
 
     /// Refuses the libraries that the process does not execute from this file, by its current
-    /// mappings. `true` if that is new of one.
+    /// mappings. `true` if one is newly refused.
     pub(in crate::capture) fn keep_executed(&mut self, mapping: &Mapping) -> bool {
         let before = Arc::as_ptr(&self.plan);
         self.plan = executed(Arc::clone(&self.plan), mapping);

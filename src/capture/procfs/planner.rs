@@ -1,11 +1,11 @@
 //! Plans images without making the tap wait.
 //!
 //! The files belong to others, and their file systems may answer late or never, for example over a
-//! network that is gone. So files are opened, read and planned on a thread of its own. The
-//! caller says how long it waits; whatever takes longer is finished in the background, and is asked
-//! for again later. A file that does not answer for a long time is reported by name. Threads that
-//! hang are bounded for each process and each file system, so one of them cannot keep others from
-//! being planned.
+//! network that is gone. So files are opened, read and planned on another thread. The caller says
+//! how long it waits; whatever takes longer is finished in the background, and is asked for again
+//! later. A file that does not answer for a long time is reported by name. Threads that hang are
+//! bounded for each process and each file system, so one of them cannot keep others from being
+//! planned.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -23,10 +23,10 @@ use super::image::{Image, Recipe, UserLibrary};
 use super::process::{FileId, Mapping};
 use crate::capture::confine::privilege::Powers;
 
-/// A caller that can do nothing else meanwhile waits this long for one image.
+/// How long a caller waits for one image if it can do nothing else meanwhile.
 pub const PATIENT: Duration = Duration::from_secs(2);
-/// A caller that has others to look after waits this long for one image: the largest programs are
-/// planned within it, and a file system that hangs costs it once.
+/// How long a caller waits for one image if other processes wait for the caller. The largest
+/// programs are planned within it, and a file system that hangs costs it once.
 pub const BRIEF: Duration = Duration::from_millis(250);
 /// An image that has taken longer than this is reported.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -57,7 +57,7 @@ struct Mounts {
     fuse: BTreeSet<u64>,
 }
 
-/// An image that its caller has stopped to wait for.
+/// An image whose caller does not wait for it any longer.
 #[derive(Debug)]
 struct Unfinished {
     pid: u32,

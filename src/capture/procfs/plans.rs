@@ -1,4 +1,4 @@
-//! Plans that are made already: a file is planned once, however many processes map it.
+//! Keeps plans: a file is planned once, however many processes map it.
 //!
 //! A process may load new files for as long as it runs, so the number of plans has a bound.
 
@@ -14,11 +14,12 @@ use super::process::FileId;
 /// in bytes and its time of change.
 pub(in crate::capture) type ContentKey = (FileId, u64, Option<SystemTime>);
 
-/// Plans that are kept: more files than a machine's processes have mapped. When there are more, the
-/// half that was asked for longest ago is forgotten, and made again if it is asked for again.
+/// Plans that are kept, more than the processes of a machine have files mapped. When there are
+/// more, the half that was used longest ago is forgotten. A forgotten plan is made again when it is
+/// needed.
 const PLANS_MAX: usize = 4096;
 
-/// What came of planning a file: a refusal is kept too, because it may have taken long.
+/// The result of planning a file. A refusal is kept too, because it may have taken long.
 pub(in crate::capture) type Planned = Result<Arc<Plan>, Error>;
 
 /// The plans, by the content that they are of.

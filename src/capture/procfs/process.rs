@@ -16,7 +16,7 @@ pub struct Process {
     pub pid: u32,
     /// Process id of its parent; 0 where that is outside of wstap's pid namespace.
     pub parent: u32,
-    /// Name of the main thread, at most 15 bytes; other than UTF-8 is replaced.
+    /// Name of the main thread, at most 15 bytes. Bytes that are not UTF-8 are replaced.
     pub comm: String,
     /// What `/proc/PID/exe` points to, as the process sees it; `None` for kernel threads and where it may not be read.
     pub exe: Option<PathBuf>,
@@ -125,7 +125,7 @@ fn root_of(pid: u32) -> PathBuf {
     fs::read_link(format!("/proc/{pid}/root")).unwrap_or_else(|_| "/".into())
 }
 
-/// `path` as a process with this root sees it. The kernel spells paths for who reads them.
+/// `path` as a process with this root sees it. The kernel gives paths as the reader sees them.
 fn inside(root: &Path, path: PathBuf) -> PathBuf {
     match path.strip_prefix(root) {
         Ok(rest) if root != Path::new("/") => Path::new("/").join(rest),
@@ -196,7 +196,7 @@ pub struct Mapping {
     pub first: (u64, u64),
     /// All of its executable ranges, in order of address.
     pub segments: Vec<Segment>,
-    /// Which file it is, whatever its path means by now.
+    /// Which file it is, whatever its path leads to by now.
     pub file: FileId,
     /// Its path in the process's mount namespace, without ` (deleted)`.
     pub path: PathBuf,
@@ -302,7 +302,7 @@ fn parse_mapping(line: &str) -> Option<Mapping> {
     let hex32 = |text| u32::from_str_radix(text, 16).ok();
     let range = (hex(start)?, hex(end)?);
     let offset = hex(offset)?;
-    // The kernel writes none of these; what follows may rely on it.
+    // The kernel writes no such line. The code that follows relies on that.
     if range.0 >= range.1 || offset.checked_add(range.1 - range.0).is_none() {
         return None;
     }

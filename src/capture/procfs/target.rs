@@ -34,7 +34,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// There is no such process, it may not be looked into, or nothing in it can be tapped.
+    /// There is no such process, it may not be read, or nothing in it can be tapped.
     pub fn resolve(planner: &mut Planner, id: TargetId, pid: u32) -> Result<Self, Error> {
         let pid = process::of_thread(pid).map_err(|_| Error::NoSuchProcess(pid))?;
         let process = Process::read(pid).map_err(|_| Error::NoSuchProcess(pid))?;
@@ -63,8 +63,8 @@ impl Target {
     }
 }
 
-/// The version of a library in a process that has mapped `companions`: of a shared libssl only the
-/// libcrypto beside it knows all.
+/// The version of a library in a process that has mapped `companions`. Of a shared libssl, only the
+/// libcrypto beside it knows the full version.
 #[must_use]
 pub fn version<'a>(library: &'a Library, companions: &'a [Companion]) -> Option<&'a str> {
     library.version_beside(companions.iter().find(|it| it.stack == library.stack))
@@ -90,7 +90,7 @@ pub struct Survey {
     pub images: Vec<Image>,
     /// What the other files know of a library's version.
     pub companions: Vec<Companion>,
-    /// Files that were looked into.
+    /// Files that were read.
     pub files: usize,
     /// Files that could not be opened, with the reason.
     pub unreadable: Vec<String>,
@@ -100,7 +100,7 @@ pub struct Survey {
     pub translator: Option<&'static str>,
 }
 
-/// Looks into every file that `pid` has mapped executable.
+/// Reads every file that `pid` has mapped executable.
 ///
 /// # Errors
 ///
@@ -152,7 +152,7 @@ pub(in crate::capture) fn refusals(images: &[Image]) -> Option<String> {
     (!found.is_empty()).then(|| found.join("; "))
 }
 
-/// Why such a program is refused.
+/// Why a 32-bit program is refused.
 pub(in crate::capture) const A_32_BIT_PROGRAM: &str =
     "it is a 32-bit program, and wstap taps 64-bit programs";
 

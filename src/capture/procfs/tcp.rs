@@ -1,11 +1,11 @@
-//! The TCP sockets that a process has, as `/proc` tells.
+//! The TCP sockets of a process, as `/proc` lists them.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::{fs, str};
 
-/// What a socket is there for: what one connection to it turned out to be, the others are, too.
+/// The purpose of a socket. If one connection with an endpoint carries TLS, the others do, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::capture) enum Endpoint {
     /// Clients connect to this port of the process.
@@ -54,7 +54,7 @@ const LISTEN: u8 = 10;
 fn endpoints(lines: &str, inodes: &HashSet<u64>) -> Sockets {
     let rows: Vec<Row> = lines.lines().filter_map(Row::parse).collect();
     let own = || rows.iter().filter(|row| inodes.contains(&row.inode));
-    // Whoever accepts connections may not be who listens.
+    // The process that accepts connections may not be the one that listens.
     let listening: HashSet<u16> =
         rows.iter().filter(|row| row.state == LISTEN).map(|row| row.local.port()).collect();
     own()

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::process::{Mapping, Process};
 
-/// Tools of Valgrind have these names, and the machine's after a hyphen.
+/// Tools of Valgrind. Their files are called `TOOL-MACHINE-linux`.
 const VALGRIND_TOOLS: [&str; 11] = [
     "memcheck",
     "cachegrind",
@@ -23,7 +23,7 @@ const VALGRIND_TOOLS: [&str; 11] = [
     "exp-sgcheck",
 ];
 
-/// Programs that translate, by their file names.
+/// Programs that translate others, by their file names.
 const PROGRAMS: [(&str, &str); 7] = [
     ("valgrind", "Valgrind"),
     ("valgrind.bin", "Valgrind"),
@@ -61,7 +61,8 @@ fn by_program(exe: &Path) -> Option<&'static str> {
     if tool.is_some_and(|(tool, _)| VALGRIND_TOOLS.contains(&tool)) {
         return Some("Valgrind");
     }
-    // qemu-system-x86_64 is a virtual machine: code in there is no file's that wstap could probe.
+    // qemu-system-x86_64 is a virtual machine. The code in it comes from no file that wstap could
+    // probe.
     let is_system = name.starts_with("qemu-system") || name.starts_with("qemu-kvm");
     let emulated = name.strip_prefix("qemu-").filter(|_| !is_system);
     if emulated
@@ -72,7 +73,7 @@ fn by_program(exe: &Path) -> Option<&'static str> {
     PROGRAMS.iter().find(|(program, _)| *program == name).map(|&(_, translator)| translator)
 }
 
-/// Whether QEMU's user mode has an emulator of this name: `qemu-img` is none.
+/// Whether this is a machine that QEMU's user mode emulates. `img`, as in `qemu-img`, is none.
 fn is_machine(name: &str) -> bool {
     const BEGINNINGS: [&str; 16] = [
         "x86_64",

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::capture::procfs::image::Image;
 use crate::capture::procfs::process::FileId;
 
-/// Programs that are remembered. When there are more, all are forgotten and learnt anew.
+/// Programs that are remembered. When there are more, all are forgotten, and learnt again.
 const PROGRAMS_MAX: usize = 1024;
 /// Images that are remembered of one program.
 const IMAGES_MAX: usize = 16;
@@ -39,8 +39,8 @@ impl Foresight {
         }
     }
 
-    /// The images that earlier processes of the program that `pid` runs had probes in, as this
-    /// process reaches them. Left out are those that are another file by now.
+    /// The images in which earlier processes of the same program had probes, by the paths of
+    /// process `pid`. Leaves out those that are another file by now.
     pub(super) fn images(&self, pid: u32) -> Vec<Image> {
         let program = file_at(Path::new(&format!("/proc/{pid}/exe")));
         let known = program.and_then(|program| self.programs.get(&program));

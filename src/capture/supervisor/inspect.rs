@@ -19,7 +19,7 @@ const EARLY_NS: [u64; 4] = [3_000_000, 15_000_000, 60_000_000, 240_000_000];
 /// An image that is still being planned is asked for again after this long.
 const SOON_NS: u64 = 10_000_000;
 
-/// What came of the files of a process.
+/// What an inspection of the files of a process has found.
 #[derive(Clone, Copy, Debug)]
 struct Findings {
     /// Since when the last probe that was asked for is in place, `CLOCK_MONOTONIC` nanoseconds.
@@ -153,7 +153,7 @@ impl Supervisor<'_, '_> {
     /// Counts the process if it ran before its probes were in place. `began_ns` is when its inspection
     /// began.
     fn account(&mut self, pid: u32, findings: Findings, began_ns: u64) {
-        // One that is held is stopped until the inspection is over.
+        // The command is stopped until the inspection is over, so it misses nothing.
         let placed_ns = findings.placed_ns.filter(|_| !self.is_held(pid));
         let Some(member) = self.members.get_mut(pid) else { return };
         let unseen_ns = placed_ns.and_then(|placed_ns| member.ran_unseen(placed_ns));

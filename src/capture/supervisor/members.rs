@@ -6,7 +6,7 @@ use super::member::{Arrival, Late, Member};
 use crate::capture::procfs::process::Process;
 use crate::event::TargetId;
 
-/// The processes that are tapped, and those that are only remembered.
+/// The processes that are tapped, and those that have ended and are remembered.
 #[derive(Debug)]
 pub(super) struct Members {
     by_pid: BTreeMap<u32, Member>,

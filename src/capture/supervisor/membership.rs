@@ -1,5 +1,5 @@
-//! Who comes to be tapped, and who is no more: newcomers, children, other programs under the same
-//! pid, ends.
+//! Which processes begin and stop being tapped: newcomers, children, processes that run another
+//! program, and those that end.
 
 use super::member::unread::Unread;
 use super::member::{Arrival, Member, Start};
@@ -15,13 +15,13 @@ use crate::capture::{Error, clock};
 use crate::event::TargetId;
 
 impl Supervisor<'_, '_> {
-    /// What the kernel side is told of a process of this target.
+    /// What to tell the kernel side about a process of this target.
     pub(super) fn admission(&self, target: TargetId) -> Admission {
         let follow = self.selection.children() == Children::Follow;
         Admission { target, follow, hold: false, sockets: self.sockets.takes_newcomers() }
     }
 
-    /// A process runs a program that is new to it.
+    /// A process runs another program now.
     pub(super) fn executed(&mut self, message: &Lifecycle, now_ns: u64) {
         let (pid, began_ns) = (message.pid, message.at_ns);
         let Ok(process) = Process::read(pid) else { return };
@@ -66,11 +66,12 @@ impl Supervisor<'_, '_> {
             return;
         }
         let Ok(processes) = process::all() else { return };
-        // Parents first, mostly; a child with a lower pid than its parent is found next time.
+        // Parents come before their children, mostly. A child with a lower pid than its parent is
+        // found in the next round.
         for process in processes {
             match self.members.get(process.pid) {
                 Some(known) if known.is(&process) => continue,
-                // Its end was not heard of, and another process has its pid now.
+                // Its end was not reported, and another process has its pid now.
                 Some(_) => {
                     self.tap.dismiss(process.pid);
                     self.ended(process.pid);
@@ -96,16 +97,16 @@ impl Supervisor<'_, '_> {
         }
     }
 
-    /// The dynamic loader of a process has been at work. What it maps is not called before it has
-    /// said so.
+    /// The dynamic loader of a process has mapped something. The process calls nothing in it before
+    /// the loader has reported that.
     pub(super) fn loaded(&mut self, message: &Lifecycle, now_ns: u64) {
         let Some(member) = self.members.get_mut(message.pid) else { return };
         member.accounted_ns = member.accounted_ns.max(message.at_ns);
         self.inspect(message.pid, now_ns);
     }
 
-    /// A child of a tapped process. The kernel side has admitted it already, and it has mapped what
-    /// its parent has: it is probed at once, and looked at later.
+    /// A tapped process has a new child. The kernel side taps it already, and it has mapped what
+    /// its parent has. So it is probed at once, and inspected later.
     pub(super) fn forked(&mut self, message: &Lifecycle, parent: u32, now_ns: u64) {
         let Some(target) = message.target else { return };
         let (pid, began_ns) = (message.pid, message.at_ns);
@@ -123,17 +124,18 @@ impl Supervisor<'_, '_> {
                 }
             }
         }
-        // Before it is looked at: it may have ended, and must be counted all the same.
+        // It is counted before it is read: it may have ended already.
         let late = placed_ns > began_ns;
         if late {
             self.count_late(pid, parent, target, placed_ns - began_ns);
         }
-        // If it has, the kernel will say so next.
+        // If this fails it has ended, and the kernel will report that next.
         let Ok(process) = Process::read(pid) else { return self.probes.remove(pid) };
         self.admit_or_warn(process, target, now_ns, Start { began_ns, late, named: false });
     }
 
-    /// Counts a child that ran without probes for so long, in nanoseconds. It has its parent's name.
+    /// Counts a child that ran without probes for up to `unseen_ns` nanoseconds. It has its
+    /// parent's name.
     fn count_late(&mut self, pid: u32, parent: u32, target: TargetId, unseen_ns: u64) {
         let Some(parent) = self.members.get(parent) else { return };
         if !self.members.get(pid).is_some_and(|known| known.late) {
@@ -159,7 +161,7 @@ impl Supervisor<'_, '_> {
     ) -> Result<(), Error> {
         let pid = process.pid;
         let mut admitted_ns = 0;
-        // Without powers only those are taken up that the kernel side has admitted itself.
+        // Without powers wstap can only follow processes that the kernel side has admitted itself.
         if self.powers != Powers::None {
             let hold = self.is_held(pid);
             if self.tap.admit(pid, Admission { hold, ..self.admission(target) })? {

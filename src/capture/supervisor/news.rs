@@ -1,7 +1,7 @@
 //! News of processes, and what the kernel counts of it and does not report.
 //!
 //! A report that found no room in the ring buffer is only counted, and so is an event that the
-//! kernel's tracepoints have missed. After either, somebody must look for what has happened.
+//! kernel's tracepoints have missed. After either, all processes must be inspected.
 
 use crate::capture::Error;
 use crate::capture::bpf::{Attachment, Tap};
@@ -38,7 +38,7 @@ impl News {
         })
     }
 
-    /// Whether something may have become of a process without a report, since this was last asked.
+    /// Whether a report may have been lost since this was last asked.
     pub(super) fn may_be_incomplete(&mut self, tap: &Tap<'_>, now_ns: u64) -> bool {
         let unheard = tap.unheard();
         let is_unheard = std::mem::replace(&mut self.unheard, unheard) != unheard;

@@ -1,9 +1,9 @@
 //! Whether there is reason to tap a process's TCP sockets, too.
 //!
-//! What a process writes to a socket is a WebSocket in the clear, or TLS whose plaintext is tapped
-//! elsewhere, or neither. Sockets cost the process something, so they are tapped as long as there
-//! may be something to see: where there is no TLS, and where sockets carry what TLS does not
-//! explain.
+//! A socket carries a WebSocket in the clear, or TLS whose plaintext is tapped elsewhere, or
+//! something else. Tapping sockets costs the process something. So they are tapped only while there
+//! may be something to see: where the process has no TLS, and where its sockets carry something
+//! else than TLS.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ use crate::capture::procfs::tcp::{self, Endpoint};
 /// Whether TCP sockets are tapped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Plain {
-    /// Where there is no TLS, or where it does not explain what passes.
+    /// Where there is no TLS, or where sockets carry something else.
     #[default]
     Auto,
     /// Always.
@@ -23,12 +23,13 @@ pub enum Plain {
     Off,
 }
 
-/// The programs on TCP sockets: attached once for all processes, while there is one to tap.
+/// The programs on TCP sockets. They are attached once for all processes, while one of these has
+/// sockets to tap.
 #[derive(Debug, Default)]
 pub(in crate::capture) struct SocketTap {
     pub(in crate::capture) policy: Plain,
     attachment: Option<Attachment>,
-    /// Why the kernel did not let them be attached; it is not asked again.
+    /// Why the kernel refused them; it is not asked again.
     refusal: Option<String>,
 }
 
@@ -58,7 +59,7 @@ impl SocketTap {
         }
     }
 
-    /// Passes over what kept the programs from being attached, unless they were ordered.
+    /// Ignores a failed attach, unless the user asked for `--plain on`.
     pub(in crate::capture) fn excuse(&self, error: Error) -> Result<(), Error> {
         if self.policy == Plain::On { Err(error) } else { Ok(()) }
     }
@@ -74,23 +75,23 @@ impl SocketTap {
         self.attachment.is_some()
     }
 
-    /// Why the programs cannot be attached, if that was tried.
+    /// Why the kernel refused the programs, if it did.
     pub(in crate::capture) fn refusal(&self) -> Option<&str> {
         self.refusal.as_deref()
     }
 
-    /// Whether a process that begins now is tapped from its first byte, before anyone has looked
-    /// at it.
+    /// Whether the sockets of a process that begins now are tapped from its first byte, before it
+    /// is inspected.
     pub(in crate::capture) fn takes_newcomers(&self) -> bool {
         self.is_attached() && self.policy != Plain::Off
     }
 }
 
-/// TLS must have explained everything for so long: the next request to a proxy may be the first one
-/// that it passes on.
+/// Sockets must have carried nothing but TLS for so long before they are left alone: the next
+/// request to a proxy may be the first one that it passes on.
 const CALM_NS: u64 = 60_000_000_000;
 
-/// Sockets that are remembered between two looks.
+/// Sockets that are remembered between two inspections.
 const ENCRYPTED_MAX: usize = 4096;
 
 /// What speaks for or against tapping the sockets of a process.
@@ -110,11 +111,11 @@ pub(in crate::capture) struct Sockets {
     pub(in crate::capture) tapped: Option<bool>,
     /// Something else than TLS has passed.
     plain: bool,
-    /// TLS has passed on these, and it was not yet looked which they are.
+    /// TLS has passed on these sockets, whose endpoints are not known yet.
     encrypted: HashSet<u64>,
     /// TLS has passed there.
     explained: HashSet<Endpoint>,
-    /// Since when there is nowhere that something else could pass.
+    /// Since when every socket carries TLS.
     calm_since_ns: Option<u64>,
     /// As they were last listed.
     inodes: HashSet<u64>,
@@ -141,12 +142,12 @@ impl Sockets {
         self.judge(now)
     }
 
-    /// By what is known now.
+    /// Decides by what is known now.
     fn judge(&mut self, now: Circumstances) -> bool {
         let encrypted = std::mem::take(&mut self.encrypted);
         let explained = self.endpoints.iter().filter(|(inode, _)| encrypted.contains(inode));
         self.explained.extend(explained.map(|(_, endpoint)| *endpoint));
-        // The first bytes of a connection tell at once that it carries TLS; its middle does not.
+        // The first bytes of a connection show at once that it carries TLS. Later bytes do not.
         if self.endpoints.is_empty() {
             return now.is_newborn || now.has_tls;
         }
@@ -158,7 +159,7 @@ impl Sockets {
         self.are_tapped() && now.now_ns.saturating_sub(since) < CALM_NS
     }
 
-    /// Takes up what has passed on one of them. Costs next to nothing: connections may come and go
+    /// Notes what one of them carries. Costs next to nothing, because connections may come and go
     /// quickly.
     pub(in crate::capture) fn learn(&mut self, inode: u64, encrypted: bool) {
         if !encrypted {
@@ -168,7 +169,7 @@ impl Sockets {
         }
     }
 
-    /// Looks for sockets, if there are others than before.
+    /// Lists the sockets again, if there are others than before.
     fn list(&mut self, pid: u32) {
         let Ok(inodes) = tcp::inodes(pid) else { return };
         if inodes == self.inodes {
@@ -189,7 +190,7 @@ mod tests {
     const TLS: Circumstances =
         Circumstances { policy: Plain::Auto, has_tls: true, is_newborn: false, now_ns: 1 };
     const NO_TLS: Circumstances = Circumstances { has_tls: false, ..TLS };
-    /// Of the kernel's threads, which have no sockets.
+    /// A thread of the kernel's, which has no sockets.
     const NO_SOCKETS: u32 = 2;
 
     #[test]

@@ -1,4 +1,4 @@
-//! Hears what the kernel reports of processes, and does what is due.
+//! Acts on what the kernel reports about processes, and does what is due.
 
 use super::agenda::Agenda;
 use super::command::Releases;
@@ -47,8 +47,7 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
     ///
     /// # Errors
     ///
-    /// A process that was given by its pid is gone or may not be looked into, or the kernel
-    /// refuses.
+    /// A process that was given by its pid is gone or may not be read, or the kernel refuses.
     pub fn new(
         tap: &'tap Tap<'obj>,
         planner: Planner,
@@ -74,7 +73,8 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
             probes: Probes::default(),
             sockets: SocketTap::new(plain),
             agenda: Agenda::new(now_ns),
-            // Before anyone is looked for: a process that begins meanwhile is found twice, not never.
+            // Reports begin before the search, so a process that begins meanwhile is found twice
+            // and not missed.
             news: News::subscribe(tap, now_ns)?,
             releases: (powers != Powers::None).then(Releases::default),
         };
@@ -102,11 +102,11 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
         Ok(())
     }
 
-    /// Says why nothing of a process that was given by its pid can be tapped, if so.
+    /// Fails if nothing in a process that was given by its pid can be tapped.
     ///
     /// # Errors
     ///
-    /// That is the case.
+    /// The error says why.
     pub fn require_reason(&mut self) -> Result<(), Error> {
         for (pid, target) in self.selection.pids() {
             if self.selection.holds(pid) {
@@ -123,11 +123,11 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
         Ok(())
     }
 
-    /// Says that nothing is tapped, if so: a name may be misspelt.
+    /// Fails if nothing is tapped: a name may be misspelt.
     ///
     /// # Errors
     ///
-    /// That is the case.
+    /// The error says how many processes match.
     pub fn require_match(&self) -> Result<(), Error> {
         if self.is_up() {
             return Ok(());
@@ -152,15 +152,15 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
         }
     }
 
-    /// Takes up what has passed on a socket: TLS, or something else.
+    /// Notes what a socket carries: TLS, or something else.
     pub fn learn(&mut self, conn: ConnId, encrypted: bool) {
         let Some(inode) = conn.socket() else { return };
         let Some(member) = self.members.get_mut(conn.tgid) else { return };
         if encrypted && !member.has_tls() && !std::mem::replace(&mut member.warned, true) {
             let Process { pid, comm, .. } = &member.target.process;
             tracing::warn!(
-                "pid {pid} ({comm}): TLS passes on its sockets, and wstap has not found a library \
-                 in it that it could tap; only what is not encrypted is seen"
+                "pid {pid} ({comm}): its sockets carry TLS, and wstap has found no library in it that \
+                 it can tap; only what is not encrypted is seen"
             );
         }
         member.sockets.learn(inode, encrypted);
@@ -183,7 +183,7 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
         self.members.iter().any(|member| member.up)
     }
 
-    /// Whether a process may still come to match, or to load a TLS library.
+    /// Whether a process may still begin to match, or load a TLS library.
     #[must_use]
     pub fn may_grow(&self) -> bool {
         self.selection.is_open()
@@ -195,8 +195,8 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
         self.members.take_change()
     }
 
-    /// Lets go of the capabilities that are not needed from here on. Without any, only processes
-    /// that share a library with the others are still taken up.
+    /// Drops the capabilities that are not needed from here on. Without any, no further probe can
+    /// be placed.
     ///
     /// # Errors
     ///
@@ -229,8 +229,7 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
         }
     }
 
-    /// Something may have become of a process without a report: everything is inspected with the next
-    /// [`Supervisor::poll`].
+    /// A report may have been lost, so the next [`Supervisor::poll`] inspects all processes.
     pub fn has_missed_something(&mut self) {
         self.agenda.plan_round();
     }

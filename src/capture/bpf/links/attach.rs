@@ -28,8 +28,8 @@ impl Tap<'_> {
         Ok(Attachment::new(links))
     }
 
-    /// Attaches the programs on TCP sockets, until the result is dropped. They heed the processes
-    /// that [`Tap::tap_sockets`] was called for, or that were admitted so.
+    /// Attaches the programs on TCP sockets, until the result is dropped. They report the processes
+    /// that [`Tap::tap_sockets`] was called for, and those that were admitted with sockets.
     ///
     /// # Errors
     ///
@@ -58,8 +58,8 @@ impl Tap<'_> {
         links.map(Attachment::new).map_err(|error| Error::attach(&image.path, &error))
     }
 
-    /// Probes an instruction of wstap itself that is never executed again, to learn whether
-    /// attaching is permitted.
+    /// Finds out whether attaching is permitted: probes an instruction of wstap itself that is
+    /// never executed again.
     ///
     /// # Errors
     ///

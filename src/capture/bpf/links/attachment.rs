@@ -17,12 +17,13 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// Removes all of these; returns when the last probe is gone. For each link the kernel waits until
-    /// no processor runs its program any more, some tens of milliseconds: the probes of some hundred
-    /// files would take a minute one after the other. So several threads wait side by side.
+    /// Removes all of these, and returns when the last probe is gone. For each link the kernel
+    /// waits until no processor runs its program any more, which takes some tens of milliseconds.
+    /// One after the other, the probes of some hundred files would take a minute. So several
+    /// threads wait side by side.
     pub(in crate::capture) fn remove_all(attachments: impl Iterator<Item = Self>) {
         let links: Vec<Link> = attachments.flat_map(|it| it.links).collect();
-        // This thread does its part, too, and all of it where no thread can be started.
+        // This thread closes links as well. Where no other thread can be started, it closes all.
         let others = links.len().min(REMOVERS_MAX).saturating_sub(1);
         let links = Mutex::new(links);
         thread::scope(|scope| {
@@ -40,7 +41,7 @@ impl Attachment {
         });
     }
 
-    /// To be called when the last of the links has been made.
+    /// To be called as soon as the last link is made.
     pub(in crate::capture) fn new(links: Vec<Link>) -> Self {
         Self { links, since_ns: monotonic_ns() }
     }

@@ -26,7 +26,7 @@ impl Detacher {
             let spawned = thread.spawn(move || work(&receiver));
             self.thread = spawned.ok().map(|thread| (sender, thread));
         }
-        // Without a thread the attachment is dropped here: slower, and as right.
+        // Without a thread the attachment is dropped here, which is slower and does the same.
         if let Some((sender, _)) = &self.thread {
             let _ = sender.send(attachment);
         }

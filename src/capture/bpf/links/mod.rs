@@ -1,8 +1,8 @@
 //! The probes of each tapped process.
 //!
 //! Every link has a pid filter. The kernel then writes its breakpoints into the memory of that
-//! process only. A probe without a filter would show in the memory of every process that maps the
-//! file, and a program that reads its own code, as Valgrind does, would fail over it.
+//! process only. Without a filter they would be in the memory of every process that maps the file.
+//! A program that reads its own code, as Valgrind does, would fail because of them.
 //!
 //! A filter holds across `exec` and covers libraries that are mapped later, but no child process.
 //! So each child gets links of its own.
@@ -56,7 +56,7 @@ impl Links {
         Ok(since_ns)
     }
 
-    /// Probes the dynamic loader in `image`, to hear when process `pid` has loaded a library.
+    /// Probes the dynamic loader in `image`, which reports that process `pid` has loaded a library.
     pub(in crate::capture) fn watch_loader(
         &mut self,
         tap: &Tap<'_>,
@@ -78,8 +78,7 @@ impl Links {
         gone.for_each(|(_, attachment)| self.detacher.detach(attachment));
     }
 
-    /// Removes the probes of process `pid`: it has ended, or is to be left alone. Does not wait for
-    /// the kernel.
+    /// Removes the probes of process `pid`. Does not wait for the kernel.
     pub(in crate::capture) fn forget(&mut self, pid: u32) {
         if let Some(links) = self.processes.remove(&pid) {
             links.into_attachments().for_each(|it| self.detacher.detach(it));

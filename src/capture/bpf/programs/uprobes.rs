@@ -91,7 +91,7 @@ pub(in crate::capture::bpf) fn prepare(progs: &mut OpenTracerProgs<'_>, flavour:
     }
 }
 
-/// A place in a file, and what the program is told about it.
+/// A place in a file, and the attach cookie of the program there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::capture::bpf) struct Site {
     /// File offset, bytes.

@@ -1,10 +1,10 @@
-//! Files that belong to others: opened without waiting, read without being mapped.
+//! Opens files that belong to others, without waiting, and reads them without mapping them.
 //!
-//! Whoever is tapped chooses what lies behind the paths of its files. A pipe would never open, a
-//! device might do something when it is opened, and a mapped file that its owner truncates would
-//! end wstap with SIGBUS. So a path is looked up first, opened only if it leads to a regular file,
-//! and read into memory of wstap's own. A file system may still not answer: callers open and read
-//! on a thread that nobody waits for ([`super::planner`]).
+//! A tapped process chooses what its paths lead to. A pipe would never open, a device might do
+//! something when it is opened, and a mapped file that its owner truncates would end wstap with
+//! SIGBUS. So a path is looked up first, opened only if it leads to a regular file, and read into
+//! memory of wstap's own. A file system may still not answer: callers open and read on a thread
+//! that nobody waits for ([`super::planner`]).
 
 pub(in crate::capture::procfs) mod mounts;
 
@@ -51,8 +51,8 @@ impl Opened {
         FileId { device: self.metadata.dev(), inode: self.metadata.ino() }
     }
 
-    /// Its bytes, if it is an ELF file; of another one nothing, because nothing in it is executed
-    /// as machine code that wstap could probe.
+    /// Its bytes if it is an ELF file, else none: other files hold no machine code that wstap could
+    /// probe.
     ///
     /// # Errors
     ///

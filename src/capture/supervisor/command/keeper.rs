@@ -1,10 +1,10 @@
 //! Lets the command go on if wstap ends while it is stopped, in whatever way wstap ends.
 //!
-//! The kernel side may stop the command up to the moment at which the last of wstap's BPF programs
-//! is gone, and that is when the kernel has closed the files of a wstap that was killed: no thread of
-//! wstap runs any more, and a signal at its death (`PR_SET_PDEATHSIG`) may come before the last
-//! stop. So a process of its own waits for that end. It sleeps until then, holds no capability, and
-//! ends with the command or with wstap.
+//! The kernel side may stop the command until the last of wstap's BPF programs is gone. If wstap is
+//! killed, that is when the kernel has closed its files. No thread of wstap runs then, and a signal
+//! at its death (`PR_SET_PDEATHSIG`) may come before the last stop. So a process of its own waits
+//! for that end. It sleeps until then, holds no capability, and ends with the command or with
+//! wstap.
 
 use std::ffi::CString;
 use std::io::{self, PipeReader};
@@ -15,10 +15,10 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_name};
 
-/// How often a command is looked at while wstap ends.
+/// How often the keeper checks whether the command is stopped, while wstap ends.
 const PERIOD: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
-/// The last look is so many periods after wstap has ended: a stop that was asked for comes within
-/// microseconds, on a busy machine within milliseconds.
+/// The keeper checks for so many periods after wstap has ended. A stop that was asked for comes
+/// within microseconds, on a busy machine within milliseconds.
 const LAST_LOOKS: u32 = 100;
 
 /// Starts the keeper of process `command`, a child of wstap.
@@ -40,7 +40,7 @@ pub(super) fn start(command: u32) -> io::Result<()> {
         -1 => Err(io::Error::last_os_error()),
         0 => keeper.detach_and_run(),
         child => {
-            // It ends at once, and its own child goes on: that one is no child of wstap's, so
+            // It ends at once, and its own child goes on. That one is not a child of wstap, so
             // nobody has to wait for it.
             let mut status = 0;
             // SAFETY: `status` is valid, and the child is not waited for by anyone else.
@@ -86,7 +86,7 @@ impl Keeper {
     fn run(&self) {
         self.let_go();
         let wstap_ends = self.ends_with_wstap.as_fd();
-        // Its own copy of the other end is closed, so this is the end of wstap's.
+        // The keeper has closed its own copy of the other end, so the pipe ends when wstap does.
         if self.wait(wstap_ends, None) != Ended::Awaited {
             return;
         }
@@ -101,8 +101,7 @@ impl Keeper {
         }
     }
 
-    /// Gives up all that it was born with: signals that are meant for wstap, descriptors,
-    /// capabilities.
+    /// Gives up what it has inherited: signals that are meant for wstap, descriptors, capabilities.
     fn let_go(&self) {
         let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: the set is initialised by the first call and read by the second.

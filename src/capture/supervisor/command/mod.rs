@@ -1,6 +1,6 @@
 //! A command that wstap starts itself, so that it is tapped from its first byte.
 //!
-//! The child process waits before it runs the command, until the kernel side knows it. From then on
+//! The child process waits before it runs the command, until the kernel side taps it. From then on
 //! the kernel side stops it whenever it runs a program or loads a library, and wstap lets it go on
 //! when its probes are in place. No other process is ever stopped. If wstap is killed meanwhile, a
 //! keeper lets the command go on ([`keeper`]).
@@ -79,8 +79,8 @@ impl Launch {
 
 type Forked = (u32, Receiver<io::Result<()>>, PipeWriter);
 
-/// Makes the child on a thread of its own, which then waits for its end: `Command::spawn` returns
-/// only when the child has become the command.
+/// Makes the child on a thread of its own, because `Command::spawn` returns only when the child has
+/// become the command. The thread then waits for its end.
 fn fork(program: &OsString, arguments: &[OsString], name: &str) -> io::Result<Forked> {
     let (mut pid_from, pid_to) = io::pipe()?;
     let (go_from, go_to) = io::pipe()?;
@@ -115,15 +115,15 @@ fn fork(program: &OsString, arguments: &[OsString], name: &str) -> io::Result<Fo
 
 /// What the child does between fork and exec.
 struct Waiting {
-    /// What the command will be called, and the child until then.
+    /// The name of the command, which the child has from the beginning.
     name: CString,
     pid_to: PipeWriter,
     go_from: PipeReader,
 }
 
 impl Waiting {
-    /// Runs in the child, where only system calls are safe. It fails when wstap ends before it has
-    /// said that the command may run: then the child ends, too.
+    /// Runs in the child, where only system calls are safe. It fails if wstap ends before it has
+    /// let the command run. Then the child ends, too.
     fn wait(&self, writer: RawFd) -> io::Result<()> {
         // SAFETY: this is the child's own copy of wstap's end of the pipe, and nothing else in the
         // child uses it. Only without it does the pipe end when wstap does.

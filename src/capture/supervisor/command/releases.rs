@@ -12,9 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::capture::procfs::process;
 
-/// A stop may come this long after the release, at the latest.
+/// A stop that comes later than this after the release is not wstap's.
 const LATE_NS: u64 = 10_000_000_000;
-/// Most stops have come after one of these waits.
+/// Most processes have stopped after one of these waits.
 const PAUSES: [Duration; 3] =
     [Duration::ZERO, Duration::from_micros(50), Duration::from_micros(300)];
 
@@ -54,8 +54,8 @@ fn resume_stopped(pid: u32) -> bool {
     if !process::is_stopped(pid) {
         return false;
     }
-    // It may have ended. Its pid is not given to another process before its parent, the thread that
-    // waits for it, has heard of that.
+    // It may have ended. The kernel does not give its pid to another process before its parent, a
+    // thread of wstap, has waited for it.
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, Signal::CONT);
     }

@@ -2,8 +2,8 @@
 //!
 //! Most newcomers find the probes in place. The first process that needs a probe does not: placing
 //! it takes the kernel milliseconds, on a busy machine a second, and the process runs meanwhile.
-//! What it sends and receives by then reaches no counter, and nobody knows whether there was
-//! anything. So such processes are counted, and the first one is named in the log.
+//! What it sends and receives meanwhile reaches no counter, and nobody knows whether there was
+//! anything. So such processes are counted, and the log names the first one.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,8 @@ impl Late {
         self.by_target.get(&target).copied().unwrap_or(0)
     }
 
-    /// Counts one that may have run for so long, in nanoseconds, before its probes were in place.
+    /// Counts a process that may have run for up to `unseen_ns` nanoseconds before its probes were
+    /// in place.
     pub(in crate::capture::supervisor) fn count(
         &mut self,
         process: &Process,

@@ -30,7 +30,7 @@ pub(super) enum Arrival {
 /// How a process comes to be tapped.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Start {
-    /// When its program began, `CLOCK_MONOTONIC` nanoseconds; of no account where it was there
+    /// When its program began, `CLOCK_MONOTONIC` nanoseconds. Not used if the process was there
     /// before wstap.
     pub(super) began_ns: u64,
     /// It was counted as tapped late.
@@ -52,33 +52,33 @@ pub struct Member {
     pub container: Option<String>,
     pub(super) sockets: Sockets,
     pub(super) unread: Unread,
-    /// Images whose probes could not be placed: what passes there is not seen.
+    /// Images whose probes could not be placed. What passes through them is not seen.
     pub(super) unprobed: HashSet<FileId>,
     /// Images whose refusal was reported.
     pub(super) refused: HashSet<FileId>,
     /// Files that need not be opened again.
     pub(super) seen: HashSet<FileId>,
-    /// How many of the early inspections are done, which a process that has just begun gets.
+    /// How many of the early inspections of a process that has just begun are done.
     pub(super) early_inspections: usize,
-    /// Since when the kernel side knows that it is tapped, `CLOCK_MONOTONIC` nanoseconds; 0 if that
-    /// is since it began.
+    /// Since when the kernel side taps it, `CLOCK_MONOTONIC` nanoseconds; 0 if it does so since the
+    /// process began.
     pub(super) admitted_ns: u64,
-    /// Until then nothing can have passed that should have been seen: its program began then, or an
-    /// inspection had found nothing more to probe. The end of time before the first inspection of a
-    /// process that was there before wstap.
+    /// Nothing was missed up to this time: its program began then, or an inspection found nothing
+    /// more to probe. `u64::MAX` before the first inspection of a process that was there before
+    /// wstap.
     pub(super) accounted_ns: u64,
     /// It was counted as tapped late.
     pub(super) late: bool,
-    /// It was said that it has TLS that is not tapped.
+    /// A warning has said that it has TLS that is not tapped.
     pub(super) warned: bool,
-    /// What reads its code as data, so that it gets no probes.
+    /// The program that translates its code, so that it gets no probes.
     pub(super) translator: Option<&'static str>,
     /// It was given by its pid: it is remembered when it has ended.
     pub(super) named: bool,
 }
 
 impl Member {
-    /// A process of which nothing is known yet but who it is.
+    /// A process of which only the identity is known yet.
     pub(super) fn new(id: TargetId, process: Process, technique: &'static str) -> Self {
         Self {
             container: cgroup::container_id(process.pid),
@@ -112,14 +112,13 @@ impl Member {
         !self.unprobed.contains(&image.file)
     }
 
-    /// Executable files of it that could not be looked into.
+    /// How many of its executable files could not be read.
     #[must_use]
     pub fn unread_files(&self) -> usize {
         self.unread.count()
     }
 
-    /// Whether all is seen that passes through what can be tapped in it: it lives, and no probe is
-    /// missing.
+    /// Whether everything that can be tapped in it is tapped: it lives, and no probe is missing.
     #[must_use]
     pub fn is_seen(&self) -> bool {
         self.up && self.unprobed.is_empty() && (self.has_tls() || self.has_sockets())
@@ -141,9 +140,8 @@ impl Member {
         self.sockets.are_tapped()
     }
 
-    /// The probes that an inspection asked for are in place since `placed_ns`, and the process ran
-    /// meanwhile. `Some` the first time that it may have run without them, with the longest time
-    /// that this may have been, in nanoseconds.
+    /// The process ran while an inspection placed its probes, which are complete since `placed_ns`.
+    /// The first time that it may have run without them, returns how long at most, in nanoseconds.
     pub(super) fn ran_unseen(&mut self, placed_ns: u64) -> Option<u64> {
         let unseen_ns = placed_ns.max(self.admitted_ns).saturating_sub(self.accounted_ns);
         if unseen_ns == 0 || std::mem::replace(&mut self.late, true) {
@@ -152,7 +150,7 @@ impl Member {
         Some(unseen_ns)
     }
 
-    /// Its sockets are tapped, and its TLS cannot be.
+    /// Warns that its sockets are tapped, and that its TLS cannot be.
     pub(super) fn say_what_is_not_seen(&mut self) {
         let Some(why) = refusals(&self.target.images) else { return };
         if !std::mem::replace(&mut self.warned, true) {
@@ -178,8 +176,8 @@ impl Member {
         }
     }
 
-    /// Takes back what was said of images that the process does not execute from their file any
-    /// more. `true` if there are any.
+    /// Refuses the libraries that the process does not execute from their file any more. `true` if
+    /// there are any.
     pub(super) fn check_executed(&mut self, mappings: &[Mapping]) -> bool {
         let mut changed = false;
         for image in self.target.images.iter_mut().filter(|image| has_tappable(image)) {
@@ -189,8 +187,8 @@ impl Member {
         changed
     }
 
-    /// It runs in a program that would fail over probes. Says so the first time. `false` if that is
-    /// known already.
+    /// The process runs in a program that translates its code, which would fail because of probes.
+    /// Warns the first time, and returns `false` if that is known already.
     pub(super) fn leave_to(&mut self, translator: &'static str) -> bool {
         if self.translator.replace(translator).is_some() {
             return false;
@@ -215,7 +213,7 @@ impl Member {
         !self.target.process.is_alive()
     }
 
-    /// Forgets files that are mapped no more and have no probes: a process may load new ones for
+    /// Forgets files that are no longer mapped and have no probes: a process may load new ones for
     /// as long as it runs.
     pub(super) fn forget_unmapped(&mut self, mappings: &[Mapping]) {
         if self.seen.len() > mappings.len() {

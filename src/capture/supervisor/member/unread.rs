@@ -1,5 +1,5 @@
-//! Files of a tapped process that could not be looked into: a TLS library in one of them is not
-//! tapped, so each is counted and reported once by its name.
+//! Files of a tapped process that could not be read. A TLS library in one of them is not tapped, so
+//! each is counted, and reported once by its name.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::capture::procfs::process::{FileId, Mapping, Process};
 
-/// Files of one process that are looked into. The largest programs map some hundred.
+/// Files of one process that are read. The largest programs map some hundred.
 pub(in crate::capture::supervisor) const FILES_MAX: usize = 4096;
 /// Files of one process that are reported by name.
 const NAMED_MAX: usize = 8;
@@ -20,18 +20,18 @@ const REST: u32 = 10;
 /// have some hundred.
 const MANY: usize = 4096;
 
-/// What is to be done about a file that was not read.
+/// What to do about a file that was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::capture::supervisor) enum Next {
     /// Ask for it soon: it is being read.
     Soon,
     /// Ask for it when all processes are inspected next: its file system may answer by then.
     Later,
-    /// It will not be different the next time.
+    /// Do not ask for it again: the answer would be the same.
     Never,
 }
 
-/// The files of one process that could not be looked into, and when it may be inspected again.
+/// The files of one process that could not be read, and when the process may be inspected again.
 #[derive(Debug, Default)]
 pub(in crate::capture::supervisor) struct Unread {
     files: HashSet<FileId>,
@@ -45,7 +45,7 @@ impl Unread {
         self.files.len()
     }
 
-    /// Takes up why a file could not be read.
+    /// Notes why a file could not be read.
     pub(in crate::capture::supervisor) fn note(
         &mut self,
         process: &Process,
@@ -63,8 +63,8 @@ impl Unread {
             let (pid, comm, path) = (process.pid, &process.comm, file.path.display());
             let more = if self.files.len() == NAMED_MAX { "; others are not named" } else { "" };
             tracing::warn!(
-                "pid {pid} ({comm}): {path} cannot be looked into: {error}; a TLS library in it is \
-                 not tapped{more}"
+                "pid {pid} ({comm}): {path} cannot be read: {error}; a TLS library in it is not \
+                 tapped{more}"
             );
         }
         next
