@@ -68,6 +68,19 @@ pub fn shows_colors() -> bool {
     io::stdout().is_terminal() && !is_dumb && !is_set("NO_COLOR")
 }
 
+/// Columns of the terminal that standard output is. Where it is none, `COLUMNS` says how many to
+/// fill; without that there are 80.
+#[must_use]
+pub fn columns() -> usize {
+    let told = || std::env::var("COLUMNS").ok()?.parse().ok();
+    let of_terminal = rustix::termios::tcgetwinsize(io::stdout()).ok();
+    let of_terminal = of_terminal.map(|size| usize::from(size.ws_col));
+    of_terminal.or_else(told).filter(|&columns| columns > 0).unwrap_or(COLUMNS)
+}
+
+/// Columns of a terminal that does not say how many it has.
+const COLUMNS: usize = 80;
+
 /// Whether whoever read standard output has gone, as `head` does after its last line.
 #[must_use]
 pub fn is_abandoned() -> bool {

@@ -3,4 +3,5 @@
 //! Metrics and HTTP are left to `export`.
 
 pub mod messages;
+pub mod processes;
 pub mod recording;

@@ -85,6 +85,22 @@ fn container_in(text: &str) -> Option<String> {
     })
 }
 
+/// The systemd unit that a process runs in: a service, or else a scope that is no container.
+#[must_use]
+pub fn unit(pid: u32) -> Option<String> {
+    unit_in(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+}
+
+/// Units of users are below `user@1000.service`, so the innermost one counts.
+fn unit_in(text: &str) -> Option<String> {
+    let paths = || text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    let innermost = |is_unit: fn(&str) -> bool| {
+        paths().find_map(|path| path.rsplit('/').find(|name| is_unit(name)).map(str::to_owned))
+    };
+    innermost(|name| name.ends_with(".service"))
+        .or_else(|| innermost(|name| name.ends_with(".scope") && container_of(name).is_none()))
+}
+
 /// Digits of a container's id that engines print. A container cannot be selected by fewer.
 const SHORT_ID: usize = 12;
 
@@ -176,5 +192,17 @@ mod tests {
             assert_eq!(container_in(&group).as_deref(), Some("0123456789ab"), "{group}");
         }
         assert_eq!(container_in("0::/user.slice/session-1.scope"), None);
+    }
+
+    #[test]
+    fn the_innermost_unit_is_named_and_a_container_is_none() {
+        let unit = |text: &str| unit_in(text);
+        assert_eq!(unit("0::/system.slice/nginx.service\n").as_deref(), Some("nginx.service"));
+        let user = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/feed.service\n";
+        assert_eq!(unit(user).as_deref(), Some("feed.service"));
+        let session = "0::/user.slice/user-1000.slice/session-3.scope\n";
+        assert_eq!(unit(session).as_deref(), Some("session-3.scope"));
+        assert_eq!(unit(&format!("0::/system.slice/docker-{ID}.scope\n")), None);
+        assert_eq!(unit("0::/\n"), None);
     }
 }

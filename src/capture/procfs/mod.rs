@@ -9,5 +9,5 @@ mod plans;
 pub mod process;
 pub mod selector;
 pub mod target;
-pub(in crate::capture) mod tcp;
+pub mod tcp;
 pub mod translator;

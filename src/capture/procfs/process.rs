@@ -6,7 +6,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// What identifies a process, as read at one moment.
@@ -53,6 +53,23 @@ impl Process {
         };
         start_ticks(&stat) == Some(self.start_ticks) && !matches!(state(&stat), Some('Z' | 'X'))
     }
+}
+
+/// Bytes of a command line that are read: a process may write whatever it likes there.
+const ARGUMENTS_MAX: u64 = 16 << 10;
+
+/// What process `pid` was started with, its own name first; what is not UTF-8 is replaced. Empty for
+/// kernel threads. Of a very long command line only the beginning is read.
+///
+/// # Errors
+///
+/// The process does not exist.
+pub fn arguments(pid: u32) -> io::Result<Vec<String>> {
+    let mut bytes = Vec::new();
+    File::open(format!("/proc/{pid}/cmdline"))?.take(ARGUMENTS_MAX).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.trim_end_matches('\0');
+    Ok(if text.is_empty() { Vec::new() } else { text.split('\0').map(str::to_owned).collect() })
 }
 
 /// Whether a signal has stopped process `pid`.

@@ -1,8 +1,10 @@
 //! The TCP sockets of a process, as `/proc` lists them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::{fs, str};
 
 /// The purpose of a socket. If one connection with an endpoint carries TLS, the others do, too.
@@ -42,31 +44,101 @@ fn inode(link: &str) -> Option<u64> {
 ///
 /// The process is gone, or may not be looked into.
 pub(in crate::capture) fn sockets(pid: u32, inodes: &HashSet<u64>) -> io::Result<Sockets> {
+    Ok(endpoints(&Table::parse(&lines(pid)?), inodes))
+}
+
+/// Every TCP socket in the network namespace of `pid`, a line each.
+fn lines(pid: u32) -> io::Result<String> {
     let mut lines = fs::read_to_string(format!("/proc/{pid}/net/tcp"))?;
     // There may be no IPv6.
     lines.push_str(&fs::read_to_string(format!("/proc/{pid}/net/tcp6")).unwrap_or_default());
-    Ok(endpoints(&lines, inodes))
+    Ok(lines)
 }
 
-/// `LISTEN` of `include/net/tcp_states.h`.
+/// `ESTABLISHED` and `LISTEN` of `include/net/tcp_states.h`.
+const ESTABLISHED: u8 = 1;
 const LISTEN: u8 = 10;
 
-fn endpoints(lines: &str, inodes: &HashSet<u64>) -> Sockets {
-    let rows: Vec<Row> = lines.lines().filter_map(Row::parse).collect();
-    let own = || rows.iter().filter(|row| inodes.contains(&row.inode));
-    // The process that accepts connections may not be the one that listens.
-    let listening: HashSet<u16> =
-        rows.iter().filter(|row| row.state == LISTEN).map(|row| row.local.port()).collect();
-    own()
-        .map(|row| {
-            let port = row.local.port();
-            let is_server = listening.contains(&port);
-            (row.inode, if is_server { Endpoint::Server(port) } else { Endpoint::Client(row.peer) })
-        })
-        .collect()
+/// The TCP sockets of a network namespace.
+#[derive(Debug, Default)]
+struct Table {
+    rows: HashMap<u64, Row>,
+    listening: HashSet<u16>,
+}
+
+impl Table {
+    fn parse(lines: &str) -> Self {
+        let rows = || lines.lines().filter_map(Row::parse);
+        // The process that accepts connections may not be the one that listens.
+        let listening = rows().filter(|row| row.state == LISTEN).map(|row| row.local.port());
+        Self { listening: listening.collect(), rows: rows().map(|row| (row.inode, row)).collect() }
+    }
+}
+
+/// The TCP sockets that a process has open now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenSockets {
+    /// There is at least one, in whatever state.
+    pub has_any: bool,
+    /// The ports that it listens on.
+    pub listening: BTreeSet<u16>,
+    /// Established connections to a port that somebody in its network namespace listens on.
+    pub accepted: usize,
+    /// Other established connections.
+    pub connected: usize,
+}
+
+/// The sockets of many processes, with one reading for each network namespace.
+#[derive(Debug, Default)]
+pub struct Tables {
+    by_namespace: HashMap<PathBuf, Table>,
+}
+
+impl Tables {
+    /// The sockets of `pid`.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone, or may not be looked into.
+    pub fn of(&mut self, pid: u32) -> io::Result<OpenSockets> {
+        let inodes = inodes(pid)?;
+        if inodes.is_empty() {
+            return Ok(OpenSockets::default());
+        }
+        let table = match self.by_namespace.entry(fs::read_link(format!("/proc/{pid}/ns/net"))?) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(Table::parse(&lines(pid)?)),
+        };
+        Ok(open_sockets(table, &inodes))
+    }
+}
+
+fn open_sockets(table: &Table, inodes: &HashSet<u64>) -> OpenSockets {
+    let mut open = OpenSockets::default();
+    for row in inodes.iter().filter_map(|inode| table.rows.get(inode)) {
+        open.has_any = true;
+        match row.state {
+            LISTEN => drop(open.listening.insert(row.local.port())),
+            ESTABLISHED if table.listening.contains(&row.local.port()) => open.accepted += 1,
+            ESTABLISHED => open.connected += 1,
+            _ => {}
+        }
+    }
+    open
+}
+
+fn endpoints(table: &Table, inodes: &HashSet<u64>) -> Sockets {
+    let own = inodes.iter().filter_map(|inode| table.rows.get(inode));
+    own.map(|row| {
+        let port = row.local.port();
+        let is_server = table.listening.contains(&port);
+        (row.inode, if is_server { Endpoint::Server(port) } else { Endpoint::Client(row.peer) })
+    })
+    .collect()
 }
 
 /// A line of `/proc/net/tcp` or `tcp6`.
+#[derive(Debug)]
 struct Row {
     local: SocketAddr,
     peer: SocketAddr,
@@ -123,13 +195,22 @@ mod tests {
 
     #[test]
     fn a_socket_on_a_port_that_is_listened_on_is_a_server_and_others_are_clients() {
-        let found = endpoints(TCP, &HashSet::from([11, 12, 13, 15, 99]));
+        let found = endpoints(&Table::parse(TCP), &HashSet::from([11, 12, 13, 15, 99]));
         let peer = |text: &str| Endpoint::Client(text.parse().unwrap());
         assert_eq!(found.len(), 4);
         assert_eq!(found[&11], Endpoint::Server(8080));
         assert_eq!(found[&12], Endpoint::Server(8080));
         assert_eq!(found[&13], peer("10.0.0.2:443"));
         assert_eq!(found[&15], peer("127.0.0.2:50003"));
+    }
+
+    #[test]
+    fn open_sockets_are_ports_that_are_listened_on_and_connections_in_and_out() {
+        let table = Table::parse(TCP);
+        let open = open_sockets(&table, &HashSet::from([11, 12, 13, 15, 99]));
+        assert_eq!((open.accepted, open.connected), (1, 2));
+        assert_eq!(open.listening, BTreeSet::from([8080]));
+        assert!(open.has_any && !open_sockets(&table, &HashSet::from([99])).has_any);
     }
 
     #[test]
@@ -146,5 +227,7 @@ mod tests {
         let found = sockets(pid, &inodes).unwrap();
         assert_eq!(found[&of(listener.as_raw_fd())], Endpoint::Server(address.port()));
         assert_eq!(found[&of(stream.as_raw_fd())], Endpoint::Client(address));
+        let open = Tables::default().of(pid).unwrap();
+        assert!(open.listening.contains(&address.port()) && open.connected > 0, "{open:?}");
     }
 }

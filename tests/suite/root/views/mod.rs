@@ -2,3 +2,6 @@
 
 /// Lines of `wstap messages`: which ones, and where they end.
 mod messages;
+
+/// The list of processes: what tells them apart.
+mod ps;

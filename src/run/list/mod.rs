@@ -1,0 +1,25 @@
+//! `wstap ps` lists the processes that can be tapped; `wstap probes` shows where probes would go.
+//! Neither attaches anything.
+
+mod probes;
+mod ps;
+
+pub(super) use self::probes::probes;
+pub(super) use self::ps::ps;
+
+use crate::terminal;
+
+/// Refused files that are named; the others are only counted.
+const NAMED_MAX: usize = 10;
+
+/// Names the files that were not looked into.
+fn print_refused<'a>(files: impl IntoIterator<Item = &'a String>) {
+    let mut files = files.into_iter();
+    for file in files.by_ref().take(NAMED_MAX) {
+        terminal::complain(format_args!("wstap: {file}"));
+    }
+    let more = files.count();
+    if more > 0 {
+        terminal::complain(format_args!("wstap: {more} more files could not be looked into"));
+    }
+}

@@ -1,0 +1,146 @@
+//! `wstap ps`: asks `/proc` about every process. How the list looks is left to `views`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+
+use wstap_symbols::{Library, Options, Verdict};
+
+use super::print_refused;
+use crate::capture::procfs::cgroup;
+use crate::capture::procfs::planner::Planner;
+use crate::capture::procfs::process::{self, Process};
+use crate::capture::procfs::target::{self, Survey};
+use crate::capture::procfs::tcp::{OpenSockets, Tables};
+use crate::capture::procfs::translator;
+use crate::run::Failure;
+use crate::run::refused::Refused;
+use crate::terminal::{self, Page};
+use crate::views::processes::{self, Place, ProcessRow, Sockets};
+
+/// Prints the processes that have a TLS library or TCP sockets.
+///
+/// # Errors
+///
+/// `/proc` cannot be listed, or standard output cannot be written.
+pub(in crate::run) fn ps(json: bool) -> Result<(), Failure> {
+    let mut planner = Planner::new(Options::default()).without_own_program();
+    let mut tables = Tables::default();
+    let mut rows = Vec::new();
+    let mut refused = Refused::default();
+    let mut refused_files = BTreeSet::new();
+    let own_program = program("self");
+    for process in process::all()? {
+        // Nobody looks for wstap, in whatever process it runs.
+        if own_program.is_some() && program(&process.pid.to_string()) == own_program {
+            continue;
+        }
+        match target::survey(&mut planner, process.pid) {
+            Ok(survey) => {
+                rows.extend(process_rows(&process, &survey, &mut tables));
+                refused_files.extend(survey.refused);
+            }
+            Err(error) => refused.note(&process, &error),
+        }
+    }
+    processes::sort(&mut rows);
+    let mut out = Page::new(!json);
+    if json {
+        for row in &rows {
+            writeln!(out, "{}", serde_json::to_string(row)?)?;
+        }
+    } else {
+        out.write_all(processes::table(&rows, terminal::columns()).as_bytes())?;
+    }
+    out.show()?;
+    print_refused(&refused_files);
+    if let Some(cause) = refused.cause() {
+        terminal::complain(format_args!("wstap: {}; {}", refused.sentence(cause), cause.remedy()));
+    }
+    Ok(())
+}
+
+/// Device and inode of the program that a process runs.
+fn program(pid: &str) -> Option<(u64, u64)> {
+    let file = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+/// A row for each TLS library; where there is none, one for the sockets, where there are any.
+fn process_rows(process: &Process, survey: &Survey, tables: &mut Tables) -> Vec<ProcessRow> {
+    // What may not be read shows as no socket: the process itself could be looked into.
+    let sockets = tables.of(process.pid).unwrap_or_default();
+    if survey.images.is_empty() && !sockets.has_any {
+        return Vec::new();
+    }
+    let place = Place {
+        container: cgroup::container_id(process.pid),
+        unit: cgroup::unit(process.pid),
+        arguments: process::arguments(process.pid).unwrap_or_default(),
+        sockets: shown(sockets),
+    };
+    if survey.images.is_empty() {
+        return vec![plain_row(process, place)];
+    }
+    let libraries = survey
+        .images
+        .iter()
+        .flat_map(|image| image.plan.libraries.iter().map(move |library| (image, library)));
+    libraries
+        .map(|(image, library)| ProcessRow {
+            pid: process.pid,
+            comm: process.comm.clone(),
+            stack: library.stack.as_str(),
+            version: target::version(library, &survey.companions).map(str::to_owned),
+            linkage: library.linkage.as_str(),
+            symbols: library.symbols.as_str(),
+            technique: techniques(library),
+            verdict: match survey.translator {
+                Some(translator) => format!("unsupported: {}", translator::why(translator)),
+                None => verdict(library),
+            },
+            file: image.path.display().to_string(),
+            place: place.clone(),
+        })
+        .collect()
+}
+
+fn shown(open: OpenSockets) -> Sockets {
+    Sockets {
+        listening: open.listening.into_iter().collect(),
+        connections_in: open.accepted,
+        connections_out: open.connected,
+    }
+}
+
+/// A process without TLS whose sockets can be tapped.
+fn plain_row(process: &Process, place: Place) -> ProcessRow {
+    ProcessRow {
+        pid: process.pid,
+        comm: process.comm.clone(),
+        stack: "plain",
+        version: None,
+        linkage: "-",
+        symbols: "-",
+        technique: vec!["tracepoint"],
+        verdict: String::from("ready"),
+        file: process.exe.as_ref().map_or_else(String::new, |exe| exe.display().to_string()),
+        place,
+    }
+}
+
+fn techniques(library: &Library) -> Vec<&'static str> {
+    let mut techniques: Vec<_> = library.probes.iter().map(|p| p.technique.as_str()).collect();
+    techniques.sort_unstable();
+    techniques.dedup();
+    techniques
+}
+
+fn verdict(library: &Library) -> String {
+    match (library.refusal(), library.verdict) {
+        (Some(why), _) => format!("unsupported: {why}"),
+        (None, Verdict::Experimental) => String::from("experimental"),
+        (None, _) => String::from("ready"),
+    }
+}

@@ -1,0 +1,59 @@
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::suite::common::peers::{Runtime, Scene};
+use crate::suite::common::wstap::{Monitor, privileged, program, wait_for};
+use crate::suite::root::stacks::stripped::{Waiting, ps};
+
+/// What `wstap ps` prints in so many columns.
+fn table(columns: &str) -> Vec<String> {
+    let output = program().arg("ps").env("COLUMNS", columns).output().expect("wstap runs");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn root_ps_tells_servers_of_the_same_name_apart_and_puts_the_connected_one_first() {
+    if !privileged() {
+        return;
+    }
+    let scene = Scene::new();
+    let Some((idle, _)) = scene.server(Runtime::Python, &[]) else { return };
+    let Some((busy, port)) = scene.server(Runtime::Python, &["--sync"]) else { return };
+    let slow = ["--requests", "2", "--pause", "600"];
+    let Some(mut client) = scene.client(Runtime::Python, port, &slow) else { return };
+    client.go();
+    let rows = wait_for("the connection", || {
+        let rows = ps(busy.pid());
+        (rows.first()?["connections_in"] == 1).then_some(rows)
+    });
+    assert_eq!(rows[0]["listening"], serde_json::json!([port]), "{rows:?}");
+    let arguments = rows[0]["arguments"].as_array().expect("a list");
+    assert!(arguments.contains(&Value::from("--sync")), "{arguments:?}");
+    assert_eq!(ps(client.pid())[0]["connections_out"], 1);
+    let lines = table("160");
+    let line_of = |pid: u32| {
+        let pid = pid.to_string();
+        lines.iter().position(|line| line.split_whitespace().next() == Some(&pid))
+    };
+    let (busy, idle) = (line_of(busy.pid()).expect("a line"), line_of(idle.pid()).expect("a line"));
+    assert!(busy < idle, "{lines:#?}");
+    assert!(lines[busy].contains(&port.to_string()), "{lines:#?}");
+    for columns in [80, 100, 160] {
+        let lines = table(&columns.to_string());
+        let is_short = |line: &String| line.chars().count() <= columns;
+        assert!(lines.iter().all(is_short), "{columns}: {lines:#?}");
+    }
+}
+
+#[test]
+fn root_ps_does_not_list_wstap() {
+    if !privileged() {
+        return;
+    }
+    let asleep = Waiting::start(Command::new("sleep").arg("600"));
+    let tap = Monitor::start(&["--pid", &asleep.pid().to_string(), "--wait"]);
+    assert_eq!(ps(tap.pid()), Vec::<Value>::new());
+}
