@@ -135,6 +135,10 @@ impl Connections {
             self.state(observation, from, to);
             return;
         }
+        // The handshake is told of first, then the state that it led to.
+        if matches!(observation.what, What::Open(_)) {
+            self.begin(observation, Role::default(), Fidelity::default());
+        }
         let Some(connection) = self.by_id.get_mut(&observation.conn) else { return };
         match &observation.what {
             What::Message { message, reading } => connection.message(observation, message, reading),
@@ -168,9 +172,15 @@ impl Connections {
             self.by_id.remove(&observation.conn);
             return;
         };
+        self.begin(observation, role, fidelity);
         if let Some(connection) = self.by_id.get_mut(&observation.conn) {
             (connection.role, connection.fidelity) = (role, fidelity);
-        } else if self.by_id.len() < OPEN_MAX {
+        }
+    }
+
+    /// Follows a connection from now on, unless it is followed already or there is no room.
+    fn begin(&mut self, observation: &Observation<'_>, role: Role, fidelity: Fidelity) {
+        if self.by_id.len() < OPEN_MAX && !self.by_id.contains_key(&observation.conn) {
             let connection = Connection::new(role, fidelity, observation.at_ns);
             self.by_id.insert(observation.conn, connection);
         }

@@ -13,7 +13,7 @@ use crate::observation::{Exchange, Outcome};
 /// Slowest exchanges that are kept of each second, and listed of a window.
 const SLOWEST: usize = 20;
 
-/// Parts of a window that a sparkline has.
+/// The most parts of a window that a sparkline has; a part is never shorter than a second.
 const SPARK: usize = 30;
 
 /// What happened in one second.
@@ -161,7 +161,7 @@ pub struct MethodRow {
     pub p99: Option<f64>,
     /// The longest one.
     pub slowest: Option<f64>,
-    /// Answers in each 30th of the window.
+    /// Answers in each part of the window: 30 of them, or as many as it has seconds.
     pub spark: Vec<u64>,
 }
 
@@ -196,7 +196,7 @@ pub struct SlowRow {
 }
 
 /// What happened in a stretch of time.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Window {
     /// First and last second, since 1970.
     pub from: u64,
@@ -273,12 +273,12 @@ impl History {
 struct Sum {
     outcomes: [u64; Outcome::ALL.len()],
     times: Histogram,
-    spark: [u64; SPARK],
+    spark: Vec<u64>,
 }
 
 impl Default for Sum {
     fn default() -> Self {
-        Self { outcomes: Default::default(), times: Histogram::new(&[]), spark: [0; SPARK] }
+        Self { outcomes: Default::default(), times: Histogram::new(&[]), spark: Vec::new() }
     }
 }
 
@@ -288,8 +288,11 @@ impl Sum {
             *sum += u64::from(count);
         }
         self.times.merge(&row.times);
-        let part = (time - from) as usize * SPARK / ((to - from) as usize + 1);
-        self.spark[part.min(SPARK - 1)] += row.times.count();
+        let seconds = (to - from) as usize + 1;
+        let parts = SPARK.min(seconds);
+        self.spark.resize(parts, 0);
+        let part = (time - from) as usize * parts / seconds;
+        self.spark[part.min(parts - 1)] += row.times.count();
     }
 
     fn row(self, kind: &Kind, seconds: f64) -> Option<MethodRow> {
@@ -306,7 +309,7 @@ impl Sum {
             p50: quantile(0.5),
             p99: quantile(0.99),
             slowest: quantile(1.0),
-            spark: self.spark.to_vec(),
+            spark: self.spark,
         })
     }
 }

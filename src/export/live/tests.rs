@@ -175,3 +175,29 @@ fn the_oldest_waiting_request_of_each_target_is_found() {
     let all = [waiting(1, 10), waiting(1, 20), waiting(0, 30), waiting(9, 40)];
     assert_eq!(oldest_by_target(all.into_iter(), 3), [Some(30), Some(10), None]);
 }
+
+/// The decoder tells of the handshake before it tells of the state.
+#[test]
+fn a_connection_keeps_the_host_and_path_of_its_handshake() {
+    let mut recorder = recorder();
+    let live = recorder.live();
+    let (host, path) = (Some("rpc.example.com"), Some("/ws"));
+    record(&mut recorder, 1, What::Open(Open { host, path, ..Open::default() }));
+    record(&mut recorder, 1, opened(Fidelity::Full));
+    recorder.publish(2 * SECOND_NS);
+    let row = &live.now(true).connections[0];
+    assert_eq!((row.host.as_deref(), row.path.as_deref()), (host, path));
+    assert_eq!((row.role, row.decode, live.now(true).open), ("client", "full", 1));
+}
+
+#[test]
+fn a_short_window_has_as_many_parts_as_seconds() {
+    let mut recorder = recorder();
+    for second in 2..=5 {
+        record(&mut recorder, 1, ended("call", Outcome::Matched, Some(1)));
+        recorder.publish(second * SECOND_NS);
+    }
+    let first = recorder.live().points(0)[0].time;
+    assert_eq!(recorder.live().window(0, u64::MAX).methods[0].spark, [1, 1, 1, 1]);
+    assert_eq!(recorder.live().window(first, first + 1).methods[0].spark, [1, 1]);
+}
