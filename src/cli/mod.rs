@@ -2,6 +2,7 @@
 
 pub mod messages;
 pub mod recording;
+pub mod top;
 pub mod values;
 
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 use self::messages::MessagesArgs;
 use self::recording::{RecordArgs, ReplayArgs};
+use self::top::TopArgs;
 use self::values::{Listen, Pid, Size, Span};
 
 /// Version and source revision of wstap.
@@ -54,6 +56,8 @@ pub enum Command {
     Probes(ProbesArgs),
     /// Print a line for each message, as it passes
     Messages(Box<MessagesArgs>),
+    /// Show methods and connections in the terminal, live
+    Top(Box<TopArgs>),
     /// Write what the tap sees to a file, to look at it later and elsewhere
     Record(Box<RecordArgs>),
     /// Look at recordings as if it happened now; needs no privilege

@@ -13,6 +13,7 @@ mod refused;
 mod replay;
 mod session;
 mod signals;
+mod top;
 mod unreadable;
 
 use std::process::ExitCode;
@@ -84,6 +85,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Messages(args)) => {
             messages::run(TapConfig::interactive(&args.tap, args.record.as_deref())?, args)
         }
+        Some(Command::Top(args)) => top::run(TapConfig::interactive(&args.tap, None)?, args),
         Some(Command::Record(args)) => record::run(RecordConfig::tap(args)?),
         Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Protocols(args)) => protocols::list(&args.rules, args.json),

@@ -1,7 +1,9 @@
-//! What a terminal or a file gets: one line for each [`Observation`](crate::observation::Observation).
+//! What a terminal or a file gets: lines, tables and recordings, made of
+//! [`Observation`](crate::observation::Observation)s.
 //!
-//! Metrics and HTTP are left to `export`.
+//! Metrics, HTTP and the history that the live page shows are left to `export`.
 
 pub mod messages;
 pub mod processes;
 pub mod recording;
+pub mod top;

@@ -29,13 +29,7 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
     let prepared = session::prepare(&config.tap)?;
     let names = prepared.selection.names();
     let listener = bind(config.listen)?;
-    let status = Arc::new(Status::default());
-    status.update(|now| {
-        now.targets = names
-            .iter()
-            .map(|name| status::Target { name: name.to_string(), ..status::Target::default() })
-            .collect();
-    });
+    let status = initial_status(names);
     let losses = Arc::new(Mutex::new(Vec::new()));
     let read_losses = {
         let losses = Arc::clone(&losses);
@@ -63,6 +57,18 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
         text.lines().for_each(terminal::print);
     }
     Ok(())
+}
+
+/// What is known of the targets before anything is tapped: their names.
+pub(super) fn initial_status(names: &[Arc<str>]) -> Arc<Status> {
+    let status = Arc::new(Status::default());
+    status.update(|now| {
+        now.targets = names
+            .iter()
+            .map(|name| status::Target { name: name.to_string(), ..status::Target::default() })
+            .collect();
+    });
+    status
 }
 
 /// Listens before anything is attached: a port in use must not cost the target a probe.

@@ -28,6 +28,7 @@ parser.add_argument("--size", type=int, default=20, help="bytes echoed by each r
 parser.add_argument("--pause", type=float, default=0, help="seconds the server takes")
 parser.add_argument("--fail-every", type=int, default=0)
 parser.add_argument("--notify-every", type=int, default=0)
+parser.add_argument("--stay", action="store_true", help="connected until standard input ends")
 parser.add_argument("--binary", type=int, default=0, help="bytes of one binary message at the end")
 options = parser.parse_args()
 
@@ -84,6 +85,8 @@ async def talk_async(connection, context):
                 reply = await websocket.recv()
                 measured(began)
                 record(connection, "received", reply)
+        if options.stay:
+            await stay
 
 
 def talk_sync(connection, context):
@@ -99,6 +102,9 @@ def talk_sync(connection, context):
 
 
 async def talk_all(context):
+    global stay
+    if options.stay:
+        stay = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
     await asyncio.gather(*(talk_async(c, context) for c in range(options.connections)))
 
 

@@ -5,3 +5,6 @@ mod messages;
 
 /// The list of processes: what tells them apart.
 mod ps;
+
+/// The live view in a terminal.
+mod top;

@@ -5,11 +5,15 @@
 //! What others have named (paths, commands, hosts) may contain control characters, so lines for
 //! people go through [`Escaped`].
 
+mod log;
+
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use self::log::{Log, hold_log, last_held_line, release_log};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -190,6 +194,8 @@ impl<F: AsFd> Write for Output<F> {
     }
 }
 
+const NOT_AT_ALL: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
 /// Whether a write to `fd` does not wait. Files are always ready; so is what is broken.
 fn is_ready(fd: BorrowedFd<'_>, timeout: &Timespec) -> io::Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
@@ -199,43 +205,6 @@ fn is_ready(fd: BorrowedFd<'_>, timeout: &Timespec) -> io::Result<bool> {
         Err(error) => Err(error.into()),
     }
 }
-
-/// Lines of the log that could not be written since the last one that could.
-static DROPPED: AtomicU64 = AtomicU64::new(0);
-
-/// The log: one line of standard error for each write. It never fails. While nobody reads it, lines
-/// are dropped, and their number is written as soon as somebody does.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Log;
-
-impl Write for Log {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let stderr = io::stderr();
-        let dropped = DROPPED.load(Ordering::Relaxed);
-        // Whoever did not read a moment ago is not waited for again.
-        let waits = Waits::Slices(if dropped > 0 { 1 } else { PATIENCE });
-        let mut output = Output { to: stderr.as_fd(), waits };
-        let text = String::from_utf8_lossy(line);
-        let mut text = format!("{}\n", Escaped(text.trim_end_matches('\n')));
-        if dropped > 0 {
-            text = format!("{dropped} lines of the log could not be written\n{text}");
-        }
-        if dropped > 0 && !is_ready(stderr.as_fd(), &NOT_AT_ALL).unwrap_or(false) {
-            DROPPED.fetch_add(1, Ordering::Relaxed);
-        } else if output.write_all(text.as_bytes()).is_ok() {
-            DROPPED.fetch_sub(dropped, Ordering::Relaxed);
-        } else {
-            DROPPED.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-const NOT_AT_ALL: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 #[cfg(test)]
 mod tests {
