@@ -148,4 +148,7 @@ async fn page(content_type: &'static str, text: &'static str) -> Response {
 }
 
 #[cfg(test)]
+mod live_tests;
+
+#[cfg(test)]
 mod tests;

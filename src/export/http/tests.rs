@@ -10,14 +10,14 @@ use crate::export::live::Recorder;
 use crate::export::status::{Process, Target};
 use crate::observation::{Exchange, Observation, Origin, Outcome, Role, What};
 
-struct Fixture {
-    metrics: Metrics,
-    status: Arc<Status>,
-    recorder: Recorder,
+pub(super) struct Fixture {
+    pub(super) metrics: Metrics,
+    pub(super) status: Arc<Status>,
+    pub(super) recorder: Recorder,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let status = Arc::new(Status::default());
         let metrics = Metrics::new(&["feed"], Arc::clone(&status), ()).expect("no clash");
         Self { metrics, status, recorder: Recorder::new(&["feed"], 0) }
@@ -57,7 +57,7 @@ impl Fixture {
         router(exporter).oneshot(request).await.expect("infallible")
     }
 
-    async fn get(&self, path: &str) -> Response {
+    pub(super) async fn get(&self, path: &str) -> Response {
         self.request(Method::GET, path, &[]).await
     }
 }
@@ -66,7 +66,7 @@ async fn body(response: Response) -> Vec<u8> {
     to_bytes(response.into_body(), 1 << 20).await.expect("a body in memory").into()
 }
 
-async fn text(response: Response) -> String {
+pub(super) async fn text(response: Response) -> String {
     String::from_utf8(body(response).await).expect("UTF-8")
 }
 

@@ -15,6 +15,9 @@ const charts = (() => {
     return getComputedStyle(probe).color;
   }
 
+  /** Whole powers of ten around two times, so that each line of the grid has its label. */
+  const decades = (least, most) => [10 ** Math.floor(Math.log10(Math.max(least, 1e-6))), 10 ** Math.ceil(Math.log10(Math.max(most, 2e-6)))];
+
   const plots = [];
   let points = [];
   let shown = null;
@@ -51,7 +54,7 @@ const charts = (() => {
   const rate = plot("rate", [line("answers", "--accent"), line("sent", "--second"), line("received", "--third")]);
   const latency = plot("latency", [line("p50", "--accent"), line("p90", "--second"), line("p99", "--bad")], {
     format: (value) => (value === null || value === undefined ? "–" : seconds(value)),
-    scale: { distr: 3, range: (_, least, most) => (least === null ? [0.001, 1] : [Math.max(least / 2, 1e-6), most * 2]) },
+    scale: { distr: 3, range: (_, least, most) => (least === null ? [0.001, 1] : decades(least, most)) },
   });
   const failures = plot("failures", [line("errors", "--bad"), line("no answer", "--second")]);
 
@@ -120,8 +123,17 @@ const charts = (() => {
     drawHeat();
   }
 
+  /** The lines ask for their colour when they are drawn; the legend was given it once. */
+  function recolor(chart) {
+    chart.redraw();
+    chart.root.querySelectorAll(".u-series").forEach((row, i) => {
+      const marker = row.querySelector(".u-marker");
+      if (marker && chart.series[i].stroke) marker.style.borderColor = chart.series[i].stroke(chart, i);
+    });
+  }
+
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    plots.forEach((chart) => chart.redraw());
+    plots.forEach(recolor);
     drawHeat();
   });
 

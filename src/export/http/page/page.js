@@ -26,8 +26,8 @@ const methods = new Table("methods", [
   { head: "p50", text: (row) => seconds(row.p50), sort: (row) => row.p50, kind: "number" },
   { head: "p99", text: (row) => seconds(row.p99), sort: (row) => row.p99, kind: "number" },
   { head: "slowest", text: (row) => seconds(row.slowest), sort: (row) => row.slowest, kind: "number" },
-  { head: "errors", text: (row) => share(row.errors, row.answered), sort: (row) => row.errors, kind: (row) => (row.errors > 0 ? "number bad" : "number") },
-  { head: "no answer", text: unanswered, sort: (row) => row.unanswered, kind: (row) => (row.unanswered > 0 ? "number bad" : "number") },
+  { head: "errors", text: (row) => share(row.errors, row.answered), sort: (row) => row.errors, kind: "number", bad: (row) => row.errors > 0 },
+  { head: "no answer", text: unanswered, sort: (row) => row.unanswered, kind: "number", bad: (row) => row.unanswered > 0 },
   { head: "waiting", text: (row) => whole.format(waitingOf(row).length), sort: (row) => waitingOf(row).length, kind: "number" },
 ]);
 
@@ -52,7 +52,7 @@ const connections = new Table("connections", [
   { head: "p99", text: (row) => seconds(row.p99), sort: (row) => row.p99, kind: "number" },
   { head: "waiting", text: (row) => whole.format(row.pending), sort: (row) => row.pending, kind: "number" },
   { head: "ping", text: (row) => seconds(row.ping), sort: (row) => row.ping, kind: "number" },
-  { head: "can be read", text: readable, sort: readable, kind: (row) => (row.decode === "full" ? "" : "bad"), least: true },
+  { head: "can be read", text: readable, sort: readable, bad: (row) => row.decode !== "full", least: true },
 ]);
 
 function readable(row) {
@@ -67,7 +67,7 @@ const slowest = new Table("slowest", [
   { head: "connection", text: (row) => row.conn },
 ]);
 const waiting = new Table("waiting", [
-  { head: "waits for", text: (row) => span(last.time - row.asked), kind: "number" },
+  { head: "waits for", text: (row) => seconds(Math.max(last.time - row.asked, 0)), kind: "number" },
   { head: "method", text: method, kind: "name" },
   { head: "asked", text: (row) => clock(row.asked) },
   { head: "connection", text: (row) => row.conn },
@@ -87,7 +87,7 @@ const losses = new Table("losses", [
 ]);
 const targets = new Table("targets", [
   { head: "target", text: (row) => row.target, kind: "name" },
-  { head: "state", text: (row) => row.state, kind: (row) => (row.state === "tapped" ? "" : "bad") },
+  { head: "state", text: (row) => row.state, bad: (row) => row.state !== "tapped" },
   { head: "pid", text: (row) => row.pid ?? "–", kind: "number" },
   { head: "command", text: (row) => row.comm ?? "–", kind: "name" },
   { head: "executable", text: (row) => row.exe ?? "–", kind: "name" },
@@ -97,7 +97,7 @@ const probes = new Table("probes", [
   { head: "library", text: (row) => row.library, kind: "name" },
   { head: "function", text: (row) => row.function, kind: "name" },
   { head: "technique", text: (row) => row.technique },
-  { head: "attached", text: (row) => (row.attached > 0 ? String(row.attached) : "none"), kind: (row) => (row.attached > 0 ? "number" : "number bad") },
+  { head: "attached", text: (row) => (row.attached > 0 ? String(row.attached) : "none"), kind: "number", bad: (row) => row.attached === 0 },
 ]);
 
 /** First and last second of the window. */

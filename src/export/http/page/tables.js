@@ -6,12 +6,15 @@
 const SVG = "http://www.w3.org/2000/svg";
 const whole = new Intl.NumberFormat("en");
 
+/** Three digits of a number below 1,000. */
+const three = (value) => value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0);
+
 function seconds(value) {
   if (value === null || value === undefined) return "–";
   if (value <= 0) return "0 s";
-  if (value < 1e-3) return (value * 1e6).toPrecision(3) + " µs";
-  if (value < 1) return (value * 1e3).toPrecision(3) + " ms";
-  if (value < 100) return value.toPrecision(3) + " s";
+  if (value < 1e-3) return three(value * 1e6) + " µs";
+  if (value < 1) return three(value * 1e3) + " ms";
+  if (value < 100) return three(value) + " s";
   return span(value);
 }
 
@@ -24,7 +27,11 @@ function span(value) {
 }
 
 const rate = (value) => (value === 0 ? "0" : value < 10 ? value.toFixed(1) : whole.format(Math.round(value)));
-const share = (part, all) => (all === 0 ? "–" : part === 0 ? "0 %" : (100 * part / all).toPrecision(2) + " %");
+const share = (part, all) => {
+  if (all === 0) return "–";
+  const percent = 100 * part / all;
+  return (percent === 0 || percent >= 9.95 ? percent.toFixed(0) : percent.toFixed(1)) + " %";
+};
 const clock = (unix) => new Date(unix * 1000).toLocaleTimeString();
 
 function sparkline(values) {
@@ -43,7 +50,8 @@ function sparkline(values) {
 
 /**
  * A table. Each column has a `head`, a `text` (or an `element`) of a row, and may have `sort` (a value
- * of a row), `kind` (classes, or a function of the row) and `least` (the sort begins with the smallest).
+ * of a row), `kind` (classes), `bad` (whether a row's value is something wrong) and `least` (the sort
+ * begins with the smallest).
  */
 class Table {
   constructor(id, columns, { order = null, act = null } = {}) {
@@ -56,7 +64,7 @@ class Table {
     this.heads = columns.map((column) => {
       const head = document.createElement("th");
       head.scope = "col";
-      if (typeof column.kind === "string" && column.kind.includes("number")) head.className = "number";
+      if (column.kind === "number") head.className = "number";
       if (column.sort) {
         const button = document.createElement("button");
         button.type = "button";
@@ -105,7 +113,8 @@ class Table {
     element.append(...this.columns.map((column) => {
       const cell = document.createElement("td");
       cell.dataset.head = column.head;
-      cell.className = typeof column.kind === "function" ? column.kind(row) : column.kind ?? "";
+      cell.className = column.kind ?? "";
+      if (column.bad?.(row)) cell.classList.add("bad");
       if (column.element) cell.append(column.element(row));
       else cell.textContent = column.text(row);
       return cell;

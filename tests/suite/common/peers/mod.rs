@@ -49,6 +49,13 @@ impl Scene {
         Some((peer, port))
     }
 
+    /// The page of a wstap in a browser: see `page.js`.
+    pub(crate) fn page(&self, arguments: &[&str]) -> Option<Peer> {
+        let mut command = Runtime::Node.script("node/page.js")?;
+        command.args(arguments);
+        Some(Peer::start(command, self.path("page.log")))
+    }
+
     /// A server and a client that count the plaintext bytes of each connection themselves.
     pub(crate) fn flood(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
         let (server, client, _) = self.pair("flood", [Runtime::Python; 2], arguments)?;

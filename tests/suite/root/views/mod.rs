@@ -1,10 +1,16 @@
 //! What people look at, with real processes behind it.
 
+/// Clients that follow the live page.
+mod followers;
+
 /// Lines of `wstap messages`: which ones, and where they end.
 mod messages;
 
 /// The list of processes: what tells them apart.
 mod ps;
+
+/// The page, in a browser.
+mod page;
 
 /// The live view in a terminal.
 mod top;
