@@ -114,7 +114,7 @@ async function main() {
   const browser = await puppeteer.launch({
     executablePath: "/usr/bin/chromium",
     userDataDir: profile,
-    args: ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
+    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
   });
   try {
     const page = await browser.newPage();

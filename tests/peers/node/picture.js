@@ -5,7 +5,7 @@ const [url, path] = process.argv.slice(2);
 
 async function main() {
   const { default: puppeteer } = await import(require.resolve("puppeteer-core"));
-  const browser = await puppeteer.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+  const browser = await puppeteer.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"] });
   try {
     const page = await browser.newPage();
     await page.setViewport({ width: 1200, height: 940 });
