@@ -95,7 +95,7 @@ impl Tap {
         *offset += len;
         self.at_ns += 10_000;
         let event = Event {
-            conn: ConnId { tgid: 1, generation: 1, handle: 0x1000 },
+            conn: ConnId { tgid: 1, generation: 1, handle: 0x1000, stream: 0 },
             target: TargetId(0),
             tid: 1,
             at_ns: self.at_ns,

@@ -40,7 +40,7 @@ fn record(metrics: &mut Metrics, what: What<'_>) {
         at_ns: 1,
         tid: 1,
         target: TargetId(0),
-        conn: ConnId { tgid: 1, generation: 1, handle: 1 },
+        conn: ConnId { tgid: 1, generation: 1, handle: 1, stream: 0 },
         role: Role::Client,
         what,
     });

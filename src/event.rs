@@ -20,6 +20,9 @@ pub struct ConnId {
     /// number, with the upper 16 bits set, which no address in a process has. Of a layer of NSPR the
     /// upper 15 bits are set: it may be TLS or something else.
     pub handle: u64,
+    /// The stream of an HTTP/2 connection that carries it; 0 where a connection carries nothing
+    /// else.
+    pub stream: u32,
 }
 
 /// The bits that tell the handle of a socket from an address.
@@ -39,6 +42,12 @@ impl ConnId {
     #[must_use]
     pub fn is_anything(self) -> bool {
         self.handle >= LAYER_HANDLE
+    }
+
+    /// What carries it.
+    #[must_use]
+    pub fn http(self) -> HttpVersion {
+        if self.stream == 0 { HttpVersion::Http11 } else { HttpVersion::Http2 }
     }
 
     /// Where its bytes were tapped.
@@ -71,10 +80,38 @@ impl Transport {
     }
 }
 
+/// What carries a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HttpVersion {
+    /// A connection of its own, which began with HTTP/1.1 (RFC 6455).
+    Http11,
+    /// A stream of an HTTP/2 connection (RFC 8441).
+    Http2,
+}
+
+impl HttpVersion {
+    /// Both, in index order.
+    pub const ALL: [Self; 2] = [Self::Http11, Self::Http2];
+
+    /// `1.1` or `2`, as in labels and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http11 => "1.1",
+            Self::Http2 => "2",
+        }
+    }
+}
+
 impl fmt::Display for ConnId {
     /// `PID-GENERATION`, for example `4242-17`: short, and stable for the life of the connection.
+    /// On a stream of HTTP/2 its id follows: `4242-17.5`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.tgid, self.generation)
+        write!(f, "{}-{}", self.tgid, self.generation)?;
+        match self.stream {
+            0 => Ok(()),
+            stream => write!(f, ".{stream}"),
+        }
     }
 }
 

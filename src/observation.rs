@@ -162,6 +162,7 @@ pub enum ProtocolError {
     PoisonedContext,
     HandshakeInvalid,
     HandshakeTooLong,
+    HeadsUnreadable,
 }
 
 /// Why stream bytes never reached the decoder.

@@ -102,7 +102,7 @@ impl Tap {
             self.offsets.insert((conn, segment.direction), end);
         }
         let number = conn;
-        let conn = ConnId { tgid: 1, generation: self.first + conn, handle: 0 };
+        let conn = ConnId { tgid: 1, generation: self.first + conn, handle: 0, stream: 0 };
         let event = Event { conn, target: TargetId(0), tid: 1, at_ns: self.at_ns, kind };
         let Self { tracker, ledger, .. } = self;
         let before = ledger.seen.len();

@@ -17,6 +17,8 @@ pub(super) struct Resources {
     pub(super) hints: Hints,
     /// Bytes of heads and of what is held back.
     pub(super) held_bytes: usize,
+    /// Streams of HTTP/2 connections that are followed.
+    pub(super) streams: usize,
     /// Bytes left for the tables behind `identical`.
     pub(super) identical_bytes: usize,
     /// Unmasked payload; empty between steps.
@@ -33,6 +35,7 @@ impl Resources {
             inflaters: Inflaters::new(limits.inflaters),
             hints: Hints::default(),
             held_bytes: 0,
+            streams: 0,
             identical_bytes: limits.identical_bytes,
             unmasked: Vec::new(),
             inflated: Vec::new(),
@@ -47,6 +50,7 @@ impl Resources {
     pub(super) fn is_at_rest(&self) -> bool {
         self.buffers.used == 0
             && self.held_bytes == 0
+            && self.streams == 0
             && self.inflaters.lent() == 0
             && self.identical_bytes == self.limits.identical_bytes
             && self.unmasked.is_empty()
@@ -65,6 +69,18 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The same on a stream of the connection.
+    pub(super) fn of_stream(&mut self, stream: u32, role: Role) -> Context<'_> {
+        Context {
+            conn: ConnId { stream, ..self.conn },
+            target: self.target,
+            role,
+            stamp: self.stamp,
+            resources: self.resources,
+            out: self.out,
+        }
+    }
+
     pub(super) fn emit(&mut self, what: What<'_>) {
         (self.out)(&Observation {
             at_ns: self.stamp.at_ns,

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{ConnId, Direction};
+use crate::event::{ConnId, Direction, HttpVersion};
 
 /// What the kernel side may do from now on with one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,11 @@ impl Hints {
     }
 
     /// A frame of a connection begins at a known offset, so the connection carries no TLS.
+    /// The kernel side walks no frames of a stream inside of HTTP/2 frames: it copies those whole.
     pub(super) fn frame_at(&mut self, frame: FrameAt) {
+        if frame.conn.http() == HttpVersion::Http2 {
+            return;
+        }
         push(&mut self.kernel, KernelHint::FrameAt(frame));
         self.find(frame.conn, StreamContent::Plaintext);
     }

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //!   Decoder -> Connection -> http (until the 101)
+//!                         -> http2 (what carries a websocket on each stream)
 //!                         -> websocket -> frame (borders known)
 //!                                      -> resync (borders unknown)
 //!                                      -> message (fragments, inflation)
@@ -22,6 +23,7 @@ mod stream;
 
 mod frame;
 mod http;
+mod http2;
 mod message;
 mod resync;
 mod websocket;

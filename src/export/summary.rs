@@ -104,7 +104,7 @@ impl View {
             connections: all.connections.total(),
             unreadable: all
                 .connections
-                .total_where(|&(_, _, fidelity)| fidelity == Fidelity::NoContent),
+                .total_where(|&(_, _, _, fidelity)| fidelity == Fidelity::NoContent),
             messages_sent: all.packet_send_count.total(),
             messages_received: all.packet_recv_count.total(),
             answered: all.turnaround_count.total(),

@@ -56,6 +56,7 @@ labels! {
         SubprotocolNotOffered => "subprotocol_not_offered", EofMidFrame => "eof_mid_frame",
         Resync => "resync", PoisonedContext => "poisoned_context",
         HandshakeInvalid => "handshake_invalid", HandshakeTooLong => "handshake_too_long",
+        HeadsUnreadable => "heads_unreadable",
     }
     GapReason {
         RingFull => "ring_full", CopyFailed => "copy_failed", CallTooLarge => "call_too_large",

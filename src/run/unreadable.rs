@@ -57,7 +57,7 @@ mod tests {
             at_ns: 1,
             tid: 1,
             target: TargetId(0),
-            conn: ConnId { tgid: 1, generation: 1, handle: 1 },
+            conn: ConnId { tgid: 1, generation: 1, handle: 1, stream: 0 },
             role: Role::Client,
             what: What::State { from: state(from), to: state(into) },
         });

@@ -48,7 +48,7 @@ pub(in crate::capture) fn record(record: &[u8]) -> Option<Record<'_>> {
 }
 
 fn conn(header: &wstap_record) -> ConnId {
-    ConnId { tgid: header.tgid, generation: header.generation, handle: header.handle }
+    ConnId { tgid: header.tgid, generation: header.generation, handle: header.handle, stream: 0 }
 }
 
 fn event<'a>(header: &wstap_record, payload: &'a [u8]) -> Option<Event<'a>> {

@@ -34,6 +34,14 @@ pub(in crate::decode) struct Agreement {
     pub(in crate::decode) violations: Vec<ProtocolError>,
 }
 
+/// What a server accepts.
+#[derive(Clone, Debug, Default)]
+pub(in crate::decode) struct Terms {
+    pub(in crate::decode) subprotocol: Option<String>,
+    /// As the server wrote them.
+    pub(in crate::decode) extensions: Option<String>,
+}
+
 /// What the accepted extensions make of a message's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::decode) enum Extension {
@@ -59,7 +67,7 @@ impl Agreement {
         response: &ResponseHead,
         request_direction: Direction,
     ) -> Self {
-        let mut violations: Vec<_> = [
+        let violations: Vec<_> = [
             response.malformed.then_some(ProtocolError::HeadMalformed),
             (response.upgrade != UpgradeHeader::WebSocket)
                 .then_some(ProtocolError::UpgradeHeaderInvalid),
@@ -68,7 +76,31 @@ impl Agreement {
         .into_iter()
         .flatten()
         .collect();
-        if let Some(accepted) = &response.subprotocol {
+        let terms = Terms {
+            subprotocol: response.subprotocol.clone(),
+            extensions: response.extensions.clone(),
+        };
+        let unmasked = response.unmasked;
+        Self { unmasked, ..Self::agree(offer, terms, violations, request_direction) }
+    }
+
+    /// What the answer to an extended CONNECT agrees to (RFC 8441, section 5): there is no key to be
+    /// proven.
+    pub(in crate::decode) fn over_http2(
+        offer: Offer,
+        terms: Terms,
+        request_direction: Direction,
+    ) -> Self {
+        Self::agree(Some(offer), terms, Vec::new(), request_direction)
+    }
+
+    fn agree(
+        offer: Option<Offer>,
+        terms: Terms,
+        mut violations: Vec<ProtocolError>,
+        request_direction: Direction,
+    ) -> Self {
+        if let Some(accepted) = &terms.subprotocol {
             // "if [...] the response includes a |Sec-WebSocket-Protocol| header field and this
             // header field indicates the use of a subprotocol that was not present in the
             // client's handshake [...] the client MUST _Fail the WebSocket Connection_"
@@ -78,7 +110,7 @@ impl Agreement {
                 violations.push(ProtocolError::SubprotocolNotOffered);
             }
         }
-        let accepted = response.extensions.as_deref().unwrap_or_default();
+        let accepted = terms.extensions.as_deref().unwrap_or_default();
         for name in accepted.split(',').map(name_of).filter(|name| !name.is_empty()) {
             let is = |it: &String| it.eq_ignore_ascii_case(name);
             if !offer.as_ref().is_none_or(|offer| offer.extensions.iter().any(is)) {
@@ -96,10 +128,10 @@ impl Agreement {
             },
             host,
             target,
-            subprotocol: response.subprotocol.clone(),
-            extensions: response.extensions.clone(),
+            subprotocol: terms.subprotocol,
+            extensions: terms.extensions,
             extension,
-            unmasked: response.unmasked,
+            unmasked: false,
             violations,
         }
     }

@@ -6,14 +6,14 @@
 use memchr::memchr_iter;
 
 use super::head_lines::{HeadLines, Start};
+use super::http2_opening::{self, Http2Opening};
 
 /// What the first bytes of a message are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::decode) enum Opening {
     Request,
     Response,
-    /// The connection preface of HTTP/2 (RFC 9113, section 3.4).
-    Http2,
+    Http2(Http2Opening),
     Neither,
     /// Too short to tell.
     NeedMore,
@@ -46,8 +46,10 @@ pub(in crate::decode) fn opening(bytes: &[u8]) -> Opening {
     if is(b"HTTP/1.") {
         return Opening::Response;
     }
-    if is(b"PRI * HTTP/2.") {
-        return Opening::Http2;
+    match http2_opening::opening(bytes) {
+        Some(Some(begun)) => return Opening::Http2(begun),
+        Some(None) => undecided = true,
+        None => {}
     }
     if undecided { Opening::NeedMore } else { Opening::Neither }
 }
@@ -405,7 +407,7 @@ mod tests {
         assert_eq!(opening(b"HE"), Opening::NeedMore);
         assert_eq!(opening(b"HEAD /"), Opening::Request);
         assert_eq!(opening(b"HTTP/1.1 101"), Opening::Response);
-        assert_eq!(opening(b"PRI * HTTP/2.0"), Opening::Http2);
+        assert_eq!(opening(b"PRI * HTTP/2.0"), Opening::Http2(Http2Opening::Preface));
         assert_eq!(opening(b"\x81"), Opening::Neither);
         assert_eq!(opening(b"GEx"), Opening::Neither);
     }

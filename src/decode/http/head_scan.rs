@@ -48,7 +48,7 @@ impl HeadScan {
                 self.kept[self.len..][..bytes.len()].copy_from_slice(bytes);
                 self.len += bytes.len();
             }
-            Opening::NeedMore | Opening::Http2 | Opening::Neither => self.len = 0,
+            Opening::NeedMore | Opening::Http2(_) | Opening::Neither => self.len = 0,
         }
         None
     }

@@ -6,6 +6,7 @@ pub(in crate::decode) mod handshake;
 pub(in crate::decode) mod head;
 mod head_lines;
 pub(in crate::decode) mod head_scan;
+pub(in crate::decode) mod http2_opening;
 pub(in crate::decode) mod reader;
 mod subprotocol;
 pub(in crate::decode) mod upgrade;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::head::{BlankLine, Chunks, Framing, HeadInvalid, Opening, opening};
+use super::http2_opening::Http2Opening;
 
 /// Longest opening that [`opening`] may ask for.
 pub(in crate::decode) const OPENING_MAX: usize = 16;
@@ -40,6 +41,9 @@ pub(in crate::decode) enum Read<'a> {
     Head(Opening, Cow<'a, [u8]>),
     /// What was there is used up, or a body ended.
     Passed,
+    /// HTTP/2 begins here. What was kept of it is left to [`HttpReader::take_begun`], the rest is not
+    /// used up.
+    Http2(Http2Opening),
     /// What begins here is no head. What was kept of it is in there, the rest is not used up.
     NotAHead(Vec<u8>),
     /// The head does not fit.
@@ -79,6 +83,9 @@ impl HttpReader {
             return Read::Passed;
         }
         let kind = opening_of(buffer, bytes);
+        if let Opening::Http2(begun) = kind {
+            return Read::Http2(begun);
+        }
         if kind == Opening::Neither {
             let kept = std::mem::take(buffer);
             self.lose();
@@ -144,6 +151,14 @@ impl HttpReader {
             Framing::Chunked => Stage::Chunked(Chunks::default()),
             Framing::UntilClose => Stage::UntilClose,
         };
+    }
+
+    /// Takes what was kept of a head that has begun.
+    pub(in crate::decode) fn take_begun(&mut self) -> Vec<u8> {
+        match &mut self.stage {
+            Stage::Head { buffer, .. } => std::mem::take(buffer),
+            _ => Vec::new(),
+        }
     }
 
     pub(in crate::decode) fn lose(&mut self) {

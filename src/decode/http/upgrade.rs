@@ -11,6 +11,7 @@ use super::handshake::Agreement;
 use super::head::{
     Framing, HeadInvalid, Method, Offer, Opening, RequestHead, ResponseHead, UpgradeHeader,
 };
+use super::http2_opening::Http2Opening;
 use super::reader::{HttpReader, Read};
 use crate::decode::backlog::Backlog;
 use crate::decode::context::Context;
@@ -30,6 +31,12 @@ pub(in crate::decode) enum Becomes {
     WebSocket(Box<Agreement>, Vec<u8>),
     /// It is something else that begins with these bytes, or was met in mid-stream.
     Unknown(Vec<u8>),
+    /// It is HTTP/2. What was kept of both directions comes before the bytes that are left.
+    Http2 {
+        /// The direction of requests.
+        asking: Direction,
+        kept: [Vec<u8>; 2],
+    },
     /// It is certainly not a WebSocket.
     Other,
 }
@@ -88,6 +95,7 @@ impl Upgrade {
             let becomes = match self.reader(direction).read(bytes, limit) {
                 Read::Passed => Becomes::Http,
                 Read::Head(kind, head) => self.head(direction, kind, &head, context),
+                Read::Http2(opening) => self.http2(direction, opening),
                 Read::NotAHead(kept) => self.not_a_head(direction, kept),
                 Read::TooLong => {
                     context.error(direction, ProtocolError::HandshakeTooLong);
@@ -176,7 +184,7 @@ impl Upgrade {
         let asking = match kind {
             Opening::Request => direction,
             Opening::Response => direction.opposite(),
-            Opening::Http2 | Opening::Neither | Opening::NeedMore => return Becomes::Other,
+            Opening::Http2(_) | Opening::Neither | Opening::NeedMore => return Becomes::Other,
         };
         if *self.asking.get_or_insert(asking) != asking {
             self.reader(direction).lose();
@@ -188,6 +196,19 @@ impl Upgrade {
             ResponseHead::parse(head).map(|response| self.response(direction, response, context))
         };
         becomes.unwrap_or_else(|HeadInvalid| self.invalid_head(direction, context))
+    }
+
+    /// HTTP/2 begins here. Behind heads of HTTP/1.1 it is the answer to another upgrade.
+    fn http2(&mut self, direction: Direction, begun: Http2Opening) -> Becomes {
+        if self.asking.is_some() {
+            return Becomes::Other;
+        }
+        let asking = match begun {
+            Http2Opening::Preface => direction,
+            Http2Opening::Settings => direction.opposite(),
+        };
+        let kept = Direction::BOTH.map(|it| self.reader(it).take_begun());
+        Becomes::Http2 { asking, kept }
     }
 
     /// What begins here is not HTTP.

@@ -3,6 +3,7 @@
 //! - `handshake`: from HTTP to WebSocket, and all that may go wrong on the way
 //! - `frames`: RFC 6455 behind the handshake
 //! - `deflate`: RFC 7692
+//! - `http2`: WebSockets on streams of HTTP/2
 //! - `holes`: gaps, skipped payload, broken headers
 //! - `midstream`: connections met after their handshake
 //! - `tls`: what is left alone because it is TLS, and what must not be
@@ -15,6 +16,7 @@ mod deflate;
 mod frames;
 mod handshake;
 mod holes;
+mod http2;
 mod limits;
 mod midstream;
 mod oracles;
@@ -32,7 +34,7 @@ use crate::matching::{MatchLimits, Matching, Protocols};
 use crate::observation::{Observation, What};
 use Direction::{Received, Sent};
 
-const CONN: ConnId = ConnId { tgid: 4242, generation: 17, handle: 0x7f00_dead_beef };
+const CONN: ConnId = ConnId { tgid: 4242, generation: 17, handle: 0x7f00_dead_beef, stream: 0 };
 
 const GET: &str = "GET /feed?token=secret HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
     Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -312,8 +314,16 @@ impl Deflater {
     }
 }
 
-/// One observation as one line.
+/// One observation as one line; on a stream of HTTP/2 its id goes first.
 fn line(observation: &Observation<'_>) -> String {
+    let said = said(observation);
+    match observation.conn.stream {
+        0 => said,
+        stream => format!("#{stream} {said}"),
+    }
+}
+
+fn said(observation: &Observation<'_>) -> String {
     let way = |direction: Direction| if direction == Sent { '>' } else { '<' };
     match &observation.what {
         What::Wire { direction, bytes } => format!("{} wire {bytes}", way(*direction)),

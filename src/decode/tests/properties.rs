@@ -378,7 +378,7 @@ fn contents(lines: &[String]) -> Vec<(Direction, Vec<u8>, bool)> {
     lines.iter().filter_map(message).collect()
 }
 
-fn gap(line: &str) -> Option<u64> {
+pub(super) fn gap(line: &str) -> Option<u64> {
     let mut words = line.split(' ').skip(1);
     (words.next() == Some("gap")).then(|| words.next()?.parse().ok()).flatten()
 }

@@ -24,7 +24,7 @@ fn observe(fixture: &mut Fixture, what: What<'_>) {
         at_ns: 1,
         tid: 1,
         target: TargetId(0),
-        conn: ConnId { tgid: 4242, generation: 17, handle: 1 },
+        conn: ConnId { tgid: 4242, generation: 17, handle: 1, stream: 0 },
         role: Role::Client,
         what,
     };

@@ -39,7 +39,7 @@ impl Fixture {
                 at_ns: 1,
                 tid: 1,
                 target: TargetId(0),
-                conn: ConnId { tgid: 1, generation: 1, handle: 1 },
+                conn: ConnId { tgid: 1, generation: 1, handle: 1, stream: 0 },
                 role: Role::Client,
                 what,
             });

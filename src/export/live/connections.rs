@@ -68,6 +68,8 @@ pub struct ConnectionRow {
     pub path: Option<String>,
     /// `tls` or `plain`.
     pub transport: &'static str,
+    /// What carries it: `1.1` for a connection of its own, `2` for a stream of HTTP/2.
+    pub http: &'static str,
     /// Protocol label of its last message.
     pub protocol: String,
     /// When it was opened or first seen, in seconds since 1970.
@@ -249,6 +251,7 @@ impl Connection {
             host: self.host.clone(),
             path: self.path.clone(),
             transport: Transport::as_str(conn.transport()),
+            http: conn.http().as_str(),
             protocol: self.protocol.clone(),
             since: (i128::from(self.since_ns) + wall_offset_ns) as f64 / 1e9,
             sent: self.messages[0],

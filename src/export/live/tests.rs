@@ -5,7 +5,7 @@ use crate::observation::*;
 const WALL: i128 = 1_000_000 * 1_000_000_000;
 
 fn conn(generation: u32) -> ConnId {
-    ConnId { tgid: 7, generation, handle: 1 }
+    ConnId { tgid: 7, generation, handle: 1, stream: 0 }
 }
 
 fn record(recorder: &mut Recorder, generation: u32, what: What<'_>) {

@@ -1,7 +1,7 @@
 //! Label values: closed sets that are known in advance, and those that are made from numbers of the
 //! wire, so that no peer can invent a series.
 
-use crate::event::Transport;
+use crate::event::{HttpVersion, Transport};
 use crate::observation::{
     Fidelity, GapReason, MessageType, Opcode, Origin, Outcome, ProtocolError, Role, Table,
     WindowMiss,
@@ -53,33 +53,35 @@ macro_rules! single {
 
 single! {
     Fidelity, GapReason, MessageType, Opcode, Origin, Outcome, ProtocolError, Role, Table,
-    Transport, WindowMiss,
+    HttpVersion, Transport, WindowMiss,
 }
 
-/// Where a connection is tapped, which end of it the process is, and how much can be read.
-pub(super) type ConnectionState = (Transport, Role, Fidelity);
+/// Where a connection is tapped, what carries it, which end of it the process is, and how much can
+/// be read.
+pub(super) type ConnectionState = (Transport, HttpVersion, Role, Fidelity);
 
 impl Labels for ConnectionState {
     fn all() -> Vec<Self> {
-        let pairs = Transport::all()
-            .into_iter()
-            .flat_map(|transport| Role::all().into_iter().map(move |role| (transport, role)));
-        pairs
-            .flat_map(|(transport, role)| {
-                Fidelity::all().into_iter().map(move |decode| (transport, role, decode))
-            })
-            .collect()
+        let mut all = Vec::new();
+        for transport in Transport::all() {
+            for http in HttpVersion::all() {
+                for role in Role::all() {
+                    all.extend(Fidelity::all().into_iter().map(|it| (transport, http, role, it)));
+                }
+            }
+        }
+        all
     }
 
     fn index(self) -> usize {
-        let (transport, role, decode) = self;
-        let pair = transport.index() * Role::ALL.len() + role.index();
-        pair * Fidelity::ALL.len() + decode.index()
+        let (transport, http, role, decode) = self;
+        let carried = transport.index() * HttpVersion::ALL.len() + http.index();
+        (carried * Role::ALL.len() + role.index()) * Fidelity::ALL.len() + decode.index()
     }
 
     fn values(self) -> Vec<&'static str> {
-        let (transport, role, decode) = self;
-        vec![transport.as_str(), role.as_str(), decode.as_str()]
+        let (transport, http, role, decode) = self;
+        vec![transport.as_str(), http.as_str(), role.as_str(), decode.as_str()]
     }
 }
 

@@ -50,6 +50,7 @@ impl Target {
         self.series.record(&Seen {
             what: &observation.what,
             transport: observation.conn.transport(),
+            http: observation.conn.http(),
             role: observation.role,
             request: self.requests.find(&observation.what),
         });

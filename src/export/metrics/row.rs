@@ -7,7 +7,7 @@
 use prometheus::{Registry, Result};
 
 use super::by_request::Request;
-use crate::event::Transport;
+use crate::event::{HttpVersion, Transport};
 use crate::observation::{Role, What};
 
 /// One observation, as the rows see it.
@@ -15,6 +15,7 @@ use crate::observation::{Role, What};
 pub(super) struct Seen<'a> {
     pub(super) what: &'a What<'a>,
     pub(super) transport: Transport,
+    pub(super) http: HttpVersion,
     pub(super) role: Role,
     /// The kind of request that it is about, for those observations that are about one.
     pub(super) request: Option<Request<'a>>,

@@ -161,12 +161,13 @@ metrics! { seen =>
         };
 
     connections: Gauge<ConnectionState> = "wstap_connections"
-        ["target", "transport", "role", "decode"],
-        "Open WebSocket connections, by where they are tapped and how much of them can be read.",
+        ["target", "transport", "http", "role", "decode"],
+        "Open WebSocket connections, by where they are tapped, what carries them and how much of them \
+         can be read.",
         on {
             What::State { from, to } => {
-            from.map(|(role, decode)| connections.add((seen.transport, role, decode), -1));
-            to.map(|(role, decode)| connections.add((seen.transport, role, decode), 1));
+            from.map(|(role, decode)| connections.add((seen.transport, seen.http, role, decode), -1));
+            to.map(|(role, decode)| connections.add((seen.transport, seen.http, role, decode), 1));
         },
         };
 

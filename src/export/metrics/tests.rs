@@ -20,7 +20,7 @@ fn record_for(metrics: &mut Metrics, target: u16, what: What<'_>) {
         at_ns: 1,
         tid: 1,
         target: TargetId(target),
-        conn: ConnId { tgid: 1, generation: 1, handle: 1 },
+        conn: ConnId { tgid: 1, generation: 1, handle: 1, stream: 0 },
         role: Role::Client,
         what,
     });
@@ -89,7 +89,7 @@ fn series_known_in_advance_exist_at_zero() {
             (r#"wstap_skipped_bytes_total{target="feed"}"#, 0.0),
             (r#"wstap_ping_rtt_seconds_count{origin="remote",target="feed"}"#, 0.0),
             (
-                r#"wstap_connections{decode="no_content",role="server",target="feed",transport="tls"}"#,
+                r#"wstap_connections{decode="no_content",http="1.1",role="server",target="feed",transport="tls"}"#,
                 0.0,
             ),
             (r#"wstap_connections_opened_total{role="unknown",target="feed"}"#, 0.0),
@@ -210,13 +210,13 @@ fn connections_move_between_states_and_leave() {
     record(&mut metrics, What::State { from: None, to: Some(unsynced) });
     record(&mut metrics, What::State { from: Some(unsynced), to: Some(full) });
     record(&mut metrics, What::Open(Open::default()));
-    let gauge = r#"wstap_connections{decode="full",role="client",target="feed",transport="tls"}"#;
+    let gauge = r#"wstap_connections{decode="full",http="1.1",role="client",target="feed",transport="tls"}"#;
     assert_samples(
         &mut metrics,
         &[
             (gauge, 1.0),
             (
-                r#"wstap_connections{decode="unsynced",role="unknown",target="feed",transport="tls"}"#,
+                r#"wstap_connections{decode="unsynced",http="1.1",role="unknown",target="feed",transport="tls"}"#,
                 0.0,
             ),
             (r#"wstap_connections_opened_total{role="client",target="feed"}"#, 1.0),

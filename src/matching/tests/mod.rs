@@ -81,7 +81,7 @@ impl Tap {
 
     fn with_limits(protocols: Protocols, limits: MatchLimits) -> Self {
         let at = At {
-            conn: ConnId { tgid: 1, generation: 1, handle: 1 },
+            conn: ConnId { tgid: 1, generation: 1, handle: 1, stream: 0 },
             target: TargetId(0),
             role: Role::Client,
             tid: 1,

@@ -13,7 +13,7 @@ fn observation(generation: u32, what: What<'_>) -> Observation<'_> {
         at_ns: 1,
         tid: 1,
         target: TargetId(0),
-        conn: ConnId { tgid: 4242, generation, handle: 1 },
+        conn: ConnId { tgid: 4242, generation, handle: 1, stream: 0 },
         role: Role::Client,
         what,
     }

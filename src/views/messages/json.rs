@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::{Event, Line, MessageView, utf8_prefix};
-use crate::event::{Direction, Transport};
+use crate::event::{ConnId, Direction};
 use crate::observation::{
     Exchange, Frame, Message, MessageKind, MessageReading, MessageType, Open,
 };
@@ -42,6 +42,7 @@ enum EventPart<'a> {
         extensions: Option<&'a str>,
         mid_stream: bool,
         transport: &'static str,
+        http: &'static str,
     },
     Frame {
         opcode: &'static str,
@@ -92,7 +93,7 @@ struct PayloadPart<'a> {
 
 pub(super) fn write(view: &MessageView, out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
     let Line { observation, process, event } = line;
-    let (direction, event) = event_part(view, observation.conn.transport(), event);
+    let (direction, event) = event_part(view, observation.conn, event);
     let object = Object {
         v: 1,
         ts_ns: observation.at_ns,
@@ -111,11 +112,11 @@ pub(super) fn write(view: &MessageView, out: &mut impl Write, line: &Line<'_>) -
 
 fn event_part<'a>(
     view: &MessageView,
-    transport: Transport,
+    conn: ConnId,
     event: &Event<'a>,
 ) -> (Option<Direction>, EventPart<'a>) {
     match *event {
-        Event::Open(open) => (None, open_part(transport, open)),
+        Event::Open(open) => (None, open_part(conn, open)),
         Event::Frame(frame) => (Some(frame.direction), frame_part(frame)),
         Event::Message(message, reading) => {
             (Some(message.direction), message_part(view, message, reading))
@@ -128,7 +129,7 @@ fn event_part<'a>(
     }
 }
 
-fn open_part<'a>(transport: Transport, open: &Open<'a>) -> EventPart<'a> {
+fn open_part<'a>(conn: ConnId, open: &Open<'a>) -> EventPart<'a> {
     let Open { host, path, subprotocol, extensions, mid_stream } = *open;
     EventPart::Open {
         host,
@@ -136,7 +137,8 @@ fn open_part<'a>(transport: Transport, open: &Open<'a>) -> EventPart<'a> {
         subprotocol,
         extensions,
         mid_stream,
-        transport: transport.as_str(),
+        transport: conn.transport().as_str(),
+        http: conn.http().as_str(),
     }
 }
 

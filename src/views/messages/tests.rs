@@ -14,7 +14,7 @@ fn line(view: MessageView, what: What<'_>) -> String {
         at_ns: 1_000_123_456_789,
         tid: 4243,
         target: TargetId(0),
-        conn: ConnId { tgid: 4242, generation: 17, handle: 0xdead_beef },
+        conn: ConnId { tgid: 4242, generation: 17, handle: 0xdead_beef, stream: 0 },
         role: Role::Client,
         what,
     };
@@ -201,7 +201,7 @@ fn opening_and_closing_have_lines() {
         What::Open(open()),
         concat!(
             r#""direction":null,"event":"open","host":"example.com","path":"/ws","#,
-            r#""subprotocol":"graphql-ws","extensions":"permessage-deflate","mid_stream":false,"transport":"tls"}"#
+            r#""subprotocol":"graphql-ws","extensions":"permessage-deflate","mid_stream":false,"transport":"tls","http":"1.1"}"#
         ),
     );
     assert_eq!(

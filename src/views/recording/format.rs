@@ -310,13 +310,14 @@ impl<'a> Stored<'a> {
 
 impl StoredConn {
     fn of(event: &Event<'_>) -> Self {
-        let ConnId { tgid, generation, handle } = event.conn;
+        // What is recorded are connections: streams come of decoding.
+        let ConnId { tgid, generation, handle, stream: _ } = event.conn;
         Self { tgid, generation, handle, target: event.target.0, tid: event.tid }
     }
 
     fn event(self, at_ns: u64, kind: EventKind<'_>) -> Event<'_> {
         let Self { tgid, generation, handle, target, tid } = self;
-        let conn = ConnId { tgid, generation, handle };
+        let conn = ConnId { tgid, generation, handle, stream: 0 };
         Event { conn, target: TargetId(target), tid, at_ns, kind }
     }
 }

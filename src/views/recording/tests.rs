@@ -1,7 +1,7 @@
 use super::*;
 use crate::event::{Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
 
-const CONN: ConnId = ConnId { tgid: 42, generation: 7, handle: 0x7f00_1234_5678 };
+const CONN: ConnId = ConnId { tgid: 42, generation: 7, handle: 0x7f00_1234_5678, stream: 0 };
 
 fn data(direction: Direction, offset: u64, bytes: &[u8], start: SegmentStart) -> Event<'_> {
     let len = bytes.len() as u64;

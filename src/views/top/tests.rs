@@ -19,7 +19,7 @@ fn record(recorder: &mut Recorder, generation: u32, what: What<'_>) {
         at_ns: 5 * SECOND_NS,
         tid: 1,
         target: TargetId(0),
-        conn: ConnId { tgid: 4242, generation, handle: 1 },
+        conn: ConnId { tgid: 4242, generation, handle: 1, stream: 0 },
         role: Role::Client,
         what,
     });

@@ -59,7 +59,7 @@ impl Fixture {
             at_ns: 1,
             tid: 4243,
             target: TargetId(0),
-            conn: ConnId { tgid: 4242, generation: 1, handle: 1 },
+            conn: ConnId { tgid: 4242, generation: 1, handle: 1, stream: 0 },
             role: Role::Client,
             what,
         });

@@ -95,7 +95,7 @@ fn lines(format: Format) -> String {
             at_ns: 1_000_000_000_000 + at_us * 1_000,
             tid: 4243,
             target: TargetId(0),
-            conn: ConnId { tgid: 4242, generation: 17, handle: 1 },
+            conn: ConnId { tgid: 4242, generation: 17, handle: 1, stream: 0 },
             role: Role::Client,
             what,
         };

@@ -44,7 +44,7 @@ const connections = new Table("connections", [
   { head: "connection", element: (row) => cellButton(row.conn, `Last messages of ${row.conn}`, () => openMessages(row.conn)), sort: (row) => row.conn, least: true },
   { head: "role", text: (row) => row.role, sort: (row) => row.role, least: true },
   { head: "host and path", text: (row) => (row.host ?? "–") + (row.path ?? ""), sort: (row) => row.host, kind: "name", least: true },
-  { head: "over", text: (row) => row.transport },
+  { head: "over", text: (row) => (row.http === "2" ? `${row.transport}, HTTP/2` : row.transport) },
   { head: "protocol", text: (row) => row.protocol, sort: (row) => row.protocol, least: true },
   { head: "age", text: (row) => span(last.time - row.since), sort: (row) => row.since, kind: "number" },
   { head: "sent a second", text: (row) => rate(row.sent_rate), sort: (row) => row.sent_rate, kind: "number" },

@@ -8,30 +8,37 @@
 //!    |                                                            v
 //!    `---------------- a call begins with a request ----------- Other
 //! ```
+//!
+//! Http also becomes Http2, with its preface, where each stream may be a WebSocket. That becomes
+//! Other where the server does not allow it.
 
-use super::backlog::Backlog;
-use super::context::{Context, Resources};
-use super::deferred_counts::DeferredCounts;
-use super::hint::StreamContent;
-use super::http::handshake::Agreement;
-use super::http::head_scan::HeadScan;
-use super::http::upgrade::{Becomes, Upgrade};
-use super::stream::{Arrival, Chunk, StreamPosition};
-use super::websocket::direction::Hole;
-use super::websocket::session::Session;
+mod transitions;
+
+use crate::decode::context::{Context, Resources};
+use crate::decode::deferred_counts::DeferredCounts;
+use crate::decode::hint::StreamContent;
+use crate::decode::http::head_scan::HeadScan;
+use crate::decode::http::upgrade::Upgrade;
+use crate::decode::http2::carrier::Carrier;
+use crate::decode::http2::scan::Http2Scan;
+use crate::decode::stream::{Arrival, Chunk, StreamPosition};
+use crate::decode::websocket::direction::Hole;
+use crate::decode::websocket::session::Session;
 use crate::event::{ConnId, Direction, Segment, SegmentStart, TargetId};
 use crate::observation::{GapReason, ProtocolError, Role, What};
 
 /// The state of one connection.
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) target: TargetId,
+pub(in crate::decode) struct Connection {
+    pub(in crate::decode) target: TargetId,
     /// When it was last used: the decoder's count of events.
-    pub(super) used: u64,
+    pub(in crate::decode) used: u64,
     positions: [StreamPosition; 2],
     phase: Phase,
     /// Find an HTTP head at the start of a call while the connection is no proven WebSocket.
     head_scans: [HeadScan; 2],
+    /// Present while a connection that was met in mid-stream may turn out to speak HTTP/2.
+    http2_scan: Option<Box<Http2Scan>>,
     /// The kernel side was told that it may leave bytes out.
     ignored: bool,
     /// Counts of a socket that are emitted once it is proven to be a WebSocket.
@@ -43,7 +50,7 @@ pub(super) struct Connection {
 /// Stream offsets of a connection that was evicted. If it comes back, bytes before them are not
 /// counted as lost.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Trace {
+pub(in crate::decode) struct Trace {
     positions: [StreamPosition; 2],
     ignored: bool,
 }
@@ -52,21 +59,32 @@ pub(super) struct Trace {
 enum Phase {
     Http(Box<Upgrade>),
     Frames(Box<Session>),
+    Http2(Box<Carrier>),
     Other,
 }
 
 impl Connection {
     /// A connection that is new, or comes back after it was let go.
-    pub(super) fn new(conn: ConnId, target: TargetId, trace: Trace) -> Self {
+    pub(in crate::decode) fn new(conn: ConnId, target: TargetId, trace: Trace) -> Self {
         let phase = Phase::Http(Box::default());
         let Trace { positions, ignored } = trace;
         let head_scans = Default::default();
         let deferred = conn.is_anything().then(Box::default);
-        Self { target, used: 0, positions, phase, head_scans, ignored, deferred, held_bytes: 0 }
+        Self {
+            target,
+            used: 0,
+            positions,
+            phase,
+            head_scans,
+            http2_scan: None,
+            ignored,
+            deferred,
+            held_bytes: 0,
+        }
     }
 
     /// One direction goes on.
-    pub(super) fn data(&mut self, segment: &Segment<'_>, context: &mut Context<'_>) {
+    pub(in crate::decode) fn data(&mut self, segment: &Segment<'_>, context: &mut Context<'_>) {
         let direction = segment.direction;
         let position = &mut self.positions[direction.index()];
         let before = position.next();
@@ -89,7 +107,12 @@ impl Connection {
     }
 
     /// The connection ended, after so many bytes.
-    pub(super) fn closed(&mut self, sent: u64, received: u64, context: &mut Context<'_>) {
+    pub(in crate::decode) fn closed(
+        &mut self,
+        sent: u64,
+        received: u64,
+        context: &mut Context<'_>,
+    ) {
         for (direction, total) in Direction::BOTH.into_iter().zip([sent, received]) {
             let missing = self.positions[direction.index()].finish(total);
             if missing > 0 {
@@ -103,37 +126,45 @@ impl Connection {
             self.turn_without_bytes(becomes, context);
         }
         self.prove(context);
-        if let Phase::Frames(session) = &mut self.phase {
-            session.close(context);
+        match &mut self.phase {
+            Phase::Frames(session) => session.close(context),
+            Phase::Http2(carrier) => carrier.close(context),
+            Phase::Http(_) | Phase::Other => {}
         }
         self.give_back(context.resources);
     }
 
     /// The connection ended with its process, after what was seen of it.
-    pub(super) fn cut_off(&mut self, context: &mut Context<'_>) {
+    pub(in crate::decode) fn cut_off(&mut self, context: &mut Context<'_>) {
         let [sent, received] = self.positions.map(StreamPosition::next);
         self.closed(sent, received, context);
     }
 
     /// The connection is let go because of a limit, as if it had ended without a word.
-    pub(super) fn evict(&mut self, context: &mut Context<'_>) {
-        if let Phase::Frames(session) = &mut self.phase {
-            session.stop_matching(context);
-            session.leave(context);
+    pub(in crate::decode) fn evict(&mut self, context: &mut Context<'_>) {
+        match &mut self.phase {
+            Phase::Frames(session) => {
+                session.stop_matching(context);
+                session.leave(context);
+            }
+            Phase::Http2(carrier) => carrier.evict(context),
+            Phase::Http(_) | Phase::Other => {}
         }
         self.give_back(context.resources);
     }
 
     /// Nobody watches the connection any more.
-    pub(super) fn leave(&mut self, context: &mut Context<'_>) {
-        if let Phase::Frames(session) = &mut self.phase {
-            session.leave(context);
+    pub(in crate::decode) fn leave(&mut self, context: &mut Context<'_>) {
+        match &mut self.phase {
+            Phase::Frames(session) => session.leave(context),
+            Phase::Http2(carrier) => carrier.leave(context),
+            Phase::Http(_) | Phase::Other => {}
         }
         self.give_back(context.resources);
     }
 
     /// Deadlines of the handshake.
-    pub(super) fn tick(&mut self, now_ns: u64, context: &mut Context<'_>) {
+    pub(in crate::decode) fn tick(&mut self, now_ns: u64, context: &mut Context<'_>) {
         let Phase::Http(upgrade) = &mut self.phase else { return };
         let becomes = upgrade.tick(now_ns, context.resources.limits.handshake_ns);
         self.turn_without_bytes(becomes, context);
@@ -142,53 +173,61 @@ impl Connection {
     }
 
     /// [`Connection::tick`] should be called.
-    pub(super) fn has_deadline(&self) -> bool {
+    pub(in crate::decode) fn has_deadline(&self) -> bool {
         matches!(&self.phase, Phase::Http(upgrade) if upgrade.has_deadline())
     }
 
     /// Frees memory that a quiet connection does not need.
-    pub(super) fn expire(&mut self, now_ns: u64, identical_bytes: &mut usize) {
-        if let Phase::Frames(session) = &mut self.phase {
-            session.expire(now_ns, identical_bytes);
+    pub(in crate::decode) fn expire(&mut self, now_ns: u64, identical_bytes: &mut usize) {
+        match &mut self.phase {
+            Phase::Frames(session) => session.expire(now_ns, identical_bytes),
+            Phase::Http2(carrier) => carrier.expire(now_ns, identical_bytes),
+            Phase::Http(_) | Phase::Other => {}
         }
     }
 
     /// The role of the tapped process, as far as it is known.
-    pub(super) fn role(&self) -> Role {
+    pub(in crate::decode) fn role(&self) -> Role {
         match &self.phase {
             Phase::Frames(session) => session.role(),
-            Phase::Http(_) | Phase::Other => Role::Unknown,
+            Phase::Http(_) | Phase::Http2(_) | Phase::Other => Role::Unknown,
         }
     }
 
     /// It is not known where its next head or frame begins, so starts of calls are searched.
-    pub(super) fn is_adrift(&self) -> bool {
+    pub(in crate::decode) fn is_adrift(&self) -> bool {
         match &self.phase {
             Phase::Http(upgrade) => upgrade.is_lost(),
             // Behind a close, HTTP may begin again with any call.
             Phase::Frames(session) => session.is_adrift() || session.is_closing(),
+            Phase::Http2(carrier) => carrier.is_adrift(),
             Phase::Other => true,
         }
     }
 
     /// What is remembered of it when it is evicted.
-    pub(super) fn trace(&self) -> Trace {
+    pub(in crate::decode) fn trace(&self) -> Trace {
         Trace { positions: self.positions, ignored: self.ignored }
     }
 
     /// Bytes on the heap.
     #[cfg(test)]
-    pub(super) fn heap_bytes(&self) -> usize {
+    pub(in crate::decode) fn heap_bytes(&self) -> usize {
         match &self.phase {
             Phase::Http(upgrade) => size_of_val(&**upgrade),
             Phase::Frames(session) => size_of_val(&**session) + session.heap_bytes(),
+            Phase::Http2(carrier) => size_of_val(&**carrier),
             Phase::Other => 0,
         }
     }
 
     /// It is a WebSocket, beyond doubt.
     fn is_proven(&self) -> bool {
-        matches!(&self.phase, Phase::Frames(session) if session.is_proven())
+        match &self.phase {
+            Phase::Frames(session) => session.is_proven(),
+            Phase::Http2(carrier) => carrier.is_proven(),
+            Phase::Http(_) | Phase::Other => false,
+        }
     }
 
     fn next(&self, direction: Direction) -> u64 {
@@ -227,6 +266,11 @@ impl Connection {
             }
             Phase::Frames(session) => {
                 session.bytes(chunk.direction, chunk.bytes, chunk.start, context);
+                self.look_for_http2(chunk, context);
+                self.lose_hope(context);
+            }
+            Phase::Http2(carrier) => {
+                carrier.bytes(chunk, context);
                 self.lose_hope(context);
             }
             Phase::Other => {}
@@ -258,30 +302,9 @@ impl Connection {
     fn may_begin_anew(&self) -> bool {
         match &self.phase {
             Phase::Frames(session) => !session.is_proven() || session.is_closing(),
+            Phase::Http2(carrier) => carrier.has_lost_border(),
             Phase::Http(_) | Phase::Other => true,
         }
-    }
-
-    fn begin_anew(&mut self, context: &mut Context<'_>) {
-        if let Phase::Frames(session) = &mut self.phase {
-            if session.is_proven() {
-                session.close(context);
-                context.role = Role::Unknown;
-                self.ignored = false;
-            } else {
-                session.leave(context);
-            }
-        }
-        self.phase = Phase::Http(Box::default());
-    }
-
-    /// Reads the beginning of a head that passed before HTTP was recognised.
-    fn resume(&mut self, direction: Direction, begun: &[u8], end: u64, context: &mut Context<'_>) {
-        let Phase::Http(upgrade) = &mut self.phase else { return };
-        let mut rest = begun;
-        let becomes = upgrade.bytes(direction, &mut rest, context);
-        let start = SegmentStart::Middle;
-        self.turn(becomes, Chunk { direction, bytes: rest, start, end }, context);
     }
 
     /// `n` bytes that end at stream offset `end` are missing: lost for the reason `loss`, or left
@@ -295,6 +318,9 @@ impl Connection {
         context: &mut Context<'_>,
     ) {
         self.head_scans[direction.index()].interrupt();
+        if let Some(scan) = &mut self.http2_scan {
+            scan.interrupt(direction);
+        }
         let hole = match loss {
             Some(reason) => {
                 self.tell(What::Gap { direction, bytes: n, reason }, context);
@@ -314,78 +340,20 @@ impl Connection {
                 }
             }
             Phase::Frames(session) => session.absent(direction, n, hole, context),
+            Phase::Http2(carrier) => carrier.absent(direction, n, hole, context),
             Phase::Other => {}
         }
-    }
-
-    /// Acts on a change of the handshake that no bytes brought about.
-    fn turn_without_bytes(&mut self, becomes: Becomes, context: &mut Context<'_>) {
-        let direction = Direction::Sent;
-        self.turn(becomes, Chunk::nothing(direction, self.next(direction)), context);
-    }
-
-    /// Acts on a change of the handshake. `rest` holds the bytes that it did not use.
-    fn turn(&mut self, becomes: Becomes, rest: Chunk<'_>, context: &mut Context<'_>) {
-        let direction = rest.direction;
-        let Phase::Http(upgrade) = &mut self.phase else { return };
-        match becomes {
-            Becomes::Http => {}
-            Becomes::Other => self.give_up(context),
-            Becomes::WebSocket(agreement, buffer) => {
-                let held = upgrade.take_held();
-                self.open(&agreement, held, &buffer, rest, context);
-            }
-            Becomes::Unknown(buffer) => {
-                let (held_direction, held) = upgrade.take_held();
-                let mut starts = self.positions.map(StreamPosition::next);
-                starts[direction.index()] = rest.offset() - buffer.len() as u64;
-                let held = held.unwrap_or_default();
-                rewind(&mut starts, held_direction, &held);
-                let mut session = if upgrade.is_upgrading() {
-                    Session::asked_for(starts)
-                } else {
-                    Session::met(starts, context.resources.limits.search_bytes)
-                };
-                replay(&mut session, held_direction, &held, context);
-                session.bytes(direction, &buffer, SegmentStart::Middle, context);
-                session.bytes(direction, rest.bytes, rest.start, context);
-                self.phase = Phase::Frames(Box::new(session));
-                self.lose_hope(context);
-            }
-        }
-    }
-
-    fn open(
-        &mut self,
-        agreement: &Agreement,
-        (held_direction, held): (Direction, Option<Backlog>),
-        buffer: &[u8],
-        rest: Chunk<'_>,
-        context: &mut Context<'_>,
-    ) {
-        let direction = rest.direction;
-        let mut starts = self.positions.map(StreamPosition::next);
-        starts[direction.index()] = rest.offset() - buffer.len() as u64;
-        let torn = held.is_none();
-        let held = held.unwrap_or_default();
-        rewind(&mut starts, held_direction, &held);
-        let mut session = Session::agreed(agreement, starts, context);
-        if torn {
-            session.lose_border(held_direction, context);
-        }
-        replay(&mut session, held_direction, &held, context);
-        for bytes in [buffer, rest.bytes] {
-            session.bytes(direction, bytes, SegmentStart::Middle, context);
-        }
-        self.ignored = false;
-        self.phase = Phase::Frames(Box::new(session));
     }
 
     /// Counts the held bytes, and drops them if all connections together hold too many.
     fn account(&mut self, direction: Direction, context: &mut Context<'_>) {
         let held = match &self.phase {
             Phase::Http(upgrade) => upgrade.held_bytes(),
-            Phase::Frames(session) => session.held_bytes(),
+            Phase::Frames(session) => {
+                let scanned = self.http2_scan.as_ref().map_or(0, |scan| scan.held_bytes());
+                session.held_bytes() + scanned
+            }
+            Phase::Http2(carrier) => carrier.held_bytes(),
             Phase::Other => 0,
         };
         let others = context.resources.held_bytes - self.held_bytes;
@@ -399,7 +367,11 @@ impl Connection {
                 context.error(direction, ProtocolError::HandshakeTooLong);
                 self.give_up(context);
             }
-            Phase::Frames(session) => session.let_go(),
+            Phase::Frames(session) => {
+                session.let_go();
+                self.http2_scan = None;
+            }
+            Phase::Http2(carrier) => carrier.let_go(context),
             Phase::Other => {}
         }
         self.give_back(context.resources);
@@ -412,18 +384,27 @@ impl Connection {
     /// Stops searching for frames once there can be none.
     fn lose_hope(&mut self, context: &mut Context<'_>) {
         let limits = &context.resources.limits;
-        if matches!(&self.phase, Phase::Frames(session) if session.is_hopeless(limits)) {
+        let is_hopeless = match &self.phase {
+            Phase::Frames(session) => session.is_hopeless(limits),
+            Phase::Http2(carrier) => carrier.is_ordinary(limits),
+            Phase::Http(_) | Phase::Other => false,
+        };
+        if is_hopeless {
             self.give_up(context);
         }
     }
 
     fn give_up(&mut self, context: &mut Context<'_>) {
         let mut content = StreamContent::Plaintext;
-        if let Phase::Frames(session) = &mut self.phase {
-            if session.is_encrypted() {
-                content = StreamContent::Tls;
+        match &mut self.phase {
+            Phase::Frames(session) => {
+                if session.is_encrypted() {
+                    content = StreamContent::Tls;
+                }
+                session.leave(context);
             }
-            session.leave(context);
+            Phase::Http2(carrier) => carrier.leave(context),
+            Phase::Http(_) | Phase::Other => {}
         }
         self.phase = Phase::Other;
         if !self.ignored {
@@ -431,19 +412,4 @@ impl Connection {
             context.resources.hints.ignore(context.conn, content);
         }
     }
-}
-
-/// Moves a direction's start back by the length of its held bytes.
-fn rewind(starts: &mut [u64; 2], direction: Direction, held: &Backlog) {
-    starts[direction.index()] -= held.bytes().len() as u64;
-}
-
-/// Decodes held bytes, each with the time at which it passed.
-fn replay(session: &mut Session, direction: Direction, held: &Backlog, context: &mut Context<'_>) {
-    let now = context.stamp;
-    for (bytes, stamp) in held.pieces() {
-        context.stamp = stamp;
-        session.bytes(direction, bytes, SegmentStart::Middle, context);
-    }
-    context.stamp = now;
 }
