@@ -107,6 +107,36 @@ records = b"".join(encrypted(n) for n in range(9))
 write("upgrade", "tls/mid-stream", [24], (RECEIVED, records[20:500]), (RECEIVED, records[500:]))
 write("upgrade", "tls/in-frames", [32], *((RECEIVED, frame(0x82, records[n : n + 600])) for n in range(0, 900, 300)))
 
+
+
+def fields(*pairs):
+    """A block of HPACK in which nothing is compressed, and everything goes into the table."""
+    texts = [[it.encode() for it in pair] for pair in pairs]
+    return b"".join(b"\x40" + bytes([len(n)]) + n + bytes([len(v)]) + v for n, v in texts)
+
+
+def h2(kind, flags, stream, payload=b""):
+    return bytes([kind, flags, stream]) + payload
+
+
+connect = fields((":method", "CONNECT"), (":protocol", "websocket"), (":path", "/a?b"), (":authority", "a"))
+agreed = fields((":status", "200"))
+deflate = fields((":status", "200"), ("sec-websocket-extensions", "permessage-deflate"))
+opened = [(SENT, h2(1, 4, 1, connect)), (RECEIVED, h2(1, 4, 1, agreed))]
+said = [(SENT, h2(0, 0, 1, frame(0x81, call(1), True))), (RECEIVED, h2(0, 0, 1, frame(0x81, reply(1))))]
+write("http2", "client", [8], *opened, *said, (SENT, h2(0, 1, 1)), (RECEIVED, h2(0, 1, 1)))
+write("http2", "server", [17], *((way ^ RECEIVED, data) for way, data in opened + said))
+write("http2", "answer-first", [24], *reversed(opened), *said, (SENT, h2(3, 0, 1, b"\0\0\0\x08")))
+again = [(SENT, h2(1, 0, 3, b"\xc1\xc0")), (SENT, h2(9, 4, 3, b"\xbf\xbe")), (RECEIVED, h2(1, 4, 3, b"\xbe"))]
+write("http2", "indexed", [32], *opened, *again, (SENT, h2(0, 0, 3, frame(0x81, call(2), True))))
+padded = (SENT, h2(0, 8, 1, b"\x03" + frame(0x81, call(3), True) + bytes(3)))
+others = [(SENT, h2(8, 0, 0, bytes(4))), (RECEIVED, h2(6, 0, 0, bytes(8))), (RECEIVED, h2(5, 4, 1, bytes(4) + agreed))]
+write("http2", "others-between", [40], *opened, padded, *others, *said)
+squeezed = (SENT, h2(0, 0, 1, frame(0xC1, compressed[0], True)))
+write("http2", "deflate", [16], opened[0], (RECEIVED, h2(1, 4, 1, deflate)), squeezed)
+write("http2", "broken-head", [8], (SENT, h2(1, 4, 1, b"\xff\xff")), *said, *said)
+write("http2", "refused", [8], opened[0], (RECEIVED, h2(1, 5, 1, fields((":status", "403")))))
+
 END = 0x4000
 for bits in (9, 15):
     texts = deflated([call(n) * 40 for n in range(4)], bits)

@@ -13,6 +13,7 @@ mod input;
 mod tap;
 mod trace;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -27,9 +28,10 @@ pub use trace::Trace;
 pub type Target = fn(&[u8]) -> Trace;
 
 /// A target by its name: the name of its folder in `corpus/`, too.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("stream", stream),
     ("upgrade", upgrade),
+    ("http2", http2),
     ("inflate", inflate),
     ("records", records),
     ("rules", rules),
@@ -68,7 +70,7 @@ thread_local! {
 /// Frames behind a handshake. However calls are cut into records, the same comes out of them;
 /// however they are cut into calls, the same comes out up to the first broken rule.
 pub fn stream(data: &[u8]) -> Trace {
-    let [whole, calls] = played(data, upgraded);
+    let [whole, calls] = played(data, upgraded, as_it_is);
     let [expected, cut] = [&whole, &calls].map(|it| &it.seen[..it.until_error]);
     assert_eq!(cut, expected, "whole and cut into calls");
     whole.trace
@@ -79,16 +81,53 @@ pub fn stream(data: &[u8]) -> Trace {
 /// long as it is known where the next head or frame begins: beyond that, the starts of calls are
 /// what is looked at, and more of them may show more.
 pub fn upgrade(data: &[u8]) -> Trace {
-    let [whole, calls] = played(data, |_, _| {});
+    same_until_adrift(played(data, |_, _| {}, as_it_is))
+}
+
+/// Frames of HTTP/2 behind what both ends begin with; where bit 14 of a piece is not set, its first
+/// three bytes are the type, the flags and the stream of the frame that carries the others. The
+/// same comes out of them as in [`upgrade`], for as long as borders are known.
+pub fn http2(data: &[u8]) -> Trace {
+    same_until_adrift(played(data, prefaced, in_a_frame))
+}
+
+fn same_until_adrift([whole, calls]: [Ended; 2]) -> Trace {
     let known = whole.until_adrift.into_iter().chain(calls.until_adrift).min();
     let [expected, cut] = [&whole, &calls].map(|it| &it.seen[..known.unwrap_or(it.seen.len())]);
     assert_eq!(cut, expected, "whole and cut into calls");
     whole.trace.and(calls.trace)
 }
 
+fn as_it_is<'a>(piece: &Piece<'a>) -> Cow<'a, [u8]> {
+    Cow::Borrowed(piece.bytes)
+}
+
+fn in_a_frame<'a>(piece: &Piece<'a>) -> Cow<'a, [u8]> {
+    match *piece.bytes {
+        [kind, flags, stream, ref payload @ ..] if !piece.flag => {
+            let length = (payload.len() as u32).to_be_bytes();
+            let head = [length[1], length[2], length[3], kind, flags, 0, 0, 0, stream];
+            Cow::Owned([&head[..], payload].concat())
+        }
+        _ => Cow::Borrowed(piece.bytes),
+    }
+}
+
+fn prefaced(tap: &mut Tap, flags: u8) {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    const SETTINGS: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x08\0\0\0\x01";
+    let asking = if flags & 1 == 0 { Direction::Sent } else { Direction::Received };
+    tap.call(asking, PREFACE);
+    tap.call(asking.opposite(), SETTINGS);
+}
+
 /// Plays the pieces as one call each, and as many; that a call comes in many records must change
 /// nothing.
-fn played(data: &[u8], begin: impl Fn(&mut Tap, u8)) -> [Ended; 2] {
+fn played(
+    data: &[u8],
+    begin: impl Fn(&mut Tap, u8),
+    wire: for<'a> fn(&Piece<'a>) -> Cow<'a, [u8]>,
+) -> [Ended; 2] {
     let mut input = Input::new(data);
     let flags = input.byte();
     let pieces: Vec<Piece<'_>> = input.pieces().collect();
@@ -96,7 +135,7 @@ fn played(data: &[u8], begin: impl Fn(&mut Tap, u8)) -> [Ended; 2] {
         begin(tap, flags);
         for piece in &pieces {
             let mut start = SegmentStart::Call;
-            for record in piece.bytes.chunks(bytes) {
+            for record in wire(piece).chunks(bytes) {
                 tap.record(piece.direction, record, start);
                 start = next;
             }
@@ -186,7 +225,7 @@ pub fn rules(data: &[u8]) -> Trace {
     let flags = input.byte();
     let protocol = input.byte();
     TAPS.with_borrow_mut(|Taps { forced, .. }| {
-        let tap = forced.entry(protocol % 32).or_insert_with_key(|it| Tap::new(Some(*it)));
+        let tap = forced.entry(protocol % 64).or_insert_with_key(|it| Tap::new(Some(*it)));
         upgraded(tap, flags & 1);
         for piece in input.pieces() {
             let sent_by_client = (piece.direction == Direction::Sent) == (flags & 1 == 0);
