@@ -144,6 +144,18 @@ impl Scene {
         Some((server, client))
     }
 
+    /// A server and a client that talk on streams of one HTTP/2 connection; the client waits for
+    /// [`Peer::go`].
+    pub(crate) fn http2(
+        &self,
+        server: Runtime,
+        client: Runtime,
+        arguments: &[&str],
+    ) -> Option<(Peer, Peer)> {
+        let (server, client, _) = self.pair("http2/peer", [server, client], arguments)?;
+        Some((server, client))
+    }
+
     /// The two roles of one script, and the port; the client waits for [`Peer::go`].
     fn pair(
         &self,

@@ -78,6 +78,31 @@ fn root_plain_https_is_left_alone_until_it_is_upgraded() {
     metrics.assert_flawless();
 }
 
+/// HTTP/2 without extended CONNECT costs no copy once the server's SETTINGS have passed.
+#[test]
+fn root_http2_without_extended_connect_is_left_alone() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let load = ["--ordinary", "--pages", "100"];
+    let pair = scene.http2(Runtime::Node, Runtime::Node, &load);
+    let Some((server, mut client)) = pair else { return };
+    let tap = Monitor::attach(server.pid(), &[]);
+    client.go();
+    assert_eq!(client.line(), "fetched");
+    let warm = settled(&tap);
+    assert!(copied(&warm) < 10_000.0, "{} bytes before it was known", copied(&warm));
+    client.go();
+    assert_eq!(client.line(), "fetched");
+    client.wait();
+    let wire = |m: &Metrics| m.sum("wstap_plaintext_bytes_sent_total", &[]);
+    let metrics = tap.metrics_when("every page", |m| wire(m) >= 200.0 * 2_000.0);
+    assert_eq!(copied(&metrics) - copied(&warm), 0.0, "bytes were copied");
+    assert_eq!(metrics.sum("wstap_connections_opened_total", &[]), 0.0);
+    metrics.assert_flawless();
+}
+
 /// What was left out of a connection is told at the latest when its process ends or becomes another
 /// program: here without closing it, and at once after the last answer.
 #[test]

@@ -3,6 +3,9 @@
 /// Compression as every peer negotiates it, and connections older than wstap.
 mod decoding;
 
+/// WebSockets on streams of HTTP/2 (RFC 8441).
+mod http2;
+
 /// Large and compressed messages.
 mod large;
 
