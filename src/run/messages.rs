@@ -1,17 +1,18 @@
 //! `wstap messages`: a line for each message as it passes.
 
 use std::collections::HashMap;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use tokio::sync::oneshot;
 
+use super::Failure;
 use super::reader::Sink;
 use super::session::{self, Audience, Until};
+use super::signals::{self, Ended};
 use super::unreadable::Unreadable;
-use super::{Failure, signals};
 use crate::capture::clock::monotonic_ns;
 use crate::capture::procfs::process;
 use crate::capture::supervisor::{Late, Member};
@@ -33,7 +34,7 @@ pub(super) fn run(config: TapConfig, args: &MessagesArgs) -> Result<(), Failure>
         payload: args.payload,
         wall_offset_ns: prepared.wall_offset_ns.into(),
     };
-    let stop = stop_on_signal(config.sandbox)?;
+    let stop = stop_on_signal(config.sandbox, signals::ended)?;
     let mut names = Names::default();
     let out: Box<dyn Write + Send> = Box::new(terminal::stdout_until(Arc::clone(&stop)));
     let mut sink = Lines {
@@ -49,7 +50,10 @@ pub(super) fn run(config: TapConfig, args: &MessagesArgs) -> Result<(), Failure>
 }
 
 /// Waits for the signals on a thread of its own, because the session occupies this one.
-pub(super) fn stop_on_signal(sandbox: bool) -> Result<Arc<AtomicBool>, Failure> {
+pub(super) fn stop_on_signal(
+    sandbox: bool,
+    catch: fn() -> io::Result<Ended>,
+) -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&stop);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -57,7 +61,7 @@ pub(super) fn stop_on_signal(sandbox: bool) -> Result<Arc<AtomicBool>, Failure> 
     thread::Builder::new().name("wstap-signals".into()).spawn(move || {
         let _ = session::only_serve(sandbox);
         runtime.block_on(async {
-            let signals = signals::ended();
+            let signals = catch();
             let failed = signals.as_ref().err().map(ToString::to_string);
             let _ = caught.send(failed);
             if let Ok(mut signals) = signals {

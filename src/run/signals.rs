@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: detach cleanly and flush.
+//! The signals that end wstap: it detaches cleanly and flushes.
 
 use std::process;
 use std::time::Duration;
@@ -31,22 +31,38 @@ pub(super) fn end_at_last() {
 pub(super) struct Ended {
     interrupt: Signal,
     terminate: Signal,
+    /// Hangup and quit, where they are caught: they would leave a terminal as a view had it.
+    on_screen: Option<[Signal; 2]>,
 }
 
 /// Catches them from now on; must be called inside a runtime.
 pub(super) fn ended() -> io::Result<Ended> {
-    Ok(Ended {
-        interrupt: signal(SignalKind::interrupt())?,
-        terminate: signal(SignalKind::terminate())?,
-    })
+    let interrupt = signal(SignalKind::interrupt())?;
+    Ok(Ended { interrupt, terminate: signal(SignalKind::terminate())?, on_screen: None })
+}
+
+/// The same for what has the screen, and hangup and quit, too. Others leave hangup to `nohup`.
+pub(super) fn ended_on_screen() -> io::Result<Ended> {
+    let others = [signal(SignalKind::hangup())?, signal(SignalKind::quit())?];
+    Ok(Ended { on_screen: Some(others), ..ended()? })
 }
 
 impl Ended {
     /// Completes when one of them has come.
     pub(super) async fn recv(&mut self) {
+        let others = async {
+            match &mut self.on_screen {
+                Some([hangup, quit]) => tokio::select! {
+                    _ = hangup.recv() => {}
+                    _ = quit.recv() => {}
+                },
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            () = others => {}
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::messages::stop_on_signal;
 use super::reader::Sink;
 use super::session::{self, Audience, Until};
-use super::{Failure, monitor};
+use super::{Failure, monitor, signals};
 use crate::capture::clock::monotonic_ns;
 use crate::capture::supervisor::{Late, Member};
 use crate::cli::top::TopArgs;
@@ -44,7 +44,7 @@ pub(super) fn run(config: TapConfig, args: &TopArgs) -> Result<(), Failure> {
     let losses = Arc::new(Mutex::new(0));
     let source =
         Source { live: recorder.live(), status: Arc::clone(&status), losses: Arc::clone(&losses) };
-    let stop = stop_on_signal(config.sandbox)?;
+    let stop = stop_on_signal(config.sandbox, signals::ended_on_screen)?;
     let ended = Arc::new(AtomicBool::new(false));
     let (attached, is_attached) = mpsc::channel();
     let sandbox = config.sandbox;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::reader::Sink;
 use super::session::{self, Audience, Until};
-use super::{Failure, messages, monitor};
+use super::{Failure, messages, monitor, signals};
 use crate::capture::supervisor::{Late, Member};
 use crate::config::{RecordConfig, TapConfig};
 use crate::event::Loss;
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Records until a signal comes, the targets have ended or the recording is full.
 pub(super) fn run(config: TapConfig) -> Result<(), Failure> {
     let prepared = session::prepare(&config)?;
-    let stop = messages::stop_on_signal(config.sandbox)?;
+    let stop = messages::stop_on_signal(config.sandbox, signals::ended)?;
     let until = Until { stop: &stop, targets_end: true, attached: false };
     session::run(config, prepared, until, &mut Nothing, &mut Nothing)
 }

@@ -135,7 +135,7 @@ fn root_top_leaves_the_terminal_clean_when_a_signal_ends_it() {
     if !privileged() {
         return;
     }
-    for ending in [Signal::TERM, Signal::INT] {
+    for ending in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
         let scene = Scene::new();
         let Some((server, mut client)) = conversation(&scene, "4") else { return };
         let arguments = format!("--pid {}", server.pid());
