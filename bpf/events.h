@@ -127,8 +127,10 @@ struct wstap_losses {
 	/* Calls that had begun before their probes were in place: only the return was seen. */
 	__u64 in_flight_calls;
 	__u64 in_flight_bytes;
+	/* Ends of connections that found no room. */
+	__u64 connection_ends;
 };
-_Static_assert(sizeof(struct wstap_losses) == 96, "wire.rs asserts the same size");
+_Static_assert(sizeof(struct wstap_losses) == 104, "wire.rs asserts the same size");
 
 /*
  * The attach cookie says what the probed function is, so that one entry and one return program

@@ -264,6 +264,9 @@ pub const BYTES_LOST: [&str; 3] = ["ring_full", "copy_failed", "call_too_large"]
 /// the call had begun before its probes were in place.
 pub const CALLS_LEFT_OUT: [&str; 3] = ["untracked", "too_many_connections", "in_flight"];
 
+/// The reason of a [`Loss`] of records that say that a connection has ended. No bytes are lost with one.
+pub const CONNECTION_END: &str = "connection_end";
+
 /// What the capture side lost for one reason since it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {

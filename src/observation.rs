@@ -189,6 +189,17 @@ pub enum WindowMiss {
     LongId,
 }
 
+/// What tells that a connection has ended where its own end was not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndSign {
+    /// Its handle has another connection.
+    HandleReused,
+    /// Its process has ended.
+    ProcessEnded,
+    /// It has been silent for long, and ends of connections were lost.
+    Silent,
+}
+
 /// Bounded tables of the decoder that may evict an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Table {
@@ -359,6 +370,8 @@ pub enum What<'a> {
         /// connection ended without one (RFC 6455, section 7.4.1).
         code: u16,
     },
+    /// A WebSocket connection has ended, as something else has told than its own end.
+    EndUnseen(EndSign),
     /// A bounded table evicted an entry.
     Evicted(Table),
     /// A label value was folded into `__other__`; names the label.

@@ -317,7 +317,7 @@ static __always_inline void report_closed(const struct report *report, const str
 	if (!r)
 		r = bpf_ringbuf_reserve(&closings, sizeof(*r), 0);
 	if (!r) {
-		count_ring_full(0);
+		__sync_fetch_and_add(&losses.connection_ends, 1);
 		return;
 	}
 	fill_header(r, report, conn->streams[WSTAP_SENT].offset,

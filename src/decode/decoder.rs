@@ -6,11 +6,12 @@ use rustc_hash::FxHashMap;
 
 use super::connection::{Connection, Trace};
 use super::context::{Context, Resources};
+use super::endings::{Endings, SILENCE_NS};
 pub use super::hint::{Finding, FrameAt, KernelHint, StreamContent};
 pub use super::limits::Limits;
 use crate::event::{ConnId, Event, EventKind, Stamp, TargetId};
 use crate::matching::Matching;
-use crate::observation::{Observation, Role, Table, Waiting, What};
+use crate::observation::{EndSign, Observation, Role, Table, Waiting, What};
 
 /// Nanoseconds between two sweeps that free memory of quiet connections.
 const SWEEP_NS: u64 = 10_000_000_000;
@@ -26,6 +27,7 @@ pub struct Decoder {
     /// Counts events: what was used less lately has a smaller number.
     clock: u64,
     recency: Recency,
+    endings: Endings,
     /// Connections that may have a deadline.
     deadlines: Vec<ConnId>,
     swept_ns: u64,
@@ -40,6 +42,7 @@ impl Decoder {
             resources: Resources::new(limits, matching),
             clock: 0,
             recency: Recency::default(),
+            endings: Endings::default(),
             deadlines: Vec::new(),
             swept_ns: 0,
         }
@@ -60,6 +63,7 @@ impl Decoder {
                     }
                 };
                 connection.used = self.clock;
+                connection.heard_ns = event.at_ns;
                 let waited = connection.has_deadline();
                 let role = connection.role();
                 connection.data(segment, &mut context_of(event, role, &mut self.resources, out));
@@ -69,6 +73,7 @@ impl Decoder {
             }
             EventKind::Closed { sent, received } => {
                 let connection = self.connections.remove(&event.conn);
+                self.endings.gone(event.conn);
                 let mut connection =
                     connection.unwrap_or_else(|| self.recency.recall(event.conn, event.target));
                 let mut context = context_of(event, connection.role(), &mut self.resources, out);
@@ -87,8 +92,12 @@ impl Decoder {
                 self.deadlines.push(conn);
             }
         }
+        while let Some(conn) = self.endings.pop_superseded(now_ns) {
+            self.end_unseen(conn, now_ns, EndSign::HandleReused, out);
+        }
         if now_ns.saturating_sub(self.swept_ns) >= SWEEP_NS {
             self.swept_ns = now_ns;
+            self.end_silent(now_ns, out);
             let budget = &mut self.resources.identical_bytes;
             self.connections.values_mut().for_each(|it| it.expire(now_ns, budget));
         }
@@ -101,10 +110,13 @@ impl Decoder {
         let mut conns: Vec<_> = conns.copied().collect();
         conns.sort_unstable();
         for conn in conns {
-            let Some(mut connection) = self.connections.remove(&conn) else { continue };
-            let mut context = timeout(conn, &connection, at_ns, &mut self.resources, out);
-            connection.cut_off(&mut context);
+            self.end_unseen(conn, at_ns, EndSign::ProcessEnded, out);
         }
+    }
+
+    /// So many ends of connections were lost since the start: no event will tell of them.
+    pub fn ends_lost(&mut self, count: u64) {
+        self.endings.lost(count);
     }
 
     /// Ends the watch: open requests end as detached, and connections leave the gauge.
@@ -117,6 +129,7 @@ impl Decoder {
             connection.leave(&mut context);
         }
         self.recency = Recency::default();
+        self.endings = Endings::default();
         self.deadlines.clear();
     }
 
@@ -135,6 +148,14 @@ impl Decoder {
     /// Requests that wait for an answer, those asked first first.
     pub fn waiting(&self) -> impl Iterator<Item = Waiting<'_>> {
         self.resources.matching.waiting()
+    }
+
+    /// Something is due after a while, without another event.
+    #[must_use]
+    pub fn has_deadlines(&self) -> bool {
+        !self.deadlines.is_empty()
+            || self.endings.superseded() > 0
+            || self.resources.matching.waiting().next().is_some()
     }
 
     /// Connections that are followed now, WebSocket or not.
@@ -168,6 +189,49 @@ impl Decoder {
         self.connections.is_empty() && self.resources.is_at_rest()
     }
 
+    /// A connection has ended without an event. Should one come after all, it lacks nothing.
+    fn end_unseen(
+        &mut self,
+        conn: ConnId,
+        at_ns: u64,
+        sign: EndSign,
+        out: &mut dyn FnMut(&Observation<'_>),
+    ) {
+        let Some(mut connection) = self.connections.remove(&conn) else { return };
+        self.endings.gone(conn);
+        self.endings.count_shown();
+        // HTTP/2 may have carried several WebSockets, anything else one or none.
+        let mut left = 0;
+        let mut tell = |observation: &Observation<'_>| {
+            left += u32::from(matches!(observation.what, What::State { to: None, .. }));
+            out(observation);
+        };
+        connection.cut_off(&mut timeout(conn, &connection, at_ns, &mut self.resources, &mut tell));
+        for _ in 0..left {
+            let mut context = timeout(conn, &connection, at_ns, &mut self.resources, out);
+            context.emit(What::EndUnseen(sign));
+        }
+        if sign != EndSign::ProcessEnded {
+            self.recency.forget(conn, connection.trace(), self.resources.limits.connections);
+        }
+    }
+
+    /// Where more ends were lost than something else has shown, so many connections that have been
+    /// silent for long are taken for ended, those first that have been so for longest.
+    fn end_silent(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
+        let unexplained = self.endings.unexplained();
+        if unexplained == 0 {
+            return;
+        }
+        let is_silent = |heard_ns: u64| now_ns.saturating_sub(heard_ns) >= SILENCE_NS;
+        let silent = self.connections.iter().filter(|(_, it)| is_silent(it.heard_ns));
+        let mut silent: Vec<_> = silent.map(|(conn, it)| (it.heard_ns, *conn)).collect();
+        silent.sort_unstable();
+        for (_, conn) in silent.into_iter().take(unexplained) {
+            self.end_unseen(conn, now_ns, EndSign::Silent, out);
+        }
+    }
+
     /// Begins to follow a connection, and evicts another one if there are too many.
     fn meet(&mut self, event: &Event<'_>, out: &mut dyn FnMut(&Observation<'_>)) {
         let connection = self.recency.recall(event.conn, event.target);
@@ -175,12 +239,19 @@ impl Decoder {
             self.evict(event, out);
         }
         self.connections.insert(event.conn, connection);
+        self.endings.met(event.conn, event.at_ns);
+        if self.endings.superseded() > self.resources.limits.connections
+            && let Some(conn) = self.endings.pop_superseded(u64::MAX)
+        {
+            self.end_unseen(conn, event.at_ns, EndSign::HandleReused, out);
+        }
         self.recency.insert(event.conn, self.clock, &self.connections);
     }
 
     fn evict(&mut self, event: &Event<'_>, out: &mut dyn FnMut(&Observation<'_>)) {
         let Some(conn) = self.recency.pop_oldest(&self.connections) else { return };
         let Some(mut connection) = self.connections.remove(&conn) else { return };
+        self.endings.gone(conn);
         let mut context = timeout(conn, &connection, event.at_ns, &mut self.resources, out);
         connection.evict(&mut context);
         context.emit(What::Evicted(Table::Connections));

@@ -17,6 +17,7 @@ mod backlog;
 mod connection;
 mod context;
 mod deferred_counts;
+mod endings;
 mod hint;
 mod limits;
 mod stream;

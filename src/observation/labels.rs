@@ -1,7 +1,7 @@
 //! The label of each value that an observation carries, as in metrics and JSON.
 
 use super::{
-    Fidelity, GapReason, MessageKind, MessageType, Opcode, Origin, OrphanReason, Outcome,
+    EndSign, Fidelity, GapReason, MessageKind, MessageType, Opcode, Origin, OrphanReason, Outcome,
     ProtocolError, Role, Table, WindowMiss,
 };
 
@@ -60,6 +60,9 @@ labels! {
     }
     GapReason {
         RingFull => "ring_full", CopyFailed => "copy_failed", CallTooLarge => "call_too_large",
+    }
+    EndSign {
+        HandleReused => "handle_reused", ProcessEnded => "process_ended", Silent => "silent",
     }
     WindowMiss {
         Content => "content", Comparison => "comparison", Opaque => "opaque", LongId => "long_id",

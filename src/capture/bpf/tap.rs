@@ -105,7 +105,7 @@ pub struct Losses<'tap> {
 impl Losses<'_> {
     /// So far, by reason.
     #[must_use]
-    pub fn now(&self) -> [Loss; 6] {
+    pub fn now(&self) -> [Loss; 7] {
         wire::losses(&self.shared.losses())
     }
 }

@@ -13,15 +13,15 @@ use super::skeleton::types::{
     wstap_record, wstap_record_kind, wstap_start, wstap_tapped, wstap_tapped_flags,
 };
 use crate::event::{
-    Absent, BYTES_LOST, CALLS_LEFT_OUT, ConnId, Direction, Event, EventKind, Loss, Segment,
-    SegmentStart, TargetId,
+    Absent, BYTES_LOST, CALLS_LEFT_OUT, CONNECTION_END, ConnId, Direction, Event, EventKind, Loss,
+    Segment, SegmentStart, TargetId,
 };
 
 const HEADER_BYTES: usize = size_of::<wstap_record>();
 const _: () = assert!(HEADER_BYTES == 56, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_process>() == 56, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_tapped>() == 8, "events.h asserts the same size");
-const _: () = assert!(size_of::<wstap_losses>() == 96, "events.h asserts the same size");
+const _: () = assert!(size_of::<wstap_losses>() == 104, "events.h asserts the same size");
 
 /// One record of the ring buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +227,7 @@ pub(in crate::capture) const LAYERS_COOKIE: u64 = wstap_cookie::WSTAP_COOKIE_LAY
 pub(in crate::capture) const HANDSHAKE_COOKIE: u64 = wstap_cookie::WSTAP_COOKIE_USED.0 as u64;
 
 /// The loss counters, by reason.
-pub(in crate::capture) fn losses(losses: &wstap_losses) -> [Loss; 6] {
+pub(in crate::capture) fn losses(losses: &wstap_losses) -> [Loss; 7] {
     let loss = |reason, records, bytes| Loss { reason, records, bytes };
     let [ring_full, copy_failed, call_too_large] = BYTES_LOST;
     let [untracked, too_many_connections, in_flight] = CALLS_LEFT_OUT;
@@ -238,5 +238,6 @@ pub(in crate::capture) fn losses(losses: &wstap_losses) -> [Loss; 6] {
         loss(untracked, losses.untracked_calls, 0),
         loss(too_many_connections, losses.too_many_calls, losses.too_many_bytes),
         loss(in_flight, losses.in_flight_calls, losses.in_flight_bytes),
+        loss(CONNECTION_END, losses.connection_ends, 0),
     ]
 }

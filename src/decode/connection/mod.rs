@@ -33,6 +33,8 @@ pub(in crate::decode) struct Connection {
     pub(in crate::decode) target: TargetId,
     /// When it was last used: the decoder's count of events.
     pub(in crate::decode) used: u64,
+    /// When it last passed anything, `CLOCK_MONOTONIC` nanoseconds.
+    pub(in crate::decode) heard_ns: u64,
     positions: [StreamPosition; 2],
     phase: Phase,
     /// Find an HTTP head at the start of a call while the connection is no proven WebSocket.
@@ -73,6 +75,7 @@ impl Connection {
         Self {
             target,
             used: 0,
+            heard_ns: 0,
             positions,
             phase,
             head_scans,

@@ -7,12 +7,14 @@
 //! - `holes`: gaps, skipped payload, broken headers
 //! - `midstream`: connections met after their handshake
 //! - `tls`: what is left alone because it is TLS, and what must not be
+//! - `endings`: connections whose end was lost
 //! - `limits`: every bound bites, and is seen to
 //! - `properties`: what holds for any stream, any cutting and any loss
 //! - `windows`: how much of long messages is asked for, and that nothing hangs on it
 //! - `oracles`: what other implementations encode and decode
 
 mod deflate;
+mod endings;
 mod frames;
 mod handshake;
 mod holes;
@@ -376,6 +378,7 @@ fn said(observation: &Observation<'_>) -> String {
             format!("{} error {}", way(*direction), reason.as_str())
         }
         What::Close { code } => format!("close {code}"),
+        What::EndUnseen(sign) => format!("end unseen {}", sign.as_str()),
         What::Evicted(table) => format!("evicted {}", table.as_str()),
         other => format!("{other:?}"),
     }

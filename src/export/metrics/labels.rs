@@ -3,7 +3,7 @@
 
 use crate::event::{HttpVersion, Transport};
 use crate::observation::{
-    Fidelity, GapReason, MessageType, Opcode, Origin, Outcome, ProtocolError, Role, Table,
+    EndSign, Fidelity, GapReason, MessageType, Opcode, Origin, Outcome, ProtocolError, Role, Table,
     WindowMiss,
 };
 
@@ -52,7 +52,7 @@ macro_rules! single {
 }
 
 single! {
-    Fidelity, GapReason, MessageType, Opcode, Origin, Outcome, ProtocolError, Role, Table,
+    EndSign, Fidelity, GapReason, MessageType, Opcode, Origin, Outcome, ProtocolError, Role, Table,
     HttpVersion, Transport, WindowMiss,
 }
 

@@ -13,8 +13,8 @@ use super::shapes::{
 use crate::event::Direction::{Received, Sent};
 use crate::observation::What;
 use crate::observation::{
-    Exchange, Frame, GapReason, Message, MessageType, Opcode, Origin, Outcome, ProtocolError, Role,
-    Table, WindowMiss,
+    EndSign, Exchange, Frame, GapReason, Message, MessageType, Opcode, Origin, Outcome,
+    ProtocolError, Role, Table, WindowMiss,
 };
 
 metrics! { seen =>
@@ -181,6 +181,12 @@ metrics! { seen =>
         "WebSocket connections that ended, by close code.",
         on {
             What::Close { code } => connections_closed.of(CloseCode::of(*code)).inc(),
+        };
+
+    ends_unseen: Counter<EndSign> = "wstap_connection_ends_unseen_total" ["target", "reason"],
+        "WebSocket connections whose own end was not seen, by what told that they have ended.",
+        on {
+            What::EndUnseen(sign) => ends_unseen.of(*sign).inc(),
         };
 
     upgrades_refused: OpenCounter = "wstap_upgrades_refused_total" ["target", "status"],

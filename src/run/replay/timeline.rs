@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::Output;
 use crate::config::ProtocolSources;
 use crate::decode::decoder::{Decoder, Limits};
-use crate::event::{BYTES_LOST, CALLS_LEFT_OUT, Loss, TargetId};
+use crate::event::{BYTES_LOST, CALLS_LEFT_OUT, CONNECTION_END, Loss, TargetId};
 use crate::matching::{MatchLimits, Matching};
 use crate::observation::Observation;
 use crate::run::Failure;
@@ -185,6 +185,9 @@ impl Session {
                 Err(error) => tracing::warn!("what was tapped cannot be read: {error}"),
             },
             Record::Lost { reason, records, bytes } => {
+                if reason == CONNECTION_END {
+                    decoder.ends_lost(records);
+                }
                 output.lost(index, Loss { reason: known(reason), records, bytes });
             }
             Record::Missed { events, bytes } => self.missed = (events, bytes),
@@ -243,6 +246,6 @@ fn ending(path: &Path, ending: &Ending) -> Option<String> {
 /// The reason as a label that lives as long as the program. A version that does not know it calls
 /// it `other`.
 fn known(reason: &str) -> &'static str {
-    let mut reasons = BYTES_LOST.into_iter().chain(CALLS_LEFT_OUT);
+    let mut reasons = BYTES_LOST.into_iter().chain(CALLS_LEFT_OUT).chain([CONNECTION_END]);
     reasons.find(|known| *known == reason).unwrap_or("other")
 }

@@ -142,6 +142,7 @@ impl MessageView {
             | What::PingRtt { .. }
             | What::ProtocolError { .. }
             | What::WindowMiss { .. }
+            | What::EndUnseen(_)
             | What::Evicted(_)
             | What::LabelOverflow(_) => None,
         }
