@@ -30,6 +30,8 @@ pub const PATIENT: Duration = Duration::from_secs(2);
 pub const BRIEF: Duration = Duration::from_millis(250);
 /// An image that has taken longer than this is reported.
 const ANSWER: Duration = Duration::from_secs(2);
+/// The same for one that was read and is being planned. A busy machine may take so long.
+const WORK: Duration = Duration::from_secs(10);
 /// What is known of mounts is read again after this long.
 const MOUNTS_AGE: Duration = Duration::from_millis(500);
 /// Unfinished images of one process; others of it wait.
@@ -64,6 +66,22 @@ struct Unfinished {
     file: FileId,
     since: Instant,
     stage: Arc<Stage>,
+}
+
+impl Unfinished {
+    /// Why there is no plan yet.
+    fn error(&self) -> io::Error {
+        let waited = self.since.elapsed();
+        let (longest, text) = if self.stage.is(Stage::READING) {
+            (ANSWER, "its file system did not answer for")
+        } else {
+            (WORK, "looking for its TLS functions has taken more than")
+        };
+        if waited < longest {
+            return io::ErrorKind::WouldBlock.into();
+        }
+        io::Error::new(io::ErrorKind::TimedOut, format!("{text} {} s", waited.as_secs()))
+    }
 }
 
 /// How far an image is.
@@ -171,8 +189,10 @@ impl Planner {
                 // It stays with this image. Others get a new one.
                 self.worker = None;
                 let since = Instant::now() - patience;
-                self.unfinished.push(Unfinished { pid, file: mapping.file, since, stage });
-                Err(self.not_yet(patience))
+                let unfinished = Unfinished { pid, file: mapping.file, since, stage };
+                let error = unfinished.error();
+                self.unfinished.push(unfinished);
+                Err(error)
             }
         }
     }
@@ -194,22 +214,14 @@ impl Planner {
             it.file == file || hangs
         };
         if let Some(other) = self.unfinished.iter().find(is_in_the_way) {
-            return Err(self.not_yet(other.since.elapsed()));
+            return Err(other.error());
         }
         let of_process = || self.unfinished.iter().filter(|it| it.pid == pid);
         if of_process().count() < BY_PROCESS_MAX && self.unfinished.len() < MAX {
             return Ok(());
         }
         let oldest = of_process().chain(&self.unfinished).next();
-        Err(self.not_yet(oldest.map_or(Duration::ZERO, |oldest| oldest.since.elapsed())))
-    }
-
-    fn not_yet(&self, waited: Duration) -> io::Error {
-        if waited < ANSWER {
-            return io::ErrorKind::WouldBlock.into();
-        }
-        let text = format!("its file system did not answer for {} s", waited.as_secs());
-        io::Error::new(io::ErrorKind::TimedOut, text)
+        Err(oldest.map_or_else(|| io::ErrorKind::WouldBlock.into(), Unfinished::error))
     }
 
     fn hand_over(&mut self, job: Job) -> io::Result<()> {

@@ -29,6 +29,11 @@ impl Agenda {
         self.next_round_ns = 0;
     }
 
+    /// When something is due next.
+    pub(super) fn next_ns(&self) -> u64 {
+        self.due.first().map_or(self.next_round_ns, |&(due_ns, _)| due_ns.min(self.next_round_ns))
+    }
+
     /// Whether anything is due.
     pub(super) fn is_due(&self, now_ns: u64) -> bool {
         self.is_round_due(now_ns) || self.due.first().is_some_and(|&(due_ns, _)| due_ns <= now_ns)
@@ -65,6 +70,7 @@ mod tests {
         agenda.plan(7, 20);
         agenda.plan(8, 10);
         assert!(!agenda.is_due(9));
+        assert_eq!(agenda.next_ns(), 10);
         assert!(agenda.is_due(20));
         let taken: Vec<u32> = std::iter::from_fn(|| agenda.take_next(20)).collect();
         assert_eq!(taken, [8, 7]);

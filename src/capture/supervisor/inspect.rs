@@ -45,8 +45,7 @@ impl Supervisor<'_, '_> {
             if is_alive {
                 self.inspect(pid, now_ns);
             } else {
-                self.tap.dismiss(pid);
-                self.ended(pid);
+                self.ended_unheard(pid);
             }
         }
     }
@@ -157,6 +156,7 @@ impl Supervisor<'_, '_> {
         let placed_ns = findings.placed_ns.filter(|_| !self.is_held(pid));
         let Some(member) = self.members.get_mut(pid) else { return };
         let unseen_ns = placed_ns.and_then(|placed_ns| member.ran_unseen(placed_ns));
+        member.is_being_planned = !findings.is_complete;
         if findings.is_complete {
             member.accounted_ns = began_ns;
         }

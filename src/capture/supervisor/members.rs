@@ -73,6 +73,11 @@ impl Members {
         self.changed |= changed;
     }
 
+    /// Whether what is tapped has changed since [`Members::take_change`] was last asked.
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed
+    }
+
     /// `true` once after each change of what is tapped.
     pub(super) fn take_change(&mut self) -> bool {
         std::mem::take(&mut self.changed)

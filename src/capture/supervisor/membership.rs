@@ -72,10 +72,7 @@ impl Supervisor<'_, '_> {
             match self.members.get(process.pid) {
                 Some(known) if known.is(&process) => continue,
                 // Its end was not reported, and another process has its pid now.
-                Some(_) => {
-                    self.tap.dismiss(process.pid);
-                    self.ended(process.pid);
-                }
+                Some(_) => self.ended_unheard(process.pid),
                 None => {}
             }
             let parent = self.members.get(process.parent).filter(|parent| follow && !parent.over());
@@ -186,6 +183,13 @@ impl Supervisor<'_, '_> {
         self.inspect(pid, now_ns);
         self.plan_early_inspection(pid, now_ns);
         Ok(())
+    }
+
+    /// A process is gone, and the kernel side has not told.
+    pub(super) fn ended_unheard(&mut self, pid: u32) {
+        self.tap.dismiss(pid);
+        self.unheard_ends.push(pid);
+        self.ended(pid);
     }
 
     /// A process is gone. One that was given by its pid is remembered.

@@ -7,7 +7,7 @@ use crate::capture::Error;
 use crate::capture::bpf::{Attachment, Tap};
 
 /// The kernel's counts are read this often.
-const COUNT_NS: u64 = 250_000_000;
+const COUNT_NS: u64 = 500_000_000;
 
 /// Lets the kernel report forks, execs and exits, and reads what it could not report.
 #[derive(Debug)]

@@ -17,6 +17,9 @@ use crate::capture::procfs::target::{no_tls, survey, unreadable};
 use crate::capture::{Error, kernel};
 use crate::event::ConnId;
 
+/// A stop of the command that has not come yet is looked for this often.
+const STOP_NS: u64 = 10_000_000;
+
 /// Keeps the processes that are meant tapped. Each part knows one matter and none of the others.
 pub struct Supervisor<'tap, 'obj> {
     pub(super) tap: &'tap Tap<'obj>,
@@ -39,6 +42,8 @@ pub struct Supervisor<'tap, 'obj> {
     /// The command that wstap started, while it is stopped. `None` where nothing can be attached after
     /// the start: then it is not stopped either.
     pub(super) releases: Option<Releases>,
+    /// Processes that have ended without a report.
+    pub(super) unheard_ends: Vec<u32>,
 }
 
 impl<'tap, 'obj> Supervisor<'tap, 'obj> {
@@ -77,6 +82,7 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
             // and not missed.
             news: News::subscribe(tap, now_ns)?,
             releases: (powers != Powers::None).then(Releases::default),
+            unheard_ends: Vec::new(),
         };
         supervisor.tap_selected(plain, now_ns)?;
         supervisor.members.arrival = Arrival::New;
@@ -195,6 +201,26 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
         self.members.take_change()
     }
 
+    /// Whether what is tapped has changed since [`Supervisor::has_changed`] was last asked.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.members.has_changed()
+    }
+
+    /// Processes that have ended without a report, since the last call.
+    pub fn take_unheard_ends(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.unheard_ends)
+    }
+
+    /// When something is due next, `CLOCK_MONOTONIC` nanoseconds.
+    #[must_use]
+    pub fn rests_until(&self, now_ns: u64) -> u64 {
+        match &self.releases {
+            Some(releases) if releases.are_awaited() => now_ns + STOP_NS,
+            _ => self.agenda.next_ns(),
+        }
+    }
+
     /// Drops the capabilities that are not needed from here on. Without any, no further probe can
     /// be placed.
     ///
@@ -221,10 +247,18 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
             Change::Exited => self.ended(pid),
         }
         let stops = matches!(message.change, Change::Executed | Change::Loaded);
-        if stops
-            && self.selection.holds(pid)
-            && let Some(releases) = &mut self.releases
-        {
+        if stops && self.selection.holds(pid) {
+            self.let_go(pid, now_ns);
+        }
+    }
+
+    /// Lets the command go on that is stopped, unless a file that it has mapped is still being planned:
+    /// it would run without probes.
+    fn let_go(&mut self, pid: u32, now_ns: u64) {
+        let Some(releases) = &mut self.releases else { return };
+        let is_planned = self.members.get(pid).is_none_or(|member| !member.is_being_planned);
+        releases.hold_back(pid, !is_planned);
+        if is_planned {
             releases.release(pid, now_ns);
         }
     }
@@ -249,6 +283,9 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
         while let Some(pid) = self.agenda.take_next(now_ns) {
             self.inspect(pid, now_ns);
             self.plan_early_inspection(pid, now_ns);
+            if self.releases.as_ref().is_some_and(|it| it.is_held_back(pid)) {
+                self.let_go(pid, now_ns);
+            }
         }
         if self.agenda.is_round_due(now_ns) {
             self.agenda.begin_round(now_ns);

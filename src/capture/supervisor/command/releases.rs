@@ -23,6 +23,8 @@ const PAUSES: [Duration; 3] =
 pub(in crate::capture) struct Releases {
     /// Processes that have not stopped yet, and when to stop waiting for that.
     awaited: BTreeMap<u32, u64>,
+    /// The command, while it is to stay stopped.
+    held_back: Option<u32>,
 }
 
 impl Releases {
@@ -43,8 +45,24 @@ impl Releases {
         self.awaited.retain(|&pid, &mut until_ns| now_ns < until_ns && !resume_stopped(pid));
     }
 
+    /// Whether a stop has not come yet.
+    pub(in crate::capture) fn are_awaited(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
+    /// Notes whether process `pid` is to stay stopped for now.
+    pub(in crate::capture) fn hold_back(&mut self, pid: u32, is_held_back: bool) {
+        self.held_back = is_held_back.then_some(pid);
+    }
+
+    /// Whether process `pid` is to stay stopped for now.
+    pub(in crate::capture) fn is_held_back(&self, pid: u32) -> bool {
+        self.held_back == Some(pid)
+    }
+
     /// Process `pid` has ended.
     pub(in crate::capture) fn forget(&mut self, pid: u32) {
+        self.held_back.take_if(|it| *it == pid);
         self.awaited.remove(&pid);
     }
 }

@@ -58,6 +58,8 @@ pub struct Member {
     pub(super) refused: HashSet<FileId>,
     /// Files that need not be opened again.
     pub(super) seen: HashSet<FileId>,
+    /// A file of it is still being planned.
+    pub(super) is_being_planned: bool,
     /// How many of the early inspections of a process that has just begun are done.
     pub(super) early_inspections: usize,
     /// Since when the kernel side taps it, `CLOCK_MONOTONIC` nanoseconds; 0 if it does so since the
@@ -96,6 +98,7 @@ impl Member {
             unprobed: HashSet::new(),
             refused: HashSet::new(),
             seen: HashSet::new(),
+            is_being_planned: false,
             early_inspections: 0,
             translator: None,
             admitted_ns: 0,
