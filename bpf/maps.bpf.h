@@ -35,6 +35,10 @@ __u32 generations SEC(".bss.shared");
 /* Connections that are followed now: entries of `conns`. */
 __u32 connections_open SEC(".bss.shared");
 
+/* The reader sleeps long, because nothing came: the next record wakes it. Userspace sets this, and the
+ * kernel side resets it. */
+__u32 reader_sleeps SEC(".bss.shared");
+
 /* Grows with every change of `tapped`. A thread that remembers an older epoch asks `tapped`
  * again. */
 __u64 epoch SEC(".bss.shared");

@@ -32,13 +32,18 @@ static __always_inline long read_user(void *to, __u32 size, __u64 from)
 
 /* A record does not wake the reader, which polls on a timer. It is woken once when the fill
  * rises above the threshold. The first bytes of a connection are urgent: once the reader knows
- * the handshake, less payload must be copied. */
+ * the handshake, less payload must be copied. So is the first record after a while without any,
+ * because the timer is slow then. */
 static __always_inline __u64 wakeup_flag(__u32 size, __u64 offset)
 {
 	__u64 held;
 
 	if (!wake_bytes || offset < URGENT_BYTES)
 		return BPF_RB_FORCE_WAKEUP;
+	if (*(volatile __u32 *)&reader_sleeps) {
+		reader_sleeps = 0;
+		return BPF_RB_FORCE_WAKEUP;
+	}
 	held = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
 	if (held < wake_bytes || held >= wake_bytes + size)
 		return BPF_RB_NO_WAKEUP;

@@ -22,6 +22,8 @@ pub(super) struct Mail {
     pub(super) missed: bool,
     /// The reading thread has ended.
     closed: bool,
+    /// There is something else to look at than mail.
+    woken: bool,
 }
 
 /// Where mail waits. The reading thread touches it once for each batch of records, and only when it
@@ -30,26 +32,42 @@ pub(super) struct Mail {
 pub(super) struct Mailbox {
     mail: Mutex<Mail>,
     arrived: Condvar,
+    /// For the reading thread: processes that have ended and of whose end the kernel side could not tell.
+    ended: Mutex<Vec<u32>>,
 }
 
 impl Mailbox {
-    /// Moves the contents of both lists into the mailbox. Only lifecycle messages wake the attaching
-    /// thread.
+    /// Moves the contents of both lists into the mailbox, and wakes the attaching thread.
     pub(super) fn put(&self, lifecycle: &mut Vec<Lifecycle>, findings: &mut Vec<Finding>) {
         if lifecycle.is_empty() && findings.is_empty() {
             return;
         }
         let mut mail = self.lock();
-        let is_urgent = !lifecycle.is_empty();
         mail.missed |= mail.lifecycle.len() + lifecycle.len() > WAITING_MAX;
         let room = WAITING_MAX.saturating_sub(mail.lifecycle.len());
         mail.lifecycle.extend(lifecycle.drain(..).take(room));
         // A dropped finding costs nothing: the next connection of that socket brings it again.
         let room = WAITING_MAX.saturating_sub(mail.findings.len());
         mail.findings.extend(findings.drain(..).take(room));
-        if is_urgent {
-            self.arrived.notify_one();
+        self.arrived.notify_one();
+    }
+
+    /// Wakes the attaching thread.
+    pub(super) fn wake(&self) {
+        self.lock().woken = true;
+        self.arrived.notify_one();
+    }
+
+    /// Tells the reading thread of processes that have ended. It looks at each tick.
+    pub(super) fn tell_ended(&self, pids: &[u32]) {
+        if !pids.is_empty() {
+            self.ended.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(pids);
         }
+    }
+
+    /// Takes what was told of ended processes.
+    pub(super) fn take_ended(&self) -> Vec<u32> {
+        std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Says that the reading thread has ended.
@@ -58,10 +76,12 @@ impl Mailbox {
         self.arrived.notify_one();
     }
 
-    /// Waits for a lifecycle message, but not longer than `timeout`, and takes out all mail. `None`
-    /// once the reading thread has ended.
+    /// Waits for mail, but not longer than `timeout`, and takes it out. `None` once the reading thread has
+    /// ended.
     pub(super) fn collect(&self, timeout: Duration) -> Option<Mail> {
-        let nothing = |mail: &mut Mail| mail.lifecycle.is_empty() && !mail.closed;
+        let nothing = |mail: &mut Mail| {
+            mail.lifecycle.is_empty() && mail.findings.is_empty() && !mail.closed && !mail.woken
+        };
         let (mut mail, _) = self
             .arrived
             .wait_timeout_while(self.lock(), timeout, nothing)

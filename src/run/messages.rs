@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -12,6 +11,7 @@ use super::Failure;
 use super::reader::Sink;
 use super::session::{self, Audience, Until};
 use super::signals::{self, Ended};
+use super::stop::Stop;
 use super::unreadable::Unreadable;
 use crate::capture::clock::monotonic_ns;
 use crate::capture::procfs::process;
@@ -36,7 +36,7 @@ pub(super) fn run(config: TapConfig, args: &MessagesArgs) -> Result<(), Failure>
     };
     let stop = stop_on_signal(config.sandbox, signals::ended)?;
     let mut names = Names::default();
-    let out: Box<dyn Write + Send> = Box::new(terminal::stdout_until(Arc::clone(&stop)));
+    let out: Box<dyn Write + Send> = Box::new(terminal::stdout_until(stop.flag()));
     let mut sink = Lines {
         printer: Printer::new(view, BufWriter::new(out), args.filter.count),
         is_abandoned: false,
@@ -53,9 +53,9 @@ pub(super) fn run(config: TapConfig, args: &MessagesArgs) -> Result<(), Failure>
 pub(super) fn stop_on_signal(
     sandbox: bool,
     catch: fn() -> io::Result<Ended>,
-) -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&stop);
+) -> Result<Stop, Failure> {
+    let stop = Stop::default();
+    let seen = stop.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (caught, ready) = oneshot::channel();
     thread::Builder::new().name("wstap-signals".into()).spawn(move || {
@@ -66,7 +66,7 @@ pub(super) fn stop_on_signal(
             let _ = caught.send(failed);
             if let Ok(mut signals) = signals {
                 signals.recv().await;
-                seen.store(true, Ordering::Relaxed);
+                seen.ask();
                 signals::end_at_last();
             }
         });

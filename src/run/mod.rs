@@ -13,6 +13,7 @@ mod refused;
 mod replay;
 mod session;
 mod signals;
+mod stop;
 mod top;
 mod unreadable;
 

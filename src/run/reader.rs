@@ -7,17 +7,18 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use super::mailbox::Mailbox;
 use super::record::Tape;
-use super::session::{POLL, TICK_NS, only_serve};
+use super::session::{TICK_NS, only_serve};
 use crate::capture::Error;
 use crate::capture::bpf::hint::{Steering, Word};
 use crate::capture::bpf::lifecycle::{Change, Lifecycle};
-use crate::capture::bpf::{Losses, Record, Ring};
+use crate::capture::bpf::{Alarm, Losses, Record, Ring};
 use crate::capture::clock::monotonic_ns;
 use crate::decode::decoder::{Decoder, Finding, FrameAt, KernelHint, StreamContent};
-use crate::event::{Event, Loss};
+use crate::event::{CONNECTION_END, Event, Loss};
 use crate::observation::{Observation, Waiting};
 
 /// Takes the observations, on the reading thread.
@@ -40,6 +41,7 @@ pub(super) trait Sink {
 pub(super) struct Place<'a> {
     pub(super) ring: Ring,
     pub(super) losses: Losses<'a>,
+    pub(super) alarm: Alarm<'a>,
     pub(super) mailbox: &'a Mailbox,
     /// Every probe has been removed: the ring buffer gets no new records.
     pub(super) done: &'a AtomicBool,
@@ -52,6 +54,8 @@ pub(super) struct ReadLoop<'a> {
     steering: Steering,
     /// Records what the decoder is given.
     tape: Option<Tape>,
+    /// Records since the count was last taken.
+    records: u64,
     /// Forks, execs and exits that are not in the mailbox yet.
     lifecycle: Vec<Lifecycle>,
     /// Contents of sockets that are not in the mailbox yet.
@@ -65,7 +69,8 @@ impl<'a> ReadLoop<'a> {
         steering: Steering,
         tape: Option<Tape>,
     ) -> Self {
-        Self { decoder, sink, steering, tape, lifecycle: Vec::new(), findings: Vec::new() }
+        let (lifecycle, findings) = (Vec::new(), Vec::new());
+        Self { decoder, sink, steering, tape, records: 0, lifecycle, findings }
     }
 
     /// Reads until `place.done` is set or the sink is closed. Sends to `ready` once it can read.
@@ -85,15 +90,26 @@ impl<'a> ReadLoop<'a> {
         only_serve(sandbox)?;
         // The receiver lives until this thread has ended.
         let _ = ready.send(());
-        let mut next_tick = 0;
+        let (mut next_tick, mut unheard) = (0, 0);
+        let mut pace = Pace::default();
         while !place.done.load(Ordering::Acquire) {
+            if pace.is_slow() {
+                place.alarm.set();
+            }
             let more = reader.read();
             let mut this = read_loop.borrow_mut();
             this.hand_on(place.mailbox);
+            if unheard != place.losses.unheard() {
+                unheard = place.losses.unheard();
+                place.mailbox.wake();
+            }
             let now = monotonic_ns();
             let is_due = now >= next_tick;
             if is_due {
                 next_tick = now + TICK_NS;
+                if !more {
+                    this.take_leave(&place.mailbox.take_ended(), now);
+                }
                 this.tick(now);
             }
             if this.is_closed() {
@@ -103,9 +119,10 @@ impl<'a> ReadLoop<'a> {
             if is_due || !more {
                 this.publish(&place.losses.now());
             }
+            let nap = pace.nap(this.take_records() == 0, this.longest_nap());
             drop(this);
             if !more {
-                reader.wait(POLL);
+                reader.wait(nap);
             }
         }
         while reader.read() {}
@@ -114,6 +131,7 @@ impl<'a> ReadLoop<'a> {
     }
 
     fn record(&mut self, record: &Record<'_>) {
+        self.records += 1;
         match record {
             Record::Passed(event) => self.event(event),
             Record::Encrypted(conn) => {
@@ -122,7 +140,7 @@ impl<'a> ReadLoop<'a> {
             Record::Process(message) => {
                 // The ring buffer keeps the order: every event of the process came before.
                 if message.change == Change::Exited {
-                    self.exited(message);
+                    self.exited(message.pid, message.at_ns);
                 }
                 self.lifecycle.push(*message);
             }
@@ -138,6 +156,8 @@ impl<'a> ReadLoop<'a> {
         if let Some(tape) = &mut self.tape {
             tape.losses(losses);
         }
+        let ends = losses.iter().find(|loss| loss.reason == CONNECTION_END);
+        self.decoder.ends_lost(ends.map_or(0, |loss| loss.records));
         self.sink.publish(losses);
     }
 
@@ -145,9 +165,24 @@ impl<'a> ReadLoop<'a> {
         mailbox.put(&mut self.lifecycle, &mut self.findings);
     }
 
-    fn exited(&mut self, message: &Lifecycle) {
+    fn take_records(&mut self) -> u64 {
+        std::mem::take(&mut self.records)
+    }
+
+    /// What is due when nothing comes waits for no longer than this.
+    fn longest_nap(&self) -> Duration {
+        let is_awaited = self.tape.is_some() || self.decoder.has_deadlines();
+        if is_awaited { Duration::from_nanos(TICK_NS) } else { LONGEST_NAP }
+    }
+
+    /// Takes leave of processes of whose end no record told. The ring buffer is empty: nothing more of
+    /// them comes.
+    fn take_leave(&mut self, ended: &[u32], now_ns: u64) {
+        ended.iter().for_each(|&pid| self.exited(pid, now_ns));
+    }
+
+    fn exited(&mut self, tgid: u32, at_ns: u64) {
         let sink = &mut *self.sink;
-        let (tgid, at_ns) = (message.pid, message.at_ns);
         if let Some(tape) = &mut self.tape {
             tape.exited(tgid, at_ns);
         }
@@ -196,6 +231,34 @@ impl<'a> ReadLoop<'a> {
             }
         }
         self.findings.extend(self.decoder.findings().filter(|it| it.conn.socket().is_some()));
+    }
+}
+
+/// How long the reader sleeps before it looks again, where no record wakes it. Short while records
+/// come; longer and longer when none does.
+#[derive(Debug)]
+struct Pace(Duration);
+
+const SHORTEST_NAP: Duration = Duration::from_millis(10);
+/// Losses show after this time at the latest, also where nothing comes through.
+const LONGEST_NAP: Duration = Duration::from_millis(500);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(SHORTEST_NAP)
+    }
+}
+
+impl Pace {
+    /// The time until the next look, after one that has found nothing or something.
+    fn nap(&mut self, is_quiet: bool, longest: Duration) -> Duration {
+        self.0 = if is_quiet { (self.0 * 2).min(longest) } else { SHORTEST_NAP };
+        self.0
+    }
+
+    /// What comes next would wait for long.
+    fn is_slow(&self) -> bool {
+        self.0 > SHORTEST_NAP
     }
 }
 

@@ -13,8 +13,9 @@ use super::Failure;
 use super::mailbox::Mailbox;
 use super::reader::{Place, ReadLoop, Sink};
 use super::record::{self, Recording};
+use super::stop::Stop;
 use crate::capture::Error;
-use crate::capture::bpf::{Settings, Tap, with_tap};
+use crate::capture::bpf::{Settings, Tap, Waker, with_tap};
 use crate::capture::clock::{monotonic_ns, wall_offset_ns};
 use crate::capture::confine::limits;
 use crate::capture::confine::privilege::Powers;
@@ -29,8 +30,8 @@ use crate::decode::decoder::{Decoder, StreamContent};
 use crate::matching::{Matching, Protocols};
 use crate::views::recording::TargetName;
 
-/// How long a thread sleeps before it polls what cannot wake it.
-pub(super) const POLL: Duration = Duration::from_millis(10);
+/// The attaching thread looks this often at what cannot wake it.
+const LOOK: Duration = Duration::from_millis(500);
 /// How often requests expire, and how often the audience hears of changes.
 pub(super) const TICK_NS: u64 = 250_000_000;
 
@@ -44,8 +45,8 @@ pub(super) trait Audience {
 /// What ends a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Until<'a> {
-    /// Set from outside.
-    pub(super) stop: &'a AtomicBool,
+    /// Asked for from outside.
+    pub(super) stop: &'a Stop,
     /// Also end when no target is left.
     pub(super) targets_end: bool,
     /// End at once: only show that attaching works.
@@ -141,10 +142,12 @@ pub(super) fn run(
     };
     let result = with_tap(&kernel, |tap| {
         let decoder = ReadLoop::new(tracker, sink, tap.steering()?, tape);
-        let (mailbox, done) = (Mailbox::default(), AtomicBool::new(false));
+        let (mailbox, done) = (until.stop.mailbox(), AtomicBool::new(false));
         let (ready, is_ready) = mpsc::channel();
-        let place =
-            Place { ring: tap.ring()?, losses: tap.losses(), mailbox: &mailbox, done: &done };
+        let ring = tap.ring()?;
+        let waker = ring.waker();
+        let (losses, alarm) = (tap.losses(), tap.alarm());
+        let place = Place { ring, losses, alarm, mailbox, done: &done };
         let sandbox = config.sandbox;
         thread::scope(|scope| {
             let reader = thread::Builder::new().name("wstap-reader".into());
@@ -154,8 +157,8 @@ pub(super) fn run(
             // It sends nothing if it cannot read, and says why when it is waited for.
             let attached = match is_ready.recv() {
                 Ok(()) => {
-                    let _done = Done(&done);
-                    attaching.run(tap, planner, selection, &mailbox)
+                    let _done = Done(&done, waker);
+                    attaching.run(tap, planner, selection, mailbox)
                 }
                 Err(_) => Ok(()),
             };
@@ -188,11 +191,12 @@ fn start_recording(
 }
 
 /// Lets the reading thread end, also when this thread panics.
-struct Done<'a>(&'a AtomicBool);
+struct Done<'a>(&'a AtomicBool, Waker);
 
 impl Drop for Done<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
+        self.1.wake();
     }
 }
 
@@ -243,8 +247,11 @@ impl Attaching<'_> {
 
     fn look_after(&mut self, supervisor: &mut Supervisor<'_, '_>, mailbox: &Mailbox) {
         let mut next_tick = 0;
-        while !self.until.stop.load(Ordering::Relaxed) {
-            let Some(mail) = mailbox.collect(POLL) else { return };
+        while !self.until.stop.is_asked() {
+            let until = if supervisor.has_news() { next_tick } else { u64::MAX };
+            let now = monotonic_ns();
+            let rest = until.min(supervisor.rests_until(now)).saturating_sub(now);
+            let Some(mail) = mailbox.collect(LOOK.min(Duration::from_nanos(rest))) else { return };
             let now = monotonic_ns();
             for message in mail.lifecycle {
                 supervisor.hear(&message, now);
@@ -256,6 +263,7 @@ impl Attaching<'_> {
                 supervisor.has_missed_something();
             }
             supervisor.poll(now);
+            mailbox.tell_ended(&supervisor.take_unheard_ends());
             if now >= next_tick {
                 next_tick = now + TICK_NS;
                 self.report(supervisor);

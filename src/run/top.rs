@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::messages::stop_on_signal;
 use super::reader::Sink;
 use super::session::{self, Audience, Until};
+use super::stop::Stop;
 use super::{Failure, monitor, signals};
 use crate::capture::clock::monotonic_ns;
 use crate::capture::supervisor::{Late, Member};
@@ -49,7 +50,7 @@ pub(super) fn run(config: TapConfig, args: &TopArgs) -> Result<(), Failure> {
     let (attached, is_attached) = mpsc::channel();
     let sandbox = config.sandbox;
     let tap = {
-        let (stop, ended) = (Arc::clone(&stop), Arc::clone(&ended));
+        let (stop, ended) = (stop.clone(), Arc::clone(&ended));
         let mut sink = Recording { recorder, losses };
         let mut board = Board { status, attached };
         thread::Builder::new().name("wstap-tap".into()).spawn(move || {
@@ -69,7 +70,7 @@ pub(super) fn run(config: TapConfig, args: &TopArgs) -> Result<(), Failure> {
     } else {
         watch.print(args, sandbox).map(|()| None)
     };
-    stop.store(true, Ordering::Relaxed);
+    stop.ask();
     let result = tap.join();
     let result =
         result.unwrap_or_else(|_| Err(Failure::Runtime("the tap thread has panicked".into())));
@@ -102,7 +103,7 @@ impl Source {
 struct Watch<'a> {
     /// The tap has ended.
     ended: &'a Arc<AtomicBool>,
-    stop: &'a AtomicBool,
+    stop: &'a Stop,
     source: &'a Source,
 }
 
@@ -173,7 +174,7 @@ impl Watch<'_> {
     }
 
     fn is_over(&self) -> bool {
-        self.stop.load(Ordering::Relaxed) || self.ended.load(Ordering::Relaxed)
+        self.stop.is_asked() || self.ended.load(Ordering::Relaxed)
     }
 }
 

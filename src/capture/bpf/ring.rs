@@ -1,10 +1,14 @@
 //! The ring buffer, and the one that reads it.
 
 use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use libbpf_rs::{MapHandle, RingBuffer, RingBufferBuilder};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::wire::{self, Record};
 use crate::capture::Error;
@@ -12,13 +16,38 @@ use crate::capture::Error;
 /// The ring buffer. It has one reader: what one has read, another does not see.
 #[derive(Debug)]
 pub struct Ring {
-    pub(super) events: MapHandle,
+    events: MapHandle,
     /// Ends of connections that found no room there. Read after the others: everything else about
     /// such a connection was reported before.
-    pub(super) closings: MapHandle,
+    closings: MapHandle,
+    waker: Waker,
+}
+
+/// Wakes a reader from another thread.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<OwnedFd>);
+
+impl Waker {
+    /// From now on [`Reader::wait`] does not wait any more.
+    pub fn wake(&self) {
+        // It fails where the number has reached its end: then it was woken before.
+        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+    }
 }
 
 impl Ring {
+    pub(super) fn new(events: MapHandle, closings: MapHandle) -> libbpf_rs::Result<Self> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let waker = eventfd(0, flags).map_err(io::Error::from)?;
+        Ok(Self { events, closings, waker: Waker(Arc::new(waker)) })
+    }
+
+    /// Wakes the reader.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
     /// Hands every record to `sink`, in the order in which the kernel reserved them.
     ///
     /// # Errors
@@ -39,7 +68,7 @@ impl Ring {
                 })
             })
             .and_then(|builder| std::mem::take(builder).build())
-            .map(|ring| Reader { ring })
+            .map(|ring| Reader { ring, waker: self.waker() })
             .map_err(|error| Error::Other(format!("failed to map the ring buffer: {error}")))
     }
 }
@@ -59,6 +88,7 @@ fn hand_to(sink: &mut impl FnMut(&Record<'_>), record: &[u8]) -> i32 {
 #[derive(Debug)]
 pub struct Reader<'sink> {
     ring: RingBuffer<'sink>,
+    waker: Waker,
 }
 
 /// Records handed out before [`Reader::read`] returns, so that its caller can read the clock.
@@ -70,8 +100,17 @@ impl Reader<'_> {
         self.ring.consume_raw_n(BATCH) >= BATCH as i32
     }
 
-    /// Waits until the kernel side asks to be read, or `timeout` has passed.
+    /// Waits until the kernel side asks to be read, until it was woken by a [`Waker`], or until
+    /// `timeout` has passed.
     pub fn wait(&self, timeout: Duration) {
-        self.ring.poll_raw(timeout);
+        // SAFETY: libbpf keeps the descriptor open as long as the ring buffer lives.
+        let ring = unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) };
+        let mut fds = [
+            PollFd::from_borrowed_fd(ring, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.waker.0.as_fd(), PollFlags::IN),
+        ];
+        let timeout = Timespec::try_from(timeout).ok();
+        // A signal ends the wait early, which does no harm.
+        let _ = poll(&mut fds, timeout.as_ref());
     }
 }

@@ -46,6 +46,13 @@ impl<'obj> Shared<'obj> {
         open.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// The next record is to wake the reader.
+    pub(in crate::capture) fn set_reader_sleeps(&self) {
+        // SAFETY: as above. The kernel side only writes 0, and what it misses costs a short delay.
+        let sleeps = unsafe { AtomicU32::from_ptr(&raw mut (*self.words.as_ptr()).reader_sleeps) };
+        sleeps.store(1, Ordering::Relaxed);
+    }
+
     /// Makes each thread ask again whether its process is tapped.
     pub(in crate::capture) fn begin_epoch(&self) {
         // SAFETY: as above. The kernel side changes this word with atomic operations only.

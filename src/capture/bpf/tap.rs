@@ -72,7 +72,7 @@ impl Tap<'_> {
         let share = || {
             let events = MapHandle::try_from(&self.skel.maps.events)?;
             let closings = MapHandle::try_from(&self.skel.maps.closings)?;
-            Ok(Ring { events, closings })
+            Ring::new(events, closings)
         };
         share().map_err(|error: libbpf_rs::Error| {
             Error::Other(format!("failed to share the ring buffer: {error}"))
@@ -89,10 +89,30 @@ impl Tap<'_> {
             .map_err(|error| Error::Other(format!("failed to map the steering words: {error}")))
     }
 
+    /// Asks the kernel side to wake the reader.
+    #[must_use]
+    pub fn alarm(&self) -> Alarm<'_> {
+        Alarm { shared: &self.shared }
+    }
+
     /// What the kernel side lost. Any thread may read it.
     #[must_use]
     pub fn losses(&self) -> Losses<'_> {
         Losses { shared: &self.shared }
+    }
+}
+
+/// Wakes a reader that sleeps for long because nothing comes. Needs no privilege.
+#[derive(Clone, Copy, Debug)]
+pub struct Alarm<'tap> {
+    shared: &'tap Shared<'tap>,
+}
+
+impl Alarm<'_> {
+    /// The next record that is written wakes the reader, however few there are. To be called before
+    /// the last look at the ring buffer.
+    pub fn set(&self) {
+        self.shared.set_reader_sleeps();
     }
 }
 
@@ -107,5 +127,11 @@ impl Losses<'_> {
     #[must_use]
     pub fn now(&self) -> [Loss; 7] {
         wire::losses(&self.shared.losses())
+    }
+
+    /// The same as [`Tap::unheard`].
+    #[must_use]
+    pub fn unheard(&self) -> u64 {
+        self.shared.losses().process_records
     }
 }

@@ -4,7 +4,6 @@ mod summary;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -12,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::reader::Sink;
 use super::session::{self, Audience, Prepared, Until};
+use super::stop::Stop;
 use super::unreadable::Unreadable;
 use super::{Failure, signals};
 use crate::capture::bpf::socket;
@@ -92,11 +92,11 @@ async fn serve(
 ) -> Result<(), Failure> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut signals = signals::ended()?;
-    let stop = Arc::new(AtomicBool::new(false));
+    let stop = Stop::default();
     let (ended, mut tap_ended) = oneshot::channel();
     let sandbox = config.tap.sandbox;
     let tap_thread = {
-        let stop = Arc::clone(&stop);
+        let stop = stop.clone();
         let until_targets_end = config.exit_with_target;
         let check = config.check;
         thread::Builder::new().name("wstap-tap".into()).spawn(move || {
@@ -115,7 +115,7 @@ async fn serve(
     let result = tokio::select! {
         result = &mut tap_ended => result,
         () = signals.recv() => {
-            stop.store(true, Ordering::Relaxed);
+            stop.ask();
             signals::end_at_last();
             tap_ended.await
         }
