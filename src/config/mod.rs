@@ -91,7 +91,8 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 const DEFAULT_RING_BYTES: u64 = 8 << 20;
 const DEFAULT_WINDOW_BYTES: u64 = 64 << 10;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-const DEFAULT_CONNECTIONS: u32 = 32_768;
+/// Connections that are followed at the same time where nobody asks for another number.
+pub const DEFAULT_CONNECTIONS: u32 = 32_768;
 
 impl MonitorConfig {
     /// Checks what was typed for the main job.

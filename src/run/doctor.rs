@@ -13,6 +13,7 @@ use crate::capture::bpf::{Flavour, Settings, Tap, Wakeup, with_tap};
 use crate::capture::confine::privilege;
 use crate::capture::confine::sandbox::{self, Task};
 use crate::capture::{Error, kernel};
+use crate::config::DEFAULT_CONNECTIONS;
 use crate::terminal::Page;
 
 /// The result of one check.
@@ -60,6 +61,7 @@ pub(super) fn run(json: bool) -> Result<(), Failure> {
     let mut checks = vec![check_kernel(), check_btf(), check_lockdown(), check_capabilities()];
     checks.extend(check_programs());
     checks.extend([check_processes(), check_files(), check_deleted_files(), check_sandbox()]);
+    checks.push(check_connections());
     let mut out = Page::new(!json);
     for check in &checks {
         if json {
@@ -220,6 +222,16 @@ fn check_processes() -> Check {
         }
         Some(cause) => Check::limited(name, refused.sentence(cause), cause.remedy()),
     }
+}
+
+/// A bound that nothing on the machine sets. docs/cost.md has the measured memory.
+fn check_connections() -> Check {
+    let found = format!(
+        "at most {DEFAULT_CONNECTIONS} are followed at the same time, others are counted in \
+         wstap_lost_bytes_total; --connections N sets another bound, at 0.3 KiB of kernel memory for \
+         each place and 2 to 3 KiB of wstap's own for each connection that is open"
+    );
+    Check::ok("connections", found)
 }
 
 fn check_files() -> Check {
