@@ -48,7 +48,7 @@ static SSL_CTX *secret_context(const SSL_METHOD *method)
 }
 
 /* Lets `inner` send and receive through `outer`: TLS in TLS. */
-static SSL *through(SSL *outer, SSL *inner)
+static inline SSL *through(SSL *outer, SSL *inner)
 {
 	BIO *tunnel = BIO_new(BIO_f_ssl());
 

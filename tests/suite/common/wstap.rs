@@ -155,6 +155,13 @@ impl Drop for Monitor {
     }
 }
 
+/// Memory of a process that is in use, in KiB.
+pub(crate) fn resident_kb(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
 /// Sends a signal to a child of ours.
 pub(crate) fn signal(pid: u32, signal: Signal) {
     let process = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");

@@ -14,6 +14,9 @@ use tempfile::TempDir;
 #[path = "../../../../examples/demo/certificate.rs"]
 mod certificate;
 
+/// Both ends of very many connections in one process.
+pub(crate) mod many;
+
 /// The peers that exchange messages of every kind.
 pub(crate) mod mixed;
 

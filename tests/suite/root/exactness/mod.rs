@@ -9,5 +9,8 @@ mod busy;
 /// What was lost is counted to the byte.
 mod loss;
 
+/// Very many connections, lost ends, and more than can be decoded.
+mod scale;
+
 /// What is not needed is not copied.
 mod steering;

@@ -1,8 +1,11 @@
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::suite::common::peers::many::Many;
 use crate::suite::common::peers::{Peer, Runtime, Scene};
 use crate::suite::common::wstap::{Monitor, privileged, program, wait_for};
 
@@ -132,4 +135,35 @@ fn root_wstap_ends_with_its_target_where_that_is_asked_for() {
     server.finish();
     drop(server);
     assert!(tap.wait().success());
+}
+
+/// Where nothing passes, wstap sleeps: each of its threads looks for what nobody wakes it for, and that is all.
+#[test]
+fn root_without_traffic_wstap_hardly_ever_wakes() {
+    let Some(mut peer) = Many::start(10).filter(|_| privileged()) else { return };
+    let tap = Monitor::attach(peer.pid(), &[]);
+    peer.does("open");
+    peer.does("say");
+    tap.metrics_when("an answer on each", |m| m.sum("turnaround_count", &[]) == 20.0);
+    let wakes = |seconds: u64| {
+        let before = switches(tap.pid());
+        thread::sleep(Duration::from_secs(seconds));
+        switches(tap.pid()) - before
+    };
+    // It sleeps longer and longer.
+    wait_for("wstap to come to rest", || (wakes(2) < 10).then_some(()));
+    // What passes then is seen as ever.
+    peer.does("say");
+    tap.metrics_when("another one", |m| m.sum("turnaround_count", &[]) == 40.0);
+}
+
+/// How often the threads of a process have gone to sleep.
+fn switches(pid: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
+    let of_thread = |thread: fs::DirEntry| {
+        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        let line = status.lines().find_map(|it| it.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|it| it.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    threads.flatten().map(of_thread).sum()
 }

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
@@ -250,6 +251,34 @@ fn root_the_limit_of_descriptors_is_raised_and_cores_are_off() {
     let (soft, hard) = limit("Max open files");
     assert_eq!(soft, hard);
     assert_eq!(limit("Max core file size").0, "0");
+    assert!(tap.terminate().success());
+}
+
+/// A process that the kernel may not dump belongs to root, whoever runs it, and so does its memory: no core
+/// is written, even where somebody raises the limit or pipes cores to a program.
+#[test]
+fn root_wstap_may_not_be_dumped() {
+    let scene = Scene::new();
+    if !four_are_enough() {
+        return;
+    }
+    let owner_of_memory =
+        |pid: u32| fs::metadata(format!("/proc/{pid}/mem")).map_or(u32::MAX, |it| it.uid());
+    let mut other = Command::new("setpriv");
+    let other =
+        other.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "sleep", "60"]);
+    let mut other = other.spawn().expect("it starts");
+    wait_for("a process that may be dumped", || {
+        (owner_of_memory(other.id()) == 65_534).then_some(())
+    });
+    other.kill().and_then(|()| other.wait()).expect("it ends");
+
+    let Some((server, _)) = scene.server(Runtime::Python, &[]) else { return };
+    let open = Open::new();
+    let mut command = open.with(&FOUR);
+    command.args(["--pid", &server.pid().to_string()]);
+    let tap = Monitor::spawn_on_any_port(command);
+    assert_eq!(owner_of_memory(tap.pid()), 0);
     assert!(tap.terminate().success());
 }
 

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::suite::common::peers::wss_pair::{self, Pair};
 use crate::suite::common::peers::{Runtime, Scene, installed};
-use crate::suite::common::wstap::{Monitor, privileged, wait_for};
+use crate::suite::common::wstap::{Monitor, privileged, resident_kb, wait_for};
 
 /// Every exchange is seen from both ends.
 pub(super) const ENDS: f64 = 2.0;
@@ -318,10 +318,4 @@ fn run_paced(count: u64, pause: Duration, start: impl Fn() -> Pair) {
 
 fn open_files(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).expect("a folder").count()
-}
-
-fn resident_kb(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

@@ -1,0 +1,187 @@
+/*
+ * Both ends of very many wss connections in one process and one thread. TLS runs over pairs of BIOs
+ * in memory, so a connection takes no descriptor.
+ *
+ *   many [connections=N]
+ *
+ * For each line on standard input it does what the line says, and then prints the plaintext bytes that have
+ * passed through its TLS functions so far, at both ends together:
+ *
+ *   open    opens N connections and upgrades each
+ *   say     asks one JSON-RPC request on each connection, and answers it
+ *   flood   goes on asking and answering on a thread of its own, until `rest`
+ *   rest    ends that
+ *   count   does nothing
+ *   close   closes all connections
+ *   clear   the same, and keeps what their handles point to for `open`
+ *
+ * At the end of standard input it leaves without closing any.
+ */
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "wss.h"
+
+enum {
+	/* Bytes that a BIO holds: more than a flight of the handshake, or a record of what is said. */
+	BIO_BYTES = 4096,
+	CLIENT = 0,
+	SERVER = 1,
+};
+
+static int connections = 1;
+static SSL *(*pairs)[2];
+static SSL_CTX *contexts[2];
+static atomic_ulong passed;
+static atomic_int flooding;
+
+static void check(int ok, const char *what)
+{
+	if (ok)
+		return;
+	fprintf(stderr, "%s failed\n", what);
+	_exit(1);
+}
+
+static SSL_CTX *context_with(const SSL_METHOD *method)
+{
+	SSL_CTX *context = secret_context(method);
+
+	check(context != NULL, "ciphers");
+	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+	return context;
+}
+
+static void say(SSL *ssl, const void *bytes, int length)
+{
+	check(SSL_write(ssl, bytes, length) == length, "SSL_write");
+	atomic_fetch_add(&passed, length);
+}
+
+static void hear(SSL *ssl)
+{
+	char bytes[512];
+	int length = SSL_read(ssl, bytes, sizeof(bytes));
+
+	check(length > 0, "SSL_read");
+	atomic_fetch_add(&passed, length);
+}
+
+static void open_pair(SSL **pair)
+{
+	BIO *client, *server;
+
+	check(BIO_new_bio_pair(&client, BIO_BYTES, &server, BIO_BYTES), "BIO_new_bio_pair");
+	for (int end = CLIENT; end <= SERVER; end++) {
+		BIO *bio = end == CLIENT ? client : server;
+
+		if (!pair[end])
+			pair[end] = SSL_new(contexts[end]);
+		check(pair[end] != NULL, "SSL_new");
+		SSL_set_bio(pair[end], bio, bio);
+	}
+	SSL_set_connect_state(pair[CLIENT]);
+	SSL_set_accept_state(pair[SERVER]);
+	/* One of them is ahead of the other. */
+	for (int turn = 0; turn < 8 && !SSL_is_init_finished(pair[CLIENT]); turn++) {
+		SSL_do_handshake(pair[CLIENT]);
+		SSL_do_handshake(pair[SERVER]);
+	}
+	check(SSL_is_init_finished(pair[SERVER]), "the handshake");
+	say(pair[CLIENT], UPGRADE_REQUEST, strlen(UPGRADE_REQUEST));
+	hear(pair[SERVER]);
+	say(pair[SERVER], UPGRADE_ANSWER, strlen(UPGRADE_ANSWER));
+	hear(pair[CLIENT]);
+}
+
+static void send_text(SSL *ssl, const char *text, int masked)
+{
+	char frame[FRAME_MAX];
+	int length = text_frame(frame, text, masked);
+
+	check(length > 0, "a short text");
+	say(ssl, frame, length);
+}
+
+static void exchange(SSL **pair, int id)
+{
+	char text[TEXT_MAX];
+
+	request_text(text, sizeof(text), id);
+	send_text(pair[CLIENT], text, 1);
+	hear(pair[SERVER]);
+	answer_text(text, sizeof(text), id);
+	send_text(pair[SERVER], text, 0);
+	hear(pair[CLIENT]);
+}
+
+static void say_on_each(void)
+{
+	static int id;
+
+	id++;
+	for (int i = 0; i < connections; i++)
+		exchange(pairs[i], id);
+}
+
+static void clear(SSL *ssl)
+{
+	check(SSL_clear(ssl), "SSL_clear");
+}
+
+static void end_all(void (*end)(SSL *))
+{
+	for (int i = 0; i < connections; i++) {
+		end(pairs[i][CLIENT]);
+		end(pairs[i][SERVER]);
+	}
+}
+
+static void *flood(void *nothing)
+{
+	while (atomic_load(&flooding))
+		say_on_each();
+	return nothing;
+}
+
+int main(int count, char **arguments)
+{
+	pthread_t flooder;
+	char line[16];
+
+	for (int i = 1; i < count; i++)
+		sscanf(arguments[i], "connections=%d", &connections);
+	pairs = calloc(connections, sizeof(*pairs));
+	check(pairs != NULL, "calloc");
+	contexts[CLIENT] = context_with(TLS_client_method());
+	contexts[SERVER] = context_with(TLS_server_method());
+	while (fgets(line, sizeof(line), stdin)) {
+		if (!strcmp(line, "open\n")) {
+			for (int i = 0; i < connections; i++)
+				open_pair(pairs[i]);
+		} else if (!strcmp(line, "say\n")) {
+			say_on_each();
+		} else if (!strcmp(line, "flood\n")) {
+			atomic_store(&flooding, 1);
+			check(!pthread_create(&flooder, NULL, flood, NULL), "pthread_create");
+		} else if (!strcmp(line, "rest\n")) {
+			atomic_store(&flooding, 0);
+			pthread_join(flooder, NULL);
+		} else if (!strcmp(line, "close\n")) {
+			end_all(SSL_free);
+			memset(pairs, 0, connections * sizeof(*pairs));
+		} else if (!strcmp(line, "clear\n")) {
+			end_all(clear);
+		}
+		printf("%lu\n", atomic_load(&passed));
+		fflush(stdout);
+	}
+	_exit(0);
+}
