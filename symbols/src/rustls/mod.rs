@@ -103,34 +103,38 @@ fn functions(image: &Image<'_>, debug: Option<&Image<'_>>) -> (Found, SymbolSour
 /// `/root/.cargo/registry/src/REGISTRY/rustls-0.23.46/src/vecbuf.rs`, or
 /// `external/crates_vendor__rustls-0.23.46/src/vecbuf.rs` where Bazel built it.
 fn versions(image: &Image<'_>) -> BTreeSet<String> {
+    let mut versions = BTreeSet::new();
+    for (_, bytes) in image.constants() {
+        collect_versions(bytes, &mut versions);
+    }
+    versions
+}
+
+fn collect_versions(bytes: &[u8], versions: &mut BTreeSet<String>) {
     const BEFORE: &[u8] = b"rustls-";
     const STARTS: [&[u8]; 2] = [b"/", b"__"];
     const AFTER: &[u8] = b"/src/";
     const MAX_LEN: usize = 32;
     /// Two are too many already.
     const MAX_VERSIONS: usize = 8;
-    let mut versions = BTreeSet::new();
-    for (_, bytes) in image.constants() {
-        for at in memmem::find_iter(bytes, BEFORE) {
-            if versions.len() == MAX_VERSIONS {
-                return versions;
-            }
-            // Other crates' names end like this one.
-            if !STARTS.iter().any(|start| bytes[..at].ends_with(start)) {
-                continue;
-            }
-            let rest = bytes.get(at + BEFORE.len()..).unwrap_or_default();
-            let rest = rest.get(..rest.len().min(MAX_LEN)).unwrap_or_default();
-            let version = memmem::find(rest, AFTER).and_then(|end| rest.get(..end));
-            let version = version.and_then(|version| std::str::from_utf8(version).ok());
-            let is_plain = |text: &&str| {
-                text.starts_with(|first: char| first.is_ascii_digit())
-                    && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
-            };
-            versions.extend(version.filter(is_plain).map(str::to_owned));
+    for at in memmem::find_iter(bytes, BEFORE) {
+        if versions.len() == MAX_VERSIONS {
+            return;
         }
+        // Other crates' names end like this one.
+        if !STARTS.iter().any(|start| bytes[..at].ends_with(start)) {
+            continue;
+        }
+        let rest = bytes.get(at + BEFORE.len()..).unwrap_or_default();
+        let rest = rest.get(..rest.len().min(MAX_LEN)).unwrap_or_default();
+        let version = memmem::find(rest, AFTER).and_then(|end| rest.get(..end));
+        let version = version.and_then(|version| std::str::from_utf8(version).ok());
+        let is_plain = |text: &&str| {
+            text.starts_with(|first: char| first.is_ascii_digit())
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
+        };
+        versions.extend(version.filter(is_plain).map(str::to_owned));
     }
-    versions
 }
 
 fn by_symbols(names: &Image<'_>) -> Found {
@@ -309,4 +313,53 @@ fn probe(
 ) -> Option<Probe> {
     let offset = image.code_offset(address)?;
     Some(Probe { covers: vec![name], offset, action, technique, reason: reason.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions_in(text: &str) -> Vec<String> {
+        let mut versions = BTreeSet::new();
+        collect_versions(text.as_bytes(), &mut versions);
+        versions.into_iter().collect()
+    }
+
+    #[test]
+    fn the_version_is_found_however_the_crate_was_brought() {
+        for path in [
+            "/root/.cargo/registry/src/6f17d22bba15001f/rustls-0.23.46/src/vecbuf.rs",
+            "external/crates_vendor__rustls-0.23.46/src/vecbuf.rs",
+            "/build/vendor/rustls-0.23.46/src/conn.rs",
+        ] {
+            assert_eq!(versions_in(path), ["0.23.46"], "{path}");
+        }
+        for path in [
+            "/root/.cargo/registry/src/x/tokio-rustls-0.26.2/src/lib.rs",
+            "external/crates_vendor__tokio-rustls-0.26.2/src/lib.rs",
+            "/registry/rustls-native-certs-0.8.1/src/lib.rs",
+            "/registry/rustls-0.23.46/tests/api.rs",
+        ] {
+            assert_eq!(versions_in(path), [""; 0], "{path}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_connection_is_known_in_the_newer_mangling_whatever_the_crates_hash() {
+        for name in [
+            "_RINvNtCs4fqI2P2rA04_4core3ptr13drop_in_placeNtNtCs9Kd0mVQd1JD_6rustls12common_state11CommonStateECsfoo_3app",
+            "_RINvNtCsa_4core3ptr13drop_in_placeNtNtCs0_6rustls12common_state11CommonStateEB4_",
+        ] {
+            assert!(is_drop_v0(name.as_bytes()), "{name}");
+        }
+        for name in [
+            // Of something that has one.
+            "_RINvNtCsa_4core3ptr13drop_in_placeNtNtCsb_6client4ConnINtNtCs0_6rustls12common_state11CommonStateEE",
+            "_RINvNtCsa_4core3ptr13drop_in_placeNtNtCs0_6rustls6client16ClientConnectionE",
+            "_RNvMNtCs0_6rustls12common_state11CommonState20send_appdata_encrypt",
+            "",
+        ] {
+            assert!(!is_drop_v0(name.as_bytes()), "{name}");
+        }
+    }
 }
