@@ -136,6 +136,7 @@ struct report {
 struct thread {
 	__u64 epoch; /* of `process`, plus one: 0 is none */
 	struct wstap_tapped process;
+	__u64 entered; /* an entry of a call was seen on this thread */
 	struct call_args calls[CALL_DEPTH];
 	__u64 displaced; /* how often a call has given its place in `calls` to another */
 	struct sliced_call entering; /* on its way to or from one of the maps of calls */

@@ -99,16 +99,6 @@ static __always_inline void go_report(const struct call_args *args, __u32 direct
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
 }
 
-/* A call returns whose entry was not seen. Mostly its goroutine was waiting in it when the
- * process was tapped. The registers no longer say which connection it is on. */
-static __always_inline void count_in_flight(__s64 bytes)
-{
-	if (bytes <= 0 || !tapped_thread())
-		return;
-	__sync_fetch_and_add(&losses.in_flight_calls, 1);
-	__sync_fetch_and_add(&losses.in_flight_bytes, bytes);
-}
-
 SEC("uprobe")
 int go_return(struct pt_regs *ctx)
 {
@@ -121,7 +111,9 @@ int go_return(struct pt_regs *ctx)
 		return 0;
 	args = bpf_map_lookup_elem(&go_calls, &key);
 	if (!args) {
-		count_in_flight(count);
+		/* Mostly its goroutine was waiting in it when the process was tapped. */
+		if (count > 0 && tapped_thread())
+			count_in_flight(count);
 		return 0;
 	}
 	/* Bytes may pass and an error be returned as well: the bytes count. */

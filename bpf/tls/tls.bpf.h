@@ -101,6 +101,7 @@ int tap_entry(struct pt_regs *ctx)
 	/* The probe may have been placed for other processes. */
 	if (!thread)
 		return 0;
+	thread->entered = 1;
 	args = place_for(thread, sp);
 	args->sp = sp;
 	args->process = thread->process;
@@ -212,6 +213,26 @@ static __noinline bool take_call(struct thread *thread, __u64 sp)
 	return true;
 }
 
+static __always_inline void count_in_flight(__u64 bytes)
+{
+	__sync_fetch_and_add(&losses.in_flight_calls, 1);
+	__sync_fetch_and_add(&losses.in_flight_bytes, bytes);
+}
+
+/* A call returns whose entry was not seen. If no entry was ever seen on this thread, the thread was in
+ * the call when its process was tapped. Its arguments are not known any more, and so is not its
+ * connection. On a thread with entries, something else than a call has passed the instruction. */
+static __noinline int return_without_entry(__u64 result, __u64 cookie)
+{
+	struct thread *thread = tapped_thread();
+
+	if (!thread || thread->entered || (__s32)result <= 0)
+		return 0;
+	/* Where the result is a status, the number of bytes is behind an argument. */
+	count_in_flight(cookie & WSTAP_COOKIE_STATUS ? 0 : bytes_passed(result, cookie, 0));
+	return 0;
+}
+
 /* The call that was entered with stack pointer `sp` returns with `result`. */
 static __always_inline int call_returns(__u64 sp, __u64 result, __u64 cookie)
 {
@@ -220,7 +241,7 @@ static __always_inline int call_returns(__u64 sp, __u64 result, __u64 cookie)
 	__u64 count;
 
 	if (!thread || !take_call(thread, sp))
-		return 0;
+		return return_without_entry(result, cookie);
 	args = &thread->entering.args;
 	count = bytes_passed(result, cookie, args->count_at);
 	if (count)

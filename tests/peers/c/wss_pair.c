@@ -2,14 +2,15 @@
  * Both ends of a wss conversation in one process, over a socket pair: no network, no certificate,
  * so it also runs in a virtual machine that has nothing but a kernel.
  *
- *   wss_pair [requests=N] [wait=MS] [pause=MS] [workers=N] [nested] [plain] [go] [gate] [linger]
+ *   wss_pair [requests=N] [wait=MS] [pause=MS] [workers=N] [nested] [plain] [go] [gate] [held] [linger]
  *
  * A connection is opened; `wait` later N JSON-RPC requests are asked one after the other, each
  * answered after `pause`. With `nested` the TLS connection is inside another one, whose functions it
  * calls from its own; with `plain` there is no TLS, but TCP over loopback. With workers=N so many
  * children do that, not the process itself. With `go` it waits for a line on standard input first.
- * With `gate` the children are forked, but begin only when another line has come. With `linger` it
- * waits for the end of standard input afterwards. It prints the number of answers.
+ * With `gate` the children are forked, but begin only when another line has come. With `held`
+ * the first answer waits for a line. With `linger` it waits for the end of standard input
+ * afterwards. It prints the number of answers.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -24,7 +25,7 @@
 
 #include "wss.h"
 
-static int requests = 1, wait_ms, pause_ms, workers, nested, plain;
+static int requests = 1, wait_ms, pause_ms, workers, nested, plain, held;
 
 /* One end of the conversation. */
 struct end {
@@ -118,6 +119,13 @@ static void send_text(struct end end, const char *text, int masked)
 	say(end, frame, length);
 }
 
+static void await_line(void)
+{
+	char line[16];
+
+	check(fgets(line, sizeof(line), stdin) != NULL, "a line");
+}
+
 static void *serve(void *argument)
 {
 	struct end end = open_end(*(int *)argument, TLS_server_method(), SSL_accept);
@@ -129,6 +137,8 @@ static void *serve(void *argument)
 	for (int id = 0; id < requests; id++) {
 		await(end);
 		hear(end, bytes, sizeof(bytes));
+		if (held && id == 0)
+			await_line();
 		usleep(pause_ms * 1000);
 		answer_text(text, sizeof(text), id);
 		send_text(end, text, 0);
@@ -195,13 +205,6 @@ static void pass(int gate[2])
 	close(gate[0]);
 }
 
-static void await_line(void)
-{
-	char line[16];
-
-	check(fgets(line, sizeof(line), stdin) != NULL, "a line");
-}
-
 int main(int count, char **arguments)
 {
 	int go = 0, gated = 0, linger = 0, gate[2];
@@ -216,6 +219,7 @@ int main(int count, char **arguments)
 		plain |= !strcmp(arguments[i], "plain");
 		go |= !strcmp(arguments[i], "go");
 		gated |= !strcmp(arguments[i], "gate");
+		held |= !strcmp(arguments[i], "held");
 		linger |= !strcmp(arguments[i], "linger");
 	}
 	if (go)

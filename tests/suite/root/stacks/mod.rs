@@ -3,6 +3,9 @@
 /// Browsers, large runtimes and slow builds: `make test-stacks`.
 mod heavy;
 
+/// Calls that had begun before their probes were in place.
+mod in_flight;
+
 /// TLS libraries other than OpenSSL: Go's own, GnuTLS, NSS, BoringSSL, rustls.
 mod libraries;
 
