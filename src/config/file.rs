@@ -79,7 +79,9 @@ pub(super) struct FileTarget {
 /// are stripped and nothing else leads to them.
 #[derive(Debug, Deserialize)]
 struct FileLibrary {
-    build_id: String,
+    build_id: Option<String>,
+    /// Of an image without a build id.
+    sha1: Option<String>,
     /// Names of functions, and their offsets in the file.
     #[serde(flatten)]
     functions: BTreeMap<String, u64>,
@@ -150,10 +152,16 @@ impl File {
 
 impl FileLibrary {
     fn parse(&self) -> Result<UserLibrary, UsageError> {
-        let complain = |what: String| UsageError(format!("library `{}`: {what}", self.build_id));
-        let build_id = self.build_id.to_ascii_lowercase();
-        if build_id.is_empty() || !build_id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(complain("its build_id is not hexadecimal".into()));
+        let build = match (&self.build_id, &self.sha1) {
+            (Some(build), None) | (None, Some(build)) => build.to_ascii_lowercase(),
+            _ => {
+                let text = "a [[library]] needs a build_id, or the sha1 of a file that has none";
+                return Err(UsageError(text.into()));
+            }
+        };
+        let complain = |what: String| UsageError(format!("library `{build}`: {what}"));
+        if build.is_empty() || !build.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(complain("its build_id or sha1 is not hexadecimal".into()));
         }
         if let Some(name) = self.functions.keys().find(|&it| !known_functions().any(|f| f == it)) {
             let known: Vec<&str> = known_functions().collect();
@@ -164,7 +172,7 @@ impl FileLibrary {
         }
         let functions = self.functions.iter();
         let functions = functions.map(|(name, &offset)| UserOffset { name: name.clone(), offset });
-        Ok(UserLibrary { build_id, functions: functions.collect() })
+        Ok(UserLibrary { build, functions: functions.collect() })
     }
 }
 

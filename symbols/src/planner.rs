@@ -1,5 +1,7 @@
 //! From an image to a plan: the order of the steps, and nothing else.
 
+use memchr::memmem;
+
 use crate::elf::{Error, Image, Machine};
 use crate::error_messages;
 use crate::golang;
@@ -80,11 +82,17 @@ fn planned(image: &Image<'_>, evidence: Evidence<'_>, options: &Options) -> Plan
         libraries.extend(unsupported::search(image));
     }
     Plan {
+        may_copy_itself: !libraries.is_empty() && may_copy_itself(image),
         libraries,
         build_id: image.build_id(),
         companion: version::companion(image),
         loader_notifier: rtld::notifier(image),
     }
+}
+
+/// Node.js names the option in its help.
+fn may_copy_itself(image: &Image<'_>) -> bool {
+    image.constants().any(|(_, bytes)| memmem::find(bytes, b"--use-largepages").is_some())
 }
 
 /// Libraries of C: by their names, or else by their messages.

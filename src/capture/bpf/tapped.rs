@@ -32,6 +32,13 @@ impl Tap<'_> {
         }
     }
 
+    /// Whether the kernel side taps the TCP sockets of process `pid`. `false` where that cannot be
+    /// asked.
+    pub fn taps_sockets(&self, pid: u32) -> bool {
+        let entry = self.skel.maps.tapped.lookup(&pid.to_ne_bytes(), MapFlags::ANY);
+        entry.is_ok_and(|entry| entry.is_some_and(|entry| wire::has_sockets(&entry)))
+    }
+
     /// Taps a process from now on, wherever it has probes. If it is tapped already, nothing changes
     /// and the result is `false`.
     ///

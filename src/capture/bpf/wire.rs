@@ -137,6 +137,12 @@ pub(in crate::capture) fn set_sockets(entry: &mut [u8], tapped: bool) {
     }
 }
 
+/// Whether the entry of a tapped process says that its sockets are tapped.
+pub(in crate::capture) fn has_sockets(entry: &[u8]) -> bool {
+    let bit = wstap_tapped_flags::WSTAP_SOCKETS.0 as u8;
+    entry.get(FLAGS_AT).is_some_and(|flags| flags & bit != 0)
+}
+
 fn direction(value: u8) -> Direction {
     if u32::from(value) == wstap_direction::WSTAP_SENT.0 {
         Direction::Sent

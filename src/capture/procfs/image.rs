@@ -6,17 +6,20 @@
 //! and inode are those of the mapping, and a plan only where its places are mapped executable.
 //! Everything here may wait for a file system. [`super::planner`] sees to it that the tap does not.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sha1::{Digest, Sha1};
 use wstap_symbols::{Evidence, Library, Options, Plan, UserOffset, Verdict};
 
-use super::debug;
 use super::file::{self, Opened};
 use super::plans::{Planned, Plans};
 use super::process::{FileId, Mapping};
+use super::{debug, large_pages};
 
 /// A mapped file of a process, and what can be probed in it.
 #[derive(Clone, Debug)]
@@ -34,8 +37,8 @@ pub struct Image {
 /// Functions that a user has found in one build of a program or library.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserLibrary {
-    /// The build id, in lower-case hexadecimal.
-    pub build_id: String,
+    /// The build id, or the SHA-1 of an image that has none; in lower-case hexadecimal.
+    pub build: String,
     /// The functions.
     pub functions: Vec<UserOffset>,
 }
@@ -89,7 +92,7 @@ impl Recipe {
         let plan = plan.map_err(|error| {
             io::Error::new(io::ErrorKind::InvalidData, format!("refused: {error}"))
         })?;
-        let plan = executed(plan, mapping);
+        let plan = executed(plan, pid, mapping);
         Ok(Image { file: mapping.file, path: mapping.path.clone(), attach_path, plan })
     }
 
@@ -116,12 +119,21 @@ impl Recipe {
         Ok(Ok(Arc::new(self.with_evidence(&bytes, pid, path, &plan).unwrap_or(plan))))
     }
 
+    /// What the user has found in this build.
+    fn user_library(&self, build_id: Option<&str>, bytes: &[u8]) -> Option<&UserLibrary> {
+        // Hashing a large program takes a while, and is for those who ask for it.
+        if self.user_libraries.is_empty() {
+            return None;
+        }
+        let build = build_id.map_or_else(|| sha1_hex(bytes), str::to_owned);
+        self.user_libraries.iter().find(|library| library.build == build)
+    }
+
     /// A plan that needs more than the image: the user's functions, or else a debug file where a
     /// library was found and its functions were not.
     fn with_evidence(&self, bytes: &[u8], pid: u32, path: &Path, plan: &Plan) -> Option<Plan> {
         let build_id = plan.build_id.as_ref().map(ToString::to_string);
-        let mut libraries = self.user_libraries.iter();
-        if let Some(library) = libraries.find(|it| Some(&it.build_id) == build_id.as_ref()) {
+        if let Some(library) = self.user_library(build_id.as_deref(), bytes) {
             let evidence = Evidence { user_offsets: &library.functions, debug: None };
             return wstap_symbols::plan_with(bytes, evidence, &self.options).ok();
         }
@@ -132,6 +144,12 @@ impl Recipe {
         let evidence = Evidence { debug: Some(&debug), user_offsets: &[] };
         wstap_symbols::plan_with(bytes, evidence, &self.options).ok()
     }
+}
+
+/// What stands for the build of an image that has no build id: the SHA-1 of its bytes, as `sha1sum`
+/// prints it.
+fn sha1_hex(bytes: &[u8]) -> String {
+    Sha1::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether a person must hear why reading or planning a file failed: a TLS library in it would not
@@ -154,25 +172,40 @@ impl Image {
 
     /// Refuses the libraries that the process does not execute from this file, by its current
     /// mappings. `true` if one is newly refused.
-    pub(in crate::capture) fn keep_executed(&mut self, mapping: &Mapping) -> bool {
+    pub(in crate::capture) fn keep_executed(&mut self, pid: u32, mapping: &Mapping) -> bool {
         let before = Arc::as_ptr(&self.plan);
-        self.plan = executed(Arc::clone(&self.plan), mapping);
+        self.plan = executed(Arc::clone(&self.plan), pid, mapping);
         before != Arc::as_ptr(&self.plan)
     }
 }
 
-/// The plan, without the libraries whose code this process does not execute from the file: Node.js
-/// copies its own to large pages, for example, and a probe in the file would never fire.
-fn executed(plan: Arc<Plan>, mapping: &Mapping) -> Arc<Plan> {
-    let is_executed =
-        |library: &Library| library.probes.iter().all(|probe| mapping.executes(probe.offset));
-    if plan.libraries.iter().all(is_executed) {
+/// The plan, without the libraries whose code this process does not execute from the file, or soon
+/// will not: Node.js copies its own to large pages, for example. A probe in the file would not fire
+/// then, or be copied.
+fn executed(plan: Arc<Plan>, pid: u32, mapping: &Mapping) -> Arc<Plan> {
+    let is_refused = |library: &Library| !library.is_tappable();
+    if plan.libraries.iter().all(is_refused) {
+        return plan;
+    }
+    let is_copied = is_program(pid, mapping.file) && large_pages::copies_program(pid);
+    let is_executed = |library: &Library| {
+        !is_copied && library.probes.iter().all(|probe| mapping.executes(probe.offset))
+    };
+    if plan.libraries.iter().all(|library| is_refused(library) || is_executed(library)) {
         return plan;
     }
     let mut plan = Arc::unwrap_or_clone(plan);
     for library in plan.libraries.iter_mut().filter(|library| !is_executed(library)) {
-        library.verdict = Verdict::NotExecuted;
-        library.probes.clear();
+        if library.is_tappable() {
+            library.verdict = Verdict::NotExecuted;
+            library.probes.clear();
+        }
     }
     Arc::new(plan)
+}
+
+/// Whether this file is the program that process `pid` runs.
+fn is_program(pid: u32, file: FileId) -> bool {
+    let program = fs::metadata(format!("/proc/{pid}/exe"));
+    program.is_ok_and(|it| FileId { device: it.dev(), inode: it.ino() } == file)
 }

@@ -4,6 +4,7 @@ pub mod cgroup;
 mod debug;
 mod file;
 pub mod image;
+pub(in crate::capture) mod large_pages;
 pub mod planner;
 mod plans;
 pub mod process;

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::capture::procfs::image::Image;
+use crate::capture::procfs::large_pages;
 use crate::capture::procfs::process::FileId;
 
 /// Programs that are remembered. When there are more, all are forgotten, and learnt again.
@@ -44,7 +45,12 @@ impl Foresight {
     pub(super) fn images(&self, pid: u32) -> Vec<Image> {
         let program = file_at(Path::new(&format!("/proc/{pid}/exe")));
         let known = program.and_then(|program| self.programs.get(&program));
+        let is_copied = known.is_some() && large_pages::copies_program(pid);
         let reached = known.into_iter().flatten().filter_map(|image| {
+            // A breakpoint in the code would be copied along.
+            if is_copied && Some(image.file) == program {
+                return None;
+            }
             let attach_path = path_in(pid, &image.path);
             let is_same = file_at(&attach_path) == Some(image.file);
             is_same.then(|| Image { attach_path, ..image.clone() })

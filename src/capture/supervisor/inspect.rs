@@ -80,8 +80,9 @@ impl Supervisor<'_, '_> {
             member.unread.rest_after(began.elapsed(), segments, now_ns);
             self.members.note_change(changed);
         }
-        self.account(pid, findings, began_ns);
+        // Before the account of this inspection is closed.
         self.inspect_sockets(pid, now_ns);
+        self.account(pid, findings, began_ns);
     }
 
     /// Reads and probes the files that were not read yet.
@@ -110,6 +111,10 @@ impl Supervisor<'_, '_> {
             }
             member.seen.insert(mapping.file);
             match self.planner.image(pid, mapping, patience) {
+                Ok(image) if member.may_soon_copy(&image, now_ns) => {
+                    // It is probed with the next inspection, unless it runs another program by then.
+                    member.seen.remove(&mapping.file);
+                }
                 Ok(image) => {
                     member.unread.was_read(mapping.file);
                     let probed = self.probes.place(self.tap, &image, pid);
@@ -166,6 +171,22 @@ impl Supervisor<'_, '_> {
         }
     }
 
+    /// Counts the process if it may have used sockets before they were tapped, which they are from now
+    /// on, or since it was admitted.
+    fn account_sockets(&mut self, pid: u32) {
+        let is_held = self.is_held(pid);
+        let Some(member) = self.members.get_mut(pid).filter(|_| !is_held) else { return };
+        let tapped_ns = if std::mem::take(&mut member.sockets.since_admission) {
+            member.admitted_ns
+        } else {
+            monotonic_ns()
+        };
+        if let Some(unseen_ns) = member.ran_unseen(tapped_ns) {
+            let (process, target) = (member.target.process.clone(), member.target.id);
+            self.members.count_late(&process, target, unseen_ns);
+        }
+    }
+
     /// How long the tap waits for one image of a process: at the start nothing else is to be done,
     /// and a process that is stopped must not go on before it is probed.
     fn patience(&self, pid: u32) -> Duration {
@@ -198,6 +219,9 @@ impl Supervisor<'_, '_> {
                     member.say_what_is_not_seen();
                 }
                 self.members.note_change(true);
+                if wanted {
+                    self.account_sockets(pid);
+                }
             }
             Err(error) => {
                 tracing::debug!("pid {pid}: {error}");

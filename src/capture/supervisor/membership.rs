@@ -30,12 +30,13 @@ impl Supervisor<'_, '_> {
         }
         // One that is remembered may have had this pid before.
         let Some(member) = self.members.get_mut(pid).filter(|it| it.is(&process)) else {
-            let start = Start { began_ns, late: false, named: false };
+            let start = Start { began_ns, late: false, named: false, forked_ns: None };
             return match message.target {
                 Some(target) => self.admit_or_warn(process, target, now_ns, start),
                 None => self.consider(process, now_ns, start),
             };
         };
+        let since_admission = self.sockets.is_attached() && self.tap.taps_sockets(pid);
         let stays = self.selection.children() == Children::Follow
             || self.selection.matching(&process).is_some();
         if !stays {
@@ -51,9 +52,10 @@ impl Supervisor<'_, '_> {
         member.unprobed.clear();
         member.refused.clear();
         member.up = false;
-        member.sockets = Sockets::default();
+        member.sockets = Sockets::new(since_admission);
         member.early_inspections = 0;
         member.accounted_ns = began_ns;
+        member.forked_ns = None;
         self.members.note_change(true);
         self.inspect(pid, now_ns);
         self.plan_early_inspection(pid, now_ns);
@@ -77,7 +79,7 @@ impl Supervisor<'_, '_> {
             }
             let parent = self.members.get(process.parent).filter(|parent| follow && !parent.over());
             let began_ns = clock::of_boot_ticks(process.start_ticks);
-            let start = Start { began_ns, late: false, named: false };
+            let start = Start { began_ns, late: false, named: false, forked_ns: None };
             match parent.map(|parent| parent.target.id) {
                 Some(target) => self.admit_or_warn(process, target, now_ns, start),
                 None => self.consider(process, now_ns, start),
@@ -109,7 +111,10 @@ impl Supervisor<'_, '_> {
         let (pid, began_ns) = (message.pid, message.at_ns);
         let inherited = self.members.get(parent).map(|parent| parent.target.images.clone());
         let mut inherited = inherited.unwrap_or_default();
-        inherited.retain(has_tappable);
+        // A child of a program that may copy its own code is left until it runs a program of its own. The
+        // probes would still be there when that one begins, and be copied. (Node.js never forks for
+        // another purpose.)
+        inherited.retain(|image| has_tappable(image) && !image.plan.may_copy_itself);
         let mut placed_ns = began_ns;
         for image in &inherited {
             match self.probes.inherit(self.tap, image, pid) {
@@ -128,7 +133,12 @@ impl Supervisor<'_, '_> {
         }
         // If this fails it has ended, and the kernel will report that next.
         let Ok(process) = Process::read(pid) else { return self.probes.remove(pid) };
-        self.admit_or_warn(process, target, now_ns, Start { began_ns, late, named: false });
+        self.admit_or_warn(
+            process,
+            target,
+            now_ns,
+            Start { began_ns, late, named: false, forked_ns: Some(began_ns) },
+        );
     }
 
     /// Counts a child that ran without probes for up to `unseen_ns` nanoseconds. It has its
@@ -172,11 +182,14 @@ impl Supervisor<'_, '_> {
             Arrival::Found => u64::MAX,
             Arrival::New => start.began_ns,
         };
+        let since_admission = self.sockets.is_attached() && self.tap.taps_sockets(pid);
         let member = Member {
+            sockets: Sockets::new(since_admission),
             admitted_ns,
             accounted_ns,
             late,
             named: start.named,
+            forked_ns: start.forked_ns,
             ..Member::new(target, process, technique)
         };
         self.members.insert(member);

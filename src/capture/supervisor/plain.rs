@@ -109,6 +109,8 @@ pub(in crate::capture) struct Circumstances {
 pub(in crate::capture) struct Sockets {
     /// What the kernel side was told last; `None` before it was told anything.
     pub(in crate::capture) tapped: Option<bool>,
+    /// They are tapped since the process is: the kernel side knew that it should.
+    pub(in crate::capture) since_admission: bool,
     /// Something else than TLS has passed.
     plain: bool,
     /// TLS has passed on these sockets, whose endpoints are not known yet.
@@ -123,6 +125,11 @@ pub(in crate::capture) struct Sockets {
 }
 
 impl Sockets {
+    /// Nothing is known of them yet but whether they are tapped since the process is.
+    pub(in crate::capture) fn new(since_admission: bool) -> Self {
+        Self { since_admission, ..Self::default() }
+    }
+
     /// Whether they are tapped.
     pub(in crate::capture) fn are_tapped(&self) -> bool {
         self.tapped == Some(true)

@@ -101,7 +101,7 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
         let named: Vec<_> = self.selection.pids().collect();
         for (pid, target) in named {
             let process = Process::read(pid).map_err(|_| Error::NoSuchProcess(pid))?;
-            let start = Start { began_ns: 0, late: false, named: true };
+            let start = Start { began_ns: 0, late: false, named: true, forked_ns: None };
             self.admit(process, target, now_ns, start)?;
         }
         self.search(now_ns);

@@ -302,11 +302,17 @@ fn announce(members: &[&Member], address: SocketAddr) {
 
 fn describe(member: &Member) -> String {
     let process = process(member);
-    if process.tls_library.is_empty() {
-        return format!("pid {} ({}, plain TCP)", process.pid, process.comm);
-    }
-    let version = if process.tls_version.is_empty() { "?" } else { &process.tls_version };
-    format!("pid {} ({}, {} {version})", process.pid, process.comm, process.tls_library)
+    let tapped = match (process.tls_library.as_str(), process.tls_version.as_str()) {
+        ("", _) => "plain TCP".to_owned(),
+        (library, "") => format!("{library} ?"),
+        (library, version) => format!("{library} {version}"),
+    };
+    let not_seen = match member.files_not_seen() {
+        0 => String::new(),
+        1 => ", 1 file not seen".to_owned(),
+        count => format!(", {count} files not seen"),
+    };
+    format!("pid {} ({}, {tapped}{not_seen})", process.pid, process.comm)
 }
 
 fn report_check(members: &[&Member]) {

@@ -45,6 +45,9 @@ pub struct Plan {
     /// Only in a dynamic loader: the file offset of the function that it calls after it maps or
     /// unmaps a library. A probe there notices libraries that are loaded late.
     pub loader_notifier: Option<u64>,
+    /// The program can be asked to copy its own code to large pages when it starts, as Node.js can. A
+    /// breakpoint that is in the code then would be copied along, and end the program.
+    pub may_copy_itself: bool,
 }
 
 /// The bytes of the note `NT_GNU_BUILD_ID`; displayed as lower-case hexadecimal.

@@ -2,6 +2,7 @@
 //!
 //! Most newcomers find the probes in place. The first process that needs a probe does not: placing
 //! it takes the kernel milliseconds, on a busy machine a second, and the process runs meanwhile.
+//! The same holds for TCP sockets that a process opens between two inspections.
 //! What it sends and receives meanwhile reaches no counter, and nobody knows whether there was
 //! anything. So such processes are counted, and the log names the first one.
 

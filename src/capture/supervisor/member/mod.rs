@@ -37,7 +37,12 @@ pub(super) struct Start {
     pub(super) late: bool,
     /// It was given by its pid.
     pub(super) named: bool,
+    /// It began as a copy of its parent at this time, and has run no program of its own since.
+    pub(super) forked_ns: Option<u64>,
 }
+
+/// A process that has run no program of its own for so long is taken for a worker.
+const FORK_NS: u64 = 5_000_000_000;
 
 /// A process that is or was tapped.
 #[derive(Debug)]
@@ -75,6 +80,9 @@ pub struct Member {
     pub(super) warned: bool,
     /// The program that translates its code, so that it gets no probes.
     pub(super) translator: Option<&'static str>,
+    /// It began as a copy of its parent at this time, `CLOCK_MONOTONIC` nanoseconds, and has run no
+    /// program of its own since.
+    pub(super) forked_ns: Option<u64>,
     /// It was given by its pid: it is remembered when it has ended.
     pub(super) named: bool,
 }
@@ -106,6 +114,7 @@ impl Member {
             late: false,
             warned: false,
             named: false,
+            forked_ns: None,
         }
     }
 
@@ -119,6 +128,15 @@ impl Member {
     #[must_use]
     pub fn unread_files(&self) -> usize {
         self.unread.count()
+    }
+
+    /// How many of its executable files hold, or may hold, a TLS library whose plaintext is not seen:
+    /// they could not be read, or probed, or a library in them cannot be tapped.
+    #[must_use]
+    pub fn files_not_seen(&self) -> usize {
+        let is_refused = |image: &&Image| image.plan.libraries.iter().any(|it| !it.is_tappable());
+        let is_unseen = |image: &&Image| is_refused(image) || !self.is_probed(image);
+        self.unread.count() + self.target.images.iter().filter(is_unseen).count()
     }
 
     /// Whether everything that can be tapped in it is tapped: it lives, and no probe is missing.
@@ -182,10 +200,10 @@ impl Member {
     /// Refuses the libraries that the process does not execute from their file any more. `true` if
     /// there are any.
     pub(super) fn check_executed(&mut self, mappings: &[Mapping]) -> bool {
-        let mut changed = false;
+        let (mut changed, pid) = (false, self.target.process.pid);
         for image in self.target.images.iter_mut().filter(|image| has_tappable(image)) {
             let mapping = mappings.iter().find(|mapping| mapping.file == image.file);
-            changed |= mapping.is_some_and(|mapping| image.keep_executed(mapping));
+            changed |= mapping.is_some_and(|mapping| image.keep_executed(pid, mapping));
         }
         changed
     }
@@ -199,6 +217,13 @@ impl Member {
         let Process { pid, comm, .. } = &self.target.process;
         tracing::warn!("pid {pid} ({comm}) gets no probes: {}", translator::why(translator));
         true
+    }
+
+    /// Whether probes in this image have to wait: the process is about to run a program that may copy
+    /// its own code, and its probes would be copied with it. Node.js forks for no other purpose.
+    pub(super) fn may_soon_copy(&self, image: &Image, now_ns: u64) -> bool {
+        let is_young = |forked_ns: u64| now_ns < forked_ns.saturating_add(FORK_NS);
+        image.plan.may_copy_itself && self.forked_ns.is_some_and(is_young)
     }
 
     /// Whether it has a TLS library that can be tapped.

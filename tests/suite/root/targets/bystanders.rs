@@ -1,11 +1,12 @@
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
 use std::process::Command;
 
 use super::selection::wait_for_answers;
-use crate::suite::common::peers::Scene;
 use crate::suite::common::peers::wss_pair::{self, Pair};
-use crate::suite::common::wstap::{self, Monitor, privileged, wait_for};
+use crate::suite::common::peers::{Scene, installed};
+use crate::suite::common::wstap::{self, Monitor, privileged, program, wait_for};
 
 /// Files whose code in the memory of process `pid` is another than on disk.
 fn altered_code(pid: u32) -> Vec<String> {
@@ -154,4 +155,64 @@ fn root_a_target_in_valgrind_is_refused_by_name_and_works_on() {
     assert!(said.contains("Valgrind"), "{said}");
     pair.go();
     assert_eq!(pair.answers(), 3);
+}
+
+/// A server and a client of its own in one Node.js: ends well after three answers.
+const NODE: &str = "
+    const fs = require('fs'), https = require('https');
+    const [cert, key] = process.argv.slice(1).map((path) => fs.readFileSync(path));
+    const server = https.createServer({ cert, key }, (_, answer) => answer.end('here'));
+    let left = 3;
+    const ask = () => https.get(
+        { port: server.address().port, rejectUnauthorized: false, agent: false },
+        (answer) => answer.resume().on('end', () => (--left ? ask() : process.exit(0))));
+    server.listen(0, ask);";
+
+/// Runs the other script as a child process.
+const PARENT: &str = "
+    const { spawnSync } = require('child_process');
+    const [script, ...files] = process.argv.slice(1);
+    const options = ['--use-largepages=silent', '-e', script, '--', ...files];
+    const child = spawnSync(process.execPath, options);
+    process.exit(child.status === 0 ? 0 : 1);";
+
+/// Node.js that copies its code when it starts would copy breakpoints along, and run into them. It gets
+/// none, and the log says so: where the copy is asked for by an argument or by the environment, and
+/// where a process that has probes begins such a program.
+#[test]
+fn root_a_program_that_copies_its_code_to_large_pages_lives_and_is_named() {
+    let Some(node) = installed("node").filter(|_| privileged()) else { return };
+    let scene = Scene::new();
+    // Its own name, so that no other test's process is tapped, in a file of its own.
+    let node_copy = scene.path("node-in-copy");
+    fs::copy(fs::canonicalize(node).expect("a program"), &node_copy).expect("a copy");
+    let log = scene.path("wstap.log");
+    let mut command = program();
+    command.args(["--comm", "node-in-copy"]).stderr(fs::File::create(&log).expect("a log"));
+    let _tap = Monitor::spawn_on_any_port(command);
+    let files = [scene.path("cert.pem"), scene.path("key.pem")];
+    let run = |options: &[&str], environment: &str| {
+        let mut command = Command::new(&node_copy);
+        command.env("NODE_OPTIONS", environment).args(options).args(["-e", NODE, "--"]);
+        command.args(&files).status().expect("Node.js runs")
+    };
+    let spawned = |node: &Path| {
+        let mut command = Command::new(node);
+        command.args(["-e", PARENT, "--", NODE]).args(&files).status().expect("Node.js runs")
+    };
+    // The first one teaches wstap where probes will be needed.
+    assert!(run(&[], "").success());
+    for _ in 0..5 {
+        let by_argument = run(&["--use-largepages=silent"], "");
+        assert!(by_argument.success(), "{by_argument}");
+        let by_environment = run(&[], "--use-largepages=silent");
+        assert!(by_environment.success(), "{by_environment}");
+        // By a parent that has probes itself, in the same file.
+        let by_parent = spawned(&node_copy);
+        assert!(by_parent.success(), "{by_parent}");
+    }
+    wait_for("the reason", || {
+        let said = fs::read_to_string(&log).ok()?;
+        said.contains("executes a copy of it in memory").then_some(())
+    });
 }

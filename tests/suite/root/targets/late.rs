@@ -3,7 +3,7 @@ use std::fs;
 use super::selection::{ENDS, wait_for_answers};
 use crate::suite::common::peers::Scene;
 use crate::suite::common::peers::wss_pair::{self, Pair};
-use crate::suite::common::wstap::{Monitor, get, privileged, program};
+use crate::suite::common::wstap::{Monitor, get, privileged, program, wait_for};
 
 const LATE: &str = "wstap_processes_tapped_late_total";
 
@@ -29,6 +29,33 @@ fn root_children_that_run_before_their_probes_are_counted_and_the_first_is_named
     let said = fs::read_to_string(&log).expect("a log");
     assert_eq!(said.matches("before its probes were in place").count(), 1, "{said}");
     assert!(said.contains(LATE), "{said}");
+}
+
+/// Sockets are tapped when an inspection finds them. Until then nothing on them is counted, and the
+/// process is counted as late.
+#[test]
+fn root_a_process_whose_sockets_are_found_open_is_counted_as_late() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some(program) = wss_pair::named(&scene.path(""), "pair-in-clear") else { return };
+    let tap = Monitor::start(&["--comm", "pair-in-clear"]);
+    assert_eq!(tap.metrics().sum(LATE, &[]), 0.0);
+    let mut pair = Pair::start(&program, &["plain", "go", "held", "requests=2", "linger"]);
+    // It has no socket yet, so the first inspections find nothing to tap.
+    wait_for("its connection", || {
+        pair.go();
+        has_connection(pair.pid()).then_some(())
+    });
+    tap.metrics_when("a process that was tapped late", |m| m.sum(LATE, &[]) == 1.0);
+    drop(pair);
+}
+
+fn has_connection(pid: u32) -> bool {
+    let links = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut targets = links.filter_map(|link| fs::read_link(link.path()).ok());
+    targets.any(|target| target.to_string_lossy().starts_with("socket:"))
 }
 
 /// Probes are placed in each process by itself, and it runs meanwhile: each is late once at most.

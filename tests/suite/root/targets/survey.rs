@@ -1,9 +1,10 @@
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::suite::common::peers::Scene;
+use crate::suite::common::peers::{Scene, wss_pair};
 use crate::suite::common::wstap::{privileged, program, wait_for};
 use crate::suite::root::stacks::stripped::{Waiting, ps};
 use crate::suite::root::targets::privileges::{FOUR, Open, four_are_enough};
@@ -119,13 +120,7 @@ fn root_a_file_made_to_be_slow_to_read_is_refused_by_name() {
     }
     let scene = Scene::new();
     let file = scene.path("slow");
-    // A header of an ELF image, and 5,000 program headers of nothing.
-    let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
-    bytes.resize(64 + 56 * 5000, 0);
-    bytes[16..20].copy_from_slice(&[3, 0, 62, 0]);
-    bytes[32] = 64;
-    bytes[52..58].copy_from_slice(&[64, 0, 56, 0, 0x88, 0x13]);
-    fs::write(&file, bytes).expect("a file");
+    fs::write(&file, slow_image()).expect("a file");
     let mapper = Waiting::start(Command::new("python3").args(["-c", MAP]).arg(&file));
     let maps = format!("/proc/{}/maps", mapper.pid());
     let name = file.display().to_string();
@@ -140,4 +135,68 @@ fn root_a_file_made_to_be_slow_to_read_is_refused_by_name() {
     let (code, _, said) = lines(probes);
     assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("refused: it has 5000 program headers"), "{said}");
+}
+
+/// What cannot be probed in a process itself may be in its children, which `--pid` taps as well.
+#[test]
+fn root_probes_of_a_parent_without_tls_name_the_child_that_has_it() {
+    let Some(pair) = wss_pair::program().filter(|_| privileged()) else { return };
+    let script = format!("{} go linger; true", pair.display());
+    let parent = Waiting::start(Command::new("sh").args(["-c", &script]));
+    let children = format!("/proc/{0}/task/{0}/children", parent.pid());
+    let child = wait_for("a child with TLS", || {
+        let child: u32 = fs::read_to_string(&children).ok()?.trim().parse().ok()?;
+        let maps = fs::read_to_string(format!("/proc/{child}/maps")).ok()?;
+        maps.contains("libssl").then_some(child)
+    });
+    let probes = |pid: u32| {
+        let mut command = program();
+        command.args(["probes", "--json", "--pid", &pid.to_string()]);
+        lines(command)
+    };
+    let (code, rows, said) = probes(parent.pid());
+    assert_eq!((code, rows.len()), (Some(4), 0), "{said}");
+    let named = format!("its child pid {child} (wss_pair) has one");
+    assert!(said.contains(&named) && said.contains(&format!("--pid {child}")), "{said}");
+    let (code, rows, said) = probes(child);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(rows.len() >= 4, "{rows:?}");
+}
+
+/// A file that could not be read may hold the library that carries the traffic: the line that says
+/// what is tapped has the number of such files, and a metric as well.
+#[test]
+fn root_files_that_are_not_seen_stand_in_the_line_that_says_what_is_tapped() {
+    const MAP: &str = "import mmap, ssl, sys, time; file = open(sys.argv[1], 'rb'); \
+        kept = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ | mmap.PROT_EXEC); time.sleep(60)";
+    if !privileged() {
+        return;
+    }
+    let scene = Scene::new();
+    let file = scene.path("slow");
+    fs::write(&file, slow_image()).expect("a file");
+    let mapper = Waiting::start(Command::new("python3").args(["-c", MAP]).arg(&file));
+    wait_for("the file to be mapped", || {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", mapper.pid())).ok()?;
+        maps.contains(&file.display().to_string()).then_some(())
+    });
+    let mut command = program();
+    command.args(["--listen", "127.0.0.1:0", "--pid", &mapper.pid().to_string()]);
+    let mut wstap = command.stdout(Stdio::piped()).spawn().expect("wstap runs");
+    let mut line = String::new();
+    let read = BufReader::new(wstap.stdout.take().expect("piped")).read_line(&mut line);
+    wstap.kill().expect("a signal");
+    wstap.wait().expect("wstap ends");
+    read.expect("output");
+    assert!(line.starts_with("tapping pid ") && line.contains(", 1 file not seen)"), "{line}");
+}
+
+/// A header of an ELF image, and 5,000 program headers of nothing.
+fn slow_image() -> Vec<u8> {
+    let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
+    bytes.resize(64 + 56 * 5000, 0);
+    bytes[16..20].copy_from_slice(&[3, 0, 62, 0]);
+    bytes[32] = 64;
+    bytes[52..58].copy_from_slice(&[64, 0, 56, 0, 0x88, 0x13]);
+    bytes
 }
