@@ -11,7 +11,7 @@ SECONDS := 60
 
 BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib1g-dev
 
-.PHONY: attack build soak static kernel-matrix demo test test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean
+.PHONY: attack build deps-release release soak static kernel-matrix demo test test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean
 
 build: deps
 	cargo build --release
@@ -21,6 +21,23 @@ STATIC_TARGET := $(shell uname -m)-unknown-linux-gnu
 static: deps
 	LIBBPF_SYS_LIBRARY_PATH=/usr/lib/$$(gcc -print-multiarch) RUSTFLAGS="-C target-feature=+crt-static" \
 		cargo build --release --features static --bin wstap --target $(STATIC_TARGET)
+
+## What is handed out, in target/release-files: one static binary, packages for Debian and Red Hat,
+## man pages, completions, checksums and a bill of materials. Two runs give the same bytes.
+RELEASE := target/release-files
+PACKAGERS := cargo-deb@3.8.0 cargo-generate-rpm@0.21.1 cargo-sbom@0.10.0
+release: export SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
+release: deps deps-release
+	LIBBPF_SYS_LIBRARY_PATH=/usr/lib/$$(gcc -print-multiarch) \
+	RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=/wstap --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo" \
+		cargo build --locked --profile dist --features static --bin wstap --target $(STATIC_TARGET)
+	cargo run --locked --example pages target/package
+	deploy/package target/$(STATIC_TARGET)/dist/wstap $(RELEASE)
+
+deps-release:
+	@for packager in $(PACKAGERS); do \
+		command -v $${packager%@*} >/dev/null || cargo install --locked $$packager || exit; \
+	done
 
 ## The main job on a real wss workload: server, client, tap, table.
 demo: deps

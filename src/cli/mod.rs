@@ -18,9 +18,6 @@ use self::recording::{RecordArgs, ReplayArgs};
 use self::top::TopArgs;
 use self::values::{Listen, Pid, Size, Span};
 
-/// Version and source revision of wstap.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WSTAP_REVISION"), ")");
-
 /// Turnaround times of the WebSocket messages inside a running process's TLS connections.
 ///
 /// Attaches to a process, taps the plaintext of its TLS library with uprobes, decodes the
@@ -28,7 +25,7 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WSTAP_REVIS
 /// to Prometheus. The process is neither changed nor restarted.
 #[derive(Debug, Parser)]
 #[command(
-    version = VERSION,
+    disable_version_flag = true,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     arg_required_else_help = true,
@@ -45,6 +42,9 @@ pub struct Cli {
     /// How much is logged to standard error.
     #[command(flatten)]
     pub verbosity: Verbosity,
+    /// Print the version; with -v also what this build and this kernel have
+    #[arg(short = 'V', long)]
+    pub version: bool,
 }
 
 /// The other jobs.
@@ -66,6 +66,8 @@ pub enum Command {
     Protocols(ProtocolsArgs),
     /// Check what this machine lets wstap do, and say how to mend what it does not
     Doctor(ListArgs),
+    /// Print the completions of a shell: `wstap completions bash`
+    Completions(CompletionsArgs),
 }
 
 /// How much is logged.
@@ -226,6 +228,13 @@ pub struct ProbesArgs {
     /// Read the `[[library]]` tables of this TOML file: functions that you have found yourself
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// `wstap completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell that the completions are for
+    pub shell: clap_complete::Shell,
 }
 
 /// `wstap protocols`.

@@ -223,7 +223,7 @@ mod tests {
         let flags = crate::cli::Cli::command();
         for flag in flags.get_arguments().filter_map(clap::Arg::get_long) {
             // They are about this call of wstap, or lead to the file itself.
-            if ["config", "verbose", "quiet"].contains(&flag) {
+            if ["config", "verbose", "quiet", "version"].contains(&flag) {
                 continue;
             }
             let values = ["true", "4242", "\"x\"", "\"auto\"", "\"symbol\"", "\"8m\""];

@@ -16,15 +16,19 @@ mod signals;
 mod stop;
 mod top;
 mod unreadable;
+mod version;
 
 use std::process::ExitCode;
 
+use clap::CommandFactory;
+use clap_complete::Shell;
 use wstap_symbols::{Options, SitePreference};
 
 use crate::capture::Error;
 use crate::capture::procfs::planner::Planner;
 use crate::cli::{Cli, Command, ProbeSite};
 use crate::config::{self, MonitorConfig, RecordConfig, TapConfig, UsageError};
+use crate::terminal::Page;
 
 /// Why wstap failed. Each kind has its exit code.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +75,9 @@ impl From<serde_json::Error> for Failure {
 ///
 /// The [`Failure`] whose sentence and exit code the user gets.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
+    if cli.version {
+        return version::print(cli.verbosity.verbose > 0);
+    }
     match &cli.command {
         None => monitor::run(MonitorConfig::new(&cli.monitor)?),
         Some(Command::Ps(args)) => list::ps(args.json),
@@ -91,7 +98,15 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Protocols(args)) => protocols::list(&args.rules, args.json),
         Some(Command::Doctor(args)) => doctor::run(args.json),
+        Some(Command::Completions(args)) => completions(args.shell),
     }
+}
+
+/// Prints the completions of `shell`.
+fn completions(shell: Shell) -> Result<(), Failure> {
+    let mut out = Page::new(false);
+    clap_complete::generate(shell, &mut Cli::command(), "wstap", &mut out);
+    Ok(out.show()?)
 }
 
 fn options(site: Option<ProbeSite>) -> Options {

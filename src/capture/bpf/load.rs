@@ -4,11 +4,12 @@
 //! locked down.
 
 use std::cell::{Cell, OnceCell};
+use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{ErrorKind, OpenObject, UprobeMultiOpts};
+use libbpf_rs::{ErrorKind, OpenObject, UprobeMultiOpts, libbpf_sys};
 
 use super::programs::uprobes::{self, Uprobe};
 use super::settings::{FLAVOURS, Flavour, ReadOnlyData, Settings};
@@ -17,6 +18,14 @@ use super::skeleton::TracerSkelBuilder;
 use super::tap::Tap;
 use crate::capture::confine::privilege;
 use crate::capture::{Error, kernel};
+
+/// The version of libbpf that this program was linked with, such as `1.7`.
+#[must_use]
+pub fn libbpf_version() -> String {
+    // SAFETY: libbpf returns a string that lives as long as the program (`src/libbpf.c`).
+    let version = unsafe { CStr::from_ptr(libbpf_sys::libbpf_version_string()) };
+    version.to_string_lossy().trim_start_matches('v').to_owned()
+}
 
 /// Loads the tap and runs `body` with it.
 ///

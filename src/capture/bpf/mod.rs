@@ -20,7 +20,7 @@ mod wire;
 
 pub use lifecycle::Admission;
 pub use links::Attachment;
-pub use load::{with_best, with_tap};
+pub use load::{libbpf_version, with_best, with_tap};
 pub use ring::{Reader, Ring, Waker};
 pub use settings::{FLAVOURS, Flavour, Settings, Wakeup};
 pub use tap::{Alarm, Losses, Tap};

@@ -85,6 +85,19 @@ pub enum Stack {
 }
 
 impl Stack {
+    /// The stacks that can be tapped.
+    pub const TAPPED: [Self; 9] = [
+        Self::OpenSsl,
+        Self::BoringSsl,
+        Self::GnuTls,
+        Self::Nspr,
+        Self::MbedTls,
+        Self::WolfSsl,
+        Self::S2n,
+        Self::Go,
+        Self::Rustls,
+    ];
+
     /// The label, for example `openssl`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
