@@ -25,10 +25,10 @@ pub struct ConnId {
     pub stream: u32,
 }
 
-/// The bits that tell the handle of a socket from an address.
+/// The bits that distinguish the handle of a socket from an address.
 const SOCKET_HANDLE: u64 = 0xffff << 48;
 
-/// Those that tell the handle of a layer of NSPR from both.
+/// The bits that distinguish the handle of an NSPR layer from both.
 const LAYER_HANDLE: u64 = 0xfffe << 48;
 
 impl ConnId {

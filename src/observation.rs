@@ -113,7 +113,7 @@ pub enum OrphanReason {
     AfterGap,
     /// The request had expired.
     Late,
-    /// None of these: the peer answered something that nobody asked.
+    /// None of these: the peer answered without a request.
     Unknown,
 }
 
@@ -252,7 +252,7 @@ pub enum What<'a> {
         /// How many bytes.
         bytes: u64,
     },
-    /// Plaintext was lost: it passed, and nobody will ever see it.
+    /// Plaintext was lost: it passed, and its bytes were not captured.
     Gap {
         /// Which way.
         direction: Direction,

@@ -1,5 +1,5 @@
 //! One end of a JSON-RPC conversation over WebSocket: answers what it is asked, asks on its own,
-//! and tells without being asked. Server and client differ only in their [`Script`].
+//! and sends notifications. Server and client differ only in their [`Script`].
 
 use std::future::pending;
 use std::time::Duration;

@@ -41,7 +41,7 @@ pub(super) struct Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Since {
     Start,
-    /// Attached later: there may be requests that nobody saw.
+    /// Attached later: requests may have passed before.
     MidStream,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Early {
     pub(super) traits: RuleTraits,
 }
 
-/// Whether somebody will look after the early answers when their time is over.
+/// Whether an expiry is scheduled for the early answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EarlyWatch {
     Off,

@@ -1,4 +1,4 @@
-//! From what the rules read in a message to what is told of it and what the correlator does.
+//! Turns what the rules read in a message into observations and into calls of the correlator.
 
 use std::borrow::Cow;
 
@@ -109,7 +109,7 @@ impl Interpreter {
             Speaks::Unknown(detector) => detector.has_given_up(message.direction),
             Speaks::Known(_) => false,
         };
-        // Once nobody expects to recognise a protocol any more, nothing more is needed.
+        // Once the detection has given up, nothing more of the message is needed.
         if given_up {
             return Verdict { settled_by: Some(0), missed: false };
         }
@@ -162,7 +162,7 @@ impl Interpreter {
         Ok(protocol)
     }
 
-    /// Reads a message of a known protocol. It is told with the reading of the first application
+    /// Reads a message of a known protocol. It is reported with the reading of the first application
     /// message in it; what each of them means follows.
     fn read(
         &mut self,

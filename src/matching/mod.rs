@@ -132,7 +132,7 @@ impl Matching {
         }
     }
 
-    /// Time has come to `now_ns`: requests that waited too long expire.
+    /// Sets the time to `now_ns`: requests that have waited too long expire.
     pub fn tick(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
         self.correlator().expire(now_ns, out);
     }

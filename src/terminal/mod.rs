@@ -17,7 +17,7 @@ pub use self::log::{Log, hold_log, last_held_line, release_log};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// A pipe that is ready for writing takes so many bytes without waiting (`pipe(7)`, PIPE_BUF).
+/// A pipe that is ready for writing takes this many bytes without waiting (`pipe(7)`, PIPE_BUF).
 const CHUNK: usize = 4096;
 /// How often a waiting writer checks whether to go on waiting.
 const SLICE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
@@ -155,7 +155,7 @@ impl Write for Page {
 /// How long a writer waits for a reader.
 #[derive(Debug)]
 enum Waits {
-    /// For so many slices.
+    /// For this many slices of time.
     Slices(usize),
     /// Until that is set.
     Until(Arc<AtomicBool>),

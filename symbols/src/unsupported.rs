@@ -1,4 +1,4 @@
-//! Names TLS libraries that an image contains but that cannot be tapped, so that the user is told.
+//! Recognises TLS libraries that cannot be tapped, so that a refusal can name them.
 //!
 //! Looked for only where the other searches found nothing ([`crate::planner`]).
 

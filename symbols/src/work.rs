@@ -21,7 +21,7 @@ pub struct Work {
 }
 
 impl Work {
-    /// The most work that an image of so many bytes may cause.
+    /// The most work that an image of this many bytes may cause.
     #[must_use]
     pub fn bound(file_bytes: u64) -> Self {
         Self {
@@ -79,7 +79,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// For a file of so many bytes.
+    /// A budget for a file of this many bytes.
     pub(crate) fn new(file_bytes: usize) -> Self {
         Self {
             used: Cell::default(),
@@ -88,7 +88,7 @@ impl Meter {
         }
     }
 
-    /// Asks for leave to search so many bytes.
+    /// Takes the work of searching this many bytes from the budget.
     pub(crate) fn bytes(&self, count: usize) -> bool {
         self.take(Limit::Bytes, |work| &mut work.bytes, count as u64)
     }

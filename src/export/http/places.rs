@@ -64,7 +64,7 @@ impl Places {
 }
 
 impl Place {
-    /// Completes when the place is needed for somebody else.
+    /// Completes when the place is needed for another client.
     pub(super) async fn is_needed(&self) {
         self.leave.notified().await;
     }

@@ -22,7 +22,7 @@ type ByProtocol = FxHashMap<Box<str>, ByMethod>;
 /// To a place in `Methods::kinds`.
 type ByMethod = FxHashMap<Box<str>, u16>;
 
-/// What tells kinds of requests apart.
+/// The key of a kind of request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Kind {
     pub(super) target: String,

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::observation::{Exchange, Origin, What};
 
-/// What tells one target's kinds of requests apart.
+/// The key of a kind of request within one target.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request<'a> {
     pub(super) origin: Origin,

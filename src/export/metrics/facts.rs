@@ -122,7 +122,7 @@ fn lost(at: &Moment, of: impl Fn(&Loss) -> u64) -> Vec<Sample> {
     at.losses.iter().map(|loss| (vec![loss.reason.to_owned()], of(loss) as f64)).collect()
 }
 
-/// By TLS library and not by file, of which there may be any number.
+/// By TLS library and not by file, because the number of files has no bound.
 fn probes(at: &Moment) -> Vec<Sample> {
     let sample = |probe: &crate::export::status::Probe| {
         let labels = vec![probe.stack.clone(), probe.function.clone(), probe.technique.clone()];

@@ -32,7 +32,7 @@ impl Correlator {
         self.pending.value(at).at_ns.saturating_add(self.limits.timeout_ns)
     }
 
-    /// Ends a request at its deadline, not at the time of whoever noticed: a recording tells the
+    /// Ends a request at its deadline, not at the time when that was noticed: a recording gives the
     /// same.
     pub(super) fn end_expired(&mut self, at: EntryIndex, deadline_ns: u64, out: Out<'_>) {
         let outcome = self.unanswered(at, Outcome::Expired);
@@ -95,7 +95,7 @@ impl Correlator {
         self.connections.remove(connection as usize);
     }
 
-    /// Ends what waits on every connection, since nobody watches any longer.
+    /// Ends every waiting request as `detached`, because the tap ends.
     pub(in crate::matching) fn finish(&mut self, now_ns: u64, out: Out<'_>) {
         let connections: Vec<usize> = self.connections.iter().map(|(index, _)| index).collect();
         for index in connections {

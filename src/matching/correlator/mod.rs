@@ -4,7 +4,7 @@
 //! happen in one place each ([`Correlator::start`], [`Correlator::end`]), so the books always
 //! balance. After its first answer a request that may get more lives on in `streams`. Ids that
 //! are no longer waited for are remembered in `late`, so that their answers are not taken for
-//! answers that nobody asked for.
+//! answers without a request.
 
 mod answering;
 mod asking;

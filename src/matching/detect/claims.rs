@@ -114,7 +114,7 @@ impl Claims {
         is_full
     }
 
-    /// Forgets what nobody expects an answer to any more at `now_ns`.
+    /// Forgets requests that have expired at `now_ns`.
     pub(super) fn expire(&mut self, now_ns: u64) {
         let is_over = |claim: &Claim| claim.passed.stamp.at_ns.saturating_add(ANSWER_NS) <= now_ns;
         while self.requests.front().is_some_and(is_over) {

@@ -11,7 +11,7 @@ const CLOSE_LOOKS: u8 = 64;
 /// After that, one message in this many is looked at.
 const LOOK_INTERVAL: u32 = 64;
 
-/// Beginnings that are told apart in one direction.
+/// At most this many different beginnings of messages are distinguished in one direction.
 const MAX_BEGINNINGS: usize = 16;
 
 /// Bytes that a beginning has at most.

@@ -34,7 +34,7 @@ pub(in crate::matching) struct Trial {
     recent: [u64; RECENT],
 }
 
-/// What the trial has come to.
+/// The result of the trial so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::matching) enum Finding {
     Open,

@@ -83,7 +83,7 @@ use packet_type::{
 };
 
 impl Stream {
-    /// Reads a message's bytes and tells the packets that end in it; returns whether that is all
+    /// Reads a message's bytes and reports the packets that end in it; returns whether that is all
     /// that the message says.
     pub(in crate::matching) fn read(
         &mut self,

@@ -1,4 +1,4 @@
-//! A protocol: how its connections are told from others, and how its messages are read.
+//! A protocol: how its connections are recognised, and how its messages are read.
 
 use super::framing::Framing;
 use super::json::rules::{Held, JsonRules};

@@ -31,7 +31,7 @@ pub(in crate::matching) struct RuleTraits {
     pub(in crate::matching) kind: Kind,
     /// After this answer, more may follow.
     pub(in crate::matching) more: More,
-    /// What this answer is if nobody asked for it.
+    /// What this answer counts as if it has no request.
     pub(in crate::matching) unasked: Unasked,
     /// Whether this message alone proves the protocol.
     pub(in crate::matching) proof: Proof,

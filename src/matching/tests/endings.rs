@@ -1,4 +1,4 @@
-//! Requests that nobody answers, and answers that nobody asked for.
+//! Requests without answers, and answers without requests.
 
 use super::*;
 

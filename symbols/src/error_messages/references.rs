@@ -49,7 +49,7 @@ impl References {
     }
 }
 
-/// The functions in whose code these bytes are, by rising address: at most so many.
+/// The functions in whose code these bytes are, by rising address, up to a bound.
 pub(crate) fn functions_with(image: &Image<'_>, bytes: &[u8], most: usize) -> Vec<u64> {
     let mut functions = Vec::new();
     for (base, code) in image.code_segments() {

@@ -1,7 +1,7 @@
 //! How a Go method is given its arguments, as its own code says.
 //!
-//! A version does not tell: Go 1.17 passes arguments in registers unless it was told not to
-//! (`GOEXPERIMENT=noregabi`). What tells is the check of the stack that a method begins with. It
+//! The version does not decide it: Go 1.17 passes arguments in registers unless it was built with
+//! `GOEXPERIMENT=noregabi`. The stack check that a method begins with does. It
 //! compares the stack pointer with a bound that it finds through the goroutine. Where arguments are
 //! in registers, that is in R14; elsewhere it is in memory behind FS. If there is too little stack
 //! left, the method calls for more; but first it saves its arguments, each register to a place of

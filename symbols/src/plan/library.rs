@@ -217,7 +217,7 @@ pub enum Verdict {
     /// The library's code is compiled while the program runs, so the file has no instruction to
     /// probe.
     Managed,
-    /// The process executes a copy of the code, not the file. Only its mappings tell.
+    /// The process executes a copy of the code, not the file. Only its mappings show that.
     NotExecuted,
 }
 

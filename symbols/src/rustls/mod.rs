@@ -277,7 +277,7 @@ fn releases(image: &Image<'_>, found: &Found, identity: Identity) -> Vec<Probe> 
     probes.collect()
 }
 
-/// None, or several of which nobody knows which version they are of.
+/// No symbol, or symbols of several versions that cannot be assigned to one.
 fn missing(functions: &[Function], is_read: bool) -> Verdict {
     match (functions.is_empty(), is_read) {
         (true, true) => Verdict::NoRead,

@@ -112,7 +112,7 @@ impl Monitor {
         wait_for(&format!("pid {pid} to be tapped"), || self.tapped().contains(&pid).then_some(()));
     }
 
-    /// The same for so many processes at once.
+    /// The same for several processes at once.
     pub(crate) fn await_all_tapped(&self, count: usize) {
         wait_for(&format!("{count} processes to be tapped"), || {
             (self.tapped().len() == count).then_some(())
@@ -141,7 +141,7 @@ impl Monitor {
         wait_for("wstap to end", || self.process.try_wait().expect("a status"))
     }
 
-    /// Ends it as nobody should.
+    /// Ends it with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.process.kill().expect("a signal");
         self.process.wait().expect("wstap ends");

@@ -6,7 +6,7 @@ use crate::suite::common::wstap::{privileged, program, wait_for};
 /// Where output may go and get lost.
 #[derive(Clone, Copy, Debug)]
 enum Sink {
-    /// A pipe that nobody reads any more.
+    /// A pipe whose reader has gone.
     Gone,
     /// A disk without room.
     Full,

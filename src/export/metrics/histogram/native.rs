@@ -31,7 +31,7 @@ pub(in crate::export) fn add(out: &mut proto::Histogram, histogram: &Histogram) 
         fields.add_length_delimited(field::POSITIVE_SPAN, span);
     }
     if histogram.native().is_empty() {
-        // An empty span tells an empty native histogram from a classic one.
+        // An empty span distinguishes an empty native histogram from a classic one.
         fields.add_length_delimited(field::POSITIVE_SPAN, vec![0x08, 0, 0x10, 0]);
     }
     let mut before = 0i64;

@@ -1,4 +1,4 @@
-//! What a scan of JSON text tells, and whom it tells it to.
+//! The fields that a scan of JSON text reports, and the [`Sink`] that takes them.
 
 use super::slots::{Slot, Slots};
 

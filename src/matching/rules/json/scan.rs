@@ -1,7 +1,7 @@
 //! An order-free scan of JSON text for a few wanted fields.
 //!
 //! It never builds a tree and never looks deeper than the wanted paths: everything else is hopped
-//! over. A field is told to the [`Sink`] where its value begins, so the sink can stop the scan as
+//! over. A field is reported to the [`Sink`] where its value begins, so the sink can stop the scan as
 //! soon as it knows enough, and text that was cut off still yields every field that was complete
 //! before the cut.
 //!
@@ -14,7 +14,7 @@ use super::wanted::{Entry, Need, Node, Wanted};
 use crate::matching::rules::text::Wholeness;
 
 impl Wanted {
-    /// Reads `text` from its start and tells `sink` what it finds.
+    /// Reads `text` from its start and reports to `sink` what it finds.
     pub(super) fn scan<'a>(&self, text: &'a [u8], sink: &mut impl Sink<'a>) -> End {
         let mut scan = Scan { text, sink };
         let start = match scan.skip_space(0) {
@@ -114,7 +114,7 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
         Ok(MemberKey { key_end: after_key - 1, after: colon + 1 })
     }
 
-    /// Reads the value at `at`: tells it if it is wanted, enters it if something below it is.
+    /// Reads the value at `at`. Reports it if it is wanted, and enters it if something below it is.
     pub(super) fn value(&mut self, at: usize, entry: Option<&Entry>) -> Position {
         let Some(entry) = entry else { return value_end(self.text, at) };
         let json_type = match self.byte(at)? {

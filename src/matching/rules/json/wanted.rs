@@ -29,10 +29,10 @@ pub(in crate::matching::rules) struct Entry {
 /// How much of a field is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::matching::rules) enum Need {
-    /// That it is there, and its type: it is told where its value begins, however long that is.
+    /// Only that it is there, and its type. It is reported where its value begins, however long that is.
     #[default]
     Presence,
-    /// Its value: a string, a number or a word is told when it is complete.
+    /// Its value. A string, a number or a word is reported when it is complete.
     Value,
 }
 

@@ -9,7 +9,7 @@
 //! - its callers ([`after_call`]): the instruction behind each call, if all calls are known.
 //!
 //! An instruction near there that the kernel emulates is preferred; the others are single-stepped.
-//! Whoever handles a hit must still tell calls apart by the stack pointer: a `ret` may be shared
+//! The BPF program must still distinguish calls by the stack pointer: a `ret` may be shared
 //! with functions that are not probed.
 
 mod straight;

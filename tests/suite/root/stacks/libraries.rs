@@ -55,7 +55,7 @@ fn root_go_programs_are_decoded_to_the_byte_on_both_sides() {
     }
 }
 
-/// The collector gives the memory of a connection to a later one: each is told from the others.
+/// The garbage collector gives the memory of a connection to a later one. Each is a connection of its own.
 #[test]
 fn root_every_connection_of_a_go_server_is_one_of_its_own() {
     if !privileged() {

@@ -223,7 +223,7 @@ fn root_tls_is_never_counted_again_on_its_socket() {
     }
 }
 
-/// The programs run for every process on the machine, and tell of those that are meant.
+/// The programs run for every process on the machine, and report the tapped ones only.
 #[test]
 fn root_a_process_that_is_not_tapped_is_not_told_of() {
     let (scene, other) = (Scene::new(), Scene::new());

@@ -194,7 +194,7 @@ fn installed_library() -> Option<String> {
     Some(path.to_owned())
 }
 
-/// Someone who reads a `messages` that nobody reads can still end it.
+/// `wstap messages` ends on a signal even while its output is not read.
 #[test]
 fn root_messages_whose_reader_is_stuck_ends_when_it_is_told_to() {
     let scene = Scene::new();

@@ -8,7 +8,7 @@ use crate::suite::common::wstap::{Monitor, get, privileged, program, wait_for};
 const LATE: &str = "wstap_processes_tapped_late_total";
 
 /// Children that do not wait may speak before the kernel has placed the probes. Of each of them
-/// everything is counted, or it is told that something may be missing.
+/// everything is counted, or wstap says that something may be missing.
 #[test]
 fn root_children_that_run_before_their_probes_are_counted_and_the_first_is_named() {
     let scene = Scene::new();

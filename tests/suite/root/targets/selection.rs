@@ -135,7 +135,7 @@ fn root_a_target_that_restarts_is_picked_up_again_by_its_name() {
     }
 }
 
-/// OpenSSL linked into the executable: there is no library, and no loader to hear of.
+/// OpenSSL is linked into the executable, so no loader reports a library.
 #[test]
 fn root_a_static_executable_is_tapped_when_it_starts() {
     let Some(program) = wss_pair::static_program().filter(|_| privileged()) else { return };
@@ -147,7 +147,7 @@ fn root_a_static_executable_is_tapped_when_it_starts() {
     wait_for_answers(&tap, 10);
 }
 
-/// Python maps libssl with its first `import ssl`; the kernel tells when.
+/// Python maps libssl with its first `import ssl`, and the kernel reports that.
 #[test]
 fn root_a_library_that_is_loaded_late_is_tapped_before_its_first_use() {
     if !privileged() {

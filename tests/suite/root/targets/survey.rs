@@ -75,7 +75,7 @@ fn root_doctor_finds_that_four_capabilities_are_enough_for_sockets() {
     assert_eq!(find(&checks, "deleted files")["state"], "limited", "{checks:?}");
 }
 
-/// Who may not look into processes is told which capability that takes; who has it is not told to
+/// Without the right to look into processes the sentence names the capability; with it the sentence does not say to
 /// get it.
 #[test]
 fn root_who_lacks_a_capability_is_told_so_and_who_has_it_is_not() {

@@ -117,7 +117,7 @@ impl Capture {
             line.clear();
             assert_ne!(log.read_line(&mut line).expect("a log"), 0, "tshark ended");
         }
-        // It counts packets there, and would stop if nobody read that.
+        // It prints its packet count there, and would block if the pipe were not read.
         thread::spawn(move || log.lines().map_while(Result::ok).for_each(drop));
         Self { tshark: tshark.to_owned(), process, file }
     }

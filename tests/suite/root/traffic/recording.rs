@@ -130,7 +130,7 @@ fn root_a_recording_replays_to_the_lines_that_were_printed_live() {
     }
 }
 
-/// What is said while a file is there, while the disk is full, and while nobody reads.
+/// The sentences for a file that exists, for a full disk and for a closed pipe.
 #[test]
 fn root_a_recording_that_cannot_be_written_says_so_and_harms_nobody() {
     if !privileged() {
