@@ -75,8 +75,8 @@ fn root_doctor_finds_that_four_capabilities_are_enough_for_sockets() {
     assert_eq!(find(&checks, "deleted files")["state"], "limited", "{checks:?}");
 }
 
-/// Without the right to look into processes the sentence names the capability; with it the sentence does not say to
-/// get it.
+/// Without the right to look into processes the sentence names the capability. With it the sentence
+/// does not ask for it.
 #[test]
 fn root_who_lacks_a_capability_is_told_so_and_who_has_it_is_not() {
     if !privileged() {
