@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde_json::Value;
 
 use crate::suite::common::peers::{Peer, Runtime, Scene};
+use crate::suite::common::programs::find;
 use crate::suite::common::wstap::{Monitor, privileged};
 
 const REQUESTS: f64 = 60.0;
@@ -36,8 +36,7 @@ fn open_page(scene: &Scene, tap: &Monitor) -> Option<Peer> {
 /// Everything that a person does there, in one browser: to start one takes seconds.
 #[test]
 fn root_the_page_in_a_browser_shows_the_metrics_and_does_what_it_offers() {
-    if !privileged() || !Path::new("/usr/bin/chromium").exists() {
-        eprintln!("skipped: it needs root and /usr/bin/chromium");
+    if !privileged() || find("chromium").is_none() {
         return;
     }
     let scene = Scene::new();
