@@ -344,6 +344,8 @@ impl OneWay {
     fn find_border(&mut self, shared: &mut Shared, context: &mut Context<'_>) {
         self.end_search();
         self.announce = true;
+        // In the order in which it passed, however the stream was cut.
+        self.tell_unsynced(shared, context);
         context.tell(shared.set_fidelity(self.direction, self.fidelity()));
         shared.recognise(context);
         self.tell_unsynced(shared, context);
