@@ -19,6 +19,8 @@ enum wstap_record_kind {
 	WSTAP_EXITED = 5,   /* the last thread has ended; no record of it follows */
 	/* struct wstap_record, of a socket; nothing follows */
 	WSTAP_ENCRYPTED = 6, /* what passes there is TLS */
+	/* struct wstap_zlib_call */
+	WSTAP_ZLIB_CALL = 7,
 };
 
 enum wstap_direction {
@@ -88,6 +90,47 @@ struct wstap_process {
 };
 _Static_assert(sizeof(struct wstap_process) == 56, "wire.rs asserts the same size");
 _Static_assert(__builtin_offsetof(struct wstap_process, kind) ==
+		       __builtin_offsetof(struct wstap_record, kind),
+	       "the kind tells which one it is");
+
+enum wstap_zlib_verdict {
+	WSTAP_ZLIB_RAW = 0,	/* a raw stream that has done something before */
+	WSTAP_ZLIB_OTHER = 1,	/* another format, or one that only begins: nothing but counts */
+	WSTAP_ZLIB_UNKNOWN = 2, /* the state is not laid out as zlib's */
+};
+
+enum {
+	WSTAP_ZLIB_INPUT_BYTES = 256,
+	WSTAP_ZLIB_TAIL_BYTES = 256,
+};
+
+/*
+ * A call of inflate() or deflate(), at its entry. The kind is at the same offset as in a
+ * wstap_record. The window, if it was copied, follows: window_bytes of it, as they lie in memory.
+ */
+struct wstap_zlib_call {
+	__u64 at_ns;
+	__u64 stream; /* z_stream * */
+	__u64 total_in;
+	__u64 total_out;
+	__u32 tgid;
+	__u32 tid;
+	__u32 input_len;    /* bytes that the call is given */
+	__u32 window_size;  /* how far back the stream may refer */
+	__u16 target;
+	__u8 kind;	    /* enum wstap_record_kind */
+	__u8 direction;	    /* of what is inflated it is received */
+	__u8 verdict;	    /* enum wstap_zlib_verdict */
+	__u8 reserved[3];
+	__u32 window_bytes; /* 0 if it was not copied */
+	__u32 window_next;  /* where in the window the oldest byte is */
+	__u32 input_bytes;  /* of `input` */
+	__u32 tail_bytes;   /* of `tail` */
+	__u8 input[WSTAP_ZLIB_INPUT_BYTES];
+	__u8 tail[WSTAP_ZLIB_TAIL_BYTES]; /* the last of the plaintext before the call */
+};
+_Static_assert(sizeof(struct wstap_zlib_call) == 584, "wire.rs asserts the same size");
+_Static_assert(__builtin_offsetof(struct wstap_zlib_call, kind) ==
 		       __builtin_offsetof(struct wstap_record, kind),
 	       "the kind tells which one it is");
 

@@ -4,11 +4,14 @@
 #include "tls/tls.bpf.h"
 #include "tls/go.bpf.h"
 #include "tls/rustls.bpf.h"
+#include "zlib/zlib.bpf.h"
 
 /* Keep the contract's types in BTF, from which the Rust ones are generated. */
 struct wstap_record record_in_btf;
 enum wstap_record_kind kind_in_btf;
 struct wstap_process process_in_btf;
+struct wstap_zlib_call zlib_call_in_btf;
+enum wstap_zlib_verdict zlib_verdict_in_btf;
 enum wstap_tapped_flags tapped_flags_in_btf;
 enum wstap_direction direction_in_btf;
 enum wstap_absent absent_in_btf;

@@ -149,6 +149,13 @@ bomb = next(deflated([bytes(1 << 20)]))
 write("inflate", "bomb", [4], *[(SENT | END, bomb)] * 3)
 
 
+folder = HERE / "corpus" / "windows"
+folder.mkdir(parents=True, exist_ok=True)
+for way in (0, 1):
+    (folder / f"true-{way}").write_bytes(bytes([way]) + bytes([0x1C, 3] * 24))
+    (folder / f"later-{way}").write_bytes(bytes([way]) + bytes([0x1C, 3]) + bytes([0x1D, 3] * 23))
+
+
 def record(conn, received, how, data):
     return bytes([conn | received << 2, how]) + struct.pack(">H", len(data)) + data
 

@@ -4,6 +4,8 @@
 //! the decoder needs no clock and sees every hole. Where events come from (a ring buffer, a
 //! recording, a test) is left to others.
 
+pub mod zlib;
+
 use std::fmt;
 
 /// Identity of one tapped connection as long as wstap runs.

@@ -5,8 +5,10 @@
 //! of an enum is written.
 
 mod labels;
+mod windows;
 
 use super::event::{ConnId, Direction, TargetId};
+pub use windows::WindowResult;
 
 /// Which end of the WebSocket connection the tapped process is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -275,6 +277,13 @@ pub enum What<'a> {
         direction: Direction,
         /// What for.
         reason: WindowMiss,
+    },
+    /// The window of a compressed direction was not seen, and is looked for in the process.
+    Window {
+        /// Which way.
+        direction: Direction,
+        /// What has become of it.
+        result: WindowResult,
     },
     /// A WebSocket connection began (its 101 was seen) or was recognised in mid-stream.
     Open(Open<'a>),

@@ -12,6 +12,7 @@
 mod input;
 mod tap;
 mod trace;
+mod windows;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -23,6 +24,7 @@ use wstap_symbols::{Evidence, Options, SitePreference, Work, plan_counted};
 use input::{Input, Piece};
 use tap::{Ended, Tap};
 pub use trace::Trace;
+pub use windows::windows;
 
 /// Takes any bytes.
 pub type Target = fn(&[u8]) -> Trace;
@@ -33,6 +35,7 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("upgrade", upgrade),
     ("http2", http2),
     ("inflate", inflate),
+    ("windows", windows),
     ("records", records),
     ("rules", rules),
     ("elf", elf),

@@ -1,7 +1,8 @@
 //! A decoder with its promises checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use wstap::event::zlib::ZlibCall;
 use wstap::event::{ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
 use wstap::matching::{MatchLimits, Matching, Protocols};
 use wstap::observation::{Fidelity, Message, Observation, Role, What};
@@ -48,6 +49,8 @@ struct Ledger {
     ended: u64,
     states: BTreeMap<ConnId, (Role, Fidelity)>,
     window: usize,
+    /// The messages that were read.
+    texts: Vec<Vec<u8>>,
 }
 
 impl Tap {
@@ -114,6 +117,23 @@ impl Tap {
         }
     }
 
+    /// Nothing happens for a while.
+    pub(crate) fn rest(&mut self) {
+        self.at_ns += 5_000_000;
+    }
+
+    /// A call of zlib in the process.
+    pub(crate) fn zlib(&mut self, call: &ZlibCall<'_>) {
+        self.at_ns += 1;
+        self.tracker.zlib_call(&ZlibCall { at_ns: self.at_ns, ..*call });
+    }
+
+    /// Every message of this input that was read must have been one of these.
+    pub(crate) fn allow_only(&mut self, texts: BTreeSet<Vec<u8>>) {
+        let strange = self.ledger.texts.iter().find(|text| !texts.contains(*text));
+        assert!(strange.is_none(), "what was read did not pass: {strange:?}");
+    }
+
     /// Closes the input's connections and checks that nothing of it is left.
     pub(crate) fn end(&mut self) -> Ended {
         for conn in 0..CONNECTIONS {
@@ -127,6 +147,7 @@ impl Tap {
         tracker.tick(self.at_ns, &mut |observation| ledger.enter(observation));
         tracker.kernel_hints().for_each(drop);
         tracker.findings().for_each(drop);
+        tracker.window_requests().for_each(drop);
         assert_eq!(tracker.connections(), 0, "closed connections are let go");
         assert_eq!(ledger.started, ledger.ended, "a request ends in exactly one outcome");
         assert!(
@@ -160,6 +181,9 @@ impl Ledger {
                 assert!(message.payload.len() <= self.window, "a message beyond the window");
                 let kind = (reading.protocol, reading.kind, reading.id.is_some());
                 self.trace.add(&(kind, message.truncated, message.compressed));
+                if !message.payload.is_empty() {
+                    self.texts.push(message.payload.to_vec());
+                }
             }
             What::Frame(frame) => self.trace.add(&(frame.opcode, frame.fin)),
             What::ProtocolError { reason, .. } => {

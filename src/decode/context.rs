@@ -2,6 +2,7 @@
 
 use super::hint::Hints;
 use super::limits::Limits;
+use super::lz77::Search;
 use super::message::inflate::Inflaters;
 use crate::event::{ConnId, Direction, Stamp, TargetId};
 use crate::matching::{Handle, Hint, Matching, Verdict};
@@ -15,6 +16,8 @@ pub(super) struct Resources {
     pub(super) buffers: Buffers,
     pub(super) inflaters: Inflaters,
     pub(super) hints: Hints,
+    /// Directions that wait for their windows.
+    pub(super) windows: Search,
     /// Bytes of heads and of what is held back.
     pub(super) held_bytes: usize,
     /// Streams of HTTP/2 connections that are followed.
@@ -34,6 +37,7 @@ impl Resources {
             buffers: Buffers::new(limits.unfinished_bytes),
             inflaters: Inflaters::new(limits.inflaters),
             hints: Hints::default(),
+            windows: Search::new(limits.finds_windows, limits.inflated_bytes),
             held_bytes: 0,
             streams: 0,
             identical_bytes: limits.identical_bytes,
@@ -52,6 +56,7 @@ impl Resources {
             && self.held_bytes == 0
             && self.streams == 0
             && self.inflaters.lent() == 0
+            && self.windows.is_empty()
             && self.identical_bytes == self.limits.identical_bytes
             && self.unmasked.is_empty()
             && self.inflated.is_empty()

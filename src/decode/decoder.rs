@@ -9,6 +9,8 @@ use super::context::{Context, Resources};
 use super::endings::{Endings, SILENCE_NS};
 pub use super::hint::{Finding, FrameAt, KernelHint, StreamContent};
 pub use super::limits::Limits;
+pub use super::lz77::WindowRequest;
+use crate::event::zlib::ZlibCall;
 use crate::event::{ConnId, Event, EventKind, Stamp, TargetId};
 use crate::matching::Matching;
 use crate::observation::{EndSign, Observation, Role, Table, Waiting, What};
@@ -143,6 +145,16 @@ impl Decoder {
     /// findings are kept.
     pub fn findings(&mut self) -> impl Iterator<Item = Finding> {
         self.resources.hints.drain_findings()
+    }
+
+    /// Takes up a call of zlib in a tapped process. What it brings shows with the next message.
+    pub fn zlib_call(&mut self, call: &ZlibCall<'_>) {
+        self.resources.windows.call(call);
+    }
+
+    /// Takes what has changed since the last call: in which processes zlib should be looked at.
+    pub fn window_requests(&mut self) -> impl Iterator<Item = WindowRequest> {
+        self.resources.windows.drain_requests()
     }
 
     /// Requests that wait for an answer, those asked first first.

@@ -19,6 +19,8 @@ pub struct Limits {
     /// Decompression contexts, of some 80 KiB each. Beyond it the one that was unused for longest
     /// is let go, and its direction stays unreadable.
     pub inflaters: usize,
+    /// Where the beginning of a compressed direction was not seen, its window is asked for.
+    pub finds_windows: bool,
     /// Bytes that one compressed message may inflate to before it is given up.
     pub inflated_bytes: u64,
     /// Bytes of a request's or a response's head.
@@ -49,6 +51,7 @@ impl Default for Limits {
             unfinished_bytes: 8 << 20,
             connections: 16_384,
             inflaters: 256,
+            finds_windows: true,
             inflated_bytes: 64 << 20,
             head_bytes: 256 << 10,
             held_bytes: 128 << 10,

@@ -9,6 +9,7 @@
 //!                         -> websocket -> frame (borders known)
 //!                                      -> resync (borders unknown)
 //!                                      -> message (fragments, inflation)
+//!                                           -> lz77 (windows that were not seen)
 //! ```
 
 pub mod decoder;
@@ -20,6 +21,7 @@ mod deferred_counts;
 mod endings;
 mod hint;
 mod limits;
+mod lz77;
 mod stream;
 
 mod frame;

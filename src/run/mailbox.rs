@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::capture::bpf::lifecycle::Lifecycle;
-use crate::decode::decoder::Finding;
+use crate::decode::decoder::{Finding, WindowRequest};
 
 /// How many messages of each kind may wait. Further ones are dropped, and the attaching thread then
 /// inspects every process again.
@@ -18,6 +18,8 @@ pub(super) struct Mail {
     pub(super) lifecycle: Vec<Lifecycle>,
     /// Sockets whose contents the decoder has recognised.
     pub(super) findings: Vec<Finding>,
+    /// Processes whose zlib is to be looked at, or no longer.
+    pub(super) windows: Vec<WindowRequest>,
     /// A lifecycle message was dropped because too many waited.
     pub(super) missed: bool,
     /// The reading thread has ended.
@@ -37,12 +39,22 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Moves the contents of both lists into the mailbox, and wakes the attaching thread.
-    pub(super) fn put(&self, lifecycle: &mut Vec<Lifecycle>, findings: &mut Vec<Finding>) {
-        if lifecycle.is_empty() && findings.is_empty() {
+    /// Moves the contents of the lists into the mailbox, and wakes the attaching thread.
+    pub(super) fn put(
+        &self,
+        lifecycle: &mut Vec<Lifecycle>,
+        findings: &mut Vec<Finding>,
+        windows: &mut Vec<WindowRequest>,
+    ) {
+        if lifecycle.is_empty() && findings.is_empty() && windows.is_empty() {
             return;
         }
         let mut mail = self.lock();
+        // Of each process the last one counts, so there are never more than processes.
+        for request in windows.drain(..) {
+            mail.windows.retain(|it| it.tgid != request.tgid);
+            mail.windows.push(request);
+        }
         mail.missed |= mail.lifecycle.len() + lifecycle.len() > WAITING_MAX;
         let room = WAITING_MAX.saturating_sub(mail.lifecycle.len());
         mail.lifecycle.extend(lifecycle.drain(..).take(room));
@@ -80,7 +92,8 @@ impl Mailbox {
     /// ended.
     pub(super) fn collect(&self, timeout: Duration) -> Option<Mail> {
         let nothing = |mail: &mut Mail| {
-            mail.lifecycle.is_empty() && mail.findings.is_empty() && !mail.closed && !mail.woken
+            let is_empty = mail.lifecycle.is_empty() && mail.findings.is_empty();
+            is_empty && mail.windows.is_empty() && !mail.closed && !mail.woken
         };
         let (mut mail, _) = self
             .arrived
@@ -107,10 +120,10 @@ mod tests {
     #[test]
     fn dropped_mail_is_reported() {
         let mailbox = Mailbox::default();
-        mailbox.put(&mut exits(WAITING_MAX), &mut Vec::new());
+        mailbox.put(&mut exits(WAITING_MAX), &mut Vec::new(), &mut Vec::new());
         assert!(!mailbox.lock().missed);
         let mut late = exits(1);
-        mailbox.put(&mut late, &mut Vec::new());
+        mailbox.put(&mut late, &mut Vec::new(), &mut Vec::new());
         assert!(late.is_empty());
         let mail = mailbox.collect(Duration::ZERO).unwrap();
         assert_eq!((mail.lifecycle.len(), mail.missed), (WAITING_MAX, true));
@@ -127,7 +140,7 @@ mod tests {
                 let heard = mailbox.collect(forever).map(|mail| mail.lifecycle.len());
                 (heard, mailbox.collect(forever).is_none())
             });
-            mailbox.put(&mut exits(3), &mut Vec::new());
+            mailbox.put(&mut exits(3), &mut Vec::new(), &mut Vec::new());
             while !mailbox.lock().lifecycle.is_empty() {
                 std::thread::yield_now();
             }

@@ -17,7 +17,7 @@ use crate::capture::bpf::hint::{Steering, Word};
 use crate::capture::bpf::lifecycle::{Change, Lifecycle};
 use crate::capture::bpf::{Alarm, Losses, Record, Ring};
 use crate::capture::clock::monotonic_ns;
-use crate::decode::decoder::{Decoder, Finding, FrameAt, KernelHint, StreamContent};
+use crate::decode::decoder::{Decoder, Finding, FrameAt, KernelHint, StreamContent, WindowRequest};
 use crate::event::{CONNECTION_END, Event, Loss};
 use crate::observation::{Observation, Waiting};
 
@@ -60,6 +60,8 @@ pub(super) struct ReadLoop<'a> {
     lifecycle: Vec<Lifecycle>,
     /// Contents of sockets that are not in the mailbox yet.
     findings: Vec<Finding>,
+    /// Processes whose zlib is to be looked at, or no longer, since then.
+    windows: Vec<WindowRequest>,
 }
 
 impl<'a> ReadLoop<'a> {
@@ -69,8 +71,8 @@ impl<'a> ReadLoop<'a> {
         steering: Steering,
         tape: Option<Tape>,
     ) -> Self {
-        let (lifecycle, findings) = (Vec::new(), Vec::new());
-        Self { decoder, sink, steering, tape, records: 0, lifecycle, findings }
+        let (lifecycle, findings, windows) = (Vec::new(), Vec::new(), Vec::new());
+        Self { decoder, sink, steering, tape, records: 0, lifecycle, findings, windows }
     }
 
     /// Reads until `place.done` is set or the sink is closed. Sends to `ready` once it can read.
@@ -144,6 +146,7 @@ impl<'a> ReadLoop<'a> {
                 }
                 self.lifecycle.push(*message);
             }
+            Record::Zlib(call) => self.decoder.zlib_call(call),
         }
     }
 
@@ -162,7 +165,8 @@ impl<'a> ReadLoop<'a> {
     }
 
     fn hand_on(&mut self, mailbox: &Mailbox) {
-        mailbox.put(&mut self.lifecycle, &mut self.findings);
+        self.windows.extend(self.decoder.window_requests());
+        mailbox.put(&mut self.lifecycle, &mut self.findings, &mut self.windows);
     }
 
     fn take_records(&mut self) -> u64 {

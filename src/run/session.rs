@@ -26,7 +26,7 @@ use crate::capture::supervisor::command::Launch;
 use crate::capture::supervisor::plain::Plain;
 use crate::capture::supervisor::{Late, Member, Supervisor};
 use crate::config::{TapConfig, UsageError};
-use crate::decode::decoder::{Decoder, StreamContent};
+use crate::decode::decoder::{Decoder, Limits, StreamContent};
 use crate::matching::{Matching, Protocols};
 use crate::views::recording::TargetName;
 
@@ -127,7 +127,9 @@ pub(super) fn run(
     };
     let protocols = protocols(config.protocols, &config.target_protocols, &selection)?;
     let matching = Matching::new(protocols, config.match_limits);
-    let tracker = Decoder::new(config.limits, matching);
+    // A recording holds no windows, and replays to the same numbers.
+    let finds_windows = config.limits.finds_windows && recording.is_none();
+    let tracker = Decoder::new(Limits { finds_windows, ..config.limits }, matching);
     let kernel = Settings { watch_execs: selection.is_undecided_by_comm(), ..config.kernel };
     let planner = Planner::with_user_libraries(config.probes, config.user_libraries);
     let planner = planner.without_own_program();
@@ -255,6 +257,9 @@ impl Attaching<'_> {
             let now = monotonic_ns();
             for message in mail.lifecycle {
                 supervisor.hear(&message, now);
+            }
+            for request in mail.windows {
+                supervisor.look_for_windows(request.tgid, request.is_wanted);
             }
             for found in mail.findings {
                 supervisor.learn(found.conn, found.content == StreamContent::Tls);

@@ -5,6 +5,10 @@ use crate::observation::{Fidelity, Observation, What};
 /// The shortest time between two such lines.
 const PAUSE_NS: u64 = 30_000_000_000;
 
+/// What cannot be read is told of if it still cannot be after so long: mostly the process's own zlib
+/// helps before.
+const PATIENCE_NS: u64 = 3_000_000_000;
+
 /// Counts open connections by how much of them can be read.
 #[derive(Debug, Default)]
 pub(super) struct Unreadable {
@@ -15,6 +19,8 @@ pub(super) struct Unreadable {
     /// How many of those the user has been warned about.
     told: i64,
     told_ns: Option<u64>,
+    /// Since when there has been something to tell.
+    since_ns: Option<u64>,
 }
 
 impl Unreadable {
@@ -31,15 +37,21 @@ impl Unreadable {
 
     /// The warning, if there are new connections to warn about and the last warning is long enough ago.
     pub(super) fn line(&mut self, now_ns: u64) -> Option<String> {
-        let is_new = self.no_content > self.told;
-        if !is_new || self.told_ns.is_some_and(|at| now_ns.saturating_sub(at) < PAUSE_NS) {
+        if self.no_content <= self.told {
+            self.since_ns = None;
+            return None;
+        }
+        let since_ns = *self.since_ns.get_or_insert(now_ns);
+        let is_early = now_ns.saturating_sub(since_ns) < PATIENCE_NS;
+        if is_early || self.told_ns.is_some_and(|at| now_ns.saturating_sub(at) < PAUSE_NS) {
             return None;
         }
         (self.told, self.told_ns) = (self.no_content, Some(now_ns));
         Some(format!(
-            "{} of {} open connections cannot be read: they are compressed, and the beginning that \
-             is needed to read on was not seen. Their messages are counted, but not matched; each \
-             can be read again once it reconnects",
+            "{} of {} open connections cannot be read: they are compressed, the beginning that is \
+             needed to read on was not seen, and the process's own zlib has not helped so far \
+             (wstap_windows_total says why). Their messages are counted, but not matched; each can \
+             be read again once it reconnects",
             self.no_content, self.open
         ))
     }
@@ -72,12 +84,16 @@ mod tests {
             change(&mut unreadable, None, Some(Fidelity::Unsynced));
             change(&mut unreadable, Some(Fidelity::Unsynced), Some(Fidelity::NoContent));
         }
-        let line = unreadable.line(1).expect("eight of them");
+        assert_eq!(unreadable.line(1), None, "it may end soon");
+        let line = unreadable.line(PATIENCE_NS + 1).expect("eight of them");
         assert!(line.starts_with("8 of 9 open connections cannot be read: they are compressed"));
-        assert_eq!(unreadable.line(1), None);
+        let then_ns = PATIENCE_NS + 1;
+        assert_eq!(unreadable.line(then_ns), None);
         change(&mut unreadable, None, Some(Fidelity::NoContent));
-        assert_eq!(unreadable.line(1), None, "the last one is not long ago");
-        assert!(unreadable.line(PAUSE_NS + 1).is_some_and(|line| line.starts_with("9 of 10")));
+        assert_eq!(unreadable.line(then_ns), None, "the last one is not long ago");
+        assert!(
+            unreadable.line(PAUSE_NS + then_ns).is_some_and(|line| line.starts_with("9 of 10"))
+        );
     }
 
     #[test]

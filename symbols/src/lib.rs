@@ -33,13 +33,14 @@ mod unsupported;
 mod user_offsets;
 mod version;
 mod work;
+mod zlib;
 
 pub use debuglink::{DebugLink, debug_link};
 pub use elf::Error;
 pub use plan::{
     Action, ArgIndex, BuildId, CallResult, Companion, Direction, Distance, Handles, Identity,
     Library, Linkage, Options, Plan, Probe, Read, SitePreference, Stack, SymbolSource, Technique,
-    Transfer, TransferReturn, Verdict,
+    Transfer, TransferReturn, Verdict, Zlib, ZlibProbe,
 };
 pub use planner::{Evidence, plan, plan_counted, plan_with};
 pub use user_offsets::{UserOffset, known_functions};

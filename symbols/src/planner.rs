@@ -15,6 +15,7 @@ use crate::unsupported;
 use crate::user_offsets::{self, UserOffset};
 use crate::version;
 use crate::work::Work;
+use crate::zlib;
 
 /// What there is beside an image.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,6 +88,7 @@ fn planned(image: &Image<'_>, evidence: Evidence<'_>, options: &Options) -> Plan
         build_id: image.build_id(),
         companion: version::companion(image),
         loader_notifier: rtld::notifier(image),
+        zlib: zlib::search(image),
     }
 }
 

@@ -3,6 +3,8 @@
 //! This is the only file that knows both sides. The types come from `bpf/events.h` through the
 //! object's BTF, and no other file uses them.
 
+use std::mem::offset_of;
+
 use wstap_symbols::{
     CallResult, Direction as ProbeDirection, Handles, Read, Transfer, TransferReturn,
 };
@@ -11,7 +13,9 @@ use super::lifecycle::{Admission, Change, Lifecycle};
 use super::skeleton::types::{
     conn_key, wstap_absent, wstap_cookie, wstap_direction, wstap_losses, wstap_process,
     wstap_record, wstap_record_kind, wstap_start, wstap_tapped, wstap_tapped_flags,
+    wstap_zlib_call, wstap_zlib_verdict,
 };
+use crate::event::zlib::{RawStream, Window, ZlibCall, ZlibLook};
 use crate::event::{
     Absent, BYTES_LOST, CALLS_LEFT_OUT, CONNECTION_END, ConnId, Direction, Event, EventKind, Loss,
     Segment, SegmentStart, TargetId,
@@ -22,6 +26,7 @@ const _: () = assert!(HEADER_BYTES == 56, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_process>() == 56, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_tapped>() == 8, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_losses>() == 104, "events.h asserts the same size");
+const _: () = assert!(size_of::<wstap_zlib_call>() == 584, "events.h asserts the same size");
 
 /// One record of the ring buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +37,8 @@ pub enum Record<'a> {
     Encrypted(ConnId),
     /// A process has forked, run a program, loaded a library or ended.
     Process(Lifecycle),
+    /// zlib is called.
+    Zlib(ZlibCall<'a>),
 }
 
 /// Reads one record of the ring buffer. `None` if its kind is unknown, which would be a bug on the
@@ -42,6 +49,7 @@ pub(in crate::capture) fn record(record: &[u8]) -> Option<Record<'_>> {
         wstap_record_kind::WSTAP_DATA | wstap_record_kind::WSTAP_CLOSED => {
             event(&header, payload).map(Record::Passed)
         }
+        wstap_record_kind::WSTAP_ZLIB_CALL => zlib_call(record).map(Record::Zlib),
         wstap_record_kind::WSTAP_ENCRYPTED => Some(Record::Encrypted(conn(&header))),
         _ => lifecycle(record).map(Record::Process),
     }
@@ -80,6 +88,49 @@ fn split_header(record: &[u8]) -> Option<(wstap_record, &[u8])> {
     // which every bit pattern is valid; `read_unaligned` asks for no alignment.
     let header = unsafe { header.as_ptr().cast::<wstap_record>().read_unaligned() };
     Some((header, payload))
+}
+
+fn zlib_call(record: &[u8]) -> Option<ZlibCall<'_>> {
+    let (bytes, window) = record.split_at_checked(size_of::<wstap_zlib_call>())?;
+    // SAFETY: `bytes` is as long as a `wstap_zlib_call`, which is made of integers only, for which
+    // every bit pattern is valid; `read_unaligned` asks for no alignment.
+    let call = unsafe { bytes.as_ptr().cast::<wstap_zlib_call>().read_unaligned() };
+    let what = match wstap_zlib_verdict(call.verdict.into()) {
+        wstap_zlib_verdict::WSTAP_ZLIB_RAW => ZlibLook::Raw(RawStream {
+            total_in: call.total_in,
+            total_out: call.total_out,
+            input_len: call.input_len.into(),
+            input: field(bytes, offset_of!(wstap_zlib_call, input), call.input_bytes)?,
+            tail: field(bytes, offset_of!(wstap_zlib_call, tail), call.tail_bytes)?,
+            window: window_of(&call, window)?,
+        }),
+        wstap_zlib_verdict::WSTAP_ZLIB_UNKNOWN => ZlibLook::UnknownLayout,
+        _ => ZlibLook::Other,
+    };
+    Some(ZlibCall {
+        tgid: call.tgid,
+        tid: call.tid,
+        at_ns: call.at_ns,
+        stream: call.stream,
+        direction: direction(call.direction),
+        what,
+    })
+}
+
+/// So many bytes of a field of a record.
+fn field(record: &[u8], at: usize, length: u32) -> Option<&[u8]> {
+    record.get(at..)?.get(..usize::try_from(length).ok()?)
+}
+
+/// The window behind a call, in order; `Some(None)` if it was not copied.
+fn window_of<'a>(call: &wstap_zlib_call, bytes: &'a [u8]) -> Option<Option<Window<'a>>> {
+    if call.window_bytes == 0 {
+        return Some(None);
+    }
+    let bytes = field(bytes, 0, call.window_bytes)?;
+    let (newer, older) = bytes.split_at_checked(usize::try_from(call.window_next).ok()?)?;
+    let size = usize::try_from(call.window_size).ok()?;
+    Some(Some(Window { size, pieces: [older, newer] }))
 }
 
 fn lifecycle(record: &[u8]) -> Option<Lifecycle> {

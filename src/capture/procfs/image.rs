@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha1::{Digest, Sha1};
-use wstap_symbols::{Evidence, Library, Options, Plan, UserOffset, Verdict};
+use wstap_symbols::{Evidence, Library, Options, Plan, UserOffset, Verdict, Zlib};
 
 use super::file::{self, Opened};
 use super::plans::{Planned, Plans};
@@ -184,17 +184,22 @@ impl Image {
 /// then, or be copied.
 fn executed(plan: Arc<Plan>, pid: u32, mapping: &Mapping) -> Arc<Plan> {
     let is_refused = |library: &Library| !library.is_tappable();
-    if plan.libraries.iter().all(is_refused) {
+    if plan.libraries.iter().all(is_refused) && plan.zlib.is_none() {
         return plan;
     }
     let is_copied = is_program(pid, mapping.file) && large_pages::copies_program(pid);
     let is_executed = |library: &Library| {
         !is_copied && library.probes.iter().all(|probe| mapping.executes(probe.offset))
     };
-    if plan.libraries.iter().all(|library| is_refused(library) || is_executed(library)) {
+    let is_zlib_executed =
+        |zlib: &Zlib| !is_copied && zlib.probes.iter().all(|probe| mapping.executes(probe.offset));
+    if plan.libraries.iter().all(|library| is_refused(library) || is_executed(library))
+        && plan.zlib.iter().all(is_zlib_executed)
+    {
         return plan;
     }
     let mut plan = Arc::unwrap_or_clone(plan);
+    plan.zlib = plan.zlib.filter(is_zlib_executed);
     for library in plan.libraries.iter_mut().filter(|library| !is_executed(library)) {
         if library.is_tappable() {
             library.verdict = Verdict::NotExecuted;

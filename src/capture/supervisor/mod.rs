@@ -11,6 +11,7 @@
 //!   member   what is known of one process   members  all of them
 //!   probes   what is placed in each, and what will be
 //!   plain    TCP sockets                        command  the command that wstap starts itself
+//!   windows  zlib, while connections wait for what it remembers
 //!   agenda   when to inspect whom               news     what the kernel counts and does not report
 //! ```
 
@@ -25,6 +26,7 @@ mod news;
 pub mod plain;
 mod probes;
 mod supervise;
+mod windows;
 
 pub use member::{Late, Member};
 pub use supervise::Supervisor;

@@ -57,6 +57,25 @@ impl Probes {
         self.links.tap(tap, image, pid)
     }
 
+    /// Places the probes on the zlib in `image` in process `pid`.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone, or the kernel refuses.
+    pub(super) fn place_on_zlib(
+        &mut self,
+        tap: &Tap<'_>,
+        image: &Image,
+        pid: u32,
+    ) -> Result<(), Error> {
+        self.links.watch_zlib(tap, image, pid)
+    }
+
+    /// Removes those. Does not wait for the kernel.
+    pub(super) fn leave_zlib(&mut self, pid: u32) {
+        self.links.leave_zlib(pid);
+    }
+
     /// Removes the probes of process `pid`. Does not wait for the kernel.
     pub(super) fn remove(&mut self, pid: u32) {
         self.links.forget(pid);

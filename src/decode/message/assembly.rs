@@ -6,6 +6,7 @@
 use super::compression::Compression;
 use super::identical::Seen;
 use super::inflate::TRAILER;
+use super::lookout::{Lookout, Sample};
 use super::partial::Unfinished;
 use super::shared::Shared;
 use crate::decode::context::{Context, Resources};
@@ -34,11 +35,20 @@ pub(in crate::decode) struct Assembly {
     message: Option<Unfinished>,
     /// Continuations may belong to a message whose start was not seen.
     headless: bool,
+    pub(super) sample: Sample,
+    pub(super) lookout: Lookout,
 }
 
 impl Assembly {
     pub(in crate::decode) fn new(direction: Direction, compression: Compression) -> Self {
-        Self { direction, compression, message: None, headless: false }
+        Self {
+            direction,
+            compression,
+            message: None,
+            headless: false,
+            sample: Sample::Off,
+            lookout: Lookout::default(),
+        }
     }
 
     /// The same where the first message may have begun before.
@@ -50,11 +60,12 @@ impl Assembly {
     pub(in crate::decode) fn begin_frame(
         &mut self,
         header: &Header,
-        resources: &mut Resources,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
     ) -> Option<ProtocolError> {
         match (header.opcode, &mut self.message) {
-            (Opcode::Text, _) => self.begin_message(header, MessageType::Text, resources),
-            (Opcode::Binary, _) => self.begin_message(header, MessageType::Binary, resources),
+            (Opcode::Text, _) => self.begin_message(header, MessageType::Text, shared, context),
+            (Opcode::Binary, _) => self.begin_message(header, MessageType::Binary, shared, context),
             (_, Some(message)) => {
                 message.frame(header);
                 None
@@ -67,17 +78,20 @@ impl Assembly {
         &mut self,
         header: &Header,
         message_type: MessageType,
-        resources: &mut Resources,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
     ) -> Option<ProtocolError> {
         // "The fragments of one message MUST NOT be interleaved between the fragments of another
         // message" (RFC 6455, section 5.4).
         let broken = self.message.is_some().then_some(ProtocolError::StartInsideFragment);
-        self.drop_message(resources);
+        self.drop_message(context.resources);
         self.headless = false;
+        self.take_window(shared, context);
         let mut message = Unfinished::new(message_type, self.compression.compresses(header));
         message.frame(header);
+        self.sample.begin(message.compressed && self.lookout.is_waiting());
         if self.compression.hides(header) {
-            message.give_up(&mut resources.inflaters);
+            message.give_up(&mut context.resources.inflaters);
         }
         self.message = Some(message);
         broken
@@ -91,6 +105,7 @@ impl Assembly {
         resources: &mut Resources,
     ) -> Option<What<'static>> {
         let message = self.message.as_mut()?;
+        self.sample.push(piece.bytes, piece.mask, piece.at);
         if message.only_counts() {
             message.miss(piece.bytes.len() as u64);
             return None;
@@ -127,7 +142,19 @@ impl Assembly {
             let evicted = self.content(before, context.resources);
             context.tell(evicted);
         }
-        let Some(mut message) = self.message.take() else { return };
+        let Some(message) = self.message.take() else { return };
+        self.sample.push(last.bytes, last.mask, last.at);
+        self.end_unfinished(message, last, shared, context);
+        self.look_for_window(context);
+    }
+
+    fn end_unfinished(
+        &mut self,
+        mut message: Unfinished,
+        last: Piece<'_>,
+        shared: &mut Shared,
+        context: &mut Context<'_>,
+    ) {
         if message.only_counts() {
             message.miss(last.bytes.len() as u64);
             self.judge(&mut message, shared, context);
@@ -156,9 +183,13 @@ impl Assembly {
     /// direction unreadable just now.
     #[must_use]
     pub(in crate::decode) fn miss(&mut self, n: u64, resources: &mut Resources) -> bool {
+        self.sample.tear();
         match &mut self.message {
             // The message whose start was not seen may be compressed.
-            None => self.headless && self.lose_context(resources),
+            None => {
+                self.lookout.hole(resources);
+                self.headless && self.lose_context(resources)
+            }
             Some(message) if message.compressed => {
                 message.give_up(&mut resources.inflaters);
                 self.lose_context(resources)
@@ -181,16 +212,21 @@ impl Assembly {
     /// Compressed bytes may have been missed. True if that made the direction unreadable just now.
     #[must_use]
     pub(in crate::decode) fn lose_context(&mut self, resources: &mut Resources) -> bool {
+        self.lookout.hole(resources);
         self.compression.lose(&mut resources.inflaters)
     }
 
     /// Gives back what it holds.
     pub(in crate::decode) fn release(&mut self, resources: &mut Resources) {
         self.drop_message(resources);
+        self.lookout.end(resources);
         self.compression.release(&mut resources.inflaters);
     }
 
     fn drop_message(&mut self, resources: &mut Resources) {
+        if !matches!(self.sample.take(), Sample::Off) {
+            self.lookout.hole(resources);
+        }
         if let Some(message) = self.message.take() {
             message.discard(&mut resources.buffers, &mut resources.inflaters);
         }

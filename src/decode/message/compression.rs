@@ -71,6 +71,11 @@ impl Compression {
         matches!(self, Self::Foreign | Self::Poisoned | Self::Unknown { unreadable: true })
     }
 
+    /// Messages of this direction cannot be read for want of the plaintext before them.
+    pub(in crate::decode) fn lacks_window(&self) -> bool {
+        matches!(self, Self::Poisoned | Self::Unknown { unreadable: true })
+    }
+
     /// Later messages can only be read if every byte of the compressed ones before was.
     pub(in crate::decode) fn has_context(&self) -> bool {
         matches!(self, Self::Takeover(_))

@@ -35,6 +35,38 @@ impl Inflater {
         Self { raw: Decompress::new(false), tail: Tail::default() }
     }
 
+    /// One that goes on behind the plaintext `history`, of which the last 32 KiB count; `None` if
+    /// that is refused.
+    pub(in crate::decode) fn with_history(history: &[u8]) -> Option<Self> {
+        let mut inflater = Self::new();
+        let history = &history[history.len().saturating_sub(WINDOW)..];
+        if !history.is_empty() {
+            inflater.raw.set_dictionary(history).ok()?;
+            inflater.tail.push(history);
+        }
+        Some(inflater)
+    }
+
+    /// Whether the plaintext so far ends with `bytes`.
+    pub(in crate::decode) fn ends_with(&self, bytes: &[u8]) -> bool {
+        let count = bytes.len().min(WINDOW);
+        bytes.len() <= WINDOW
+            && self.tail.last(count).is_some_and(|it| it.eq(bytes.iter().copied()))
+    }
+
+    /// Whether the last `size` bytes of plaintext are the same here and there. Where less has
+    /// passed, all must be the same.
+    pub(in crate::decode) fn has_same_history(&self, other: &Self, size: usize) -> bool {
+        let own = self.tail.ring.len().min(size);
+        if own != other.tail.ring.len().min(size) {
+            return false;
+        }
+        match (self.tail.last(own), other.tail.last(own)) {
+            (Some(mine), Some(theirs)) => mine.eq(theirs),
+            _ => false,
+        }
+    }
+
     /// Forgets all history.
     fn reset(&mut self) {
         self.raw.reset(false);
@@ -138,6 +170,14 @@ impl Tail {
         }
     }
 
+    /// The last `count` bytes, oldest first; `None` if there are not so many.
+    fn last(&self, count: usize) -> Option<impl Iterator<Item = u8> + '_> {
+        let surplus = self.ring.len().checked_sub(count)?;
+        let next = self.next.min(self.ring.len());
+        let (newer, older) = self.ring.split_at(next);
+        Some(older.iter().chain(newer).skip(surplus).copied())
+    }
+
     fn in_order(&mut self) -> &[u8] {
         if self.ring.len() == WINDOW {
             self.ring.rotate_left(self.next);
@@ -209,6 +249,16 @@ impl Inflaters {
             entry.used = self.clock;
         }
         (Lease { slot, serial }, evicted)
+    }
+
+    /// Lends out an inflater with a history that it has from elsewhere; true if another holder lost
+    /// its own for it.
+    pub(in crate::decode) fn lend_ready(&mut self, inflater: Box<Inflater>) -> (Lease, bool) {
+        let (lease, evicted) = self.lend();
+        if let Some(entry) = self.slots.get_mut(lease.slot) {
+            entry.inflater = Some(inflater);
+        }
+        (lease, evicted)
     }
 
     fn longest_unused(&self) -> usize {

@@ -6,6 +6,7 @@ pub(in crate::decode) mod assembly;
 pub(in crate::decode) mod compression;
 mod identical;
 pub(in crate::decode) mod inflate;
+mod lookout;
 mod partial;
 mod ping;
 pub(in crate::decode) mod shared;

@@ -9,6 +9,7 @@
 //! - `tls`: what is left alone because it is TLS, and what must not be
 //! - `endings`: connections whose end was lost
 //! - `limits`: every bound bites, and is seen to
+//! - `lz77`: windows that were not seen, and that the process has
 //! - `properties`: what holds for any stream, any cutting and any loss
 //! - `windows`: how much of long messages is asked for, and that nothing hangs on it
 //! - `oracles`: what other implementations encode and decode
@@ -20,6 +21,7 @@ mod handshake;
 mod holes;
 mod http2;
 mod limits;
+mod lz77;
 mod midstream;
 mod oracles;
 mod properties;
@@ -122,6 +124,8 @@ struct Counts {
     unsynced: [u64; 2],
     /// The ends of messages, as far as they are not all there.
     tails: Vec<Vec<u8>>,
+    /// What became of windows that were looked for.
+    windows: Vec<(Direction, &'static str, &'static str)>,
 }
 
 impl Tape {
@@ -266,6 +270,9 @@ fn note(lines: &mut Vec<String>, counts: &mut Counts, observation: &Observation<
     match &observation.what {
         What::Wire { direction, bytes } => counts.wire[direction.index()] += bytes,
         What::Unsynced { direction, bytes } => counts.unsynced[direction.index()] += bytes,
+        What::Window { direction, result } => {
+            counts.windows.push((*direction, result.as_str(), result.reason()));
+        }
         What::Message { message, .. } => {
             assert!(
                 message.tail.len() <= TAIL_BYTES && (message.truncated || message.tail.is_empty())

@@ -47,6 +47,8 @@ pub(in crate::decode) struct OneWay {
     walked: bool,
     /// It should be told where the next frame begins all the same.
     announce: bool,
+    /// It was told last that it should copy compressed messages whole.
+    is_whole: bool,
 }
 
 impl OneWay {
@@ -69,6 +71,7 @@ impl OneWay {
             replaying: false,
             walked: false,
             announce: true,
+            is_whole: false,
         }
     }
 
@@ -152,17 +155,19 @@ impl OneWay {
 
     /// Later messages can only be read if every byte of the compressed ones before was.
     pub(in crate::decode) fn needs_whole(&self) -> bool {
-        self.assembly.compression.has_context()
+        self.assembly.needs_whole()
     }
 
     /// The offset of the next frame header, if the kernel side should be told: until it walks, the
     /// stream may have passed each offset that it was told, so it is told the next.
     pub(in crate::decode) fn take_announcement(&mut self, shared: &mut Shared) -> Option<u64> {
         self.announce |= shared.windows.take_change(self.direction);
+        self.announce |= self.needs_whole() != self.is_whole;
         if (self.walked && !self.announce) || self.search.is_some() {
             return None;
         }
         self.announce = false;
+        self.is_whole = self.needs_whole();
         let begun = self.reader.partial().len() as u64;
         Some(self.position - begun + self.reader.left().unwrap_or(0))
     }
@@ -399,7 +404,7 @@ impl OneWay {
         if !header.opcode.is_data() {
             return self.control.begin();
         }
-        if let Some(reason) = self.assembly.begin_frame(&header, context.resources) {
+        if let Some(reason) = self.assembly.begin_frame(&header, shared, context) {
             context.error(self.direction, reason);
         }
     }

@@ -4,7 +4,7 @@
 use crate::event::{HttpVersion, Transport};
 use crate::observation::{
     EndSign, Fidelity, GapReason, MessageType, Opcode, Origin, Outcome, ProtocolError, Role, Table,
-    WindowMiss,
+    WindowMiss, WindowResult,
 };
 
 /// One label, or several beside each other, whose values are a closed set.
@@ -54,6 +54,20 @@ macro_rules! single {
 single! {
     EndSign, Fidelity, GapReason, MessageType, Opcode, Origin, Outcome, ProtocolError, Role, Table,
     HttpVersion, Transport, WindowMiss,
+}
+
+impl Labels for WindowResult {
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn values(self) -> Vec<&'static str> {
+        vec![self.as_str(), self.reason()]
+    }
 }
 
 /// Where a connection is tapped, what carries it, which end of it the process is, and how much can

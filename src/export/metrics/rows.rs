@@ -14,7 +14,7 @@ use crate::event::Direction::{Received, Sent};
 use crate::observation::What;
 use crate::observation::{
     EndSign, Exchange, Frame, GapReason, Message, MessageType, Opcode, Origin, Outcome,
-    ProtocolError, Role, Table, WindowMiss,
+    ProtocolError, Role, Table, WindowMiss, WindowResult,
 };
 
 metrics! { seen =>
@@ -235,6 +235,12 @@ metrics! { seen =>
         "Messages that could not be read or compared in full, because they were cut or cannot be read at all.",
         on {
             What::WindowMiss { reason, .. } => window_misses.of(*reason).inc(),
+        };
+
+    windows: Counter<WindowResult> = "wstap_windows_total" ["target", "result", "reason"],
+        "Windows of compressed directions whose beginning was not seen, asked of the process itself.",
+        on {
+            What::Window { result, .. } => windows.of(*result).inc(),
         };
 
     label_overflow: OpenCounter = "wstap_label_overflow_total" ["label"],

@@ -218,6 +218,8 @@ fn decoder(header: &Header) -> Result<Decoder, Failure> {
         window_bytes: settings.window_bytes.min(WINDOW_MAX) as usize,
         narrows: settings.narrows,
         connections: settings.connections.min(CONNECTIONS_MAX) as usize,
+        // A recording holds none.
+        finds_windows: false,
         ..Limits::default()
     };
     let match_limits =

@@ -134,6 +134,7 @@ impl MessageView {
             | What::Unsynced { .. }
             | What::Refused { .. }
             | What::State { .. }
+            | What::Window { .. }
             | What::Started { .. }
             | What::StreamItem { .. }
             | What::StreamEnd { .. }

@@ -6,6 +6,7 @@
 
 mod action;
 mod library;
+mod zlib;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ pub use self::action::{
     TransferReturn,
 };
 pub use self::library::{Library, Linkage, Stack, SymbolSource, Verdict};
+pub use self::zlib::{Zlib, ZlibProbe};
 
 /// What the caller wants of a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct Plan {
     /// The program can be asked to copy its own code to large pages when it starts, as Node.js can. A
     /// breakpoint that is in the code then would be copied along, and end the program.
     pub may_copy_itself: bool,
+    /// The zlib in the image, if there is one.
+    pub zlib: Option<Zlib>,
 }
 
 /// The bytes of the note `NT_GNU_BUILD_ID`; displayed as lower-case hexadecimal.

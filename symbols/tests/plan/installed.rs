@@ -171,3 +171,29 @@ fn libraries_of_c_say_their_version() {
         assert!(version.starts_with(major), "{path}: {version}");
     }
 }
+
+#[test]
+fn the_zlib_of_debian_and_of_node_is_found() {
+    let names = |image: &[u8]| {
+        let zlib = planned(image, &Options::default()).zlib.expect("a zlib");
+        assert_eq!(zlib.refusal, None);
+        let version = zlib.version.expect("a version");
+        assert!(version.starts_with("1."), "{version}");
+        let mut names: Vec<_> =
+            zlib.probes.iter().map(|probe| (probe.function, probe.direction)).collect();
+        names.sort_by_key(|(name, _)| *name);
+        names
+    };
+    if let Some(image) = installed("/usr/lib/x86_64-linux-gnu/libz.so.1") {
+        let all = [("deflate", Direction::Sent), ("inflate", Direction::Received)];
+        assert_eq!(names(&image), all);
+    }
+    let node = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers/node");
+    if let Some(image) = installed(node) {
+        let chromium = ("Cr_z_deflate", Direction::Sent);
+        assert!(names(&image).contains(&chromium));
+    }
+    if let Some(image) = installed("/usr/lib/x86_64-linux-gnu/libssl.so.3") {
+        assert_eq!(planned(&image, &Options::default()).zlib, None);
+    }
+}

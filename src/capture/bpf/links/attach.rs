@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use libbpf_rs::{ErrorKind, Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
+use wstap_symbols::ZlibProbe;
 
 use super::attachment::Attachment;
 use crate::capture::Error;
@@ -10,6 +11,7 @@ use crate::capture::bpf::programs::tracepoints;
 use crate::capture::bpf::programs::uprobes::{Placement, Site, Uprobe};
 use crate::capture::bpf::socket::SocketPrograms;
 use crate::capture::bpf::tap::Tap;
+use crate::capture::bpf::wire;
 use crate::capture::procfs::image::Image;
 use crate::capture::procfs::process;
 
@@ -93,6 +95,23 @@ impl Tap<'_> {
             links.extend(placed.map_err(|error| Error::attach(&image.path, &error))?);
         }
         Ok(Attachment::new(links))
+    }
+
+    /// Probes the functions of zlib in `image`, in all threads of process `pid`.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone, or the kernel refuses.
+    pub fn attach_zlib(&self, pid: u32, image: &Image) -> Result<Attachment, Error> {
+        let probes = image.plan.zlib.iter().flat_map(|zlib| &zlib.probes);
+        let site = |it: &ZlibProbe| Site {
+            offset: it.offset,
+            cookie: wire::direction_cookie(it.direction),
+        };
+        let sites: Vec<Site> = probes.map(site).collect();
+        let program = Uprobe::zlib_call.loaded(&self.skel.progs);
+        let links = self.attach_sites(program, pid, &image.attach_path, &sites, false);
+        links.map(Attachment::new).map_err(|error| Error::attach(&image.path, &error))
     }
 
     fn attach_sites(

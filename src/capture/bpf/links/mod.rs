@@ -35,6 +35,8 @@ pub(in crate::capture) struct Links {
 struct ProcessLinks {
     tls: HashMap<FileId, Attachment>,
     loaders: HashMap<FileId, Attachment>,
+    /// Only while a connection of the process waits for its window.
+    zlib: HashMap<FileId, Attachment>,
 }
 
 impl Links {
@@ -70,12 +72,32 @@ impl Links {
         Ok(())
     }
 
+    /// Probes the zlib in `image` for process `pid`.
+    pub(in crate::capture) fn watch_zlib(
+        &mut self,
+        tap: &Tap<'_>,
+        image: &Image,
+        pid: u32,
+    ) -> Result<(), Error> {
+        let links = self.processes.entry(pid).or_default();
+        if let Entry::Vacant(free) = links.zlib.entry(image.file) {
+            free.insert(tap.attach_zlib(pid, image)?);
+        }
+        Ok(())
+    }
+
+    /// Removes the probes of process `pid` in zlib. Does not wait for the kernel.
+    pub(in crate::capture) fn leave_zlib(&mut self, pid: u32) {
+        let Some(links) = self.processes.get_mut(&pid) else { return };
+        links.zlib.drain().for_each(|(_, attachment)| self.detacher.detach(attachment));
+    }
+
     /// Removes the probes of process `pid` in TLS libraries that are not to be kept. Those in dynamic
     /// loaders stay: the next program has mostly the same. Does not wait for the kernel.
     pub(in crate::capture) fn keep(&mut self, pid: u32, is_kept: impl Fn(FileId) -> bool) {
         let Some(links) = self.processes.get_mut(&pid) else { return };
         let gone = links.tls.extract_if(|&file, _| !is_kept(file));
-        gone.for_each(|(_, attachment)| self.detacher.detach(attachment));
+        gone.chain(links.zlib.drain()).for_each(|(_, attachment)| self.detacher.detach(attachment));
     }
 
     /// Removes the probes of process `pid`. Does not wait for the kernel.
@@ -96,6 +118,6 @@ impl Links {
 
 impl ProcessLinks {
     fn into_attachments(self) -> impl Iterator<Item = Attachment> {
-        self.tls.into_values().chain(self.loaders.into_values())
+        self.tls.into_values().chain(self.loaders.into_values()).chain(self.zlib.into_values())
     }
 }

@@ -72,6 +72,8 @@ programs! { release;
     rustls_read { Action::RustlsRead(distance) => i64::from(distance.bytes).cast_unsigned() }
     rustls_received { Action::RustlsReceived(identity) => identity.offset.into() }
     rustls_release { Action::RustlsRelease(identity) => identity.offset.into() }
+    // On zlib, which is no TLS library: see `Tap::attach_zlib`.
+    zlib_call {}
 }
 
 /// Prepares all programs on functions for loading.

@@ -21,5 +21,8 @@ mod protocols;
 /// What a recording keeps, and that it replays to the same numbers and lines.
 mod recording;
 
+/// What was said before on compressed connections, taken from the process itself.
+mod windows;
+
 /// Peers that break the rules of RFC 6455, and are followed all the same.
 mod violations;

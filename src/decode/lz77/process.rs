@@ -1,0 +1,326 @@
+//! The streams of zlib and the directions that wait in one process, and how long zlib is looked at.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use super::request::WindowRequest;
+use super::sample::Sample;
+use super::stream::{Call, Stream};
+use super::vote::{Key, Vote};
+use super::waiting::Waiting;
+use super::walk::{self, Proof, Walk};
+use crate::event::Direction;
+use crate::event::zlib::{ZlibCall, ZlibLook};
+use crate::observation::WindowResult;
+
+/// Bytes of windows and calls that are kept of one process.
+const STREAM_BYTES: usize = 16 << 20;
+
+/// Streams that are kept of one process.
+const STREAMS_MAX: usize = 4096;
+
+/// Bytes of messages that are kept of one process.
+const SAMPLES_BYTES: usize = 16 << 20;
+
+/// Calls without a proof after which zlib is left alone for a while: so many that each of some
+/// hundred busy connections has had its own, and so few that a program which compresses other things
+/// hardly feels it.
+const CALLS_MAX: u32 = 4096;
+
+/// The same where none of the calls was on a stream that may be a connection's.
+const STRANGE_CALLS_MAX: u32 = 256;
+
+/// How long it is left alone the first time. Each time after it is twice as long, up to 2^6 times.
+const REST_NS: u64 = 10_000_000_000;
+const DOUBLINGS_MAX: u32 = 6;
+
+/// One process.
+#[derive(Debug, Default)]
+pub(super) struct Process {
+    pub(super) waiting: FxHashMap<u64, Waiting>,
+    streams: FxHashMap<Key, Stream>,
+    /// The capture side looks at its zlib.
+    pub(super) is_asked: bool,
+    /// Calls since the last proof.
+    calls: u32,
+    /// Those of them that can be no connection's.
+    strange: u32,
+    /// Those of them whose state is not laid out as zlib's.
+    unknown: u32,
+    /// How often zlib was left alone.
+    rests: u32,
+    rests_until_ns: u64,
+    saw_calls: bool,
+    saw_unknown: bool,
+}
+
+impl Process {
+    /// Whether the capture side should begin to look, or stop.
+    pub(super) fn decide(&mut self, tgid: u32, now_ns: u64) -> Option<WindowRequest> {
+        let is_tired = self.calls >= CALLS_MAX
+            || (self.strange >= STRANGE_CALLS_MAX && self.strange == self.calls);
+        if is_tired {
+            let pause = REST_NS << self.rests.min(DOUBLINGS_MAX);
+            self.rests += 1;
+            self.rests_until_ns = now_ns.saturating_add(pause);
+            (self.calls, self.strange, self.unknown) = (0, 0, 0);
+        }
+        let is_wanted = now_ns >= self.rests_until_ns && self.someone_waits();
+        if is_wanted == self.is_asked {
+            return None;
+        }
+        self.is_asked = is_wanted;
+        if !is_wanted {
+            // What passes until the next look is not seen.
+            self.streams.clear();
+            self.waiting.values_mut().filter(|it| it.ready.is_none()).for_each(Waiting::hole);
+        }
+        Some(WindowRequest { tgid, is_wanted })
+    }
+
+    /// A direction begins to wait. What could be told without it may have been wrong.
+    pub(super) fn join(&mut self, serial: u64, waiting: Waiting) {
+        self.waiting.insert(serial, waiting);
+        self.waiting.values_mut().for_each(|it| it.vote = Vote::default());
+        self.streams.values_mut().for_each(|it| it.vote = Vote::default());
+    }
+
+    /// Any stream may be that of a direction again.
+    pub(super) fn free_streams(&mut self) {
+        self.streams.retain(|_, stream| !stream.is_taken);
+    }
+
+    fn someone_waits(&self) -> bool {
+        self.waiting.values().any(|it| it.ready.is_none())
+    }
+
+    /// Why a direction has waited in vain.
+    pub(super) fn why_not(&self) -> WindowResult {
+        match (self.saw_calls, self.saw_unknown) {
+            (true, _) => WindowResult::NoMatch,
+            (false, true) => WindowResult::UnknownLayout,
+            (false, false) => WindowResult::NoCall,
+        }
+    }
+
+    /// zlib was called.
+    pub(super) fn call(&mut self, call: &ZlibCall<'_>, limit: u64) {
+        self.calls = self.calls.saturating_add(1);
+        let look = match &call.what {
+            ZlibLook::Raw(look) => look,
+            ZlibLook::Other => {
+                self.strange = self.strange.saturating_add(1);
+                return;
+            }
+            ZlibLook::UnknownLayout => {
+                self.strange = self.strange.saturating_add(1);
+                self.unknown = self.unknown.saturating_add(1);
+                self.saw_unknown = true;
+                return;
+            }
+        };
+        self.saw_calls = true;
+        self.make_room();
+        let key = (call.stream, call.direction);
+        let stream = self.streams.entry(key).or_default();
+        if stream.is_taken {
+            return;
+        }
+        let seen = Call::new(look, call.direction, call.at_ns);
+        match call.direction {
+            Direction::Sent => stream.outstanding = Some(call.tid),
+            Direction::Received => self.vote_for_call(key, &seen, call.tid),
+        }
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.call(seen);
+        }
+        self.try_stream(key, limit);
+    }
+
+    /// A message is about to be inflated: if only one direction can be meant, that is it.
+    fn vote_for_call(&mut self, key: Key, call: &Call, tid: u32) {
+        let is_meant = |payload: &[u8]| walk::begins_with(call, payload);
+        let meant: Vec<_> = self
+            .waiting
+            .iter()
+            .filter(|(_, it)| it.direction == Direction::Received)
+            .filter_map(|(serial, it)| {
+                let message = it.outstanding(is_meant)?;
+                Some((*serial, message, it.samples.get(message)?.tid == tid))
+            })
+            .collect();
+        let Some((serial, message)) = only_candidate(&meant) else { return };
+        self.cast(key, serial);
+        if let Some(waiting) = self.waiting.get_mut(&serial) {
+            waiting.has_done(message);
+        }
+    }
+
+    /// A message was written: if only one stream can have deflated it, that is it.
+    pub(super) fn vote_for_message(&mut self, serial: u64, tid: u32) {
+        if self.waiting.get(&serial).is_none_or(|it| it.direction == Direction::Received) {
+            return;
+        }
+        let meant: Vec<_> = self
+            .streams
+            .iter()
+            .filter(|(_, it)| !it.is_taken)
+            .filter_map(|(key, it)| Some((*key, (), it.outstanding? == tid)))
+            .collect();
+        let Some((key, ())) = only_candidate(&meant) else { return };
+        self.cast(key, serial);
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.outstanding = None;
+        }
+    }
+
+    fn cast(&mut self, key: Key, serial: u64) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.vote.cast(serial);
+        }
+        if let Some(waiting) = self.waiting.get_mut(&serial) {
+            waiting.vote.cast(key);
+        }
+    }
+
+    /// The stream that a direction seems to go through, where nothing speaks against it.
+    fn chosen(&self, serial: u64) -> Option<Key> {
+        let key = self.waiting.get(&serial)?.vote.choice()?;
+        let is_mutual = self.streams.get(&key)?.vote.choice() == Some(serial);
+        is_mutual.then_some(key)
+    }
+
+    /// Lets all streams go where they have grown too large: those that are still in use show their
+    /// windows again.
+    fn make_room(&mut self) {
+        if !self.calls.is_multiple_of(64) {
+            return;
+        }
+        let bytes: usize = self.streams.values().map(Stream::bytes).sum();
+        if bytes > STREAM_BYTES || self.streams.len() > STREAMS_MAX {
+            self.streams.clear();
+        }
+        let samples: usize = self.waiting.values().map(Waiting::bytes).sum();
+        if samples > SAMPLES_BYTES {
+            self.waiting.values_mut().for_each(Waiting::hole);
+        }
+    }
+
+    /// Tries one stream against all directions that wait.
+    fn try_stream(&mut self, key: Key, limit: u64) {
+        let waits = |it: &&Waiting| it.direction == key.1 && it.ready.is_none();
+        let Some(stream) = self.streams.get(&key) else { return };
+        let serials = self.waiting.iter().filter(|(_, it)| waits(it));
+        let proven =
+            serials.filter(|(_, it)| explains(stream, it)).map(|(serial, _)| *serial).min();
+        if let Some(serial) = proven {
+            self.try_direction(serial, limit);
+        }
+    }
+
+    /// Tries one direction against all streams.
+    pub(super) fn try_direction(&mut self, serial: u64, limit: u64) {
+        let Some(waiting) = self.waiting.get(&serial) else { return };
+        if waiting.ready.is_some() {
+            return;
+        }
+        let Some((key, walk)) =
+            self.chosen_proof(serial).or_else(|| self.only_proof(serial, limit))
+        else {
+            return;
+        };
+        if let Some(stream) = self.streams.get_mut(&key) {
+            *stream = Stream { is_taken: true, ..Stream::default() };
+        }
+        if let Some(waiting) = self.waiting.get_mut(&serial) {
+            waiting.prove(walk.inflater, walk.messages.end, limit);
+        }
+        (self.calls, self.strange, self.rests) = (0, 0, 0);
+    }
+
+    /// The stream that the direction seems to go through, if it explains its messages.
+    fn chosen_proof(&self, serial: u64) -> Option<(Key, Walk)> {
+        let key = self.chosen(serial)?;
+        let (stream, waiting) = (self.streams.get(&key)?, self.waiting.get(&serial)?);
+        match walk::prove(stream, &waiting.samples, waiting.direction) {
+            Proof::Sound(walk) => Some((key, walk)),
+            Proof::None | Proof::Doubtful => None,
+        }
+    }
+
+    /// The only stream that explains the messages of the direction; or one of several, if all that do
+    /// are in the same state. There must be no stream of which too little is known to say.
+    fn only_proof(&self, serial: u64, limit: u64) -> Option<(Key, Walk)> {
+        let waiting = self.waiting.get(&serial)?;
+        let direction = waiting.direction;
+        let free = || self.streams.iter().filter(|(key, it)| key.1 == direction && !it.is_taken);
+        if free().any(|(_, stream)| stream.calls.is_empty()) {
+            return None;
+        }
+        let mut proofs = Vec::new();
+        for (key, stream) in free() {
+            match walk::prove(stream, &waiting.samples, direction) {
+                Proof::None => {}
+                Proof::Doubtful => return None,
+                Proof::Sound(walk) => proofs.push((*key, walk)),
+            }
+        }
+        let (key, walk) = only_one(proofs, &waiting.samples, limit)?;
+        let is_doubtful = waiting.vote.is_against(key)
+            || self.streams.get(&key)?.vote.is_against(serial)
+            || self.has_rivals(key, serial);
+        (!is_doubtful).then_some((key, walk))
+    }
+
+    /// Whether the stream explains the messages of another direction as well, so that one of both may
+    /// belong to a stream that is not seen. Where there are enough streams in the same state, it
+    /// makes no difference.
+    fn has_rivals(&self, key: Key, serial: u64) -> bool {
+        let Some(stream) = self.streams.get(&key) else { return true };
+        let others = self
+            .waiting
+            .iter()
+            .filter(|(other, it)| **other != serial && it.direction == key.1 && it.ready.is_none());
+        let rivals: Vec<&Waiting> =
+            others.map(|(_, it)| it).filter(|it| explains(stream, it)).collect();
+        let Some(one) = rivals.first() else { return false };
+        let free = self.streams.iter().filter(|(other, it)| other.1 == key.1 && !it.is_taken);
+        let streams = free.filter(|(_, it)| explains(it, one)).count();
+        streams <= rivals.len()
+    }
+}
+
+/// Whether the stream may be that of the direction.
+fn explains(stream: &Stream, waiting: &Waiting) -> bool {
+    !matches!(walk::prove(stream, &waiting.samples, waiting.direction), Proof::None)
+}
+
+/// One of the proofs, if all lead to the same plaintext behind them.
+fn only_one(
+    mut proofs: Vec<(Key, Walk)>,
+    samples: &VecDeque<Sample>,
+    limit: u64,
+) -> Option<(Key, Walk)> {
+    let end = proofs.iter().map(|(_, walk)| walk.messages.end).max()?;
+    let one = proofs.iter().position(|(_, walk)| walk.messages.end == end)?;
+    let (key, walk) = proofs.swap_remove(one);
+    let agrees = |(_, mut other): (Key, Walk)| {
+        let mut behind = samples.range(other.messages.end..end);
+        let same_size = other.window_size == walk.window_size;
+        behind.all(|it| walk::pass(&mut other.inflater, &it.payload, limit).is_ok())
+            && same_size
+            && walk.inflater.has_same_history(&other.inflater, walk.window_size)
+    };
+    proofs.into_iter().all(agrees).then_some((key, walk))
+}
+
+/// The only one of the candidates; of several, the only one whose thread is the right one.
+fn only_candidate<K: Copy, M: Copy>(candidates: &[(K, M, bool)]) -> Option<(K, M)> {
+    if let [(one, what, _)] = candidates {
+        return Some((*one, *what));
+    }
+    let mut same = candidates.iter().filter(|(.., is_same_thread)| *is_same_thread);
+    let (one, what, _) = same.next()?;
+    same.next().is_none().then_some((*one, *what))
+}
