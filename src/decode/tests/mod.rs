@@ -1,9 +1,8 @@
 //! The decoder from end to end: events in, a readable transcript of observations out.
 //!
-//! - `handshake`: from HTTP to WebSocket, and all that may go wrong on the way
+//! - `carriers`: from HTTP/1.1 to WebSocket, and all that may go wrong on the way; streams of HTTP/2
 //! - `frames`: RFC 6455 behind the handshake
 //! - `deflate`: RFC 7692
-//! - `http2`: WebSockets on streams of HTTP/2
 //! - `holes`: gaps, skipped payload, broken headers
 //! - `midstream`: connections met after their handshake
 //! - `tls`: what is left alone because it is TLS, and what must not be
@@ -14,12 +13,11 @@
 //! - `windows`: how much of long messages is asked for, and that nothing hangs on it
 //! - `oracles`: what other implementations encode and decode
 
+mod carriers;
 mod deflate;
 mod endings;
 mod frames;
-mod handshake;
 mod holes;
-mod http2;
 mod limits;
 mod lz77;
 mod midstream;

@@ -106,8 +106,8 @@ fn root_old_uncompressed_connections_are_decoded_exactly_from_the_first_frame_on
     }
 }
 
-/// With compression the contents are lost where the process is not to be asked, but frames and messages are counted exactly,
-/// and no id is made up.
+/// With compression the contents are lost where the process must not be asked, but frames and messages
+/// are counted exactly, and no id is made up.
 #[test]
 fn root_old_compressed_connections_are_counted_exactly_and_yield_no_ids() {
     if !privileged() {
