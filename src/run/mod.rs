@@ -6,7 +6,6 @@ mod list;
 mod mailbox;
 mod messages;
 mod monitor;
-mod protocols;
 mod reader;
 mod record;
 mod refused;
@@ -96,7 +95,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Top(args)) => top::run(TapConfig::interactive(&args.tap, None)?, args),
         Some(Command::Record(args)) => record::run(RecordConfig::tap(args)?),
         Some(Command::Replay(args)) => replay::run(args),
-        Some(Command::Protocols(args)) => protocols::list(&args.rules, args.json),
+        Some(Command::Protocols(args)) => list::protocols(&args.rules, args.json),
         Some(Command::Doctor(args)) => doctor::run(args.json),
         Some(Command::Completions(args)) => completions(args.shell),
     }

@@ -1,10 +1,12 @@
-//! `wstap ps` lists the processes that can be tapped; `wstap probes` shows where probes would go.
-//! Neither attaches anything.
+//! `wstap ps` lists the processes that can be tapped, `wstap probes` shows where probes would go, and
+//! `wstap protocols` lists the message protocols. None of them attaches anything.
 
 mod probes;
+mod protocols;
 mod ps;
 
 pub(super) use self::probes::probes;
+pub(super) use self::protocols::protocols;
 pub(super) use self::ps::ps;
 
 use crate::terminal;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::Failure;
 use crate::config;
 use crate::matching::Description;
+use crate::run::Failure;
 use crate::terminal::Page;
 
 /// One protocol.
@@ -36,7 +36,7 @@ impl<'a> Row<'a> {
 /// # Errors
 ///
 /// A file of rules cannot be read or makes no sense, or standard output cannot be written.
-pub(super) fn list(rules: &[PathBuf], json: bool) -> Result<(), Failure> {
+pub(in crate::run) fn protocols(rules: &[PathBuf], json: bool) -> Result<(), Failure> {
     let protocols = config::with_rules(rules)?;
     let mut out = Page::new(!json);
     for row in protocols.descriptions().map(Row::new) {
