@@ -292,7 +292,7 @@ fn root_without_descriptors_a_target_is_not_up() {
     let Some((server, _)) = scene.server(Runtime::Python, &[]) else { return };
     // Few enough for no link to be left: found by trying, because wstap may need more one day.
     let mut seen = Vec::new();
-    for descriptors in [24, 28, 32, 36, 40, 48, 64] {
+    for descriptors in [24, 32, 40, 48, 64, 72, 80, 96, 128] {
         let mut command = Command::new("prlimit");
         command.arg(format!("--nofile={descriptors}:{descriptors}"));
         command.arg(env!("CARGO_BIN_EXE_wstap")).args(["--check", "--listen", "127.0.0.1:0"]);
