@@ -30,7 +30,7 @@ pub use windows::windows;
 pub type Target = fn(&[u8]) -> Trace;
 
 /// A target by its name: the name of its folder in `corpus/`, too.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("stream", stream),
     ("upgrade", upgrade),
     ("http2", http2),
