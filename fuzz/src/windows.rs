@@ -101,12 +101,6 @@ fn show(
         0 => total_in = total_in.wrapping_add(u64::from(input.word()) << (how >> 3)),
         1 => total_out = total_out.wrapping_sub(u64::from(input.word()) << (how >> 3)),
         2 => input_len = u64::from(input.word()) << (how >> 5),
-        3 => {
-            let at = usize::from(input.word()) % history.len().max(1);
-            if let Some(byte) = history.get_mut(at) {
-                *byte ^= input.byte();
-            }
-        }
         4 => history = input.piece().bytes.to_vec(),
         _ => {}
     }

@@ -139,10 +139,10 @@ pub struct TapArgs {
     /// Do not enter a sandbox (seccomp, Landlock) once attached
     #[arg(long)]
     pub no_sandbox: bool,
-    /// Do not look into the zlib of tapped processes: compressed connections that were open before
-    /// are then counted, and not read
+    /// Read compressed connections that were open before, with the help of the tapped process's own
+    /// zlib (experimental; else they are counted, and not read)
     #[arg(long)]
-    pub no_windows: bool,
+    pub windows: bool,
     /// Read settings from a TOML file; flags win over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -173,8 +173,7 @@ impl TapConfig {
                 // kept.
                 narrows: wakeup == Wakeup::Batched && args.window.or(file.window).is_none(),
                 connections: connections as usize,
-                finds_windows: !args.no_windows
-                    && file.windows.unwrap_or(!file.no_windows.unwrap_or(false)),
+                finds_windows: args.windows || file.windows.unwrap_or(false),
                 ..Limits::default()
             },
             match_limits: MatchLimits { timeout_ns, ..MatchLimits::default() },

@@ -48,10 +48,10 @@ impl Unreadable {
         }
         (self.told, self.told_ns) = (self.no_content, Some(now_ns));
         Some(format!(
-            "{} of {} open connections cannot be read: they are compressed, the beginning that is \
-             needed to read on was not seen, and the process's own zlib has not helped so far \
-             (wstap_windows_total says why). Their messages are counted, but not matched; each can \
-             be read again once it reconnects",
+            "{} of {} open connections cannot be read: they are compressed, and the beginning that \
+             is needed to read on was not seen. Their messages are counted, but not matched; each \
+             can be read again once it reconnects, or by asking the process's own zlib with \
+             --windows (wstap_windows_total says how that went)",
             self.no_content, self.open
         ))
     }

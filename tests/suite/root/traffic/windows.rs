@@ -101,7 +101,7 @@ fn root_connections_that_were_open_before_are_read_within_their_next_messages() 
     for of_server in [&[][..], &["--sync"]] {
         let Some(busy) = Busy::new(of_server, &[], 20) else { return };
         let connections = busy.connections;
-        let tap = Frames::attach(busy.server.pid(), &["--payload", "4096"]);
+        let tap = Frames::attach(busy.server.pid(), &["--windows", "--payload", "4096"]);
         let said = busy.finish();
         let lines = tap.finish();
         let read = read(&lines);
@@ -123,7 +123,7 @@ fn root_zlib_is_left_alone_once_every_window_is_found() {
         return;
     }
     let Some(busy) = Busy::new(&[], &[], 4) else { return };
-    let tap = Monitor::attach(busy.server.pid(), &[]);
+    let tap = Monitor::attach(busy.server.pid(), &["--windows"]);
     let windows = "wstap_windows_total";
     tap.metrics_when("all windows", |metrics| {
         metrics.sum("wstap_connections", &["decode=\"full\""]) == busy.connections as f64
@@ -159,12 +159,12 @@ fn is_probed(pid: u32, library: &str) -> bool {
 }
 
 #[test]
-fn root_nothing_is_read_where_windows_are_not_to_be_looked_for() {
+fn root_zlib_is_left_alone_unless_windows_are_asked_for() {
     if !privileged() {
         return;
     }
     let Some(busy) = Busy::new(&[], &[], 4) else { return };
-    let tap = Monitor::attach(busy.server.pid(), &["--no-windows"]);
+    let tap = Monitor::attach(busy.server.pid(), &[]);
     let metrics = tap.metrics_when("messages", |m| m.sum("packet_recv_count", &[]) > 200.0);
     assert_eq!(metrics.sum("wstap_connections", &["decode=\"no_content\""]), 4.0);
     assert_eq!(metrics.sum("wstap_windows_total", &[]), 0.0);
