@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use wstap::decode::decoder::{Decoder, Limits, StreamContent};
 use wstap::event::zlib::ZlibCall;
 use wstap::event::{ConnId, Direction, Event, EventKind, Segment, SegmentStart, TargetId};
 use wstap::matching::{MatchLimits, Matching, Protocols};
 use wstap::observation::{Fidelity, Message, Observation, Role, What};
-use wstap::decode::decoder::{Decoder, Limits, StreamContent};
 
 use crate::trace::{Trace, digest, digest_of_bytes};
 
