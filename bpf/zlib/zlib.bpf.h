@@ -17,7 +17,7 @@
 
 enum {
 	/* Windows of streams are copied with the first call that is seen, and then with every so many. */
-	WINDOW_EVERY = 8,
+	WINDOW_EVERY = 3,
 	STREAM_BYTES = 64,
 	STATE_BYTES = 272,
 	CHECKSUM_BYTES = 80,

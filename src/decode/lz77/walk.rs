@@ -3,7 +3,8 @@
 //! A window alone proves nothing: DEFLATE inflates with a wrong one, too, into other bytes. So
 //! messages are inflated with it, and everything that zlib itself shows at the calls for the same
 //! messages must agree: the bytes of the input, how many bytes went in and out, and, with the second
-//! look, the plaintext at the end of the process's own window. There must be one way only to put messages
+//! look, the plaintext at the end of the process's own window. A second window, seen some messages
+//! later, must be in full what the inflater holds by then. There must be one way only to put messages
 //! and calls beside each other, in which each call lies in time where its message does, and nothing
 //! else in between.
 
@@ -44,12 +45,15 @@ pub(super) struct Walk {
     seen: usize,
     /// Messages that came after a rest.
     rested: usize,
+    /// All that the inflater holds was compared with a later window of the process.
+    is_compared: bool,
 }
 
 impl Walk {
     /// Whether there is enough to be believed.
     fn is_proof(&self) -> bool {
-        self.messages.len() >= LOOKS && self.seen >= SEEN_BYTES && self.rested >= RESTED
+        let has_passed_enough = self.messages.len() >= LOOKS && self.seen >= SEEN_BYTES;
+        has_passed_enough && self.rested >= RESTED && self.is_compared
     }
 }
 
@@ -103,7 +107,8 @@ fn walk<'a>(
     after(stream, call, &samples.get(first)?.payload, direction)?;
     let inflater = Box::new(Inflater::with_history(&window.bytes)?);
     let window_size = window.size;
-    let mut walk = Walk { inflater, messages: first..first, window_size, seen: 0, rested: 0 };
+    let messages = first..first;
+    let mut walk = Walk { inflater, messages, window_size, seen: 0, rested: 0, is_compared: false };
     while let Some(Sample { payload, .. }) = samples.get(walk.messages.end)
         && let Some(next) = after(stream, call, payload, direction)
     {
@@ -111,6 +116,12 @@ fn walk<'a>(
         walk.rested += usize::from(is_rested);
         walk.seen += step(&mut walk.inflater, call, next, payload, direction)?;
         walk.messages.end += 1;
+        if let Some(window) = &next.window {
+            if !walk.inflater.ends_with(&window.bytes) {
+                return None;
+            }
+            walk.is_compared = true;
+        }
         call = next;
     }
     // What comes next was begun, and must not contradict.

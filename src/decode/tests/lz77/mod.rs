@@ -4,6 +4,9 @@ use crate::event::zlib::{INPUT_BYTES, RawStream, TAIL_BYTES, Window, ZlibCall, Z
 const TRAILER: [u8; 4] = [0, 0, 0xff, 0xff];
 const SIZE: usize = 32 << 10;
 
+/// The kernel side copies the window with every third call.
+const WINDOW_EVERY: usize = 3;
+
 /// Between two messages: a process that has time to rest.
 const PAUSE_NS: u64 = 5_000_000;
 
@@ -14,15 +17,18 @@ struct Zlib {
     deflater: Deflater,
     history: Vec<u8>,
     compressed: u64,
-    /// Calls of which the window is told.
+    /// The window is copied at the next call.
     shows: bool,
+    /// Calls so far.
+    calls: usize,
 }
 
 impl Zlib {
     /// One that has passed some messages before anybody looked.
     fn new(direction: Direction, stream: u64, before: &[&str]) -> Self {
         let (deflater, history) = (Deflater::new(true), Vec::new());
-        let mut zlib = Self { direction, stream, deflater, history, compressed: 0, shows: true };
+        let mut zlib =
+            Self { direction, stream, deflater, history, compressed: 0, shows: true, calls: 0 };
         for message in before {
             zlib.compress(message.as_bytes());
         }
@@ -89,7 +95,8 @@ impl Zlib {
             self.call(tape, &whole);
             (self.history, self.compressed) = after;
         }
-        self.shows = false;
+        self.calls += 1;
+        self.shows = self.calls.is_multiple_of(WINDOW_EVERY);
     }
 }
 
@@ -259,7 +266,7 @@ fn nothing_is_read_while_calls_and_messages_follow_each_other_without_a_rest() {
         }
         assert_eq!(contents(&tape.said()), Vec::<String>::new());
         for number in 20..30 {
-            zlib.shows = number == 20;
+            zlib.shows = number % WINDOW_EVERY == 0;
             zlib.message(&mut tape, &id(number));
         }
         assert_eq!(contents(&tape.said()).last(), Some(&id(29)));
