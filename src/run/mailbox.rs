@@ -18,7 +18,7 @@ pub(super) struct Mail {
     pub(super) lifecycle: Vec<Lifecycle>,
     /// Sockets whose contents the decoder has recognised.
     pub(super) findings: Vec<Finding>,
-    /// Processes whose zlib is to be looked at, or no longer.
+    /// Processes in which zlib must be probed, or no longer.
     pub(super) windows: Vec<WindowRequest>,
     /// A lifecycle message was dropped because too many waited.
     pub(super) missed: bool,
@@ -77,7 +77,7 @@ impl Mailbox {
         }
     }
 
-    /// Takes what was told of ended processes.
+    /// Takes the processes that have ended since the last call.
     pub(super) fn take_ended(&self) -> Vec<u32> {
         std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner))
     }

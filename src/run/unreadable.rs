@@ -5,8 +5,8 @@ use crate::observation::{Fidelity, Observation, What};
 /// The shortest time between two such lines.
 const PAUSE_NS: u64 = 30_000_000_000;
 
-/// What cannot be read is told of if it still cannot be after so long: mostly the process's own zlib
-/// helps before.
+/// How long a connection must have been unreadable before the user is warned. With `--windows` most
+/// are readable by then.
 const PATIENCE_NS: u64 = 3_000_000_000;
 
 /// Counts open connections by how much of them can be read.
@@ -19,7 +19,7 @@ pub(super) struct Unreadable {
     /// How many of those the user has been warned about.
     told: i64,
     told_ns: Option<u64>,
-    /// Since when there has been something to tell.
+    /// When the first connection became unreadable that the user has not been warned about.
     since_ns: Option<u64>,
 }
 

@@ -94,7 +94,7 @@ pub fn sort(rows: &mut [ProcessRow]) {
     rows.sort_by_key(|row| (Reverse(best[&row.pid]), row.pid));
 }
 
-/// A table of so many columns.
+/// The rows as a table that fits a terminal of `width` columns.
 #[must_use]
 pub fn table(rows: &[ProcessRow], width: usize) -> String {
     let lines: Vec<[String; COLUMNS]> = rows.chunk_by(|a, b| a.pid == b.pid).map(cells).collect();

@@ -43,7 +43,7 @@ impl Tap<'_> {
         self.shared.losses().process_records
     }
 
-    /// Forks, execs and exits, of any process, that may not have been reported: at most so many.
+    /// An upper bound for the forks, execs and exits, of any process, that were not reported.
     /// Needs no privilege.
     #[must_use]
     pub fn perhaps_missed(&self) -> u64 {

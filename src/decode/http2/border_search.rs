@@ -88,7 +88,7 @@ impl BorderSearch {
         self.drop_held(0);
     }
 
-    /// Bytes that were let go since the last call.
+    /// Bytes that were dropped undecoded since the last call.
     pub(super) fn take_let_go(&mut self) -> u64 {
         std::mem::take(&mut self.let_go)
     }

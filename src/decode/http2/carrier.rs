@@ -105,7 +105,7 @@ impl Carrier {
         self.streams.close(context);
     }
 
-    /// The connection is let go because of a limit.
+    /// The connection is dropped because of a limit.
     pub(in crate::decode) fn evict(&mut self, context: &mut Context<'_>) {
         self.streams.evict(context);
     }

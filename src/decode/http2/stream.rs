@@ -166,7 +166,7 @@ impl Stream {
         }
     }
 
-    /// The stream is let go because of a limit.
+    /// The stream is dropped because of a limit.
     pub(super) fn evict(mut self, context: &mut Context<'_>) {
         if let Phase::Open(session) = &mut self.phase {
             session.stop_matching(context);

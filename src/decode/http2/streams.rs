@@ -171,7 +171,7 @@ impl Streams {
         }
     }
 
-    /// The connection is let go because of a limit.
+    /// The connection is dropped because of a limit.
     pub(super) fn evict(&mut self, context: &mut Context<'_>) {
         for id in self.ids() {
             let Some(stream) = self.remove(id, context.resources) else { continue };

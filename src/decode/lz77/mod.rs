@@ -39,14 +39,14 @@ pub(in crate::decode) const SAMPLE_BYTES: usize = 64 << 10;
 /// Directions that wait at once, over all processes.
 const WAITING_MAX: usize = 1024;
 
-/// The right to wait.
+/// The number of a direction that waits for a window.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::decode) struct Ticket {
     tgid: u32,
     serial: u64,
 }
 
-/// All that wait.
+/// Every direction that waits for a window.
 #[derive(Debug)]
 pub(in crate::decode) struct Search {
     processes: FxHashMap<u32, Process>,
@@ -132,7 +132,7 @@ impl Search {
         is_over.then(|| process.why_not())
     }
 
-    /// Something has passed in a direction that waits, and is not here.
+    /// A message of a direction that waits was lost.
     pub(in crate::decode) fn hole(&mut self, ticket: &Ticket) {
         let process = self.processes.get_mut(&ticket.tgid);
         if let Some(waiting) = process.and_then(|it| it.waiting.get_mut(&ticket.serial)) {
@@ -145,7 +145,7 @@ impl Search {
         self.processes.get_mut(&ticket.tgid)?.waiting.get_mut(&ticket.serial)?.ready.take()
     }
 
-    /// zlib was called in some process.
+    /// To be called for each call of zlib in a tapped process.
     pub(in crate::decode) fn call(&mut self, call: &ZlibCall<'_>) {
         let Some(process) = self.processes.get_mut(&call.tgid) else { return };
         process.call(call, self.limit);
@@ -157,7 +157,7 @@ impl Search {
         self.requests.drain(..)
     }
 
-    /// Nothing is kept.
+    /// Whether nothing is kept.
     #[cfg(test)]
     pub(in crate::decode) fn is_empty(&self) -> bool {
         self.processes.is_empty() && self.waiting == 0

@@ -191,8 +191,8 @@ impl Process {
         is_mutual.then_some(key)
     }
 
-    /// Lets all streams go where they have grown too large: those that are still in use show their
-    /// windows again.
+    /// Drops all streams if they have grown too large. Those that are still in use show their windows
+    /// again.
     fn make_room(&mut self) {
         if !self.calls.is_multiple_of(64) {
             return;

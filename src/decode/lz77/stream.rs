@@ -78,7 +78,7 @@ fn last(bytes: &[u8], count: usize) -> &[u8] {
 }
 
 impl Stream {
-    /// Takes up a call. Those before the first one whose window is known tell nothing.
+    /// Keeps a call. Calls before the first one with a window are of no use, and are not kept.
     pub(super) fn call(&mut self, call: Call) {
         if self.calls.back().is_some_and(|last| call.compressed < last.compressed) {
             // Another stream at the same address.
@@ -98,7 +98,7 @@ impl Stream {
         }
     }
 
-    /// Lets go of the oldest window, and of the calls up to the next one.
+    /// Drops the oldest window, and the calls up to the next one.
     fn forget_oldest(&mut self) {
         self.calls.pop_front();
         while self.calls.front().is_some_and(|call| call.window.is_none()) {
@@ -113,7 +113,7 @@ impl Stream {
         windows + self.calls.len() * (INPUT_BYTES + TAIL_BYTES)
     }
 
-    /// The call before which so many bytes of DEFLATE had passed, if it was seen.
+    /// The call before which `compressed` bytes of DEFLATE had passed, if it was seen.
     pub(super) fn call_at(&self, compressed: u64) -> Option<&Call> {
         self.calls.iter().find(|call| call.compressed == compressed)
     }

@@ -170,7 +170,7 @@ impl Tail {
         }
     }
 
-    /// The last `count` bytes, oldest first; `None` if there are not so many.
+    /// The last `count` bytes, oldest first; `None` if there are fewer.
     fn last(&self, count: usize) -> Option<impl Iterator<Item = u8> + '_> {
         let surplus = self.ring.len().checked_sub(count)?;
         let next = self.next.min(self.ring.len());

@@ -137,7 +137,7 @@ impl Connections {
             self.state(observation, from, to);
             return;
         }
-        // The handshake is told of first, then the state that it led to.
+        // The decoder reports the handshake first, then the state that it led to.
         if matches!(observation.what, What::Open(_)) {
             self.begin(observation, Role::default(), Fidelity::default());
         }

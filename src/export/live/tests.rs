@@ -176,7 +176,7 @@ fn the_oldest_waiting_request_of_each_target_is_found() {
     assert_eq!(oldest_by_target(all.into_iter(), 3), [Some(30), Some(10), None]);
 }
 
-/// The decoder tells of the handshake before it tells of the state.
+/// The decoder reports the handshake before the state.
 #[test]
 fn a_connection_keeps_the_host_and_path_of_its_handshake() {
     let mut recorder = recorder();

@@ -81,7 +81,7 @@ impl Recording {
     ///
     /// # Errors
     ///
-    /// A file cannot be made, or is there already.
+    /// A file cannot be created, or exists already.
     pub(super) fn start(
         config: RecordConfig,
         header: Header,

@@ -76,7 +76,7 @@ fn is_slow(event: &Event<'_>, least: Duration) -> bool {
     exchange.outcome == Outcome::Expired || took.is_some_and(|took| took >= least)
 }
 
-/// Whether the event tells of something that went wrong.
+/// Whether the event reports a failure.
 pub(super) fn is_wrong(event: &Event<'_>) -> bool {
     match event {
         Event::Exchange(exchange) => has_failed(exchange),

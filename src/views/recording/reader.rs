@@ -36,7 +36,7 @@ pub enum Ending {
     Whole(String),
     /// After a whole block, but the recording did not end there: wstap was killed, or still writes.
     NoEnd,
-    /// In the middle of a block: so many bytes belong to it and were left out.
+    /// In the middle of a block, whose bytes were left out.
     Cut {
         /// Bytes behind the last whole block.
         bytes: u64,

@@ -19,7 +19,7 @@ pub(super) struct Column<R> {
     pub(super) text: fn(&R, f64) -> String,
     /// Which row stands first.
     pub(super) order: fn(&R, &R) -> Ordering,
-    /// The text tells of something wrong.
+    /// The text reports a failure.
     pub(super) is_bad: fn(&R) -> bool,
 }
 

@@ -39,6 +39,17 @@ struct ProcessLinks {
     zlib: HashMap<FileId, Attachment>,
 }
 
+/// Attaches what is not attached yet.
+fn place(
+    entry: Entry<'_, FileId, Attachment>,
+    attach: impl FnOnce() -> Result<Attachment, Error>,
+) -> Result<(), Error> {
+    if let Entry::Vacant(free) = entry {
+        free.insert(attach()?);
+    }
+    Ok(())
+}
+
 impl Links {
     /// Probes the TLS library in `image` for process `pid`, which need not have mapped it yet.
     /// Returns since when the probes are in place, `CLOCK_MONOTONIC` nanoseconds.
@@ -66,10 +77,7 @@ impl Links {
         pid: u32,
     ) -> Result<(), Error> {
         let links = self.processes.entry(pid).or_default();
-        if let Entry::Vacant(free) = links.loaders.entry(image.file) {
-            free.insert(tap.attach_loader(pid, image)?);
-        }
-        Ok(())
+        place(links.loaders.entry(image.file), || tap.attach_loader(pid, image))
     }
 
     /// Probes the zlib in `image` for process `pid`.
@@ -80,10 +88,7 @@ impl Links {
         pid: u32,
     ) -> Result<(), Error> {
         let links = self.processes.entry(pid).or_default();
-        if let Entry::Vacant(free) = links.zlib.entry(image.file) {
-            free.insert(tap.attach_zlib(pid, image)?);
-        }
-        Ok(())
+        place(links.zlib.entry(image.file), || tap.attach_zlib(pid, image))
     }
 
     /// Removes the probes of process `pid` in zlib. Does not wait for the kernel.

@@ -44,7 +44,7 @@ pub(in crate::capture::bpf) fn attach(pairs: &[Pair<'_, '_>]) -> libbpf_rs::Resu
 }
 
 impl Pair<'_, '_> {
-    /// How often both may have missed the same event: at most so many times. Needs no privilege. 0
+    /// How often both may have missed the same event: this is an upper bound. Needs no privilege. 0
     /// where the kernel does not say (before 5.12).
     pub(in crate::capture::bpf) fn missed_at_most(&self) -> u64 {
         let Self([program, backup]) = self;

@@ -17,7 +17,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_name};
 
 /// How often the keeper checks whether the command is stopped, while wstap ends.
 const PERIOD: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
-/// The keeper checks for so many periods after wstap has ended. A stop that was asked for comes
+/// For how many periods the keeper checks after wstap has ended. A stop that was asked for comes
 /// within microseconds, on a busy machine within milliseconds.
 const LAST_LOOKS: u32 = 100;
 

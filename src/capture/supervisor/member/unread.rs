@@ -91,7 +91,7 @@ impl Unread {
         (self.rest_until_ns > now_ns).then_some(self.rest_until_ns)
     }
 
-    /// An inspection has taken this long, for so many mappings.
+    /// An inspection of this many mappings has taken this long.
     pub(in crate::capture::supervisor) fn rest_after(
         &mut self,
         inspection: Duration,
