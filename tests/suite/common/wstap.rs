@@ -224,6 +224,15 @@ impl Metrics {
         }
     }
 
+    /// Panics if anything was lost but the calls that had begun before their probes were there.
+    /// Whoever attaches in the midst of a transfer meets some of them, and tells how many.
+    pub(crate) fn assert_only_calls_in_flight_lost(&self, who: &str) {
+        for name in ["wstap_lost_records_total", "wstap_lost_bytes_total"] {
+            let in_flight = self.sum(name, &["reason=\"in_flight\""]);
+            assert_eq!(self.sum(name, &[]), in_flight, "{who}: {name}: {:#?}", self.nonzero());
+        }
+    }
+
     /// Every series with its value.
     pub(crate) fn all(&self) -> &BTreeMap<String, f64> {
         &self.0

@@ -290,8 +290,7 @@ fn root_two_thousand_short_lived_processes_leave_no_trace_but_their_counts() {
         m.sum("turnaround_count", &[]) >= (2_000.0 - late) * ENDS
     });
     // A process that is tapped late may be in a call when its probes come.
-    let in_flight = metrics.sum("wstap_lost_records_total", &["reason=\"in_flight\""]);
-    assert_eq!(metrics.sum("wstap_lost_records_total", &[]), in_flight);
+    metrics.assert_only_calls_in_flight_lost("2,000 processes");
     // A scrape, or a look into /proc, has one open for a moment.
     wait_for(&format!("{files} file descriptors"), || {
         (open_files(tap.pid()) <= files).then_some(())
