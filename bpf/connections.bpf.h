@@ -31,8 +31,34 @@ static __always_inline void count_connection(__u32 tgid, __s32 change)
 		__sync_fetch_and_add(count, change);
 }
 
-static __always_inline void remove_connection(const struct conn_key *key)
+/* Whose streams of HTTP/2 are gone. */
+struct http2_owner {
+	__u32 tgid;
+	__u32 generation; /* 0 = all connections of the process */
+};
+
+static long leave_stream(void *map __attribute__((unused)), const struct http2_key *key,
+			 void *stream __attribute__((unused)), const struct http2_owner *of)
 {
+	struct http2_key own = *key;
+
+	if (own.tgid == of->tgid && (!of->generation || own.generation == of->generation))
+		bpf_map_delete_elem(&http2_streams, &own);
+	return 0;
+}
+
+static __noinline int leave_streams(__u32 tgid, __u32 generation)
+{
+	struct http2_owner of = { .tgid = tgid, .generation = generation };
+
+	bpf_for_each_map_elem(&http2_streams, leave_stream, &of, 0);
+	return 0;
+}
+
+static __always_inline void remove_connection(const struct conn_key *key, const struct conn *conn)
+{
+	if (conn->followed)
+		leave_streams(key->tgid, conn->generation);
 	if (!bpf_map_delete_elem(&conns, key))
 		count_connection(key->tgid, -1);
 }
@@ -40,6 +66,7 @@ static __always_inline void remove_connection(const struct conn_key *key)
 struct remainder {
 	struct report *report; /* of the process */
 	__u32 born;
+	__u32 followed; /* some connection had streams that may be WebSockets */
 };
 
 /* Reports the skipped bytes of one connection that were not reported yet. */
@@ -59,12 +86,13 @@ static __always_inline void tell_remainder(const struct conn_key *key, struct co
 
 /* Called for each connection of any process. */
 static long leave_connection(void *map __attribute__((unused)), const struct conn_key *key,
-			     struct conn *conn, const struct remainder *of)
+			     struct conn *conn, struct remainder *of)
 {
 	struct conn_key own = *key;
 
 	if (own.tgid != of->report->thread >> 32)
 		return 0;
+	of->followed |= conn->followed;
 	/* Nothing was reported of sockets that carry TLS. */
 	if (!is_stale(conn, of->born) && !conn->encrypted)
 		tell_remainder(&own, conn, of->report);
@@ -82,6 +110,8 @@ static __noinline int leave_connections(struct thread *thread, const struct wsta
 	of.report->at_ns = bpf_ktime_get_ns();
 	of.report->target = process->target;
 	bpf_for_each_map_elem(&conns, leave_connection, &of, 0);
+	if (of.followed)
+		leave_streams(of.report->thread >> 32, 0);
 	return 0;
 }
 

@@ -40,6 +40,8 @@ enum wstap_start {
 	WSTAP_MIDDLE = 0,
 	WSTAP_CALL = 1,		/* the first byte that a call passed */
 	WSTAP_FRAME_HEADER = 2, /* the first byte of a frame header, walked to from a proven one */
+	/* The same, of a WebSocket on a stream of HTTP/2; there the one before is of HTTP/2. */
+	WSTAP_STREAM_FRAME_HEADER = 3,
 };
 
 /*
@@ -216,20 +218,24 @@ enum wstap_cookie {
  * Steering, written by userspace into mapped memory: one word for each direction, at the slot
  * generation % WSTAP_STEER_SLOTS. A word is valid on its own, whatever was in the slot before:
  *
- *   bits  0-45    absolute offset at which a frame header starts; all ones = ignore the stream
- *   bit  46       copy only the beginning of long messages that are not compressed
+ *   bits  0-44    absolute offset at which a frame header starts; all ones = ignore the stream
+ *   bit  45       the frames are those of HTTP/2
+ *   bit  46       copy only the beginning of long messages that are not compressed;
+ *                 of HTTP/2: requests pass in this direction
  *   bit  47       copy compressed messages whole (the inflater needs every byte)
  *   bits 48-63    bits 14-28 of the generation, plus one, so that 0 is "no word"
  */
 enum wstap_steer_bits {
 	WSTAP_STEER_SLOTS = 16384,
 	WSTAP_STEER_SLOT_BITS = 14,
-	WSTAP_STEER_OFFSET_BITS = 46,
+	WSTAP_STEER_OFFSET_BITS = 45,
 	WSTAP_STEER_TAG_SHIFT = 48,
 	WSTAP_STEER_TAG_MASK = 0x7fff,
 };
 #define WSTAP_STEER_IGNORE ((1ULL << WSTAP_STEER_OFFSET_BITS) - 1)
-#define WSTAP_STEER_NARROW (1ULL << WSTAP_STEER_OFFSET_BITS)
+#define WSTAP_STEER_HTTP2 (1ULL << WSTAP_STEER_OFFSET_BITS)
+#define WSTAP_STEER_NARROW (WSTAP_STEER_HTTP2 << 1)
+#define WSTAP_STEER_ASKS WSTAP_STEER_NARROW
 #define WSTAP_STEER_WHOLE (WSTAP_STEER_NARROW << 1)
 
 struct wstap_steer {

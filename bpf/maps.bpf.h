@@ -79,6 +79,7 @@ enum stream_mode {
 	STREAM_COPY = 0, /* frame borders unknown: every byte is copied */
 	STREAM_WALK,	 /* next_header is the offset of a frame header */
 	STREAM_IGNORE,	 /* proven not to be WebSocket */
+	STREAM_HTTP2,	 /* next_header is the offset of a header of an HTTP/2 frame */
 };
 
 /* One direction of a connection. All offsets are absolute. */
@@ -89,6 +90,8 @@ struct stream {
 	__u64 skip_from;   /* in skipping: start of the stretch not yet reported */
 	__u64 skip_since;  /* in skipping: when it began, CLOCK_MONOTONIC ns */
 	__u64 window_left; /* of the message whose frames are passing */
+	__u64 content_end; /* in HTTP2: of the frame that is passing, without its padding */
+	__u64 since;	   /* in HTTP2: where the walk began */
 	__u8 mode;	   /* enum stream_mode */
 	__u8 skipping;
 	__u8 whole;	   /* compressed messages are copied whole */
@@ -96,9 +99,12 @@ struct stream {
 	__u8 head[32];	   /* HEADER_BYTES used; room for a second read at any of them */
 	__u8 upgraded; /* left IGNORE because of a later upgrade: never goes back */
 	__u8 has_seq;
-	__u8 has_end; /* of a socket: all that was to be received has been */
+	__u8 has_end; /* all that was to pass has: of a socket, to be received */
 	__u8 narrow;  /* long messages that are not compressed are copied in part */
+	__u8 is_carried; /* by HTTP/2 */
+	__u8 pad[3];
 	__u32 seq; /* of a socket: TCP's own number of the byte at `offset` */
+	__u32 http2_stream; /* in HTTP2: whose content is passing, if it may be a WebSocket's */
 	__u32 pad_2;
 	__u64 record_at; /* of a socket: if it carries TLS a record begins here; 0 = not known */
 };
@@ -106,7 +112,27 @@ struct stream {
 struct conn {
 	__u32 generation;
 	__u32 encrypted; /* a socket that carries TLS: for others to tap */
+	/* Of HTTP/2. Streams from `first` to `asked` have been judged by their requests: those that
+	 * may be WebSockets are in `http2_streams`. */
+	__u32 first; /* 0 = none was judged */
+	__u32 asked;
+	__u32 asking;	/* direction of requests, plus one; 0 = not known */
+	__u32 followed; /* some were put into `http2_streams` */
 	struct stream streams[2]; /* by enum wstap_direction */
+};
+
+/* A stream of HTTP/2. */
+struct http2_key {
+	__u32 tgid;
+	__u32 generation;
+	__u32 stream;
+};
+
+/* One that may be a WebSocket. Offsets are those of the connection, moved with each frame that carries
+ * its content, so that they are true while that passes. `offset` is where its content was last seen to
+ * end, and `since` is where the connection was when the stream was asked for. */
+struct http2_stream {
+	struct stream ways[2]; /* by enum wstap_direction */
 };
 
 /* The bytes [base, end) of one direction of a connection, while they are reported. */
@@ -122,6 +148,14 @@ struct report {
 	__u16 target;
 	__u8 direction;
 	__u8 pad;
+	/* The HTTP/2 frame that begins: its stream, up to where what follows its copied beginning
+	 * is skipped, and its fields or other content. */
+	struct http2_key key;
+	__u32 pad_2;
+	__u64 piece_rest;
+	__u64 field;
+	__u64 fields_end;
+	__u64 call_end; /* while `end` is only that of the content of one HTTP/2 frame; else 0 */
 	struct conn fresh; /* what a new connection begins with */
 };
 
@@ -192,6 +226,14 @@ struct {
 	__type(key, struct conn_key);
 	__type(value, struct conn);
 } conns SEC(".maps");
+
+/* If it is full, what passes on another stream is copied whole. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct http2_key);
+	__type(value, struct http2_stream);
+} http2_streams SEC(".maps");
 
 /* How many entries of `conns` each process has. If it ends with some left, all of `conns` must
  * be searched for them. */

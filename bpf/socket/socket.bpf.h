@@ -91,7 +91,7 @@ static __noinline int pass_unseen(struct report *report, struct stream *s, __u32
 	if (s->skipping)
 		report_skipped(report, s, report->direction, from);
 	/* The body of an HTTP answer may take such a way. A frame that does is lost. */
-	if (s->mode == STREAM_WALK) {
+	if (s->mode == STREAM_WALK || s->mode == STREAM_HTTP2) {
 		s->mode = STREAM_COPY;
 		why = WSTAP_COPY_FAILED;
 		count_copy_failed(unseen);
@@ -114,12 +114,11 @@ static __always_inline void report_encrypted(const struct report *report, struct
 	bpf_ringbuf_submit(r, 0);
 }
 
-static __always_inline void walk_segments(struct socket_call *call, struct conn *conn,
-					  struct stream *s)
+static __always_inline void walk_segments(struct socket_call *call, struct conn *conn)
 {
-	begin_call(&call->report, conn, s);
-	if (!walk_segments_on(call, s, 0))
-		walk_other_segments(call, s);
+	begin_call(&call->report, conn);
+	if (!walk_segments_on(call, conn, 0))
+		walk_other_segments(call, conn);
 }
 
 static __noinline int report_socket_call(struct socket_call *call, struct conn *conn)
@@ -147,7 +146,7 @@ static __noinline int report_socket_call(struct socket_call *call, struct conn *
 		skip_to(report, s, call->end);
 		break;
 	default:
-		walk_segments(call, conn, s);
+		walk_segments(call, conn);
 	}
 	if (report->pos < call->end) {
 		report->end = call->end;
@@ -312,7 +311,7 @@ static __always_inline void report_end(struct socket_owner *owner)
 					       conn->streams[i].offset);
 		report_closed(report, conn);
 	}
-	remove_connection(&key);
+	remove_connection(&key, conn);
 }
 
 static __always_inline void end_socket(struct sock *sk)

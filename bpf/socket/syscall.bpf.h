@@ -157,26 +157,26 @@ static __always_inline bool next_segment(struct socket_call *call)
 }
 
 /* The next piece of a call, of one buffer. Returns 1 at the end of the call. */
-static __noinline int walk_segments_on(struct socket_call *call, struct stream *s, __u32 turn)
+static __noinline int walk_segments_on(struct socket_call *call, struct conn *conn, __u32 turn)
 {
 	struct report *report = &call->report;
 
 	if (report->pos >= report->end && !next_segment(call))
 		return 1;
 	if (report->pos < report->end)
-		walk_on(report, s, turn);
+		walk_on(report, conn, turn);
 	return report->pos >= call->end;
 }
 
 struct socket_walk {
 	struct socket_call *call;
-	struct stream *stream;
+	struct conn *conn;
 };
 
 static long socket_turn(__u32 turn, void *ctx)
 {
 	const struct socket_walk *walk = ctx;
-	int ended = walk_segments_on(walk->call, walk->stream, turn);
+	int ended = walk_segments_on(walk->call, walk->conn, turn);
 
 	/* The verifier wants to see that it is 0 or 1. */
 	opaque(ended);
@@ -184,15 +184,15 @@ static long socket_turn(__u32 turn, void *ctx)
 }
 
 /* The pieces after the first; a function of its own for the reason that walk_rest() is one. */
-static __noinline int walk_other_segments(struct socket_call *call, struct stream *s)
+static __noinline int walk_other_segments(struct socket_call *call, struct conn *conn)
 {
-	struct socket_walk walk = { call, s };
+	struct socket_walk walk = { call, conn };
 
 	if (has_loop) {
 		bpf_loop(WALK_STEPS + COPY_STEPS, socket_turn, &walk, 0);
 	} else {
 		for (__u32 turn = 0; turn < UNROLLED_STEPS; turn++)
-			if (walk_segments_on(call, s, turn))
+			if (walk_segments_on(call, conn, turn))
 				break;
 	}
 	return 0;

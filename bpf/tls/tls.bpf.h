@@ -146,7 +146,7 @@ static __noinline struct conn *conn_of(struct report *report, __u32 born)
 	if (conn && !is_stale(conn, born))
 		return conn;
 	if (conn)
-		remove_connection(&key);
+		remove_connection(&key, conn);
 	/* Before a generation is given: there are not enough for every call that is not followed. */
 	if (*(volatile __u32 *)&connections_open >= connections_max)
 		return NULL;
@@ -368,7 +368,7 @@ static __always_inline void end_connection(__u64 handle)
 		if (conn->streams[i].skipping)
 			report_skipped(report, &conn->streams[i], i, conn->streams[i].offset);
 	report_closed(report, conn);
-	remove_connection(&key);
+	remove_connection(&key, conn);
 }
 
 /* Whether plaintext has passed both ways: no handshake precedes that. Early data passes one way. */

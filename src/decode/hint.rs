@@ -18,6 +18,17 @@ pub enum KernelHint {
     },
     /// A frame header begins at an absolute offset of one direction.
     FrameAt(FrameAt),
+    /// A header of an HTTP/2 frame begins at an absolute offset of one direction.
+    Http2At {
+        /// Which connection.
+        conn: ConnId,
+        /// Which way.
+        direction: Direction,
+        /// Stream offset of the header's first byte. It may have passed already.
+        offset: u64,
+        /// Requests pass in this direction.
+        asks: bool,
+    },
 }
 
 /// Where a frame begins, and how much of the frames from there on is needed.
@@ -72,13 +83,18 @@ impl Hints {
     }
 
     /// A frame of a connection begins at a known offset, so the connection carries no TLS.
-    /// The kernel side walks no frames of a stream inside of HTTP/2 frames: it copies those whole.
+    /// In a stream of HTTP/2 the kernel side finds the frames by itself.
     pub(super) fn frame_at(&mut self, frame: FrameAt) {
         if frame.conn.http() == HttpVersion::Http2 {
             return;
         }
         push(&mut self.kernel, KernelHint::FrameAt(frame));
         self.find(frame.conn, StreamContent::Plaintext);
+    }
+
+    /// A frame of HTTP/2 begins at a known offset, on a connection that may carry WebSockets.
+    pub(super) fn http2_at(&mut self, conn: ConnId, direction: Direction, offset: u64, asks: bool) {
+        push(&mut self.kernel, KernelHint::Http2At { conn, direction, offset, asks });
     }
 
     fn find(&mut self, conn: ConnId, content: StreamContent) {

@@ -284,7 +284,8 @@ fn check_loop(flavour: Flavour) -> Check {
     }
     Check::limited(
         "large calls",
-        "no bpf_loop(): what a call passes beyond 384 KiB is lost (and counted)",
+        "no bpf_loop(): what a call passes beyond 384 KiB is lost (and counted), and HTTP/2 that \
+         may carry WebSockets is copied whole",
         "kernel 5.17 or newer",
     )
 }

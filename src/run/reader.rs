@@ -231,6 +231,12 @@ impl<'a> ReadLoop<'a> {
                     }
                     self.steering.set(conn, direction, Word::FrameAt { offset, whole, narrow });
                 }
+                KernelHint::Http2At { conn, direction, offset, asks } => {
+                    if let Some(tape) = &mut self.tape {
+                        tape.has_streams(conn);
+                    }
+                    self.steering.set(conn, direction, Word::Http2At { offset, asks });
+                }
                 KernelHint::Ignore { conn } => self.steering.ignore(conn),
             }
         }

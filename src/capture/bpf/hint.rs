@@ -18,12 +18,19 @@ use crate::event::{ConnId, Direction};
 pub enum Word {
     /// A frame header begins at this absolute offset.
     FrameAt {
-        /// Absolute stream offset; at or beyond 2^46 - 1 the word is not written.
+        /// Absolute stream offset; at or beyond 2^45 - 1 the word is not written.
         offset: u64,
         /// Copy compressed messages whole: the inflater needs every byte.
         whole: bool,
         /// Copy only the beginning of others that are long (see [`NARROW_BYTES`](crate::event::NARROW_BYTES)).
         narrow: bool,
+    },
+    /// A header of an HTTP/2 frame begins at this absolute offset.
+    Http2At {
+        /// Absolute stream offset; at or beyond 2^45 - 1 the word is not written.
+        offset: u64,
+        /// Requests pass in this direction.
+        asks: bool,
     },
     /// Not WebSocket: copy nothing until an upgrade is answered.
     Ignore,
@@ -38,7 +45,9 @@ pub struct Steering {
 const SLOTS: u32 = wstap_steer_bits::WSTAP_STEER_SLOTS.0;
 const BYTES: usize = SLOTS as usize * size_of::<wstap_steer>();
 const IGNORE: u64 = (1 << wstap_steer_bits::WSTAP_STEER_OFFSET_BITS.0) - 1;
-const NARROW: u64 = 1 << wstap_steer_bits::WSTAP_STEER_OFFSET_BITS.0;
+const HTTP2: u64 = 1 << wstap_steer_bits::WSTAP_STEER_OFFSET_BITS.0;
+const NARROW: u64 = HTTP2 << 1;
+const ASKS: u64 = NARROW;
 const WHOLE: u64 = NARROW << 1;
 
 impl Steering {
@@ -51,10 +60,13 @@ impl Steering {
     /// offset that the stream has already passed.
     pub fn set(&self, conn: ConnId, direction: Direction, word: Word) {
         let value = match word {
-            Word::FrameAt { offset, .. } if offset >= IGNORE => return,
+            Word::FrameAt { offset, .. } | Word::Http2At { offset, .. } if offset >= IGNORE => {
+                return;
+            }
             Word::FrameAt { offset, whole, narrow } => {
                 offset | if whole { WHOLE } else { 0 } | if narrow { NARROW } else { 0 }
             }
+            Word::Http2At { offset, asks } => offset | HTTP2 | if asks { ASKS } else { 0 },
             Word::Ignore => IGNORE,
         };
         let slot = (conn.generation % SLOTS) as usize;

@@ -77,9 +77,10 @@ fn leave_out_tls(open: &mut OpenSocketSkel<'_>) {
 
 /// Lets this object use the maps of the other one.
 fn share(open: &mut OpenSocketMaps<'_>, maps: &TracerMaps<'_>) -> libbpf_rs::Result<()> {
-    let pairs: [(&mut OpenMapMut<'_>, &MapMut<'_>); 7] = [
+    let pairs: [(&mut OpenMapMut<'_>, &MapMut<'_>); 8] = [
         (&mut open.events, &maps.events),
         (&mut open.conns, &maps.conns),
+        (&mut open.http2_streams, &maps.http2_streams),
         (&mut open.conns_of_process, &maps.conns_of_process),
         (&mut open.closings, &maps.closings),
         (&mut open.steering, &maps.steering),

@@ -214,6 +214,7 @@ fn start(value: u8) -> SegmentStart {
     match wstap_start(value.into()) {
         wstap_start::WSTAP_CALL => SegmentStart::Call,
         wstap_start::WSTAP_FRAME_HEADER => SegmentStart::FrameHeader,
+        wstap_start::WSTAP_STREAM_FRAME_HEADER => SegmentStart::StreamFrameHeader,
         _ => SegmentStart::Middle,
     }
 }

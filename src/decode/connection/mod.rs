@@ -274,6 +274,7 @@ impl Connection {
             }
             Phase::Http2(carrier) => {
                 carrier.bytes(chunk, context);
+                carrier.announce(context);
                 self.lose_hope(context);
             }
             Phase::Other => {}

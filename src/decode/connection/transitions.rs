@@ -57,6 +57,7 @@ impl Connection {
                     carrier.bytes(Chunk { direction, bytes, start, end }, context);
                 }
                 carrier.bytes(rest, context);
+                carrier.announce(context);
                 self.phase = Phase::Http2(Box::new(carrier));
                 self.lose_hope(context);
             }

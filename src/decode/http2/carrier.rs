@@ -57,7 +57,26 @@ impl Carrier {
         }
         let Chunk { direction, mut bytes, start, .. } = chunk;
         self.way(direction).take_preface(&mut bytes);
+        match start {
+            SegmentStart::FrameHeader => self.header_starts(direction, context),
+            SegmentStart::StreamFrameHeader => self.way(direction).content_start = start,
+            SegmentStart::Call | SegmentStart::Middle => self.way(direction).call_starts(),
+        }
         self.walk(direction, bytes, start, context);
+        self.way(direction).position = Some(chunk.end);
+    }
+
+    /// Tells the kernel side where the next frames begin, until it walks them by itself.
+    pub(in crate::decode) fn announce(&mut self, context: &mut Context<'_>) {
+        let Some(asking) = self.asking else { return };
+        if self.extended_connect != ExtendedConnect::Allowed {
+            return;
+        }
+        // Once requests are walked, what answers them should be walked, too.
+        for direction in [asking.opposite(), asking] {
+            let Some(offset) = self.way(direction).take_announcement() else { continue };
+            context.resources.hints.http2_at(context.conn, direction, offset, direction == asking);
+        }
     }
 
     /// A border of a connection met in mid-stream was found: decodes what passed since then.
@@ -84,7 +103,9 @@ impl Carrier {
         hole: Hole,
         context: &mut Context<'_>,
     ) {
-        if let Some(search) = &mut self.way(direction).search {
+        let way = self.way(direction);
+        way.position = way.position.map(|position| position + n);
+        if let Some(search) = &mut way.search {
             search.interrupt();
             return self.tell_unsynced(direction, context);
         }
@@ -228,6 +249,21 @@ impl Carrier {
         let bytes = search.as_mut().map_or(0, |search| search.take_let_go());
         if bytes > 0 && self.is_proven() {
             context.emit(What::Unsynced { direction, bytes });
+        }
+    }
+
+    /// The kernel side has walked the frames up to here: a header begins with the next byte.
+    fn header_starts(&mut self, direction: Direction, context: &mut Context<'_>) {
+        let way = self.way(direction);
+        way.is_walked = true;
+        if way.search.is_none() && !way.reader.is_idle() {
+            context.error(direction, ProtocolError::Resync);
+            self.lose_border(direction, context);
+        }
+        if let Some(search) = &mut self.way(direction).search {
+            search.interrupt();
+            self.tell_unsynced(direction, context);
+            self.way(direction).search = None;
         }
     }
 

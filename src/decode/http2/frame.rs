@@ -228,6 +228,21 @@ impl FrameReader {
         Header::parse(&self.partial)
     }
 
+    /// A header begins with the next byte, and nothing of it has passed.
+    pub(super) fn is_idle(&self) -> bool {
+        self.current.is_none() && self.have == 0
+    }
+
+    /// Bytes of a header that have passed while it is not complete.
+    pub(super) fn begun(&self) -> usize {
+        self.have
+    }
+
+    /// Payload bytes of the current frame that have not passed.
+    pub(super) fn left(&self) -> u64 {
+        self.current.as_ref().map_or(0, |current| current.left.into())
+    }
+
     /// Moves over `n` bytes that are not here.
     pub(super) fn pass(&mut self, n: u64) -> Passed {
         let Some(current) = &mut self.current else {
@@ -257,12 +272,6 @@ impl FrameReader {
     /// Forgets where it is: a header begins with the next byte.
     pub(super) fn restart(&mut self) {
         *self = Self::default();
-    }
-
-    /// A header begins with the next byte, and nothing of it has passed.
-    #[cfg(test)]
-    pub(super) fn is_idle(&self) -> bool {
-        self.have == 0 && self.current.is_none()
     }
 }
 

@@ -119,6 +119,14 @@ impl Stream {
                 held[direction.index()].push(bytes, context.stamp, limit);
             }
             Phase::Open(session) => {
+                // The kernel side also walks what is no WebSocket after all.
+                let start = match start {
+                    SegmentStart::StreamFrameHeader if session.is_proven() => {
+                        SegmentStart::FrameHeader
+                    }
+                    SegmentStart::StreamFrameHeader => SegmentStart::Call,
+                    start => start,
+                };
                 session.bytes(direction, bytes, start, context);
                 if session.is_hopeless(&context.resources.limits) {
                     session.leave(context);

@@ -21,6 +21,12 @@ pub(super) struct Way {
     preface_left: usize,
     /// What the next content of the frame is.
     pub(super) content_start: SegmentStart,
+    /// Stream offset of the next byte; `None` before the first.
+    pub(super) position: Option<u64>,
+    /// The kernel side walks the frames by itself.
+    pub(super) is_walked: bool,
+    /// The offset that it was told last.
+    announced: Option<u64>,
 }
 
 impl Way {
@@ -33,6 +39,9 @@ impl Way {
             search: None,
             preface_left: if is_client { PREFACE.len() } else { 0 },
             content_start: SegmentStart::Middle,
+            position: None,
+            is_walked: false,
+            announced: None,
         }
     }
 
@@ -56,6 +65,27 @@ impl Way {
             self.preface_left -= 1;
             *bytes = rest;
         }
+    }
+
+    /// Bytes follow that the kernel side does not know to begin with a header. If one does begin here,
+    /// it does not walk.
+    pub(super) fn call_starts(&mut self) {
+        self.is_walked &= !self.reader.is_idle();
+    }
+
+    /// The offset of the next header, if the kernel side should be told: until it walks, the stream may
+    /// have passed each offset that it was told, so it is told the next.
+    pub(super) fn take_announcement(&mut self) -> Option<u64> {
+        if self.is_walked || self.search.is_some() {
+            return None;
+        }
+        let left = self.preface_left as u64 + self.reader.left();
+        let offset = (self.position? + left).checked_sub(self.reader.begun() as u64);
+        if offset == self.announced {
+            return None;
+        }
+        self.announced = offset;
+        offset
     }
 
     /// Nothing is known of where the next frame begins. Returns true if that poisoned the table of

@@ -81,6 +81,11 @@ impl Tape {
         }
     }
 
+    /// To be called when the decoder has found HTTP/2 on a connection.
+    pub(in crate::run) fn has_streams(&mut self, conn: ConnId) {
+        self.redactor.has_streams(conn);
+    }
+
     /// To be called when the decoder has found frames on a connection.
     pub(in crate::run) fn has_frames(&mut self, conn: ConnId) {
         self.redactor.has_frames(conn);

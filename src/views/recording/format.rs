@@ -232,6 +232,7 @@ pub(super) enum StoredStart {
     Middle,
     Call,
     FrameHeader,
+    StreamFrameHeader,
 }
 
 impl<'a> Stored<'a> {
@@ -346,6 +347,7 @@ impl StoredStart {
             SegmentStart::Middle => Self::Middle,
             SegmentStart::Call => Self::Call,
             SegmentStart::FrameHeader => Self::FrameHeader,
+            SegmentStart::StreamFrameHeader => Self::StreamFrameHeader,
         }
     }
 
@@ -354,6 +356,7 @@ impl StoredStart {
             Self::Middle => SegmentStart::Middle,
             Self::Call => SegmentStart::Call,
             Self::FrameHeader => SegmentStart::FrameHeader,
+            Self::StreamFrameHeader => SegmentStart::StreamFrameHeader,
         }
     }
 }

@@ -115,7 +115,8 @@ impl Redactor {
             self.connections.retain(|_, connection| !connection.has_frames);
         }
         let connection = self.connections.entry(event.conn).or_default();
-        if connection.has_frames || segment.start == SegmentStart::FrameHeader {
+        let is_walked = segment.start == SegmentStart::FrameHeader && !connection.is_http2;
+        if connection.has_frames || is_walked {
             connection.has_frames = true;
             return event;
         }
@@ -131,6 +132,11 @@ impl Redactor {
         if let Some(connection) = self.connections.get_mut(&conn) {
             *connection = Connection { has_frames: true, ..Connection::default() };
         }
+    }
+
+    /// The decoder has found out that this connection speaks HTTP/2.
+    pub fn has_streams(&mut self, conn: ConnId) {
+        self.connections.entry(conn).or_default().is_http2 = true;
     }
 
     /// A process has ended, and its connections with it.

@@ -1,5 +1,7 @@
 //! WebSockets on streams of HTTP/2 (RFC 8441).
 
+mod walked;
+
 use loona_hpack::Encoder;
 use proptest::prelude::*;
 
@@ -126,7 +128,6 @@ fn a_stream_of_an_extended_connect_is_a_websocket() {
     it.tape.pass(Sent, &h2(DATA, END_STREAM, 1, &masked(FIN | CLOSE, &[3, 232])));
     it.tape.pass(Received, &h2(DATA, END_STREAM, 1, &plain(FIN | CLOSE, &[3, 232])));
     it.tape.says(&["#1 > close 2", "#1 < close plain 2", "#1 close 1000", LEAVE]);
-    assert!(it.tape.hints().is_empty(), "it is copied whole");
     assert_eq!(it.end(), Vec::<String>::new());
 }
 

@@ -155,8 +155,23 @@ impl Scene {
         client: Runtime,
         arguments: &[&str],
     ) -> Option<(Peer, Peer)> {
-        let (server, client, _) = self.pair("http2/peer", [server, client], arguments)?;
+        let (server, client, _) = self.pair(HTTP2, [server, client], arguments)?;
         Some((server, client))
+    }
+
+    /// The server of [`Scene::http2`] alone, and its port.
+    pub(crate) fn http2_server(&self, runtime: Runtime) -> Option<(Peer, u16)> {
+        self.serve(HTTP2, runtime, &[])
+    }
+
+    /// The client of [`Scene::http2`] alone.
+    pub(crate) fn http2_client(
+        &self,
+        runtime: Runtime,
+        port: u16,
+        arguments: &[&str],
+    ) -> Option<Peer> {
+        self.connect(HTTP2, runtime, port, arguments)
     }
 
     /// The two roles of one script, and the port; the client waits for [`Peer::go`].
@@ -166,18 +181,34 @@ impl Scene {
         [server, client]: [Runtime; 2],
         arguments: &[&str],
     ) -> Option<(Peer, Peer, u16)> {
-        let mut command = server.command(script)?;
+        let (server, port) = self.serve(script, server, arguments)?;
+        let client = self.connect(script, client, port, arguments)?;
+        Some((server, client, port))
+    }
+
+    fn serve(&self, script: &str, runtime: Runtime, arguments: &[&str]) -> Option<(Peer, u16)> {
+        let mut command = runtime.command(script)?;
         command.arg("server").args(arguments);
         command.arg("--certificate").arg(self.path("cert.pem"));
         command.arg("--key").arg(self.path("key.pem"));
         let mut server = Peer::start(command, self.path("server.log"));
-        let mut command = client.command(script)?;
+        let port = server.line().parse().expect("a port");
+        Some((server, port))
+    }
+
+    fn connect(
+        &self,
+        script: &str,
+        runtime: Runtime,
+        port: u16,
+        arguments: &[&str],
+    ) -> Option<Peer> {
+        let mut command = runtime.command(script)?;
         command.env("SSLKEYLOGFILE", self.path("keys.log"));
-        let port = server.line();
-        command.args(["client", "--port", &port]).args(arguments);
+        command.args(["client", "--port", &port.to_string()]).args(arguments);
         let mut client = Peer::start(command, self.path("client.log"));
         assert_eq!(client.line(), "ready");
-        Some((server, client, port.parse().expect("a port")))
+        Some(client)
     }
 
     /// A client that waits for [`Peer::go`].
@@ -189,6 +220,9 @@ impl Scene {
         Some(peer)
     }
 }
+
+/// The script of both ends of an HTTP/2 connection.
+const HTTP2: &str = "http2/peer";
 
 /// What a peer is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,26 +10,30 @@ use wstap::capture::procfs::target::Target;
 use wstap::decode::decoder::{Decoder, FrameAt, KernelHint, Limits};
 use wstap::event::{Absent, ConnId, Direction, Event, EventKind, Loss, TargetId};
 use wstap::matching::{MatchLimits, Matching, Protocols};
-use wstap::observation::{Observation, What};
+use wstap::observation::{Observation, ProtocolError, What};
 
 use crate::suite::common::peers::{Peer, Scene};
 use crate::suite::common::wstap::{Metrics, Monitor, privileged, signal};
 
 /// What became of the bytes of one direction.
 #[derive(Clone, Copy, Debug, Default)]
-struct Account {
+pub(super) struct Account {
     /// As the decoder says: passed in all, skipped on purpose, lost.
-    passed: u64,
-    skipped: u64,
-    lost: u64,
+    pub(super) passed: u64,
+    pub(super) skipped: u64,
+    pub(super) lost: u64,
     /// Handed to the decoder.
-    captured: u64,
+    pub(super) captured: u64,
     /// Skipped on purpose, as the kernel side says.
     told_skipped: u64,
+    /// WebSocket frames.
+    pub(super) frames: u64,
+    /// Frames that were not what they had to be.
+    pub(super) resyncs: u64,
 }
 
 /// A ring buffer that overflows soon.
-const SMALL: Settings = Settings {
+pub(super) const SMALL: Settings = Settings {
     ring_bytes: 64 << 10,
     window_bytes: 4 << 10,
     connections: 1024,
@@ -37,7 +41,7 @@ const SMALL: Settings = Settings {
     watch_execs: false,
 };
 
-type Accounts = BTreeMap<ConnId, [Account; 2]>;
+pub(super) type Accounts = BTreeMap<ConnId, [Account; 2]>;
 
 fn observe(accounts: &mut Accounts, observation: &Observation<'_>) {
     let conn = accounts.entry(observation.conn).or_default();
@@ -45,6 +49,10 @@ fn observe(accounts: &mut Accounts, observation: &Observation<'_>) {
         What::Wire { direction, bytes } => conn[direction.index()].passed += bytes,
         What::Skipped { direction, bytes } => conn[direction.index()].skipped += bytes,
         What::Gap { direction, bytes, .. } => conn[direction.index()].lost += bytes,
+        What::Frame(frame) => conn[frame.direction.index()].frames += 1,
+        What::ProtocolError { direction, reason: ProtocolError::Resync } => {
+            conn[direction.index()].resyncs += 1;
+        }
         _ => {}
     }
 }
@@ -61,11 +69,14 @@ fn capture(accounts: &mut Accounts, event: &Event<'_>) {
 }
 
 /// Tells the kernel side what the decoder has found out, as a session does.
-fn steer(tracker: &mut Decoder, words: &Steering) {
+pub(super) fn steer(tracker: &mut Decoder, words: &Steering) {
     for hint in tracker.kernel_hints() {
         match hint {
             KernelHint::FrameAt(FrameAt { conn, direction, offset, whole, narrow }) => {
                 words.set(conn, direction, Word::FrameAt { offset, whole, narrow });
+            }
+            KernelHint::Http2At { conn, direction, offset, asks } => {
+                words.set(conn, direction, Word::Http2At { offset, asks });
             }
             KernelHint::Ignore { conn } => {
                 for direction in Direction::BOTH {
@@ -93,10 +104,15 @@ fn root_every_byte_is_accounted_for_when_the_ring_buffer_overflows() {
     else {
         return;
     };
+    let pid = server.pid();
+    let flood = || {
+        client.go();
+        totals(&mut server)
+    };
     // While it sleeps the ring buffer overflows; then it goes on.
     let pause = Duration::from_millis(30);
     let (accounts, passed, losses) =
-        follow((&FLAVOURS, Where::Tls), &SMALL, steer, pause, &mut server, &mut client);
+        follow((&FLAVOURS, Where::Tls), &SMALL, steer, pause, pid, flood);
     check(&accounts, passed, &losses);
 }
 
@@ -111,36 +127,41 @@ fn root_every_plain_byte_is_accounted_for_when_the_ring_buffer_overflows() {
     let load = ["--connections", "50", "--frames", "60", "--plain", "--meet"];
     let Some((mut server, mut client)) = scene.flood(&load) else { return };
     let pause = Duration::from_millis(30);
+    let pid = server.pid();
+    let flood = || {
+        client.go();
+        assert_eq!(client.line(), "met");
+        client.go();
+        totals(&mut server)
+    };
     let flavour = (&FLAVOURS[..], Where::Sockets);
-    let (accounts, passed, losses) =
-        follow(flavour, &SMALL, steer, pause, &mut server, &mut client);
+    let (accounts, passed, losses) = follow(flavour, &SMALL, steer, pause, pid, flood);
     check(&accounts, passed, &losses);
 }
 
 /// What is tapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Where {
+pub(super) enum Where {
     Tls,
-    /// The client says when all connections are open.
     Sockets,
 }
 
-/// Taps `server` while `client` floods it, with a reader that looks at the ring buffer after each
-/// `pause`. What the decoder made of it, the server's own totals, and the kernel side's losses.
-fn follow(
+/// Taps a process while `drive` lets it talk, with a reader that looks at the ring buffer after each
+/// `pause`. What the decoder made of it, what `drive` returned, and the kernel side's losses.
+pub(super) fn follow<T: Send>(
     (flavours, tapped): (&[Flavour], Where),
     settings: &Settings,
     steer: impl Fn(&mut Decoder, &Steering),
     pause: Duration,
-    server: &mut Peer,
-    client: &mut Peer,
-) -> (Accounts, Vec<[u64; 2]>, Vec<Loss>) {
-    let target = Target::resolve(&mut Planner::default(), TargetId(0), server.pid());
+    pid: u32,
+    drive: impl FnOnce() -> T + Send,
+) -> (Accounts, T, Vec<Loss>) {
+    let target = Target::resolve(&mut Planner::default(), TargetId(0), pid);
     let target = target.expect("a target");
     let accounts = RefCell::new(Accounts::new());
     let matching = Matching::new(Protocols::builtin(), MatchLimits::default());
     let tracker = RefCell::new(Decoder::new(Limits::default(), matching));
-    let (passed, losses) = with_best(flavours, settings, |tap| {
+    let (told, losses) = with_best(flavours, settings, |tap| {
         let image = &target.images[0];
         let pid = target.process.pid;
         let sockets = tapped == Where::Sockets;
@@ -157,29 +178,22 @@ fn follow(
             tracker.borrow_mut().event(event, &mut out);
             steer(&mut tracker.borrow_mut(), &words);
         })?;
-        client.go();
-        let passed = std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| {
-                if sockets {
-                    assert_eq!(client.line(), "met");
-                    client.go();
-                }
-                totals(server)
-            });
+        let told = std::thread::scope(|scope| {
+            let waiting = scope.spawn(drive);
             while !waiting.is_finished() {
                 reader.read();
                 // At first it is awake, so that something is skipped on purpose, too.
                 let steered = accounts.borrow().values().flatten().any(|it| it.skipped > 0);
                 std::thread::sleep(if steered { pause } else { Duration::from_millis(1) });
             }
-            waiting.join().expect("the server's totals")
+            waiting.join().expect("an end")
         });
         drop(attachment);
         while reader.read() {}
-        Ok((passed, tap.losses().now()))
+        Ok((told, tap.losses().now()))
     })
     .expect("a tap");
-    (accounts.into_inner(), passed, losses.to_vec())
+    (accounts.into_inner(), told, losses.to_vec())
 }
 
 /// What an older kernel would load this one loads as well; nothing is lost in any form, and every
@@ -195,8 +209,13 @@ fn root_the_programs_are_exact_in_every_form_that_older_kernels_take() {
         let Some((mut server, mut client)) = scene.flood(&load) else { return };
         let settings = Settings { ring_bytes: 32 << 20, ..SMALL };
         let pause = Duration::from_millis(1);
+        let pid = server.pid();
+        let flood = || {
+            client.go();
+            totals(&mut server)
+        };
         let (accounts, mut passed, losses) =
-            follow((&[flavour], Where::Tls), &settings, steer, pause, &mut server, &mut client);
+            follow((&[flavour], Where::Tls), &settings, steer, pause, pid, flood);
         assert!(losses.iter().all(|loss| loss.records == 0), "{flavour:?}: {losses:?}");
         let mut seen: Vec<[u64; 2]> =
             accounts.values().map(|account| account.map(|direction| direction.passed)).collect();
@@ -319,14 +338,14 @@ fn root_a_stale_offset_is_ignored() {
         }
     };
     let settings = Settings { ring_bytes: 32 << 20, window_bytes: 1, ..SMALL };
-    let (accounts, passed, losses) = follow(
-        (&FLAVOURS, Where::Tls),
-        &settings,
-        stale,
-        Duration::from_millis(1),
-        &mut server,
-        &mut client,
-    );
+    let pid = server.pid();
+    let flood = || {
+        client.go();
+        totals(&mut server)
+    };
+    let pause = Duration::from_millis(1);
+    let (accounts, passed, losses) =
+        follow((&FLAVOURS, Where::Tls), &settings, stale, pause, pid, flood);
     assert!(losses.iter().all(|loss| loss.records == 0), "{losses:?}");
     let captured = accounts.values().flatten().map(|account| account.captured).sum::<u64>();
     assert_eq!(captured, passed.iter().flatten().sum::<u64>());

@@ -14,3 +14,6 @@ mod scale;
 
 /// What is not needed is not copied.
 mod steering;
+
+/// The same on streams of HTTP/2, and what was lost there.
+mod streams;

@@ -1,5 +1,8 @@
 //! One TLS library or build after the other, and connections without TLS.
 
+/// HAProxy speaks HTTP/2 in front, and both versions behind.
+mod haproxy;
+
 /// Browsers, large runtimes and slow builds: `make test-stacks`.
 mod heavy;
 

@@ -74,7 +74,7 @@ impl Drop for Nginx {
 }
 
 /// nginx cannot listen on port 0, so it gets a port that the kernel has just given and taken back.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
 }

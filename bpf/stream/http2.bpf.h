@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
+/*
+ * Walks the frames of HTTP/2 (RFC 9113, section 4.1) on a connection whose server takes extended
+ * CONNECT (RFC 8441).
+ *
+ * Every frame is copied whole but DATA. A request that cannot be an extended CONNECT, as its first
+ * fields tell, makes its stream an ordinary one: the content of its DATA is skipped. Any other
+ * request makes a stream that may be a WebSocket. Its content begins with a frame header both ways, so
+ * that the frames in it are walked without a word from userspace; where it turns out to be something
+ * else, nobody wants its content. What is not known is copied whole.
+ *
+ * Only the direction of requests writes what is known of requests. Each direction writes the state
+ * of its own content.
+ */
+#ifndef WSTAP_HTTP2_BPF_H
+#define WSTAP_HTTP2_BPF_H
+
+#include "stream/frames.bpf.h"
+
+enum {
+	HTTP2_HEADER_BYTES = 9,
+	/* Types of frames (RFC 9113, section 6). */
+	HTTP2_DATA = 0,
+	HTTP2_HEADERS = 1,
+	HTTP2_RST_STREAM = 3,
+	HTTP2_CONTINUATION = 9,
+	/* Flags. */
+	HTTP2_END_STREAM = 0x1,
+	HTTP2_PADDED = 0x8,
+	HTTP2_PRIORITY = 0x20,
+	/* Fields of a request that are looked at: its pseudo-header fields come first. */
+	HTTP2_FIELDS = 6,
+	/* Bytes of "CONNECT", with Huffman's code or without. */
+	CONNECT_BYTES = 7,
+};
+
+/* What the first fields of a head tell. */
+enum http2_head {
+	HEAD_UNKNOWN,	 /* it may be trailers, too */
+	HEAD_OF_REQUEST, /* it may ask for a WebSocket */
+	HEAD_OF_OTHER,	 /* it asks for something else */
+};
+
+/* Frames of HTTP/2 begin at `offset`. */
+static __always_inline void begin_http2(struct conn *conn, struct stream *s, __u64 offset, bool asks,
+					__u32 direction)
+{
+	s->mode = STREAM_HTTP2;
+	s->head_have = 0;
+	s->http2_stream = 0;
+	s->next_header = offset;
+	s->copy_until = offset;
+	s->since = offset;
+	if (!asks)
+		return;
+	/* Requests that passed before were not judged. */
+	conn->first = 0;
+	conn->asking = direction + 1;
+}
+
+/* A field that is one of the table of RFC 7541, appendix A, or has its name from there. */
+enum {
+	TABLE_AUTHORITY = 1,
+	TABLE_GET = 2,
+	TABLE_POST = 3,
+	TABLE_HTTPS = 7,
+};
+
+/*
+ * Looks at the field at report->field, which has at least two bytes (RFC 7541, section 6), and moves
+ * on to the next one. Returns what it tells of the request, or -1 if no further field can be read.
+ */
+static __always_inline int http2_field(struct report *report, bool may_sleep)
+{
+	__u8 field[2];
+	__u32 name, value;
+
+	if (read_user_or_fail(field, sizeof(field), report->buffer + (report->field - report->base),
+			      may_sleep))
+		return -1;
+	value = field[1] & 0x7f;
+	if (field[0] & 0x80) {
+		name = field[0] & 0x7f;
+		report->field += 1;
+		if (name == TABLE_GET || name == TABLE_POST)
+			return HEAD_OF_OTHER;
+		if (!name || name == 0x7f)
+			return -1;
+		return name <= TABLE_HTTPS ? HEAD_OF_REQUEST : HEAD_UNKNOWN;
+	}
+	if ((field[0] & 0xe0) == 0x20) {
+		report->field += 1;
+		return (field[0] & 0x1f) == 0x1f ? -1 : HEAD_UNKNOWN;
+	}
+	name = field[0] & 0x40 ? field[0] & 0x3f : field[0] & 0x0f;
+	if (name < TABLE_AUTHORITY || name > TABLE_HTTPS || value == 0x7f)
+		return -1;
+	report->field += 2 + value;
+	/* What is not in the table is written out. */
+	if ((name == TABLE_GET || name == TABLE_POST) && value != CONNECT_BYTES)
+		return HEAD_OF_OTHER;
+	return HEAD_OF_REQUEST;
+}
+
+/* Looks at the fields from report->field on, as far as they are here. */
+static __always_inline int http2_fields_how(struct report *report, bool may_sleep)
+{
+	int head = HEAD_UNKNOWN;
+
+	if (!report)
+		return 0;
+	for (int i = 0; i < HTTP2_FIELDS; i++) {
+		int told;
+
+		if (report->field + 2 > report->fields_end)
+			break;
+		told = http2_field(report, may_sleep);
+		if (told < 0)
+			break;
+		if (told > head)
+			head = told;
+		if (head == HEAD_OF_OTHER)
+			break;
+	}
+	return head;
+}
+
+/* A stream of which both directions have ended, or one that was reset. */
+static __always_inline void http2_forget(struct report *report)
+{
+	bpf_map_delete_elem(&http2_streams, &report->key);
+}
+
+/* A direction of the stream at report->key has nothing more to say. Returns whether both have not. */
+static __always_inline int http2_end(struct report *report)
+{
+	struct http2_stream *known = bpf_map_lookup_elem(&http2_streams, &report->key);
+
+	if (!known)
+		return 0;
+	known->ways[report->direction & 1].has_end = 1;
+	return known->ways[0].has_end && known->ways[1].has_end;
+}
+
+/* Begins to follow a stream that may be a WebSocket. False if there is no room. */
+static __always_inline int http2_follow(struct report *report, struct conn *conn)
+{
+	struct http2_stream *known;
+
+	if (bpf_map_update_elem(&http2_streams, &report->key, &report->fresh.streams, BPF_ANY))
+		return 0;
+	known = bpf_map_lookup_elem(&http2_streams, &report->key);
+	if (!known)
+		return 0;
+	for (int i = 0; i < 2; i++) {
+		known->ways[i].mode = STREAM_WALK;
+		known->ways[i].is_carried = 1;
+		known->ways[i].whole = 1;
+		known->ways[i].since = conn->streams[i].offset;
+	}
+	known->ways[report->direction & 1].since = report->pos;
+	conn->followed = 1;
+	return 1;
+}
+
+/* A request passes, or what follows the body of one. */
+static __noinline int http2_request(struct report *report, struct conn *conn, int head)
+{
+	__u32 id = report->key.stream;
+
+	if (id <= conn->asked)
+		return 0;
+	/* All that were asked for before have lower numbers, but trailers have one of these. */
+	if (!conn->first && head == HEAD_UNKNOWN)
+		return 0;
+	if (head != HEAD_OF_OTHER && !http2_follow(report, conn)) {
+		conn->first = 0;
+		return 0;
+	}
+	*(volatile __u32 *)&conn->asked = id;
+	if (!conn->first)
+		*(volatile __u32 *)&conn->first = id;
+	return 0;
+}
+
+/* Content begins at report->field: sets how much of the frame is copied at once, and up to where what
+ * follows is skipped. */
+static __always_inline void http2_data(struct report *report, struct conn *conn, struct stream *s)
+{
+	__u32 id = report->key.stream;
+	__u64 content = report->field, moved;
+	struct http2_stream *known = NULL;
+	struct stream *own;
+
+	/* No WebSocket is pushed. */
+	if (id & 1) {
+		if (!conn->first || id < conn->first || id > conn->asked)
+			return;
+		known = bpf_map_lookup_elem(&http2_streams, &report->key);
+	}
+	if (!known) {
+		s->copy_until = content;
+		report->piece_rest = s->next_header;
+		return;
+	}
+	own = &known->ways[report->direction & 1];
+	/* Some of its content may have passed unseen. */
+	if (s->since > own->since)
+		return;
+	moved = content - own->offset;
+	own->next_header += moved;
+	own->copy_until += moved;
+	own->offset = s->content_end;
+	s->http2_stream = id;
+	s->copy_until = content;
+	if (own->mode == STREAM_WALK && own->copy_until <= content)
+		report->piece_rest = min_u64(s->content_end, tail_start(own));
+}
+
+static __always_inline bool http2_is_possible(__u8 type, __u32 id)
+{
+	return id || (type != HTTP2_DATA && type != HTTP2_HEADERS && type != HTTP2_CONTINUATION);
+}
+
+/* The header in s->head is known, and its frame's payload begins at `payload`: sets where the
+ * frame's parts end. Returns 0 if it is none. */
+static __noinline int http2_begin(struct report *report, struct conn *conn, __u64 payload)
+{
+	struct stream *s = &conn->streams[report->direction & 1];
+	__u32 length = (__u32)s->head[0] << 16 | (__u32)s->head[1] << 8 | s->head[2];
+	__u8 type = s->head[3], padding = s->head[HTTP2_HEADER_BYTES];
+
+	report->key.stream = (__u32)(s->head[5] & 0x7f) << 24 | (__u32)s->head[6] << 16 |
+			     (__u32)s->head[7] << 8 | s->head[8];
+	s->next_header = payload + length;
+	s->copy_until = s->next_header;
+	s->content_end = s->next_header;
+	report->piece_rest = 0;
+	report->field = payload;
+	if (!http2_is_possible(type, report->key.stream))
+		return 0;
+	if (length && (s->head[4] & HTTP2_PADDED) && type <= HTTP2_HEADERS) {
+		report->field += 1;
+		if (padding < length)
+			s->content_end -= padding;
+	}
+	if (type == HTTP2_DATA)
+		http2_data(report, conn, s);
+	else if (type == HTTP2_HEADERS && (s->head[4] & HTTP2_PRIORITY))
+		report->field += 5;
+	report->fields_end = min_u64(report->end, s->content_end);
+	return 1;
+}
+
+/* What the frame tells about its stream. */
+static __noinline int http2_ending(struct report *report, const struct stream *s)
+{
+	__u8 type = s->head[3];
+	bool ends = s->head[4] & HTTP2_END_STREAM;
+
+	if (type == HTTP2_RST_STREAM)
+		http2_forget(report);
+	/* The content of one that is walked must pass first. */
+	else if (type <= HTTP2_HEADERS && ends && http2_end(report) && !s->http2_stream)
+		http2_forget(report);
+	return 0;
+}
+
+/* The frame before has passed. If its stream has ended with it, it is forgotten. */
+static __noinline int http2_leave(struct report *report, struct stream *s)
+{
+	report->key.stream = s->http2_stream;
+	s->http2_stream = 0;
+	if ((s->head[4] & HTTP2_END_STREAM) && http2_end(report))
+		http2_forget(report);
+	return 0;
+}
+
+/* How a header was read. */
+enum http2_read {
+	HTTP2_UNREAD, /* the application's memory could not be read */
+	HTTP2_CUT,    /* by the end of the call */
+	HTTP2_READ,
+};
+
+/* Reads the frame header that begins here, or goes on, into s->head. */
+static __always_inline int http2_read_how(struct report *report, struct stream *s, bool may_sleep)
+{
+	__u64 left;
+	__u32 have, more;
+
+	if (!report || !s)
+		return HTTP2_UNREAD;
+	left = report->end - report->pos;
+	have = s->head_have & 15;
+	more = left < HEADER_BYTES ? left : HEADER_BYTES;
+	opaque(more);
+	if (more > HEADER_BYTES)
+		more = HEADER_BYTES;
+	if (read_user_or_fail(s->head + have, more, report->buffer + (report->pos - report->base),
+			      may_sleep))
+		return HTTP2_UNREAD;
+	have += more;
+	/* The length of the padding is wanted, too. */
+	if (have < HTTP2_HEADER_BYTES ||
+	    (have == HTTP2_HEADER_BYTES && (s->head[4] & HTTP2_PADDED))) {
+		s->head_have = have;
+		return HTTP2_CUT;
+	}
+	return HTTP2_READ;
+}
+
+/* Functions of their own for the reason that emit_bytes_atomic() is one. */
+__noinline int http2_read_atomic(struct report *report, struct stream *s)
+{
+	return http2_read_how(report, s, false);
+}
+
+__noinline int http2_fields_atomic(struct report *report)
+{
+	return http2_fields_how(report, false);
+}
+
+#ifndef NEVER_SLEEPS
+__noinline int http2_read_sleepable(struct report *report, struct stream *s)
+{
+	return http2_read_how(report, s, true);
+}
+
+__noinline int http2_fields_sleepable(struct report *report)
+{
+	return http2_fields_how(report, true);
+}
+#endif
+
+static __always_inline int http2_read(struct report *report, struct stream *s, bool may_sleep)
+{
+#ifndef NEVER_SLEEPS
+	if (may_sleep)
+		return http2_read_sleepable(report, s);
+#endif
+	(void)may_sleep;
+	return http2_read_atomic(report, s);
+}
+
+static __always_inline int http2_fields(struct report *report, bool may_sleep)
+{
+#ifndef NEVER_SLEEPS
+	if (may_sleep)
+		return http2_fields_sleepable(report);
+#endif
+	(void)may_sleep;
+	return http2_fields_atomic(report);
+}
+
+/* Copies the beginning of a frame. The part behind it that nobody wants is skipped in the same record,
+ * as in copy_window(). */
+static __always_inline void copy_beginning(struct report *report, struct stream *s, __u8 start,
+					   bool may_sleep)
+{
+	__u64 stop = min_u64(report->end, s->copy_until);
+	__u64 len = min_u64(stop - report->pos, PIECE_BYTES);
+	__u64 rest = 0;
+
+	if (report->pos + len == s->copy_until && report->piece_rest > s->copy_until)
+		rest = min_u64(report->end, report->piece_rest) - s->copy_until;
+	report->pos += emit_bytes(report, len, rest, start, may_sleep);
+}
+
+static __always_inline void walk_http2_header(struct report *report, struct conn *conn,
+					      struct stream *s, bool may_sleep)
+{
+	__u8 start = s->head_have ? WSTAP_MIDDLE : WSTAP_FRAME_HEADER;
+	int read;
+
+	report->key.tgid = report->thread >> 32;
+	report->key.generation = report->generation;
+	if (!s->head_have && s->http2_stream)
+		http2_leave(report, s);
+	read = http2_read(report, s, may_sleep);
+	if (read == HTTP2_CUT) {
+		copy_to(report, report->end, start, may_sleep);
+		return;
+	}
+	if (read == HTTP2_UNREAD ||
+	    !http2_begin(report, conn, report->pos - (s->head_have & 15) + HTTP2_HEADER_BYTES)) {
+		/* If reading has failed, copying will likewise, and count it. */
+		s->mode = STREAM_COPY;
+		s->head_have = 0;
+		return;
+	}
+	s->head_have = 0;
+	if (s->head[3] == HTTP2_HEADERS && conn->asking == report->direction + 1U)
+		http2_request(report, conn, http2_fields(report, may_sleep));
+	http2_ending(report, s);
+	copy_beginning(report, s, start, may_sleep);
+}
+
+/* Content passes of a stream that may be a WebSocket: the frames in it are to be walked. The call ends
+ * with the content meanwhile. NULL if the stream was forgotten. */
+static __noinline struct stream *begin_content(struct report *report, struct stream *s)
+{
+	struct http2_stream *known;
+
+	report->key.tgid = report->thread >> 32;
+	report->key.generation = report->generation;
+	report->key.stream = s->http2_stream;
+	known = bpf_map_lookup_elem(&http2_streams, &report->key);
+	if (!known || known->ways[report->direction & 1].mode != STREAM_WALK) {
+		s->http2_stream = 0;
+		s->copy_until = s->next_header;
+		return NULL;
+	}
+	report->call_end = report->end;
+	report->end = min_u64(report->end, s->content_end);
+	return &known->ways[report->direction & 1];
+}
+
+static __always_inline void end_content(struct report *report)
+{
+	if (report->call_end)
+		report->end = report->call_end;
+	report->call_end = 0;
+}
+
+/* The next piece of a connection that speaks HTTP/2. Returns the stream whose frames are to be walked
+ * next, if there is one. */
+static __always_inline struct stream *walk_http2(struct report *report, struct conn *conn,
+						 struct stream *s, bool may_sleep)
+{
+	if (report->pos >= s->next_header)
+		walk_http2_header(report, conn, s, may_sleep);
+	else if (report->pos < s->copy_until)
+		copy_to(report, min_u64(report->end, s->copy_until), start_of(report), may_sleep);
+	else if (!s->http2_stream)
+		skip_to(report, s, min_u64(report->end, s->next_header));
+	else if (report->pos < s->content_end)
+		return begin_content(report, s);
+	else
+		copy_to(report, min_u64(report->end, s->next_header), start_of(report), may_sleep);
+	return NULL;
+}
+
+#endif
