@@ -116,7 +116,7 @@ test-stacks: deps
 ## has the last result.
 attack: deps deps-test
 	$(SUDO) env PATH="$$PATH" WSTAP_LONG=1 cargo test --test integration -- --include-ignored --nocapture \
-		writing:: hostile:: started:: scale::
+		writing:: hostile:: started:: scale:: fibers::
 
 ## A Go server under load, tapped and let go fifty times: docs/results/soak.md has the last result.
 MINUTES := 10

@@ -243,6 +243,9 @@ pub(crate) enum Runtime {
     Rust(&'static str),
     /// `gorilla/websocket`, with Go's own TLS. The garbage collector never rests.
     Go(GoBuild),
+    /// Crystal's own server over OpenSSL: its fibers switch stacks inside `SSL_read`. Only a server,
+    /// and only with `make test-stacks`.
+    Crystal,
 }
 
 /// How a Go program was built.
@@ -318,6 +321,7 @@ impl Runtime {
                 command.env("GOGC", "1");
                 Some(command)
             }
+            Self::Crystal => Some(Command::new(installed(&format!("crystal/{peer}"))?)),
         }
     }
 

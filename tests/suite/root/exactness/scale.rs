@@ -10,50 +10,69 @@ use crate::suite::common::wstap::{Metrics, Monitor, privileged, resident_kb, sig
 const OPEN: &str = "wstap_connections";
 const UNSEEN: &str = "wstap_connection_ends_unseen_total";
 
-/// Both ends of each pair are in the process. Returns how far wstap's memory has grown, in KiB.
-fn counted_exactly(pairs: usize) -> Option<u64> {
-    let both = 2.0 * pairs as f64;
-    let mut peer = Many::start(pairs)?;
-    let bound = (2 * pairs + 16).to_string();
-    let tap = Monitor::attach(peer.pid(), &["--connections", &bound, "--plain", "off"]);
+/// Both ends of each pair are in the same process. Returns how far wstap's memory has grown, in KiB.
+fn counted_exactly(processes: usize, pairs_of_each: usize) -> Option<u64> {
+    let all = 2.0 * (processes * pairs_of_each) as f64;
+    let mut peers = Vec::new();
+    for _ in 0..processes {
+        peers.push(Many::start(pairs_of_each)?);
+    }
+    let bound = (all as usize + 16).to_string();
+    let mut arguments = vec!["--connections".into(), bound, "--plain".into(), "off".into()];
+    arguments.extend(peers.iter().flat_map(|peer| ["--pid".into(), peer.pid().to_string()]));
+    let began = Instant::now();
+    let tap = Monitor::start(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    tap.await_all_tapped(processes);
+    let attached = began.elapsed();
     let before = resident_kb(tap.pid());
     let began = Instant::now();
-    peer.does("open");
-    tap.metrics_when("every connection", |m| m.sum(OPEN, &[]) == both);
+    each_does(&mut peers, "open");
+    tap.metrics_when("every connection", |m| m.sum(OPEN, &[]) == all);
     let grown = resident_kb(tap.pid()).saturating_sub(before);
-    println!("{both} connections: {grown} KiB more, opened in {:?}", began.elapsed());
-    peer.does("say");
-    let passed = peer.does("say");
+    let opened = began.elapsed();
+    println!(
+        "{all} connections of {processes} processes: tapped in {attached:?}, opened in \
+         {opened:?}, {grown} KiB more"
+    );
+    each_does(&mut peers, "say");
+    let passed = each_does(&mut peers, "say");
     let metrics =
-        tap.metrics_when("two answers on each", |m| m.sum("turnaround_count", &[]) == 2.0 * both);
-    metrics.assert_balance(2.0 * both);
+        tap.metrics_when("two answers on each", |m| m.sum("turnaround_count", &[]) == 2.0 * all);
+    metrics.assert_balance(2.0 * all);
     metrics.assert_flawless();
     assert_eq!(accounted_for(&metrics), passed);
-    peer.does("close");
+    each_does(&mut peers, "close");
     let metrics = tap.metrics_when("no connection", |m| m.sum(OPEN, &[]) == 0.0);
-    assert_eq!(metrics.sum("wstap_connections_opened_total", &[]), both);
-    assert_eq!(metrics.sum("wstap_connections_closed_total", &[]), both);
+    assert_eq!(metrics.sum("wstap_connections_opened_total", &[]), all);
+    assert_eq!(metrics.sum("wstap_connections_closed_total", &[]), all);
     assert_eq!(metrics.sum(UNSEEN, &[]), 0.0);
     Some(grown)
 }
 
+/// Returns the plaintext bytes that have passed in all of them.
+fn each_does(peers: &mut [Many], line: &str) -> f64 {
+    peers.iter_mut().map(|peer| peer.does(line)).sum()
+}
+
 #[test]
-fn root_two_thousand_connections_of_one_process_are_counted_exactly() {
+fn root_two_thousand_connections_are_counted_exactly_in_one_process_and_in_ten() {
     if privileged() {
-        counted_exactly(1_000);
+        counted_exactly(1, 1_000);
+        counted_exactly(10, 100);
     }
 }
 
 /// More than the default bound, and many times that: wstap's memory grows in proportion.
 #[test]
 #[ignore = "takes minutes; make attack runs it"]
-fn root_a_hundred_thousand_connections_of_one_process_are_counted_exactly() {
+fn root_a_hundred_thousand_connections_are_counted_exactly_in_one_process_and_in_a_hundred() {
     if !privileged() {
         return;
     }
-    let grown = [12_500, 25_000, 50_000].map(|pairs| Some((pairs, counted_exactly(pairs)?)));
-    for (pairs, grown_kb) in grown.into_iter().flatten() {
-        assert!(grown_kb <= 3 * 2 * pairs as u64, "{pairs} pairs: {grown_kb} KiB");
+    for (processes, pairs) in [(1, 12_500), (1, 25_000), (1, 50_000), (100, 500)] {
+        let Some(grown_kb) = counted_exactly(processes, pairs) else { return };
+        let connections = 2 * (processes * pairs) as u64;
+        assert!(grown_kb <= 3 * connections, "{processes} x {pairs} pairs: {grown_kb} KiB");
     }
 }
 

@@ -4,9 +4,11 @@
 use std::env;
 use std::process::Command;
 
-use crate::suite::common::peers::{Runtime, installed};
-use crate::suite::common::wstap::{privileged, wait_for};
-use crate::suite::root::stacks::libraries::client_is_decoded_to_the_byte;
+use crate::suite::common::peers::{Runtime, Scene, installed};
+use crate::suite::common::wstap::{Frames, Metrics, Monitor, privileged, transcript, wait_for};
+use crate::suite::root::stacks::libraries::{
+    answered, client_is_decoded_to_the_byte, from_the_other_side,
+};
 use crate::suite::root::stacks::stripped::{Waiting, ps};
 
 /// Whether what these need was installed, and they are to run.
@@ -43,6 +45,34 @@ fn heavy_vendored_openssl_is_decoded_to_the_byte_with_and_without_symbols() {
             eprintln!("{build}: equal");
         }
     }
+}
+
+/// Each of its fibers leaves its stack inside `SSL_read` while it waits, which no program with a return
+/// probe there outlives.
+#[test]
+fn heavy_a_crystal_server_switches_stacks_inside_calls_and_lives() {
+    if !asked_for() {
+        return;
+    }
+    let scene = Scene::new();
+    let (mut server, port) = scene.server(Runtime::Crystal, &[]).expect("make test-stacks");
+    let load = ["--requests", "20000", "--connections", "100", "--size", "2000"];
+    let mut client = scene.client(Runtime::Python, port, &load).expect("make deps-test");
+    let monitor = Monitor::attach(server.pid(), &[]);
+    let on_server = Frames::attach(server.pid(), &["--payload", "10000"]);
+    client.go();
+    assert_eq!(client.summary().requests, 20_000);
+    let answers = |m: &Metrics| m.sum("turnaround_count", &[]) == 20_000.0;
+    let metrics = monitor.metrics_when("20,000 answers", answers);
+    metrics.assert_balance(20_000.0);
+    metrics.assert_flawless();
+    assert_eq!(metrics.sum("wstap_connections_opened_total", &["role=\"server\""]), 100.0);
+    assert_eq!(server.finish().requests, 20_000);
+    let on_server = on_server.finish();
+    assert_eq!(transcript(&on_server), server.transcript());
+    assert_eq!(answered(&on_server, "remote"), 20_000);
+    assert_eq!(server.transcript(), from_the_other_side(client.transcript()));
+    eprintln!("crystal: equal");
 }
 
 /// The versions before 0.23 pass plaintext through other functions than that.

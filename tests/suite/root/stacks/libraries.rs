@@ -6,13 +6,13 @@ use crate::suite::common::wstap::{Frames, Metrics, Monitor, privileged, transcri
 use crate::suite::root::stacks::stripped::ps;
 
 /// Exchanges, all of them with an answer and asked by `origin`.
-fn answered(lines: &[Value], origin: &str) -> usize {
+pub(crate) fn answered(lines: &[Value], origin: &str) -> usize {
     let exchanges = lines.iter().filter(|line| line["event"] == "exchange");
     exchanges.filter(|line| line["outcome"] == "matched" && line["origin"] == origin).count()
 }
 
 /// A log with the directions as the other side sees them.
-fn from_the_other_side(mut transcript: Transcript) -> Transcript {
+pub(crate) fn from_the_other_side(mut transcript: Transcript) -> Transcript {
     transcript.iter_mut().for_each(|connection| connection.reverse());
     sorted(transcript)
 }
