@@ -10,6 +10,7 @@ use flate2::Crc;
 use wstap_symbols::debug_link;
 
 use super::file;
+use super::file::progress::Progress;
 
 /// The folder that distributions put them in.
 const GLOBAL: &str = "/usr/lib/debug";
@@ -45,7 +46,7 @@ fn named_by_link(image: &Path, name: &str) -> [PathBuf; 3] {
 }
 
 fn read(pid: u32, path: &Path) -> Option<Vec<u8>> {
-    file::open_inside(pid, path).ok()?.read_elf().ok()
+    file::open_inside(pid, path).ok()?.read_elf(&Progress::default()).ok()
 }
 
 #[cfg(test)]

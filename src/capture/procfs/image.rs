@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha1::{Digest, Sha1};
 use wstap_symbols::{Evidence, Library, Options, Plan, UserOffset, Verdict, Zlib};
 
+use super::file::progress::{Progress, Stage};
 use super::file::{self, Opened};
 use super::plans::{Planned, Plans};
 use super::process::{FileId, Mapping};
@@ -61,8 +62,8 @@ impl Recipe {
         Self { options, user_libraries, plans: Mutex::default() }
     }
 
-    /// Reads and plans the file behind `mapping` of process `pid`. Calls `was_read` as soon as no
-    /// file system is waited for any more.
+    /// Reads and plans the file behind `mapping` of process `pid`. Tells `progress` how
+    /// far it is.
     ///
     /// A file that is no ELF image, or a damaged one, has an empty plan: the loader accepted
     /// something else there, and other mappings may still hold a TLS library.
@@ -75,7 +76,7 @@ impl Recipe {
         &self,
         pid: u32,
         mapping: &Mapping,
-        was_read: impl FnOnce(),
+        progress: &Progress,
     ) -> io::Result<Image> {
         let (attach_path, opened) = file::open_mapped(pid, mapping)?;
         let key = (mapping.file, opened.metadata.len(), opened.metadata.modified().ok());
@@ -83,7 +84,7 @@ impl Recipe {
         let plan = match kept {
             Some(plan) => plan,
             None => {
-                let plan = self.plan(opened, pid, &mapping.path, was_read)?;
+                let plan = self.plan(opened, pid, &mapping.path, progress)?;
                 let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
                 plans.insert(key, plan.clone());
                 plan
@@ -101,10 +102,10 @@ impl Recipe {
         opened: Opened,
         pid: u32,
         path: &Path,
-        was_read: impl FnOnce(),
+        progress: &Progress,
     ) -> io::Result<Planned> {
-        let bytes = opened.read_elf()?;
-        was_read();
+        let bytes = opened.read_elf(progress)?;
+        progress.enter(Stage::Planning);
         // The planner does not panic, whatever the bytes are. If it does, only this image is lost.
         let planned = catch_unwind(|| wstap_symbols::plan(&bytes, &self.options));
         let planned = planned.map_err(|_| io::Error::other("looking into it failed; a bug"))?;

@@ -10,7 +10,6 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use std::{fs, io};
 use wstap_symbols::Options;
 
 use super::file::mounts;
+use super::file::progress::{Progress, Stage};
 use super::image::{Image, Recipe, UserLibrary};
 use super::process::{FileId, Mapping};
 use crate::capture::confine::privilege::Powers;
@@ -28,9 +28,10 @@ pub const PATIENT: Duration = Duration::from_secs(2);
 /// How long a caller waits for one image if other processes wait for the caller. The largest
 /// programs are planned within it, and a file system that hangs costs it once.
 pub const BRIEF: Duration = Duration::from_millis(250);
-/// An image that has taken longer than this is reported.
+/// A file system that has not passed a byte for this long is reported.
 const ANSWER: Duration = Duration::from_secs(2);
-/// The same for one that was read and is being planned. A busy machine may take so long.
+/// An image that has taken longer than this is reported, although its file system answers. A slow disk
+/// or a busy machine may take so long. A caller who is [`PATIENT`] waits for it.
 const WORK: Duration = Duration::from_secs(10);
 /// What is known of mounts is read again after this long.
 const MOUNTS_AGE: Duration = Duration::from_millis(500);
@@ -65,56 +66,46 @@ struct Unfinished {
     pid: u32,
     file: FileId,
     since: Instant,
-    stage: Arc<Stage>,
+    progress: Arc<Progress>,
 }
 
 impl Unfinished {
+    /// Whether its file system is being waited for, and has passed nothing for long.
+    fn hangs(&self) -> bool {
+        self.progress.is(Stage::Reading) && self.progress.silence() >= ANSWER
+    }
+
+    /// Whether it makes progress, and has not taken too long.
+    fn is_on_its_way(&self) -> bool {
+        !self.hangs() && self.since.elapsed() < WORK
+    }
+
     /// Why there is no plan yet.
     fn error(&self) -> io::Error {
-        let waited = self.since.elapsed();
-        let (longest, text) = if self.stage.is(Stage::READING) {
-            (ANSWER, "its file system did not answer for")
-        } else {
-            (WORK, "looking for its TLS functions has taken more than")
-        };
-        if waited < longest {
+        let (text, longest) = if self.hangs() {
+            ("its file system did not answer for", self.progress.silence())
+        } else if self.since.elapsed() < WORK {
             return io::ErrorKind::WouldBlock.into();
-        }
-        io::Error::new(io::ErrorKind::TimedOut, format!("{text} {} s", waited.as_secs()))
-    }
-}
-
-/// How far an image is.
-#[derive(Debug, Default)]
-struct Stage(AtomicU8);
-
-impl Stage {
-    /// A file system has been asked and has not answered.
-    const READING: u8 = 0;
-    const PLANNING: u8 = 1;
-    const DONE: u8 = 2;
-
-    fn set(&self, stage: u8) {
-        self.0.store(stage, Ordering::Relaxed);
-    }
-
-    fn is(&self, stage: u8) -> bool {
-        self.0.load(Ordering::Relaxed) == stage
+        } else if self.progress.is(Stage::Reading) {
+            ("reading it has taken more than", self.since.elapsed())
+        } else {
+            ("looking for its TLS functions has taken more than", self.since.elapsed())
+        };
+        io::Error::new(io::ErrorKind::TimedOut, format!("{text} {} s", longest.as_secs()))
     }
 }
 
 struct Job {
     pid: u32,
     mapping: Mapping,
-    stage: Arc<Stage>,
+    progress: Arc<Progress>,
     answer: Sender<io::Result<Image>>,
 }
 
 impl Job {
     fn run(self, recipe: &Recipe) {
-        let was_read = || self.stage.set(Stage::PLANNING);
-        let image = recipe.image(self.pid, &self.mapping, was_read);
-        self.stage.set(Stage::DONE);
+        let image = recipe.image(self.pid, &self.mapping, &self.progress);
+        self.progress.enter(Stage::Done);
         // The caller may have given up; then the plan is kept for the next time it asks.
         let _ = self.answer.send(image);
     }
@@ -176,23 +167,29 @@ impl Planner {
             let text = "it is on a FUSE file system, which may never answer, so it is not read";
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
-        self.unfinished.retain(|it| !it.stage.is(Stage::DONE));
+        self.unfinished.retain(|it| !it.progress.is(Stage::Done));
         self.make_room_for(pid, mapping.file)?;
         let (answer, answered) = channel();
-        let stage = Arc::<Stage>::default();
-        let job = Job { pid, mapping: mapping.clone(), stage: Arc::clone(&stage), answer };
+        let progress = Arc::<Progress>::default();
+        let job = Job { pid, mapping: mapping.clone(), progress: Arc::clone(&progress), answer };
         self.hand_over(job)?;
-        match answered.recv_timeout(patience / (1 + self.unfinished.len() as u32)) {
-            Ok(image) => image,
-            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("its thread has ended")),
-            Err(RecvTimeoutError::Timeout) => {
-                // It stays with this image. Others get a new one.
-                self.worker = None;
-                let since = Instant::now() - patience;
-                let unfinished = Unfinished { pid, file: mapping.file, since, stage };
-                let error = unfinished.error();
-                self.unfinished.push(unfinished);
-                Err(error)
+        let unfinished = Unfinished { pid, file: mapping.file, since: Instant::now(), progress };
+        let share = patience / (1 + self.unfinished.len() as u32);
+        loop {
+            match answered.recv_timeout(share) {
+                Ok(image) => return image,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(io::Error::other("its thread has ended"));
+                }
+                Err(RecvTimeoutError::Timeout)
+                    if patience == PATIENT && unfinished.is_on_its_way() => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    // The thread stays with this image. Others get a new one.
+                    self.worker = None;
+                    let error = unfinished.error();
+                    self.unfinished.push(unfinished);
+                    return Err(error);
+                }
             }
         }
     }
@@ -210,8 +207,8 @@ impl Planner {
     /// Whether an image of this process may be begun, and not one more of a file system that hangs.
     fn make_room_for(&self, pid: u32, file: FileId) -> io::Result<()> {
         let is_in_the_way = |it: &&Unfinished| {
-            let hangs = it.stage.is(Stage::READING) && it.file.device == file.device;
-            it.file == file || hangs
+            let waits = it.progress.is(Stage::Reading) && it.progress.silence() >= BRIEF;
+            it.file == file || (waits && it.file.device == file.device)
         };
         if let Some(other) = self.unfinished.iter().find(is_in_the_way) {
             return Err(other.error());
@@ -254,7 +251,8 @@ mod tests {
 
     fn stuck(pid: u32, device: u64, inode: u64, seconds: u64) -> Unfinished {
         let since = Instant::now() - Duration::from_secs(seconds);
-        Unfinished { pid, file: FileId { device, inode }, since, stage: Arc::default() }
+        let progress = Arc::new(Progress::since(since));
+        Unfinished { pid, file: FileId { device, inode }, since, progress }
     }
 
     #[test]
@@ -278,9 +276,27 @@ mod tests {
         assert_eq!(kind(&planner, 1, 2), Err(io::ErrorKind::TimedOut));
         assert_eq!(kind(&planner, 2, 2), Ok(()));
         // It has answered, and its planning takes long.
-        planner.unfinished[0].stage.set(Stage::PLANNING);
+        planner.unfinished[0].progress.enter(Stage::Planning);
         assert_eq!(kind(&planner, 1, 2), Ok(()));
         assert_eq!(kind(&planner, 1, 1), Err(io::ErrorKind::TimedOut), "the file itself");
+    }
+
+    /// A slow disk is no reason to call a file unreadable, nor another one of the same disk.
+    #[test]
+    fn a_file_system_that_answers_slowly_is_waited_for() {
+        let slow = stuck(7, 1, 1, 5);
+        assert!(!slow.is_on_its_way(), "it has passed nothing for 5 s");
+        slow.progress.has_answered();
+        assert!(slow.is_on_its_way());
+        assert_eq!(slow.error().kind(), io::ErrorKind::WouldBlock);
+        let mut planner = Planner::default();
+        planner.unfinished.push(slow);
+        assert!(planner.make_room_for(8, FileId { device: 1, inode: 2 }).is_ok());
+
+        let too_slow = stuck(7, 1, 1, 60);
+        too_slow.progress.has_answered();
+        assert!(!too_slow.is_on_its_way());
+        assert!(too_slow.error().to_string().contains("reading it"), "{}", too_slow.error());
     }
 
     #[test]

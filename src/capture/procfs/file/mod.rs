@@ -7,6 +7,7 @@
 //! that nobody waits for ([`super::planner`]).
 
 pub(in crate::capture::procfs) mod mounts;
+pub(in crate::capture::procfs) mod progress;
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -16,10 +17,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 
+use self::progress::Progress;
 use super::process::{FileId, Mapping};
 
 /// Longest file that is read, bytes. The largest known programs have less than half of that.
 const FILE_MAX_BYTES: u64 = 1 << 30;
+
+/// How many bytes are asked for at once. Each time they have come, the file system has answered.
+const PIECE_BYTES: u64 = 1 << 20;
 
 /// What every ELF file begins with.
 const ELF_MAGIC: [u8; 4] = *b"\x7fELF";
@@ -52,12 +57,12 @@ impl Opened {
     }
 
     /// Its bytes if it is an ELF file, else none: other files hold no machine code that wstap could
-    /// probe.
+    /// probe. `progress` hears of each piece.
     ///
     /// # Errors
     ///
     /// It is longer than [`FILE_MAX_BYTES`], it became shorter meanwhile, or it cannot be read.
-    pub(in crate::capture) fn read_elf(mut self) -> io::Result<Vec<u8>> {
+    pub(in crate::capture) fn read_elf(mut self, progress: &Progress) -> io::Result<Vec<u8>> {
         let length = self.metadata.len();
         let mut magic = [0; ELF_MAGIC.len()];
         if length < magic.len() as u64 {
@@ -75,9 +80,12 @@ impl Opened {
         // Bounded above, so it fits in a `usize` wherever wstap runs.
         bytes.try_reserve_exact(length as usize).map_err(|_| io::ErrorKind::OutOfMemory)?;
         bytes.extend(magic);
-        self.file.take(length - magic.len() as u64).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 != length {
-            return Err(shortened());
+        while (bytes.len() as u64) < length {
+            let piece = PIECE_BYTES.min(length - bytes.len() as u64);
+            if self.file.by_ref().take(piece).read_to_end(&mut bytes)? == 0 {
+                return Err(shortened());
+            }
+            progress.has_answered();
         }
         Ok(bytes)
     }
@@ -163,10 +171,17 @@ mod tests {
         let path = folder.path().join("file");
         for text in ["", "\x7fE", "\x7fELX", "#!/bin/sh\n"] {
             fs::write(&path, text).unwrap();
-            assert_eq!(open(&path).unwrap().read_elf().unwrap(), b"", "{text:?}");
+            assert_eq!(
+                open(&path).unwrap().read_elf(&Progress::default()).unwrap(),
+                b"",
+                "{text:?}"
+            );
         }
         fs::write(&path, "\x7fELF and more").unwrap();
-        assert_eq!(open(&path).unwrap().read_elf().unwrap(), b"\x7fELF and more");
+        assert_eq!(
+            open(&path).unwrap().read_elf(&Progress::default()).unwrap(),
+            b"\x7fELF and more"
+        );
     }
 
     #[test]
@@ -177,7 +192,7 @@ mod tests {
             fs::write(&path, [&b"\x7fELF"[..], &[0; 8192]].concat()).unwrap();
             let opened = open(&path).unwrap();
             fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length).unwrap();
-            opened.read_elf().map_err(|error| error.kind())
+            opened.read_elf(&Progress::default()).map_err(|error| error.kind())
         };
         for length in [0, 3, 4, 4096, 8195] {
             assert_eq!(shorten(length), Err(io::ErrorKind::UnexpectedEof), "{length}");
@@ -185,7 +200,7 @@ mod tests {
         fs::write(&path, b"\x7fELF").unwrap();
         let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
         file.set_len(FILE_MAX_BYTES + 1).unwrap();
-        let error = open(&path).unwrap().read_elf().unwrap_err();
+        let error = open(&path).unwrap().read_elf(&Progress::default()).unwrap_err();
         assert!(error.to_string().contains("1 GiB"), "{error}");
     }
 
@@ -194,6 +209,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), "\x7fELF").unwrap();
         symlink("file", folder.path().join("link")).unwrap();
-        assert_eq!(open(&folder.path().join("link")).unwrap().read_elf().unwrap(), b"\x7fELF");
+        assert_eq!(
+            open(&folder.path().join("link")).unwrap().read_elf(&Progress::default()).unwrap(),
+            b"\x7fELF"
+        );
     }
 }
