@@ -40,8 +40,8 @@ enum wstap_start {
 	WSTAP_MIDDLE = 0,
 	WSTAP_CALL = 1,		/* the first byte that a call passed */
 	WSTAP_FRAME_HEADER = 2, /* the first byte of a frame header, walked to from a proven one */
-	/* The same, of a WebSocket on a stream of HTTP/2; there the one before is of HTTP/2. */
-	WSTAP_STREAM_FRAME_HEADER = 3,
+	WSTAP_STREAM_FRAME_HEADER = 3, /* the same on a stream of HTTP/2 */
+	WSTAP_HTTP2_HEADER = 4, /* the first byte of a header of an HTTP/2 frame, likewise */
 };
 
 /*

@@ -252,9 +252,10 @@ pub enum SegmentStart {
     Call,
     /// It is the first byte of a frame header: the kernel walked the headers up to here.
     FrameHeader,
-    /// The same on a stream of HTTP/2: where streams are walked, `FrameHeader` is a header of HTTP/2,
-    /// and this one is of a WebSocket inside of its DATA.
+    /// The same on a stream of HTTP/2, inside of its DATA.
     StreamFrameHeader,
+    /// It is the first byte of a header of an HTTP/2 frame, walked to likewise.
+    Http2Header,
 }
 
 /// The reasons of a [`Loss`] that leave a gap in a stream.

@@ -3,6 +3,9 @@
 use std::process::ExitCode;
 
 use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 use wstap::cli::{self, Verbosity};
 use wstap::terminal;
 
@@ -27,11 +30,15 @@ fn log(verbosity: &Verbosity) {
         (_, 1) => Level::DEBUG,
         _ => Level::TRACE,
     };
+    // What other crates do with each head of HTTP/2 is of no use to anybody here.
+    let own = Targets::new().with_target("wstap", level);
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(|| terminal::Log)
         .with_ansi(false)
         .with_target(false)
         .log_internal_errors(false)
+        .finish()
+        .with(own)
         .init();
 }

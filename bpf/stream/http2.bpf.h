@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
- * Walks the frames of HTTP/2 (RFC 9113, section 4.1) on a connection whose server takes extended
- * CONNECT (RFC 8441).
+ * Walks the frames of HTTP/2 (RFC 9113, section 4.1), from the beginning of a connection or from where
+ * userspace says that one begins, until userspace says that the connection carries no WebSocket: its
+ * server does not take extended CONNECT (RFC 8441).
  *
  * Every frame is copied whole but DATA. A request that cannot be an extended CONNECT, as its first
  * fields tell, makes its stream an ordinary one: the content of its DATA is skipped. Any other
@@ -19,10 +20,12 @@
 
 enum {
 	HTTP2_HEADER_BYTES = 9,
+	HTTP2_PREFACE_BYTES = 24,
 	/* Types of frames (RFC 9113, section 6). */
 	HTTP2_DATA = 0,
 	HTTP2_HEADERS = 1,
 	HTTP2_RST_STREAM = 3,
+	HTTP2_SETTINGS = 4,
 	HTTP2_CONTINUATION = 9,
 	/* Flags. */
 	HTTP2_END_STREAM = 0x1,
@@ -56,6 +59,48 @@ static __always_inline void begin_http2(struct conn *conn, struct stream *s, __u
 	/* Requests that passed before were not judged. */
 	conn->first = 0;
 	conn->asking = direction + 1;
+}
+
+static __always_inline bool begins_with_preface(const __u8 *head)
+{
+	static const char preface[HTTP2_PREFACE_BYTES] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+	for (int i = 0; i < HTTP2_PREFACE_BYTES; i++)
+		if (head[i] != (__u8)preface[i])
+			return false;
+	return true;
+}
+
+/* SETTINGS that are no acknowledgement; no server sends more than a few, of six bytes each. */
+static __always_inline bool begins_with_settings(const __u8 *head)
+{
+	__u32 zeros = head[0] | head[1] | head[4] | head[5] | head[6] | head[7] | head[8];
+
+	return !zeros && head[3] == HTTP2_SETTINGS && head[2] % 6 == 0;
+}
+
+/* The first call of a direction: HTTP/2 is known by what each end begins with (RFC 9113, section 3.4).
+ * The decoder goes by the same (src/decode/http/http2_opening.rs). It says later whether the
+ * connection can carry WebSockets. */
+static __noinline int notice_http2(const struct report *report, struct conn *conn)
+{
+	struct stream *s = &conn->streams[report->direction & 1];
+	__u64 len = report->end - report->base;
+
+	if (len >= HTTP2_PREFACE_BYTES) {
+		if (read_user(s->head, HTTP2_PREFACE_BYTES, report->buffer))
+			return 0;
+		if (begins_with_preface(s->head)) {
+			begin_http2(conn, s, HTTP2_PREFACE_BYTES, true, report->direction);
+			conn->first = 1;
+			return 0;
+		}
+	} else if (len < HTTP2_HEADER_BYTES || read_user(s->head, HTTP2_HEADER_BYTES, report->buffer)) {
+		return 0;
+	}
+	if (begins_with_settings(s->head))
+		begin_http2(conn, s, 0, false, report->direction);
+	return 0;
 }
 
 /* A field that is one of the table of RFC 7541, appendix A, or has its name from there. */
@@ -370,7 +415,7 @@ static __always_inline void copy_beginning(struct report *report, struct stream 
 static __always_inline void walk_http2_header(struct report *report, struct conn *conn,
 					      struct stream *s, bool may_sleep)
 {
-	__u8 start = s->head_have ? WSTAP_MIDDLE : WSTAP_FRAME_HEADER;
+	__u8 start = s->head_have ? WSTAP_MIDDLE : WSTAP_HTTP2_HEADER;
 	int read;
 
 	report->key.tgid = report->thread >> 32;

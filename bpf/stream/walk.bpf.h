@@ -4,7 +4,7 @@
  *
  * Until userspace has named the offset of a frame header, every byte is copied. From then on the
  * kernel side walks the headers itself: those of a WebSocket (frames.bpf.h), or those of HTTP/2
- * (http2.bpf.h). The walk reads the application's memory and never the ring buffer, so an overflow does
+ * (http2.bpf.h), which the kernel side recognises by itself where it begins. The walk reads the application's memory and never the ring buffer, so an overflow does
  * not confuse it: the first record after a loss says where a frame begins.
  */
 #ifndef WSTAP_WALK_BPF_H
@@ -27,9 +27,14 @@ static __noinline int take_steering(const struct report *report, struct conn *co
 	if (!steer)
 		return 0;
 	word = *(volatile __u64 *)&steer->word[report->direction & 1];
-	if (word >> WSTAP_STEER_TAG_SHIFT != tag || s->mode == STREAM_HTTP2)
+	if (word >> WSTAP_STEER_TAG_SHIFT != tag)
 		return 0;
 	offset = word & WSTAP_STEER_IGNORE;
+	if (s->mode == STREAM_HTTP2) {
+		if (offset == WSTAP_STEER_IGNORE)
+			s->mode = STREAM_IGNORE;
+		return 0;
+	}
 	if (word & WSTAP_STEER_HTTP2) {
 		if (has_loop && s->mode == STREAM_COPY && offset >= report->pos)
 			begin_http2(conn, s, offset, word & WSTAP_STEER_ASKS, report->direction);
@@ -182,6 +187,8 @@ static __noinline int begin_call(const struct report *report, struct conn *conn)
 	struct stream *s = &conn->streams[report->direction & 1];
 
 	take_steering(report, conn);
+	if (has_loop && s->mode == STREAM_COPY && !report->base)
+		notice_http2(report, conn);
 	if (s->mode == STREAM_IGNORE)
 		notice_upgrade(report, conn);
 	if (s->mode == STREAM_COPY && s->skipping)

@@ -213,8 +213,13 @@ pub fn records(data: &[u8]) -> Trace {
                 bytes,
                 absent: [Absent::Skipped, Absent::CopyFailed, Absent::CallTooLarge]
                     [usize::from(how >> 1 & 3).min(2)],
-                start: [SegmentStart::Call, SegmentStart::Middle, SegmentStart::FrameHeader]
-                    [usize::from(how >> 3 & 3).min(2)],
+                start: [
+                    SegmentStart::Call,
+                    SegmentStart::Middle,
+                    SegmentStart::FrameHeader,
+                    SegmentStart::StreamFrameHeader,
+                    SegmentStart::Http2Header,
+                ][usize::from(how >> 3 & 7).min(4)],
             };
             whole.event(conn, EventKind::Data(segment));
         }

@@ -215,6 +215,7 @@ fn start(value: u8) -> SegmentStart {
         wstap_start::WSTAP_CALL => SegmentStart::Call,
         wstap_start::WSTAP_FRAME_HEADER => SegmentStart::FrameHeader,
         wstap_start::WSTAP_STREAM_FRAME_HEADER => SegmentStart::StreamFrameHeader,
+        wstap_start::WSTAP_HTTP2_HEADER => SegmentStart::Http2Header,
         _ => SegmentStart::Middle,
     }
 }

@@ -259,6 +259,9 @@ impl Connection {
 
 impl Connection {
     fn bytes(&mut self, chunk: Chunk<'_>, context: &mut Context<'_>) {
+        if chunk.start == SegmentStart::Http2Header {
+            self.meet_http2(context);
+        }
         self.look_for_a_head(chunk, context);
         let mut rest = chunk.bytes;
         match &mut self.phase {

@@ -119,6 +119,18 @@ impl Connection {
         self.turn(becomes, Chunk { direction, bytes: rest, start, end }, context);
     }
 
+    /// The kernel side has walked frames of HTTP/2 up to here. How the connection began may have been
+    /// lost.
+    pub(super) fn meet_http2(&mut self, context: &mut Context<'_>) {
+        let Phase::Frames(session) = &mut self.phase else { return };
+        if session.is_proven() {
+            return;
+        }
+        session.leave(context);
+        self.http2_scan = None;
+        self.phase = Phase::Http2(Box::new(Carrier::met()));
+    }
+
     /// Looks for frames of HTTP/2 where it is not known what passes.
     pub(super) fn look_for_http2(&mut self, chunk: Chunk<'_>, context: &mut Context<'_>) {
         let Phase::Frames(session) = &mut self.phase else { return };

@@ -58,9 +58,11 @@ impl Carrier {
         let Chunk { direction, mut bytes, start, .. } = chunk;
         self.way(direction).take_preface(&mut bytes);
         match start {
-            SegmentStart::FrameHeader => self.header_starts(direction, context),
+            SegmentStart::Http2Header => self.header_starts(direction, context),
             SegmentStart::StreamFrameHeader => self.way(direction).content_start = start,
-            SegmentStart::Call | SegmentStart::Middle => self.way(direction).call_starts(),
+            SegmentStart::Call | SegmentStart::Middle | SegmentStart::FrameHeader => {
+                self.way(direction).call_starts();
+            }
         }
         self.walk(direction, bytes, start, context);
         self.way(direction).position = Some(chunk.end);
@@ -68,8 +70,8 @@ impl Carrier {
 
     /// Tells the kernel side where the next frames begin, until it walks them by itself.
     pub(in crate::decode) fn announce(&mut self, context: &mut Context<'_>) {
-        let Some(asking) = self.asking else { return };
-        if self.extended_connect != ExtendedConnect::Allowed {
+        let Some(asking) = self.asking.or(self.streams.asking()) else { return };
+        if self.extended_connect != ExtendedConnect::Allowed && !self.is_proven() {
             return;
         }
         // Once requests are walked, what answers them should be walked, too.

@@ -27,6 +27,8 @@ pub(super) struct Streams {
     /// Bytes that streams hold back.
     held_bytes: usize,
     has_websocket: bool,
+    /// The direction of requests, as a WebSocket has shown.
+    asking: Option<Direction>,
 }
 
 /// A head of a stream, and which way it went.
@@ -210,6 +212,11 @@ impl Streams {
         self.has_websocket
     }
 
+    /// The direction of requests, as far as a WebSocket has shown it.
+    pub(super) fn asking(&self) -> Option<Direction> {
+        self.asking
+    }
+
     /// Where the next frame of some WebSocket begins is not known.
     pub(super) fn is_adrift(&self) -> bool {
         self.followed.values().any(Stream::is_adrift)
@@ -241,7 +248,10 @@ impl Streams {
         let result = act(stream, &mut context.of_stream(id, role));
         // Of a thousand streams one has changed, so only that one is asked.
         self.held_bytes = (self.held_bytes + stream.held_bytes()).saturating_sub(before);
-        self.has_websocket |= stream.is_proven();
+        if stream.is_proven() {
+            self.has_websocket = true;
+            self.asking = self.asking.or(asking(stream.role()));
+        }
         Some(result)
     }
 
@@ -270,5 +280,14 @@ impl Streams {
         self.held_bytes = self.held_bytes.saturating_sub(stream.held_bytes());
         resources.streams -= 1;
         Some(stream)
+    }
+}
+
+/// The direction of requests where the tapped process is this.
+fn asking(role: Role) -> Option<Direction> {
+    match role {
+        Role::Client => Some(Direction::Sent),
+        Role::Server => Some(Direction::Received),
+        Role::Unknown => None,
     }
 }

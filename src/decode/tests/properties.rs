@@ -424,7 +424,9 @@ fn wild_event() -> impl Strategy<Value = (u32, EventKind<'static>, Vec<u8>)> {
     let start = prop_oneof![
         Just(SegmentStart::Middle),
         Just(SegmentStart::Call),
-        Just(SegmentStart::FrameHeader)
+        Just(SegmentStart::FrameHeader),
+        Just(SegmentStart::StreamFrameHeader),
+        Just(SegmentStart::Http2Header)
     ];
     let direction = prop_oneof![Just(Sent), Just(Received)];
     let data = (direction, offset, len, absent, start).prop_map(

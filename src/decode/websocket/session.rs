@@ -224,7 +224,7 @@ impl Session {
         }
         let way = &mut self.ways[direction.index()];
         match start {
-            SegmentStart::Middle | SegmentStart::StreamFrameHeader => {}
+            SegmentStart::Middle | SegmentStart::StreamFrameHeader | SegmentStart::Http2Header => {}
             SegmentStart::Call => way.call_starts(),
             SegmentStart::FrameHeader => way.header_starts(&mut self.shared, context),
         }

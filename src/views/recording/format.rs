@@ -233,6 +233,7 @@ pub(super) enum StoredStart {
     Call,
     FrameHeader,
     StreamFrameHeader,
+    Http2Header,
 }
 
 impl<'a> Stored<'a> {
@@ -348,6 +349,7 @@ impl StoredStart {
             SegmentStart::Call => Self::Call,
             SegmentStart::FrameHeader => Self::FrameHeader,
             SegmentStart::StreamFrameHeader => Self::StreamFrameHeader,
+            SegmentStart::Http2Header => Self::Http2Header,
         }
     }
 
@@ -357,6 +359,7 @@ impl StoredStart {
             Self::Call => SegmentStart::Call,
             Self::FrameHeader => SegmentStart::FrameHeader,
             Self::StreamFrameHeader => SegmentStart::StreamFrameHeader,
+            Self::Http2Header => SegmentStart::Http2Header,
         }
     }
 }

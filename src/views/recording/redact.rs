@@ -115,8 +115,8 @@ impl Redactor {
             self.connections.retain(|_, connection| !connection.has_frames);
         }
         let connection = self.connections.entry(event.conn).or_default();
-        let is_walked = segment.start == SegmentStart::FrameHeader && !connection.is_http2;
-        if connection.has_frames || is_walked {
+        connection.is_http2 |= segment.start == SegmentStart::Http2Header;
+        if connection.has_frames || segment.start == SegmentStart::FrameHeader {
             connection.has_frames = true;
             return event;
         }

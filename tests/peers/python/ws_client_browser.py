@@ -24,6 +24,7 @@ parser.add_argument("--log", required=True)
 parser.add_argument("--connections", type=int, default=1, help="one after another")
 parser.add_argument("--requests", type=int, default=10, help="in all")
 parser.add_argument("--size", type=int, default=20, help="bytes echoed by each request")
+parser.add_argument("--http2", action="store_true", help="fetch a page there first")
 parser.add_argument("--browser", choices=["chromium", "firefox-esr"], required=True)
 options = parser.parse_args()
 
@@ -58,6 +59,10 @@ async function talk(connection) {
 }
 async function main() {
   await fetch('/go');
+  // A browser asks for a WebSocket over HTTP/2 only on a connection that it has already, and keeps
+  // one for requests with credentials.
+  const page = { mode: 'no-cors', credentials: 'include' };
+  if (options.http2) await fetch(`https://127.0.0.1:${options.port}/page`, page);
   for (let connection = 0; connection < options.connections; connection++) await talk(connection);
   turnaroundMs.sort((a, b) => a - b);
   const median_ns = (turnaroundMs[turnaroundMs.length >> 1] || 0) * 1e6;

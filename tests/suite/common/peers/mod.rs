@@ -319,6 +319,8 @@ impl Runtime {
             Self::Go(build) => {
                 let mut command = Command::new(installed(&format!("go/{peer}-{}", build.name()))?);
                 command.env("GOGC", "1");
+                // Go's server takes WebSockets over HTTP/2 only where that is asked for.
+                command.env("GODEBUG", "http2xconnect=1");
                 Some(command)
             }
             Self::Crystal => Some(Command::new(installed(&format!("crystal/{peer}"))?)),

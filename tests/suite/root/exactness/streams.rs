@@ -33,7 +33,8 @@ fn root_http2_pages_beside_websockets_are_not_copied() {
         // Until the kernel side has heard where frames begin, some are copied.
         let skipped = metrics.sum("wstap_skipped_bytes_total", &[]);
         assert!(skipped > 0.9 * PAGES, "{skipped} bytes of {PAGES} were left out");
-        assert!(skipped <= PAGES, "{skipped} bytes of {PAGES} were left out");
+        // Node resets a stream that it has closed: what comes in answer belongs to nobody.
+        assert!(skipped <= PAGES + 100.0, "{skipped} bytes of {PAGES} were left out");
         metrics.assert_balance(150.0);
         metrics.assert_flawless();
     }

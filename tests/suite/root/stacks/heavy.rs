@@ -37,6 +37,32 @@ fn heavy_chromium_is_decoded_to_the_byte() {
     }
 }
 
+/// A browser that has a connection of HTTP/2 asks for its WebSockets there.
+#[test]
+fn heavy_chromium_is_decoded_to_the_byte_over_http2() {
+    if !asked_for() {
+        return;
+    }
+    let scene = Scene::new();
+    let Some((mut server, port)) = scene.http2_server(Runtime::Python) else { return };
+    let load = ["--http2", "--requests", "150", "--connections", "3", "--size", "20000"];
+    let browser = Runtime::Browser("chromium");
+    let Some(mut client) = scene.client(browser, port, &load) else { return };
+    let taps =
+        [server.pid(), client.pid()].map(|pid| Frames::attach(pid, &["--payload", "100000"]));
+    client.go();
+    assert_eq!(client.summary().requests, 150);
+    let said = taps.map(Frames::finish);
+    assert_eq!(server.finish().requests, 150);
+    for (lines, peer) in said.iter().zip([&server, &client]) {
+        let opened = lines.iter().filter(|line| line["event"] == "open");
+        assert!(opened.clone().all(|line| line["http"] == "2" && line["path"] == "/rpc"));
+        assert_eq!(opened.count(), 3);
+        assert_eq!(transcript(lines), peer.transcript());
+    }
+    eprintln!("chromium over HTTP/2: equal");
+}
+
 #[test]
 fn heavy_vendored_openssl_is_decoded_to_the_byte_with_and_without_symbols() {
     for build in ["vendored", "vendored-stripped"] {

@@ -1,13 +1,14 @@
 use serde_json::Value;
 
-use crate::suite::common::peers::{Peer, Runtime, Scene, sorted};
+use crate::suite::common::peers::{GoBuild, Peer, Runtime, Scene, sorted};
 use crate::suite::common::wstap::{Frames, Monitor, privileged, transcript};
 
-/// hypercorn and `h2`, Node's own `http2` on both sides, and one of each.
-const PAIRS: [(Runtime, Runtime); 3] = [
+/// hypercorn and `h2`, Node's own `http2` on both sides, one of each, and Go's own server.
+const PAIRS: [(Runtime, Runtime); 4] = [
     (Runtime::Python, Runtime::Python),
     (Runtime::Node, Runtime::Node),
     (Runtime::Node, Runtime::Python),
+    (Runtime::Go(GoBuild::Current), Runtime::Node),
 ];
 
 /// Both ends of a conversation under tap, and what both said of it themselves.
@@ -97,6 +98,8 @@ fn root_http2_large_messages_are_counted_exactly() {
         assert_eq!(metrics.sum("wstap_gap_bytes_total", &[]), 0.0);
         assert_eq!(metrics.sum("wstap_protocol_errors_total", &[]), 0.0);
         metrics.assert_balance(4.0);
+        let skipped = metrics.sum("wstap_skipped_bytes_total", &[]);
+        assert!(skipped > 7.0 * SIZE as f64, "of 8 messages {skipped} bytes were left out");
     }
 }
 

@@ -32,7 +32,7 @@ fn the_kernel_side_is_told_where_frames_begin_until_it_walks_them() {
     let next = it.tape.offsets[0] + long.len() as u64 - 100;
     assert_eq!(it.tape.hints(), [at(Sent, next)]);
     it.tape.pass(Sent, &long[100..]);
-    records(&mut it.tape, Sent, &[(SegmentStart::FrameHeader, &h2(PING_FRAME, 0, 0, &[0; 8]), 0)]);
+    records(&mut it.tape, Sent, &[(SegmentStart::Http2Header, &h2(PING_FRAME, 0, 0, &[0; 8]), 0)]);
     assert_eq!(it.tape.hints(), []);
     // It has lost its way, and says nothing any more.
     it.tape.pass(Sent, &h2(PING_FRAME, 0, 0, &[0; 8]));
@@ -50,10 +50,10 @@ fn content_that_is_left_out_is_passed_over() {
         &mut it.tape,
         Sent,
         &[
-            (SegmentStart::FrameHeader, &page[..9], 2000),
-            (SegmentStart::FrameHeader, &frame[..9], 0),
+            (SegmentStart::Http2Header, &page[..9], 2000),
+            (SegmentStart::Http2Header, &frame[..9], 0),
             (SegmentStart::StreamFrameHeader, &message[..8 + 100], 300),
-            (SegmentStart::FrameHeader, &data(1, &masked(FIN | TEXT, b"hi")), 0),
+            (SegmentStart::Http2Header, &data(1, &masked(FIN | TEXT, b"hi")), 0),
         ],
     );
     let lines = it.tape.said();
@@ -76,9 +76,9 @@ fn behind_a_loss_frames_are_found_where_the_kernel_side_has_walked_to() {
         &mut it.tape,
         Sent,
         &[
-            (SegmentStart::FrameHeader, header, 0),
+            (SegmentStart::Http2Header, header, 0),
             (SegmentStart::StreamFrameHeader, hi, 0),
-            (SegmentStart::FrameHeader, &other[..9], 0),
+            (SegmentStart::Http2Header, &other[..9], 0),
             (SegmentStart::StreamFrameHeader, &other[9..], 0),
         ],
     );
@@ -102,10 +102,33 @@ fn no_stream_is_taken_for_a_websocket_because_the_kernel_side_has_walked_it() {
         &mut it.tape,
         Sent,
         &[
-            (SegmentStart::FrameHeader, &body[..9], 0),
+            (SegmentStart::Http2Header, &body[..9], 0),
             (SegmentStart::StreamFrameHeader, &body[9..], 0),
         ],
     );
     assert!(!it.tape.said().iter().any(|line| line.starts_with("#3")));
     it.end();
+}
+
+/// The preface was lost, but the kernel side has seen it.
+#[test]
+fn a_connection_whose_beginning_was_lost_is_known_by_the_frames_that_were_walked() {
+    let mut tape = Tape::new();
+    tape.lose(Sent, PREFACE);
+    let long = data(1, &masked(FIN | TEXT, &[b'x'; 300]));
+    tape.pass(Sent, &long[..50]);
+    tape.lose(Sent, &long[50..]);
+    for text in [&b"one"[..], b"two", b"three"] {
+        let frame = data(1, &masked(FIN | TEXT, text));
+        let (header, content) = frame.split_at(9);
+        let both =
+            [(SegmentStart::Http2Header, header, 0), (SegmentStart::StreamFrameHeader, content, 0)];
+        records(&mut tape, Sent, &both);
+    }
+    let lines = tape.said();
+    for text in [": one", ": two", ": three"] {
+        assert!(lines.iter().any(|it| it.starts_with("#1") && it.ends_with(text)), "{lines:#?}");
+    }
+    tape.close();
+    tape.retire();
 }
