@@ -16,7 +16,9 @@
 #define ZLIB_WORDS(type, at) (*(const type *)((const char *)look->state + (at)))
 
 enum {
-	/* Windows of streams are copied with the first call that is seen, and then with every so many. */
+	/* Windows of streams are copied with the first calls that are seen: any of them may be the first
+	 * that helps. Then with every so many. */
+	WINDOWS_AT_FIRST = 6,
 	WINDOW_EVERY = 3,
 	STREAM_BYTES = 64,
 	STATE_BYTES = 272,
@@ -168,7 +170,7 @@ static __noinline bool look_at_call(struct zlib_look *look)
 static __noinline bool is_window_due(const struct zlib_look *look)
 {
 	struct zlib_key key = { .stream = look->stream, .direction = look->direction };
-	__u32 first = 1, *seen;
+	__u32 first = 1, before, *seen;
 
 	key.tgid = bpf_get_current_pid_tgid() >> 32;
 	seen = bpf_map_lookup_elem(&zlib_streams, &key);
@@ -176,7 +178,8 @@ static __noinline bool is_window_due(const struct zlib_look *look)
 		bpf_map_update_elem(&zlib_streams, &key, &first, BPF_ANY);
 		return true;
 	}
-	return __sync_fetch_and_add(seen, 1) % WINDOW_EVERY == 0;
+	before = __sync_fetch_and_add(seen, 1);
+	return before < WINDOWS_AT_FIRST || before % WINDOW_EVERY == 0;
 }
 
 static __always_inline void fill_zlib_call(struct wstap_zlib_call *r, const struct zlib_look *look)

@@ -12,14 +12,13 @@ use crate::input::{self, Input};
 use crate::trace::Trace;
 
 /// Messages of one input, at most.
-const MESSAGES: usize = 24;
+const MESSAGES: usize = 32;
 
 /// What RFC 7692 puts behind a message before it is inflated.
 const TRAILER: [u8; 4] = [0, 0, 0xFF, 0xFF];
 
 /// One direction that goes through zlib in the process.
 struct Stream {
-    direction: Direction,
     raw: Compress,
     history: Vec<u8>,
     compressed: u64,
@@ -35,6 +34,13 @@ impl Stream {
         out.truncate(out.len() - TRAILER.len());
         out
     }
+
+    fn message(&mut self, number: usize) -> Message {
+        let (text, history) = (text(number).into_bytes(), self.history.clone());
+        let compressed = self.compressed;
+        let payload = self.compress(&text);
+        Message { text, payload, history, compressed }
+    }
 }
 
 /// Any state of zlib that the process may show, true or not: nothing is read that did not pass.
@@ -42,34 +48,50 @@ pub fn windows(data: &[u8]) -> Trace {
     let mut input = Input::new(data);
     let flags = input.byte();
     let direction = Direction::BOTH[usize::from(flags & 1)];
+    // So many are read before the first of them is inflated, or deflated before the first is written.
+    let burst = usize::from(flags >> 1 & 7) + 1;
     let raw = Compress::new(Compression::default(), false);
-    let mut stream = Stream { direction, raw, history: Vec::new(), compressed: 0 };
+    let mut stream = Stream { raw, history: Vec::new(), compressed: 0 };
     stream.compress(text(99).as_bytes());
     let mut said = BTreeSet::new();
+    let numbers: Vec<usize> = (0..MESSAGES).collect();
     TAPS.with_borrow_mut(|Taps { whole, .. }| {
-        for number in 0..MESSAGES {
+        for numbers in numbers.chunks(burst) {
             whole.rest();
-            let text = text(number).into_bytes();
-            said.insert(text.clone());
-            let (history, compressed) = (stream.history.clone(), stream.compressed);
-            let payload = stream.compress(&text);
             let masked = direction == Direction::Received;
-            let frame = input::frame(0xC1, masked, &payload);
-            let fed = [&payload[..], &TRAILER].concat();
-            let given = if masked { &fed } else { &text };
+            let messages: Vec<Message> = numbers.iter().map(|&it| stream.message(it)).collect();
+            let pass = |tap: &mut crate::tap::Tap| {
+                for message in &messages {
+                    let frame = input::frame(0xC1, masked, &message.payload);
+                    tap.record(direction, &frame, SegmentStart::FrameHeader);
+                }
+            };
             if masked {
-                whole.record(direction, &frame, SegmentStart::FrameHeader);
+                pass(whole);
             }
-            for address in 1..=2 {
-                show(whole, &mut input, (direction, address), &history, compressed, given);
+            for Message { text, payload, history, compressed } in &messages {
+                said.insert(text.clone());
+                let fed = [payload, &TRAILER[..]].concat();
+                let given = if masked { &fed } else { text };
+                for address in 1..=2 {
+                    show(whole, &mut input, (direction, address), history, *compressed, given);
+                }
             }
             if !masked {
-                whole.record(direction, &frame, SegmentStart::FrameHeader);
+                pass(whole);
             }
         }
         whole.allow_only(said);
         whole.end().trace
     })
+}
+
+/// One message, and the state of the stream before it.
+struct Message {
+    text: Vec<u8>,
+    payload: Vec<u8>,
+    history: Vec<u8>,
+    compressed: u64,
 }
 
 /// A message with an id of its own.

@@ -2,8 +2,8 @@
 
 /// How much the decoder may keep. Every figure is a hard bound, and what can grow with the number
 /// of connections has one over all of them: with the defaults the decoder (without matching) stays
-/// below 128 MiB whatever its input is. What it takes in practice depends on the traffic: an idle
-/// uncompressed connection takes less than 3 KB.
+/// below 224 MiB whatever its input is. Up to 80 of them are for windows that are looked for. What it
+/// takes in practice depends on the traffic: an idle uncompressed connection takes less than 3 KB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a message that are kept; longer ones are counted exactly but truncated.
@@ -16,8 +16,8 @@ pub struct Limits {
     pub unfinished_bytes: usize,
     /// Connections followed at a time; beyond it the one that was silent for longest is let go.
     pub connections: usize,
-    /// Decompression contexts, of some 80 KiB each. Beyond it the one that was unused for longest
-    /// is let go, and its direction stays unreadable.
+    /// Decompression contexts, of some 80 KiB each: one for each direction of 256 connections. Beyond
+    /// it the one that was unused for longest is let go, and its direction stays unreadable.
     pub inflaters: usize,
     /// Where the beginning of a compressed direction was not seen, its window is asked for.
     pub finds_windows: bool,
@@ -50,7 +50,7 @@ impl Default for Limits {
             narrows: true,
             unfinished_bytes: 8 << 20,
             connections: 16_384,
-            inflaters: 256,
+            inflaters: 512,
             finds_windows: true,
             inflated_bytes: 64 << 20,
             head_bytes: 256 << 10,

@@ -15,6 +15,7 @@
 //! Which calls are seen is left to the capture side, which hears from here which processes have a
 //! direction that waits.
 
+mod digest;
 mod process;
 mod request;
 mod sample;
@@ -127,16 +128,16 @@ impl Search {
         } else if is_asked {
             waiting.message(payload, stamp, self.limit);
             process.vote_for_message(ticket.serial, stamp.tid);
-            process.try_direction(ticket.serial, self.limit);
         }
         is_over.then(|| process.why_not())
     }
 
     /// A message of a direction that waits was lost.
     pub(in crate::decode) fn hole(&mut self, ticket: &Ticket) {
-        let process = self.processes.get_mut(&ticket.tgid);
-        if let Some(waiting) = process.and_then(|it| it.waiting.get_mut(&ticket.serial)) {
+        let Some(process) = self.processes.get_mut(&ticket.tgid) else { return };
+        if let Some(waiting) = process.waiting.get_mut(&ticket.serial) {
             waiting.hole();
+            process.begin_anew();
         }
     }
 
@@ -147,8 +148,9 @@ impl Search {
 
     /// To be called for each call of zlib in a tapped process.
     pub(in crate::decode) fn call(&mut self, call: &ZlibCall<'_>) {
+        let sharers = self.processes.len().max(1);
         let Some(process) = self.processes.get_mut(&call.tgid) else { return };
-        process.call(call, self.limit);
+        process.call(call, sharers, self.limit);
         self.requests.extend(process.decide(call.tgid, call.at_ns));
     }
 

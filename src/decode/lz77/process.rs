@@ -14,14 +14,22 @@ use crate::event::Direction;
 use crate::event::zlib::{ZlibCall, ZlibLook};
 use crate::observation::WindowResult;
 
-/// Bytes of windows and calls that are kept of one process.
-const STREAM_BYTES: usize = 16 << 20;
+/// Bytes of windows and calls that are kept, over all processes: so many that 400 directions of one
+/// process can be looked for at once.
+const STREAM_BYTES: usize = 24 << 20;
 
 /// Streams that are kept of one process.
 const STREAMS_MAX: usize = 4096;
 
-/// Bytes of messages that are kept of one process.
-const SAMPLES_BYTES: usize = 16 << 20;
+/// Bytes of messages that are kept, over all processes.
+const SAMPLES_BYTES: usize = 8 << 20;
+
+/// Directions whose windows are proven and that have not said anything since.
+const READY_MAX: usize = 256;
+
+/// Directions with the same messages that one stream is tried against. Where there are more, the order of
+/// what happens must tell.
+const ALIKE_MAX: usize = 8;
 
 /// Calls without a proof after which zlib is left alone for a while: so many that each of some
 /// hundred busy connections has had its own, and so few that a program which compresses other things
@@ -53,6 +61,8 @@ pub(super) struct Process {
     rests_until_ns: u64,
     saw_calls: bool,
     saw_unknown: bool,
+    /// Windows of more streams than there are here are not kept.
+    is_full: bool,
 }
 
 impl Process {
@@ -84,6 +94,12 @@ impl Process {
         self.waiting.insert(serial, waiting);
         self.waiting.values_mut().for_each(|it| it.vote = Vote::default());
         self.streams.values_mut().for_each(|it| it.vote = Vote::default());
+        self.begin_anew();
+    }
+
+    /// A direction has no messages of before: windows of now are of more use than old ones.
+    pub(super) fn begin_anew(&mut self) {
+        self.streams.values_mut().for_each(|it| it.needs_window = true);
     }
 
     /// Any stream may be that of a direction again.
@@ -105,7 +121,7 @@ impl Process {
     }
 
     /// zlib was called.
-    pub(super) fn call(&mut self, call: &ZlibCall<'_>, limit: u64) {
+    pub(super) fn call(&mut self, call: &ZlibCall<'_>, sharers: usize, limit: u64) {
         self.calls = self.calls.saturating_add(1);
         let look = match &call.what {
             ZlibLook::Raw(look) => look,
@@ -121,21 +137,25 @@ impl Process {
             }
         };
         self.saw_calls = true;
-        self.make_room();
+        self.make_room(sharers, call.at_ns);
         let key = (call.stream, call.direction);
         let stream = self.streams.entry(key).or_default();
         if stream.is_taken {
             return;
         }
         let seen = Call::new(look, call.direction, call.at_ns);
+        let has_window = seen.digest.is_some();
         match call.direction {
             Direction::Sent => stream.outstanding = Some(call.tid),
             Direction::Received => self.vote_for_call(key, &seen, call.tid),
         }
         if let Some(stream) = self.streams.get_mut(&key) {
-            stream.call(seen);
+            stream.call(seen, self.is_full);
         }
-        self.try_stream(key, limit);
+        // Every proof needs a second window.
+        if has_window {
+            self.try_stream(key, limit);
+        }
     }
 
     /// A message is about to be inflated: if only one direction can be meant, that is it.
@@ -191,38 +211,56 @@ impl Process {
         is_mutual.then_some(key)
     }
 
-    /// Drops all streams if they have grown too large. Those that are still in use show their windows
-    /// again.
-    fn make_room(&mut self) {
+    /// Keeps what is kept of this process within `1 / sharers` of what may be kept.
+    fn make_room(&mut self, sharers: usize, now_ns: u64) {
         if !self.calls.is_multiple_of(64) {
             return;
         }
-        let bytes: usize = self.streams.values().map(Stream::bytes).sum();
-        if bytes > STREAM_BYTES || self.streams.len() > STREAMS_MAX {
+        let is_full = |streams: &FxHashMap<Key, Stream>| {
+            streams.values().map(Stream::bytes).sum::<usize>() > STREAM_BYTES / sharers
+        };
+        self.is_full = is_full(&self.streams);
+        if self.is_full {
+            // Those that are in use go on, and make room once they are proven.
+            self.streams.retain(|_, it| it.is_taken || it.is_in_use(now_ns));
+            self.is_full = is_full(&self.streams);
+        }
+        if self.streams.len() > STREAMS_MAX {
             self.streams.clear();
         }
         let samples: usize = self.waiting.values().map(Waiting::bytes).sum();
-        if samples > SAMPLES_BYTES {
+        if samples > SAMPLES_BYTES / sharers {
             self.waiting.values_mut().for_each(Waiting::hole);
         }
     }
 
-    /// Tries one stream against all directions that wait.
+    /// Tries one stream against the directions that wait: the one that it seems to belong to, or, where
+    /// it is one of few, each.
     fn try_stream(&mut self, key: Key, limit: u64) {
-        let waits = |it: &&Waiting| it.direction == key.1 && it.ready.is_none();
         let Some(stream) = self.streams.get(&key) else { return };
-        let serials = self.waiting.iter().filter(|(_, it)| waits(it));
-        let proven =
-            serials.filter(|(_, it)| explains(stream, it)).map(|(serial, _)| *serial).min();
-        if let Some(serial) = proven {
-            self.try_direction(serial, limit);
+        if let Some(serial) = stream.vote.choice()
+            && self.chosen(serial) == Some(key)
+        {
+            return self.try_direction(serial, limit);
         }
+        let waits = |it: &&Waiting| it.direction == key.1 && it.ready.is_none();
+        let serials = self.waiting.iter().filter(|(_, it)| waits(it));
+        let may_be =
+            |it: &Waiting| walk::is_promising(stream, &it.samples, key.1) && explains(stream, it);
+        let mut alike: Vec<u64> =
+            serials.filter(|(_, it)| may_be(it)).map(|(serial, _)| *serial).collect();
+        if alike.len() > ALIKE_MAX {
+            return;
+        }
+        alike.sort_unstable();
+        alike.into_iter().for_each(|serial| self.try_direction(serial, limit));
     }
 
     /// Tries one direction against all streams.
-    pub(super) fn try_direction(&mut self, serial: u64, limit: u64) {
+    fn try_direction(&mut self, serial: u64, limit: u64) {
         let Some(waiting) = self.waiting.get(&serial) else { return };
-        if waiting.ready.is_some() {
+        let ready = self.waiting.values().filter(|it| it.ready.is_some()).count();
+        if waiting.ready.is_some() || ready >= READY_MAX {
             return;
         }
         let Some((key, walk)) =

@@ -2,15 +2,19 @@
 
 use std::collections::VecDeque;
 
+use super::digest::Digest;
 use super::vote::Vote;
 use crate::event::Direction;
 use crate::event::zlib::{INPUT_BYTES, RawStream, TAIL_BYTES, WINDOW_BYTES, Window};
 
 /// Calls that are kept, the first of which has its window.
-const CALLS_MAX: usize = 24;
+const CALLS_MAX: usize = 48;
 
-/// Windows that are kept.
-const WINDOWS_MAX: usize = 4;
+/// Calls from one window that is kept to the next but one: two bursts of messages should fit between.
+const SPAN: usize = 24;
+
+/// How long a stream counts as used after a call.
+const IN_USE_NS: u64 = 5_000_000_000;
 
 /// One stream, from a call on whose window is known.
 #[derive(Debug, Default)]
@@ -20,6 +24,8 @@ pub(super) struct Stream {
     pub(super) vote: Vote<u64>,
     /// The thread of a call to `deflate` whose message has not been seen yet.
     pub(super) outstanding: Option<u32>,
+    /// The next window is to be kept, however many there are.
+    pub(super) needs_window: bool,
     /// A direction of a connection has it.
     pub(super) is_taken: bool,
 }
@@ -37,7 +43,10 @@ pub(super) struct Call {
     pub(super) input: Box<[u8]>,
     /// The last of the plaintext.
     pub(super) tail: Box<[u8]>,
+    /// All that the stream may refer to, of some of the calls that showed it,
     pub(super) window: Option<History>,
+    /// and of all of them in short.
+    pub(super) digest: Option<Digest>,
 }
 
 /// All plaintext that a stream may refer to.
@@ -54,6 +63,7 @@ impl Call {
             Direction::Received => (look.total_in, look.total_out),
             Direction::Sent => (look.total_out, look.total_in),
         };
+        let window = look.window.as_ref().map(History::new);
         Self {
             at_ns,
             compressed,
@@ -61,7 +71,8 @@ impl Call {
             input_len: look.input_len,
             input: look.input[..look.input.len().min(INPUT_BYTES)].into(),
             tail: last(look.tail, TAIL_BYTES).into(),
-            window: look.window.as_ref().map(History::new),
+            digest: window.as_ref().map(|it| Digest::of(&it.bytes)),
+            window,
         }
     }
 }
@@ -79,7 +90,12 @@ fn last(bytes: &[u8], count: usize) -> &[u8] {
 
 impl Stream {
     /// Keeps a call. Calls before the first one with a window are of no use, and are not kept.
-    pub(super) fn call(&mut self, call: Call) {
+    /// Where memory is short (`is_full`), no window is kept any more, and fewer calls are.
+    pub(super) fn call(&mut self, mut call: Call, is_full: bool) {
+        let most = if is_full { CALLS_MAX / 4 } else { CALLS_MAX };
+        if is_full {
+            call.window = None;
+        }
         if self.calls.back().is_some_and(|last| call.compressed < last.compressed) {
             // Another stream at the same address.
             self.calls.clear();
@@ -88,11 +104,18 @@ impl Stream {
         if self.calls.is_empty() && call.window.is_none() {
             return;
         }
-        let windows = self.calls.iter().filter(|it| it.window.is_some()).count();
-        let too_many = call.window.is_some() && windows >= WINDOWS_MAX;
-        if too_many || self.calls.len() >= CALLS_MAX {
+        while self.calls.len() >= most {
             self.forget_oldest();
         }
+        let is_second = self.calls.iter().filter(|it| it.window.is_some()).count() > 1;
+        if call.window.is_some() && is_second {
+            if self.calls.len() >= SPAN || self.needs_window {
+                self.forget_oldest();
+            } else {
+                call.window = None;
+            }
+        }
+        self.needs_window &= call.window.is_none();
         if !self.calls.is_empty() || call.window.is_some() {
             self.calls.push_back(call);
         }
@@ -106,6 +129,11 @@ impl Stream {
         }
     }
 
+    /// It was called a short time ago.
+    pub(super) fn is_in_use(&self, now_ns: u64) -> bool {
+        self.calls.back().is_some_and(|it| it.at_ns.saturating_add(IN_USE_NS) > now_ns)
+    }
+
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
         let windows = self.calls.iter().filter_map(|call| call.window.as_ref());
@@ -113,8 +141,9 @@ impl Stream {
         windows + self.calls.len() * (INPUT_BYTES + TAIL_BYTES)
     }
 
-    /// The call before which `compressed` bytes of DEFLATE had passed, if it was seen.
-    pub(super) fn call_at(&self, compressed: u64) -> Option<&Call> {
-        self.calls.iter().find(|call| call.compressed == compressed)
+    /// The place of the call before which `compressed` bytes of DEFLATE had passed, if it was seen.
+    pub(super) fn call_at(&self, compressed: u64) -> Option<usize> {
+        let at = self.calls.partition_point(|call| call.compressed < compressed);
+        self.calls.get(at).is_some_and(|call| call.compressed == compressed).then_some(at)
     }
 }

@@ -9,7 +9,7 @@ use crate::decode::message::inflate::Inflater;
 use crate::event::{Direction, Stamp};
 
 /// Messages that are kept for a proof.
-const SAMPLES_MAX: usize = 16;
+const SAMPLES_MAX: usize = 48;
 
 /// Messages, and nanoseconds, after both of which a direction waits no longer.
 const PATIENCE: u32 = 64;

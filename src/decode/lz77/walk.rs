@@ -5,12 +5,13 @@
 //! messages must agree: the bytes of the input, how many bytes went in and out, and, with the second
 //! look, the plaintext at the end of the process's own window. A second window, seen some messages
 //! later, must be in full what the inflater holds by then. There must be one way only to put messages
-//! and calls beside each other, in which each call lies in time where its message does, and nothing
-//! else in between.
+//! and calls beside each other, in which each call lies in time where its message does: the first
+//! message after a rest belongs to the first call after it.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use super::digest::Digest;
 use super::sample::Sample;
 use super::stream::{Call, History, Stream};
 use crate::decode::message::inflate::{Fault, Inflater, TRAILER};
@@ -26,7 +27,7 @@ const SEEN_BYTES: usize = 24;
 /// How long nothing must have happened before a message and its call, in nanoseconds, for them to
 /// belong together beyond doubt. Messages that are much alike have the same compressed bytes, so that
 /// those of a while ago look like those of now, and a process may have some that wait in between.
-/// One that has time to rest has none.
+/// One that has time to rest has none. Those that come in a burst behind the first one are told by it.
 const REST_NS: u64 = 2_000_000;
 
 /// Messages of a walk that must have come after such a rest.
@@ -41,20 +42,6 @@ pub(super) struct Walk {
     pub(super) messages: Range<usize>,
     /// How far back the stream may refer.
     pub(super) window_size: usize,
-    /// Bytes that were inflated and then seen in the process's own window.
-    seen: usize,
-    /// Messages that came after a rest.
-    rested: usize,
-    /// All that the inflater holds was compared with a later window of the process.
-    is_compared: bool,
-}
-
-impl Walk {
-    /// Whether there is enough to be believed.
-    fn is_proof(&self) -> bool {
-        let has_passed_enough = self.messages.len() >= LOOKS && self.seen >= SEEN_BYTES;
-        has_passed_enough && self.rested >= RESTED && self.is_compared
-    }
 }
 
 /// Whether a stream is that of a direction.
@@ -74,15 +61,15 @@ pub(super) fn prove(stream: &Stream, samples: &VecDeque<Sample>, direction: Dire
         return Proof::None;
     }
     let mut best: Option<(u64, Walk)> = None;
-    for call in &stream.calls {
+    for (from, call) in stream.calls.iter().enumerate() {
         let Some(window) = &call.window else { continue };
         let mut passed = 0_u64;
         for first in 0..samples.len() {
             // The same for all ways that put the same messages beside the same calls.
             let way = call.compressed.wrapping_sub(passed);
             passed += wire_bytes(&samples[first].payload);
-            let found = walk(stream, call, window, samples, first, direction);
-            let Some(found) = found.filter(Walk::is_proof) else { continue };
+            let pairs = beside(stream, from, samples, first, direction);
+            let Some(found) = pairs.and_then(|it| it.walk(window)) else { continue };
             match &best {
                 Some((known, _)) if *known != way => return Proof::Doubtful,
                 Some((_, known)) if known.messages.len() >= found.messages.len() => {}
@@ -93,71 +80,133 @@ pub(super) fn prove(stream: &Stream, samples: &VecDeque<Sample>, direction: Dire
     best.map_or(Proof::None, |(_, walk)| Proof::Sound(walk))
 }
 
-/// Follows the samples from `first` on, which `call` is for, and before which the stream had this
-/// window.
-fn walk<'a>(
-    stream: &'a Stream,
-    mut call: &'a Call,
-    window: &History,
+/// Whether it is worth while to try a proof: the last message of the stream may be one of these. What is
+/// not worth while now may be so with a later call.
+pub(super) fn is_promising(
+    stream: &Stream,
     samples: &VecDeque<Sample>,
+    direction: Direction,
+) -> bool {
+    let windows = stream.calls.iter().filter(|it| it.digest.is_some()).count();
+    let Some(before) = stream.calls.len().checked_sub(2).and_then(|at| stream.calls.get(at)) else {
+        return false;
+    };
+    let Some(last) = stream.calls.back() else { return false };
+    let length = last.compressed.wrapping_sub(before.compressed);
+    let may_be = |it: &Sample| match direction {
+        Direction::Received => begins_with(before, &it.payload),
+        Direction::Sent => wire_bytes(&it.payload) == length,
+    };
+    windows > 1 && samples.iter().rev().any(may_be)
+}
+
+/// Messages, and the calls that they seem to have been for.
+struct Pairs<'a> {
+    samples: &'a VecDeque<Sample>,
+    direction: Direction,
+    /// The place of the first message among the samples.
+    first: usize,
+    /// One for each message, and the one after them.
+    calls: Vec<&'a Call>,
+    /// Messages that came after a rest.
+    rested: usize,
+}
+
+/// Puts the samples from `first` on beside the calls from the one at `from` on. `None` if anything
+/// speaks against it that can be seen without inflating.
+fn beside<'a>(
+    stream: &'a Stream,
+    from: usize,
+    samples: &'a VecDeque<Sample>,
     first: usize,
     direction: Direction,
-) -> Option<Walk> {
-    // Most streams are turned away here, before anything is inflated.
-    after(stream, call, &samples.get(first)?.payload, direction)?;
-    let inflater = Box::new(Inflater::with_history(&window.bytes)?);
-    let window_size = window.size;
-    let messages = first..first;
-    let mut walk = Walk { inflater, messages, window_size, seen: 0, rested: 0, is_compared: false };
-    while let Some(Sample { payload, .. }) = samples.get(walk.messages.end)
-        && let Some(next) = after(stream, call, payload, direction)
+) -> Option<Pairs<'a>> {
+    let (mut at, mut message, mut rested) = (from, first, 0);
+    let mut calls = vec![stream.calls.get(at)?];
+    while let Some(Sample { payload, .. }) = samples.get(message)
+        && let Some(next) = after(stream, at, payload, direction)
     {
-        let is_rested = is_together(stream, call, samples, walk.messages.end, direction)?;
-        walk.rested += usize::from(is_rested);
-        walk.seen += step(&mut walk.inflater, call, next, payload, direction)?;
-        walk.messages.end += 1;
-        if let Some(window) = &next.window {
-            if !walk.inflater.ends_with(&window.bytes) {
-                return None;
-            }
-            walk.is_compared = true;
-        }
-        call = next;
+        rested += usize::from(is_after_rest(stream, at, samples, message, direction)?);
+        calls.push(stream.calls.get(next)?);
+        (at, message) = (next, message + 1);
     }
     // What comes next was begun, and must not contradict.
-    if let Some(sample) = samples.get(walk.messages.end)
+    if let Some(sample) = samples.get(message)
         && direction == Direction::Received
-        && !begins_with(call, &sample.payload)
+        && !begins_with(calls.last()?, &sample.payload)
     {
         return None;
     }
-    Some(walk)
+    Some(Pairs { samples, direction, first, calls, rested })
+}
+
+impl Pairs<'_> {
+    /// Inflates the messages behind `window`. `None` if anything contradicts, or if there is not
+    /// enough to be believed.
+    fn walk(&self, window: &History) -> Option<Walk> {
+        let count = self.calls.len() - 1;
+        let has_second_window = self.calls.iter().skip(1).any(|it| it.digest.is_some());
+        if count < LOOKS || self.rested < RESTED || !has_second_window {
+            return None;
+        }
+        let mut inflater = Box::new(Inflater::with_history(&window.bytes)?);
+        let messages = self.first..self.first + count;
+        let mut seen = 0;
+        for (pair, sample) in self.calls.windows(2).zip(self.samples.range(messages.clone())) {
+            let [call, next] = pair else { return None };
+            seen += step(&mut inflater, call, next, &sample.payload, self.direction)?;
+            if next.digest.is_some_and(|it| !holds(&inflater, it)) {
+                return None;
+            }
+        }
+        (seen >= SEEN_BYTES).then_some(Walk { inflater, messages, window_size: window.size })
+    }
+}
+
+/// Whether the inflater's plaintext ends with a window of the process, in full.
+fn holds(inflater: &Inflater, window: Digest) -> bool {
+    inflater.last(window.length).is_some_and(|it| Digest::of(&it) == window)
 }
 
 /// Whether a message and its call come after a rest. `None` where they cannot be each other's: zlib is
-/// called after a message was read and before one is written, and nothing else lies in between.
-fn is_together(
+/// called after a message was read and before one is written, and the first message after a rest
+/// belongs to the first call after it.
+fn is_after_rest(
     stream: &Stream,
-    call: &Call,
+    call: usize,
     samples: &VecDeque<Sample>,
     message: usize,
     direction: Direction,
 ) -> Option<bool> {
-    let passed_ns = samples.get(message)?.at_ns;
+    let message_at = |at: usize| samples.get(at).map(|it| it.at_ns);
+    let call_at = |at: usize| stream.calls.get(at).map(|it| it.at_ns);
+    let (passed_ns, called_ns) = (message_at(message)?, call_at(call)?);
     let (from_ns, to_ns) = match direction {
-        Direction::Received => (passed_ns, call.at_ns),
-        Direction::Sent => (call.at_ns, passed_ns),
+        Direction::Received => (passed_ns, called_ns),
+        Direction::Sent => (called_ns, passed_ns),
     };
-    let others = || {
-        let messages = samples.iter().enumerate().filter(|&(at, _)| at != message);
-        let calls = stream.calls.iter().filter(|it| it.compressed != call.compressed);
-        messages.map(|(_, it)| it.at_ns).chain(calls.map(|it| it.at_ns))
-    };
-    if to_ns < from_ns || others().any(|at_ns| at_ns >= from_ns && at_ns <= to_ns) {
+    if to_ns < from_ns {
         return None;
     }
-    let before = others().filter(|&at_ns| at_ns < from_ns).max();
-    Some(before.is_some_and(|at_ns| from_ns - at_ns >= REST_NS))
+    // What happened last before it, on either side.
+    let earlier = |at: &usize, time: &dyn Fn(usize) -> Option<u64>| {
+        (0..*at).rev().find(|&at| time(at).is_some_and(|it| it < from_ns))
+    };
+    let (earlier_message, earlier_call) =
+        (earlier(&message, &message_at), earlier(&call, &call_at));
+    let (Some(last_message), Some(last_call)) = (earlier_message, earlier_call) else {
+        return Some(false);
+    };
+    let last_ns = message_at(last_message).max(call_at(last_call))?;
+    if from_ns - last_ns < REST_NS {
+        return Some(false);
+    }
+    let (is_first_message, is_first_call) = (last_message + 1 == message, last_call + 1 == call);
+    let (is_first, is_own) = match direction {
+        Direction::Received => (is_first_message, is_first_call),
+        Direction::Sent => (is_first_call, is_first_message),
+    };
+    if is_first && !is_own { None } else { Some(is_first) }
 }
 
 /// Bytes of DEFLATE that a message is to zlib.
@@ -165,13 +214,10 @@ fn wire_bytes(sample: &[u8]) -> u64 {
     (sample.len() + TRAILER.len()) as u64
 }
 
-/// The call that comes after the one for this message, where what can be seen at once agrees.
-fn after<'a>(
-    stream: &'a Stream,
-    call: &Call,
-    sample: &[u8],
-    direction: Direction,
-) -> Option<&'a Call> {
+/// The place of the call that comes after the one for this message, where what can be seen at once
+/// agrees.
+fn after(stream: &Stream, call: usize, sample: &[u8], direction: Direction) -> Option<usize> {
+    let call = stream.calls.get(call)?;
     if direction == Direction::Received && !begins_with(call, sample) {
         return None;
     }

@@ -54,6 +54,11 @@ impl Inflater {
             && self.tail.last(count).is_some_and(|it| it.eq(bytes.iter().copied()))
     }
 
+    /// The last `count` bytes of plaintext; `None` if fewer are known.
+    pub(in crate::decode) fn last(&self, count: usize) -> Option<Vec<u8>> {
+        self.tail.last(count).map(Iterator::collect)
+    }
+
     /// Whether the last `size` bytes of plaintext are the same here and there. Where less has
     /// passed, all must be the same.
     pub(in crate::decode) fn has_same_history(&self, other: &Self, size: usize) -> bool {

@@ -273,6 +273,53 @@ fn nothing_is_read_while_calls_and_messages_follow_each_other_without_a_rest() {
     }
 }
 
+/// Several are read at once and then inflated one by one, or deflated and then written at once.
+#[test]
+fn messages_that_come_in_bursts_are_read_after_some_bursts() {
+    for direction in [Sent, Received] {
+        let mut zlib = Zlib::new(direction, 0x1000, &BEFORE);
+        let mut tape = Tape::met(&mut [&mut zlib]);
+        let numbers: Vec<usize> = (2..58).collect();
+        for burst in numbers.chunks(8) {
+            tape.now_ns += PAUSE_NS;
+            let before = zlib.compressed;
+            let texts: Vec<_> = burst.iter().map(|&number| id(number)).collect();
+            let start = zlib.history.len();
+            let payloads: Vec<_> = texts.iter().map(|it| zlib.compress(it.as_bytes())).collect();
+            let after = (zlib.history.clone(), zlib.compressed);
+            let frame = |payload: &Vec<u8>| match direction {
+                Sent => plain(FIN | RSV1 | TEXT, payload),
+                Received => masked(FIN | RSV1 | TEXT, payload),
+            };
+            let pass = |tape: &mut Tape| {
+                payloads.iter().for_each(|payload| tape.pass(direction, &frame(payload)));
+            };
+            if direction == Received {
+                pass(&mut tape);
+            }
+            zlib.history.truncate(start);
+            zlib.compressed = before;
+            for (text, payload) in texts.iter().zip(&payloads) {
+                let whole = [&payload[..], &TRAILER].concat();
+                let input = if direction == Sent { text.as_bytes() } else { &whole };
+                zlib.shows = zlib.calls.is_multiple_of(WINDOW_EVERY);
+                zlib.call(&mut tape, input);
+                zlib.calls += 1;
+                zlib.history.extend_from_slice(text.as_bytes());
+                zlib.compressed += whole.len() as u64;
+            }
+            if direction == Sent {
+                pass(&mut tape);
+            }
+            (zlib.history, zlib.compressed) = after;
+        }
+        let read = contents(&tape.said());
+        let expected: Vec<_> = (58 - read.len()..58).map(id).collect();
+        assert_eq!(read, expected);
+        assert!(read.len() >= 16, "{direction:?}: {read:?}");
+    }
+}
+
 #[test]
 fn a_window_that_is_not_the_right_one_is_never_believed() {
     for direction in [Sent, Received] {
