@@ -139,10 +139,10 @@ pub struct TapArgs {
     /// Do not enter a sandbox (seccomp, Landlock) once attached
     #[arg(long)]
     pub no_sandbox: bool,
-    /// Read compressed connections that were open before, with the help of the tapped process's own
-    /// zlib (experimental; else they are counted, and not read)
+    /// Do not read compressed connections that were open before, for which the tapped process's own
+    /// zlib is looked at for a short while: only count them
     #[arg(long)]
-    pub windows: bool,
+    pub no_windows: bool,
     /// Read settings from a TOML file; flags win over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

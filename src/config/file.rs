@@ -38,6 +38,7 @@ pub(super) struct File {
     pub(super) sandbox: Option<bool>,
     pub(super) no_sandbox: Option<bool>,
     pub(super) windows: Option<bool>,
+    pub(super) no_windows: Option<bool>,
     #[serde(deserialize_with = "one")]
     pub(super) listen: Option<Listen>,
     pub(super) protocol: Option<String>,

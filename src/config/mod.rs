@@ -115,6 +115,13 @@ impl MonitorConfig {
 }
 
 impl TapConfig {
+    /// The tapped process's own zlib is asked for what compressed connections have said before. Not
+    /// while recording: a recording holds no windows, and replays to the same numbers.
+    #[must_use]
+    pub const fn finds_windows(&self) -> bool {
+        self.limits.finds_windows && self.record.is_none()
+    }
+
     /// Checks what was typed for an interactive view.
     ///
     /// # Errors
@@ -173,7 +180,8 @@ impl TapConfig {
                 // kept.
                 narrows: wakeup == Wakeup::Batched && args.window.or(file.window).is_none(),
                 connections: connections as usize,
-                finds_windows: args.windows || file.windows.unwrap_or(false),
+                finds_windows: !args.no_windows
+                    && file.windows.unwrap_or(!file.no_windows.unwrap_or(false)),
                 ..Limits::default()
             },
             match_limits: MatchLimits { timeout_ns, ..MatchLimits::default() },

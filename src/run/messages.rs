@@ -42,7 +42,7 @@ pub(super) fn run(config: TapConfig, args: &MessagesArgs) -> Result<(), Failure>
         is_abandoned: false,
         names: names.clone(),
         lost: 0,
-        unreadable: Unreadable::default(),
+        unreadable: Unreadable::new(config.finds_windows()),
     };
     let until = Until { stop: &stop, targets_end: true, attached: false };
     session::run(config, prepared, until, &mut sink, &mut names)?;

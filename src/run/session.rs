@@ -116,6 +116,7 @@ pub(super) fn run(
     audience: &mut dyn Audience,
 ) -> Result<(), Failure> {
     let Prepared { selection, launch, wall_offset_ns } = prepared;
+    let finds_windows = config.finds_windows();
     let (recording, tape) = start_recording(&mut config, &selection, wall_offset_ns)?.unzip();
     let mut listening;
     let audience: &mut dyn Audience = match &recording {
@@ -127,8 +128,6 @@ pub(super) fn run(
     };
     let protocols = protocols(config.protocols, &config.target_protocols, &selection)?;
     let matching = Matching::new(protocols, config.match_limits);
-    // A recording holds no windows, and replays to the same numbers.
-    let finds_windows = config.limits.finds_windows && recording.is_none();
     let tracker = Decoder::new(Limits { finds_windows, ..config.limits }, matching);
     let kernel = Settings { watch_execs: selection.is_undecided_by_comm(), ..config.kernel };
     let planner = Planner::with_user_libraries(config.probes, config.user_libraries);

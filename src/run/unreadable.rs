@@ -5,13 +5,15 @@ use crate::observation::{Fidelity, Observation, What};
 /// The shortest time between two such lines.
 const PAUSE_NS: u64 = 30_000_000_000;
 
-/// How long a connection must have been unreadable before the user is warned. With `--windows` most
-/// are readable by then.
+/// How long a connection must have been unreadable before the user is warned. Most are readable by
+/// then, with the help of the process's own zlib.
 const PATIENCE_NS: u64 = 3_000_000_000;
 
 /// Counts open connections by how much of them can be read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Unreadable {
+    /// The process's own zlib is asked for what is lacking.
+    finds_windows: bool,
     /// WebSocket connections that are open.
     open: i64,
     /// Those without readable contents.
@@ -24,6 +26,10 @@ pub(super) struct Unreadable {
 }
 
 impl Unreadable {
+    pub(super) fn new(finds_windows: bool) -> Self {
+        Self { finds_windows, open: 0, no_content: 0, told: 0, told_ns: None, since_ns: None }
+    }
+
     /// Counts a connection that opens, changes or closes.
     pub(super) fn observe(&mut self, observation: &Observation<'_>) {
         let What::State { from, to } = observation.what else { return };
@@ -47,11 +53,16 @@ impl Unreadable {
             return None;
         }
         (self.told, self.told_ns) = (self.no_content, Some(now_ns));
+        let help = if self.finds_windows {
+            "The process's own zlib is asked for it, which mostly takes a few messages each way \
+             (wstap_windows_total says how that goes)"
+        } else {
+            "The process's own zlib could tell it, but is not asked (--no-windows, or a recording)"
+        };
         Some(format!(
             "{} of {} open connections cannot be read: they are compressed, and the beginning that \
              is needed to read on was not seen. Their messages are counted, but not matched; each \
-             can be read again once it reconnects, or by asking the process's own zlib with \
-             --windows (wstap_windows_total says how that went)",
+             can be read again once it reconnects. {help}",
             self.no_content, self.open
         ))
     }
@@ -77,7 +88,7 @@ mod tests {
 
     #[test]
     fn connections_that_cannot_be_read_are_told_of_once_and_not_too_often() {
-        let mut unreadable = Unreadable::default();
+        let mut unreadable = Unreadable::new(true);
         change(&mut unreadable, None, Some(Fidelity::Full));
         assert_eq!(unreadable.line(1), None);
         for _ in 0..8 {
@@ -87,6 +98,7 @@ mod tests {
         assert_eq!(unreadable.line(1), None, "it may end soon");
         let line = unreadable.line(PATIENCE_NS + 1).expect("eight of them");
         assert!(line.starts_with("8 of 9 open connections cannot be read: they are compressed"));
+        assert!(line.contains("zlib is asked for it"));
         let then_ns = PATIENCE_NS + 1;
         assert_eq!(unreadable.line(then_ns), None);
         change(&mut unreadable, None, Some(Fidelity::NoContent));
@@ -98,9 +110,18 @@ mod tests {
 
     #[test]
     fn one_that_can_be_read_again_is_not_told_of() {
-        let mut unreadable = Unreadable::default();
+        let mut unreadable = Unreadable::new(true);
         change(&mut unreadable, None, Some(Fidelity::NoContent));
         change(&mut unreadable, Some(Fidelity::NoContent), Some(Fidelity::Full));
         assert_eq!(unreadable.line(1), None);
+    }
+
+    #[test]
+    fn whoever_turned_the_help_of_zlib_off_is_reminded_of_it() {
+        let mut unreadable = Unreadable::new(false);
+        change(&mut unreadable, None, Some(Fidelity::NoContent));
+        assert_eq!(unreadable.line(1), None);
+        let line = unreadable.line(PATIENCE_NS + 1).expect("one");
+        assert!(line.contains("not asked (--no-windows"), "{line}");
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn sentence(status: &Snapshot, now: &Now, lost_bytes: u64) -> String 
     if now.unreadable > 0 {
         text += &format!(
             " {} of {} connection{plural} cannot be read: compressed before wstap attached. Each can \
-             be read once it reconnects.",
+             be read at the latest once it reconnects.",
             now.unreadable, now.open
         );
     } else {

@@ -45,7 +45,7 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
     let sink = MetricsSink {
         metrics,
         losses: Arc::clone(&losses),
-        unreadable: Unreadable::default(),
+        unreadable: Unreadable::new(config.tap.finds_windows()),
         recorder,
         status: Arc::clone(&status),
     };

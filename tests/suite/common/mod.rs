@@ -6,6 +6,9 @@ pub(crate) mod exporter;
 /// Programs in other languages that talk WebSocket and keep a log of what they said.
 pub(crate) mod peers;
 
+/// Breakpoints in the code of a process.
+pub(crate) mod probed;
+
 /// Finds the programs that tests run, and ends them when the test is over.
 pub(crate) mod programs;
 

@@ -14,6 +14,9 @@ use tempfile::TempDir;
 #[path = "../../../../examples/demo/certificate.rs"]
 mod certificate;
 
+/// Connections that are busy before wstap comes.
+pub(crate) mod busy;
+
 /// Both ends of very many connections in one process.
 pub(crate) mod many;
 
@@ -231,6 +234,8 @@ pub(crate) enum Runtime {
     Python,
     /// `ws`, with OpenSSL linked into the executable.
     Node,
+    /// The same script run by a current version of Node.js.
+    NodeCurrent,
     /// The same script run by a version of Bun, with a BoringSSL in the executable that no symbol
     /// leads to. Only a client.
     Bun(&'static str),
@@ -304,7 +309,9 @@ impl Runtime {
     fn command(self, peer: &str) -> Option<Command> {
         match self {
             Self::Python => self.script(&format!("python/{peer}.py")),
-            Self::Node | Self::Bun(_) => self.script(&format!("node/{peer}.js")),
+            Self::Node | Self::NodeCurrent | Self::Bun(_) => {
+                self.script(&format!("node/{peer}.js"))
+            }
             Self::Native(stack) => {
                 let mut command = self.script(&format!("python/{peer}_native.py"))?;
                 command.args(["--stack", stack]);
@@ -331,6 +338,7 @@ impl Runtime {
     fn script(self, path: &str) -> Option<Command> {
         let program = match self {
             Self::Node => installed("node")?,
+            Self::NodeCurrent => installed("node_modules/node-current/bin/node")?,
             Self::Bun(version) => installed(&format!("node_modules/bun-{version}/bin/bun"))?,
             _ => installed("venv/bin/python")?,
         };

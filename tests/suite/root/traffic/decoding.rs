@@ -122,7 +122,7 @@ fn root_old_compressed_connections_are_counted_exactly_and_yield_no_ids() {
         };
         say(&mut client);
         forget(&mut server);
-        let tap = Monitor::attach(server.pid(), &[]);
+        let tap = Monitor::attach(server.pid(), &["--no-windows"]);
         let received_frames = say(&mut client);
         let [received, sent] = counts(&client.transcript());
         let metrics = tap.metrics_when("the last message", |m| {

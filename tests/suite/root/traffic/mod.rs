@@ -6,6 +6,9 @@ mod decoding;
 /// WebSockets on streams of HTTP/2 (RFC 8441).
 mod http2;
 
+/// Connections that were open, compressed and busy before wstap came, of every library.
+mod open_before;
+
 /// Large and compressed messages.
 mod large;
 

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::suite::common::peers::{Peer, Runtime, Scene, Transcript};
+use crate::suite::common::probed::is_probed;
 use crate::suite::common::wstap::{Frames, Monitor, privileged, wait_for};
 
 /// Messages of each direction that may pass unread before the window is found, on a connection that
@@ -101,7 +102,7 @@ fn root_connections_that_were_open_before_are_read_within_their_next_messages() 
     for of_server in [&[][..], &["--sync"]] {
         let Some(busy) = Busy::new(of_server, &[], 20) else { return };
         let connections = busy.connections;
-        let tap = Frames::attach(busy.server.pid(), &["--windows", "--payload", "4096"]);
+        let tap = Frames::attach(busy.server.pid(), &["--payload", "4096"]);
         let said = busy.finish();
         let lines = tap.finish();
         let read = read(&lines);
@@ -123,7 +124,7 @@ fn root_zlib_is_left_alone_once_every_window_is_found() {
         return;
     }
     let Some(busy) = Busy::new(&[], &[], 4) else { return };
-    let tap = Monitor::attach(busy.server.pid(), &["--windows"]);
+    let tap = Monitor::attach(busy.server.pid(), &[]);
     let windows = "wstap_windows_total";
     tap.metrics_when("all windows", |metrics| {
         metrics.sum("wstap_connections", &["decode=\"full\""]) == busy.connections as f64
@@ -137,34 +138,13 @@ fn root_zlib_is_left_alone_once_every_window_is_found() {
     assert_eq!(metrics.sum(windows, &["result=\"refused\""]), 0.0);
 }
 
-/// Whether there is a breakpoint in the code of a library: then the kernel has made a page of it the
-/// process's own.
-fn is_probed(pid: u32, library: &str) -> bool {
-    use std::os::unix::fs::FileExt;
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("mappings");
-    let mapping = maps.lines().find(|it| it.contains(library) && it.contains("r-xp"));
-    let mapping = mapping.expect("the library is mapped");
-    let mut fields = mapping.split_whitespace();
-    let (from, to) = fields.next().and_then(|it| it.split_once('-')).expect("a range");
-    let offset = fields.nth(1).expect("an offset");
-    let number = |text: &str| u64::from_str_radix(text, 16).expect("a number");
-    let (from, to, offset) = (number(from), number(to), number(offset));
-    let length = usize::try_from(to - from).expect("a length");
-    let (mut mapped, mut stored) = (vec![0; length], vec![0; length]);
-    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).expect("the memory");
-    memory.read_exact_at(&mut mapped, from).expect("the code");
-    let file = std::fs::File::open(format!("/proc/{pid}/map_files/{from:x}-{to:x}"));
-    let whole = file.expect("the file").read_at(&mut stored, offset).expect("the code");
-    mapped[..whole] != stored[..whole]
-}
-
 #[test]
-fn root_zlib_is_left_alone_unless_windows_are_asked_for() {
+fn root_zlib_is_left_alone_where_windows_are_not_wanted() {
     if !privileged() {
         return;
     }
     let Some(busy) = Busy::new(&[], &[], 4) else { return };
-    let tap = Monitor::attach(busy.server.pid(), &[]);
+    let tap = Monitor::attach(busy.server.pid(), &["--no-windows"]);
     let metrics = tap.metrics_when("messages", |m| m.sum("packet_recv_count", &[]) > 200.0);
     assert_eq!(metrics.sum("wstap_connections", &["decode=\"no_content\""]), 4.0);
     assert_eq!(metrics.sum("wstap_windows_total", &[]), 0.0);
