@@ -90,6 +90,7 @@ struct stream {
 	__u64 skip_from;   /* in skipping: start of the stretch not yet reported */
 	__u64 skip_since;  /* in skipping: when it began, CLOCK_MONOTONIC ns */
 	__u64 window_left; /* of the message whose frames are passing */
+	__u64 fields_at;   /* in HTTP2: of a request that is to be judged; else 0 */
 	__u64 content_end; /* in HTTP2: of the frame that is passing, without its padding */
 	__u64 since;	   /* in HTTP2: where the walk began */
 	__u8 mode;	   /* enum stream_mode */

@@ -16,6 +16,7 @@
 #ifndef WSTAP_HTTP2_BPF_H
 #define WSTAP_HTTP2_BPF_H
 
+#include "stream/fields.bpf.h"
 #include "stream/frames.bpf.h"
 
 enum {
@@ -31,17 +32,6 @@ enum {
 	HTTP2_END_STREAM = 0x1,
 	HTTP2_PADDED = 0x8,
 	HTTP2_PRIORITY = 0x20,
-	/* Fields of a request that are looked at: its pseudo-header fields come first. */
-	HTTP2_FIELDS = 6,
-	/* Bytes of "CONNECT", with Huffman's code or without. */
-	CONNECT_BYTES = 7,
-};
-
-/* What the first fields of a head tell. */
-enum http2_head {
-	HEAD_UNKNOWN,	 /* it may be trailers, too */
-	HEAD_OF_REQUEST, /* it may ask for a WebSocket */
-	HEAD_OF_OTHER,	 /* it asks for something else */
 };
 
 /* Frames of HTTP/2 begin at `offset`. */
@@ -103,73 +93,6 @@ static __noinline int notice_http2(const struct report *report, struct conn *con
 	return 0;
 }
 
-/* A field that is one of the table of RFC 7541, appendix A, or has its name from there. */
-enum {
-	TABLE_AUTHORITY = 1,
-	TABLE_GET = 2,
-	TABLE_POST = 3,
-	TABLE_HTTPS = 7,
-};
-
-/*
- * Looks at the field at report->field, which has at least two bytes (RFC 7541, section 6), and moves
- * on to the next one. Returns what it tells of the request, or -1 if no further field can be read.
- */
-static __always_inline int http2_field(struct report *report, bool may_sleep)
-{
-	__u8 field[2];
-	__u32 name, value;
-
-	if (read_user_or_fail(field, sizeof(field), report->buffer + (report->field - report->base),
-			      may_sleep))
-		return -1;
-	value = field[1] & 0x7f;
-	if (field[0] & 0x80) {
-		name = field[0] & 0x7f;
-		report->field += 1;
-		if (name == TABLE_GET || name == TABLE_POST)
-			return HEAD_OF_OTHER;
-		if (!name || name == 0x7f)
-			return -1;
-		return name <= TABLE_HTTPS ? HEAD_OF_REQUEST : HEAD_UNKNOWN;
-	}
-	if ((field[0] & 0xe0) == 0x20) {
-		report->field += 1;
-		return (field[0] & 0x1f) == 0x1f ? -1 : HEAD_UNKNOWN;
-	}
-	name = field[0] & 0x40 ? field[0] & 0x3f : field[0] & 0x0f;
-	if (name < TABLE_AUTHORITY || name > TABLE_HTTPS || value == 0x7f)
-		return -1;
-	report->field += 2 + value;
-	/* What is not in the table is written out. */
-	if ((name == TABLE_GET || name == TABLE_POST) && value != CONNECT_BYTES)
-		return HEAD_OF_OTHER;
-	return HEAD_OF_REQUEST;
-}
-
-/* Looks at the fields from report->field on, as far as they are here. */
-static __always_inline int http2_fields_how(struct report *report, bool may_sleep)
-{
-	int head = HEAD_UNKNOWN;
-
-	if (!report)
-		return 0;
-	for (int i = 0; i < HTTP2_FIELDS; i++) {
-		int told;
-
-		if (report->field + 2 > report->fields_end)
-			break;
-		told = http2_field(report, may_sleep);
-		if (told < 0)
-			break;
-		if (told > head)
-			head = told;
-		if (head == HEAD_OF_OTHER)
-			break;
-	}
-	return head;
-}
-
 /* A stream of which both directions have ended, or one that was reset. */
 static __always_inline void http2_forget(struct report *report)
 {
@@ -211,10 +134,15 @@ static __always_inline int http2_follow(struct report *report, struct conn *conn
 /* A request passes, or what follows the body of one. */
 static __noinline int http2_request(struct report *report, struct conn *conn, int head)
 {
+	struct stream *s = &conn->streams[report->direction & 1];
 	__u32 id = report->key.stream;
 
+	s->fields_at = 0;
 	if (id <= conn->asked)
 		return 0;
+	/* A WebSocket is asked for by a request that has not ended. */
+	if ((s->head[4] & HTTP2_END_STREAM) && (conn->first || head != HEAD_UNKNOWN))
+		head = HEAD_OF_OTHER;
 	/* All that were asked for before have lower numbers, but trailers have one of these. */
 	if (!conn->first && head == HEAD_UNKNOWN)
 		return 0;
@@ -267,6 +195,15 @@ static __always_inline bool http2_is_possible(__u8 type, __u32 id)
 	return id || (type != HTTP2_DATA && type != HTTP2_HEADERS && type != HTTP2_CONTINUATION);
 }
 
+/* Names the stream of the frame whose header is in s->head. */
+static __always_inline void http2_name(struct report *report, const struct stream *s)
+{
+	report->key.tgid = report->thread >> 32;
+	report->key.generation = report->generation;
+	report->key.stream = (__u32)(s->head[5] & 0x7f) << 24 | (__u32)s->head[6] << 16 |
+			     (__u32)s->head[7] << 8 | s->head[8];
+}
+
 /* The header in s->head is known, and its frame's payload begins at `payload`: sets where the
  * frame's parts end. Returns 0 if it is none. */
 static __noinline int http2_begin(struct report *report, struct conn *conn, __u64 payload)
@@ -275,8 +212,7 @@ static __noinline int http2_begin(struct report *report, struct conn *conn, __u6
 	__u32 length = (__u32)s->head[0] << 16 | (__u32)s->head[1] << 8 | s->head[2];
 	__u8 type = s->head[3], padding = s->head[HTTP2_HEADER_BYTES];
 
-	report->key.stream = (__u32)(s->head[5] & 0x7f) << 24 | (__u32)s->head[6] << 16 |
-			     (__u32)s->head[7] << 8 | s->head[8];
+	http2_name(report, s);
 	s->next_header = payload + length;
 	s->copy_until = s->next_header;
 	s->content_end = s->next_header;
@@ -293,7 +229,9 @@ static __noinline int http2_begin(struct report *report, struct conn *conn, __u6
 		http2_data(report, conn, s);
 	else if (type == HTTP2_HEADERS && (s->head[4] & HTTP2_PRIORITY))
 		report->field += 5;
-	report->fields_end = min_u64(report->end, s->content_end);
+	s->fields_at = 0;
+	if (type == HTTP2_HEADERS && conn->asking == report->direction + 1U)
+		s->fields_at = report->field;
 	return 1;
 }
 
@@ -361,20 +299,10 @@ __noinline int http2_read_atomic(struct report *report, struct stream *s)
 	return http2_read_how(report, s, false);
 }
 
-__noinline int http2_fields_atomic(struct report *report)
-{
-	return http2_fields_how(report, false);
-}
-
 #ifndef NEVER_SLEEPS
 __noinline int http2_read_sleepable(struct report *report, struct stream *s)
 {
 	return http2_read_how(report, s, true);
-}
-
-__noinline int http2_fields_sleepable(struct report *report)
-{
-	return http2_fields_how(report, true);
 }
 #endif
 
@@ -386,16 +314,6 @@ static __always_inline int http2_read(struct report *report, struct stream *s, b
 #endif
 	(void)may_sleep;
 	return http2_read_atomic(report, s);
-}
-
-static __always_inline int http2_fields(struct report *report, bool may_sleep)
-{
-#ifndef NEVER_SLEEPS
-	if (may_sleep)
-		return http2_fields_sleepable(report);
-#endif
-	(void)may_sleep;
-	return http2_fields_atomic(report);
 }
 
 /* Copies the beginning of a frame. The part behind it that nobody wants is skipped in the same record,
@@ -410,6 +328,18 @@ static __always_inline void copy_beginning(struct report *report, struct stream 
 	if (report->pos + len == s->copy_until && report->piece_rest > s->copy_until)
 		rest = min_u64(report->end, report->piece_rest) - s->copy_until;
 	report->pos += emit_bytes(report, len, rest, start, may_sleep);
+}
+
+/* A request can be judged now: some of its fields are here, or it has none. Some programs read headers
+ * and payload one after the other. */
+static __noinline bool has_fields(struct report *report, const struct stream *s)
+{
+	if (!s->fields_at || (report->end <= s->fields_at && s->fields_at < s->content_end))
+		return false;
+	http2_name(report, s);
+	report->field = s->fields_at;
+	report->fields_end = min_u64(report->end, s->content_end);
+	return true;
 }
 
 static __always_inline void walk_http2_header(struct report *report, struct conn *conn,
@@ -435,7 +365,7 @@ static __always_inline void walk_http2_header(struct report *report, struct conn
 		return;
 	}
 	s->head_have = 0;
-	if (s->head[3] == HTTP2_HEADERS && conn->asking == report->direction + 1U)
+	if (has_fields(report, s))
 		http2_request(report, conn, http2_fields(report, may_sleep));
 	http2_ending(report, s);
 	copy_beginning(report, s, start, may_sleep);
@@ -468,6 +398,15 @@ static __always_inline void end_content(struct report *report)
 	report->call_end = 0;
 }
 
+/* The next piece of a frame that is copied whole. */
+static __always_inline void walk_http2_payload(struct report *report, struct conn *conn,
+					       struct stream *s, bool may_sleep)
+{
+	if (has_fields(report, s))
+		http2_request(report, conn, http2_fields(report, may_sleep));
+	copy_to(report, min_u64(report->end, s->copy_until), start_of(report), may_sleep);
+}
+
 /* The next piece of a connection that speaks HTTP/2. Returns the stream whose frames are to be walked
  * next, if there is one. */
 static __always_inline struct stream *walk_http2(struct report *report, struct conn *conn,
@@ -476,7 +415,7 @@ static __always_inline struct stream *walk_http2(struct report *report, struct c
 	if (report->pos >= s->next_header)
 		walk_http2_header(report, conn, s, may_sleep);
 	else if (report->pos < s->copy_until)
-		copy_to(report, min_u64(report->end, s->copy_until), start_of(report), may_sleep);
+		walk_http2_payload(report, conn, s, may_sleep);
 	else if (!s->http2_stream)
 		skip_to(report, s, min_u64(report->end, s->next_header));
 	else if (report->pos < s->content_end)

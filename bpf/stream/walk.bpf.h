@@ -186,9 +186,9 @@ static __noinline int begin_call(const struct report *report, struct conn *conn)
 {
 	struct stream *s = &conn->streams[report->direction & 1];
 
-	take_steering(report, conn);
 	if (has_loop && s->mode == STREAM_COPY && !report->base)
 		notice_http2(report, conn);
+	take_steering(report, conn);
 	if (s->mode == STREAM_IGNORE)
 		notice_upgrade(report, conn);
 	if (s->mode == STREAM_COPY && s->skipping)

@@ -162,6 +162,12 @@ impl Scene {
         Some((server, client))
     }
 
+    /// A server and a client with one WebSocket over HTTP/3; the client waits for [`Peer::go`].
+    pub(crate) fn http3(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
+        let (server, client, _) = self.pair("http2/http3", [Runtime::Python; 2], arguments)?;
+        Some((server, client))
+    }
+
     /// The server of [`Scene::http2`] alone, and its port.
     pub(crate) fn http2_server(&self, runtime: Runtime) -> Option<(Peer, u16)> {
         self.serve(HTTP2, runtime, &[])

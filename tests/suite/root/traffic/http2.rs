@@ -129,3 +129,32 @@ fn root_http2_streams_that_are_older_than_wstap_are_found() {
         assert_eq!(opened.count(), 3);
     }
 }
+
+/// WebSockets over HTTP/3 are not seen. Nothing else is seen in their place, and nothing is said to be
+/// lost.
+#[test]
+fn root_a_process_that_speaks_quic_is_not_mistaken() {
+    if !privileged() {
+        return;
+    }
+    let scene = Scene::new();
+    let Some((mut server, mut client)) = scene.http3(&["--requests", "50"]) else { return };
+    let taps = [server.pid(), client.pid()].map(|pid| Monitor::attach(pid, &["--plain", "on"]));
+    client.go();
+    assert_eq!(client.summary().requests, 50);
+    assert_eq!(server.finish().requests, 50);
+    for tap in taps {
+        let metrics = tap.metrics();
+        let counts = [
+            "wstap_plaintext_bytes_sent_total",
+            "wstap_plaintext_bytes_received_total",
+            "wstap_connections_opened_total",
+            "packet_recv_count",
+            "packet_send_count",
+        ];
+        for name in counts {
+            assert_eq!(metrics.sum(name, &[]), 0.0, "{name}");
+        }
+        metrics.assert_flawless();
+    }
+}
