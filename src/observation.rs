@@ -4,10 +4,12 @@
 //! Every label that leaves the decoder is an enum or a bounded string. `labels` says how each value
 //! of an enum is written.
 
+mod frame;
 mod labels;
 mod windows;
 
 use super::event::{ConnId, Direction, TargetId};
+pub use frame::{Control, Frame};
 pub use windows::WindowResult;
 
 /// Which end of the WebSocket connection the tapped process is.
@@ -302,6 +304,8 @@ pub enum What<'a> {
     },
     /// A frame passed completely (or its header did and its payload was skipped).
     Frame(Frame),
+    /// The same frame, where it is a control frame: what it says.
+    Control(Control<'a>),
     /// A data message is complete.
     Message {
         /// What passed.
@@ -400,23 +404,6 @@ pub struct Open<'a> {
     pub extensions: Option<&'a str>,
     /// Recognised from its frames, without having seen the handshake.
     pub mid_stream: bool,
-}
-
-/// One frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Frame {
-    /// Which way.
-    pub direction: Direction,
-    /// Opcode.
-    pub opcode: Opcode,
-    /// FIN bit.
-    pub fin: bool,
-    /// RSV1 bit: the message is compressed (RFC 7692, section 6).
-    pub rsv1: bool,
-    /// MASK bit.
-    pub masked: bool,
-    /// Payload bytes on the wire.
-    pub length: u64,
 }
 
 /// One complete data message, as it passed.

@@ -13,8 +13,11 @@ pub struct MessagesArgs {
     /// What to tap, and how.
     #[command(flatten)]
     pub tap: TapArgs,
-    /// Print one JSON object per line
-    #[arg(long)]
+    /// Where it goes, and how it looks.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Print one JSON object per line: --format json
+    #[arg(long, conflicts_with = "format")]
     pub json: bool,
     /// Print frames too, not only messages and what becomes of them
     #[arg(long)]
@@ -28,6 +31,49 @@ pub struct MessagesArgs {
     /// Which lines to print.
     #[command(flatten)]
     pub filter: FilterArgs,
+}
+
+/// Where it goes, and how it looks.
+#[derive(Debug, Default, Args)]
+pub struct OutputArgs {
+    /// Write this format [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<FormatArg>,
+    /// Write to this file, which only its owner may read, instead of to standard output (`-`)
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Take the place of a file that is there
+    #[arg(long, requires = "output")]
+    pub force: bool,
+}
+
+impl OutputArgs {
+    /// It is a file of whole conversations, not lines.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.format.is_some_and(FormatArg::is_file)
+    }
+}
+
+/// How what passes is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormatArg {
+    /// A line for each message, for people
+    Text,
+    /// A line for each message, for programs
+    Json,
+    /// Packets for Wireshark and tshark, with every message whole
+    Pcapng,
+    /// Connections for the network panel of a browser, with every message whole
+    Har,
+}
+
+impl FormatArg {
+    /// It is for files of whole conversations, not for lines.
+    #[must_use]
+    pub fn is_file(self) -> bool {
+        matches!(self, Self::Pcapng | Self::Har)
+    }
 }
 
 /// Which lines to print. A line must have everything that was asked for.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::TapArgs;
-use super::messages::FilterArgs;
+use super::messages::{FilterArgs, OutputArgs};
 use super::values::{Listen, Size, Span, parse_count};
 
 /// `wstap record`.
@@ -43,8 +43,11 @@ pub struct ReplayArgs {
     /// Recordings; several are replayed in one timeline
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Print one JSON object per line
-    #[arg(long, conflicts_with = "listen")]
+    /// Where it goes, and how it looks.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Print one JSON object per line: --format json
+    #[arg(long, conflicts_with_all = ["listen", "format"])]
     pub json: bool,
     /// Print frames too, not only messages and what becomes of them
     #[arg(long, conflicts_with = "listen")]
@@ -54,8 +57,11 @@ pub struct ReplayArgs {
         conflicts_with = "listen")]
     pub payload: usize,
     /// Print nothing, but serve the metrics and the status page here
-    #[arg(long, value_name = "ADDR", conflicts_with = "FilterArgs")]
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["FilterArgs", "OutputArgs"])]
     pub listen: Option<Listen>,
+    /// Print no lines, but show the table of `wstap top`: live on a terminal, else once at the end
+    #[arg(long, conflicts_with_all = ["FilterArgs", "OutputArgs", "frames", "payload", "listen"])]
+    pub top: bool,
     /// Replay N times as fast as it was recorded [default: as fast as it goes]
     #[arg(long, value_name = "N")]
     pub speed: Option<f64>,

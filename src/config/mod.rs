@@ -90,6 +90,8 @@ pub struct MonitorConfig {
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_RING_BYTES: u64 = 8 << 20;
 const DEFAULT_WINDOW_BYTES: u64 = 64 << 10;
+/// With this window messages are whole, unless they are longer still.
+const WINDOW_MAX_BYTES: u32 = 16 << 20;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Connections that are followed at the same time where nobody asks for another number.
 pub const DEFAULT_CONNECTIONS: u32 = 32_768;
@@ -122,14 +124,22 @@ impl TapConfig {
         self.limits.finds_windows && self.record.is_none()
     }
 
-    /// Checks what was typed for an interactive view.
+    /// Checks what was typed for an interactive view. It needs every message `whole`, or not.
     ///
     /// # Errors
     ///
     /// As [`MonitorConfig::new`].
-    pub fn interactive(args: &TapArgs, record: Option<&Path>) -> Result<Self, UsageError> {
+    pub fn interactive(
+        args: &TapArgs,
+        record: Option<&Path>,
+        whole: bool,
+    ) -> Result<Self, UsageError> {
         let record = record.map(|path| RecordConfig::beside(path.to_owned()));
-        Ok(Self { record, ..Self::merge(args, &File::of(args)?, Wakeup::Immediate)? })
+        let mut file = File::of(args)?;
+        if whole {
+            file.window = file.window.or(Some(Size(WINDOW_MAX_BYTES.into())));
+        }
+        Ok(Self { record, ..Self::merge(args, &file, Wakeup::Immediate)? })
     }
 
     /// Checks what was typed for a recording, with the window that was asked for by another name.
@@ -152,7 +162,7 @@ impl TapConfig {
             ));
         }
         let window = args.window.or(file.window).map_or(DEFAULT_WINDOW_BYTES, |size| size.0);
-        let window_bytes = bounded("window", window, 256, 16 << 20)?;
+        let window_bytes = bounded("window", window, 256, WINDOW_MAX_BYTES)?;
         let connections = connections(args.connections.or(file.connections))?;
         let timeout = args.timeout.or(file.timeout).map_or(DEFAULT_TIMEOUT, |span| span.0);
         let timeout_ns = timeout.as_nanos() as u64;

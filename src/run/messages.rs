@@ -1,13 +1,14 @@
 //! `wstap messages`: a line for each message as it passes.
 
 use std::collections::HashMap;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use tokio::sync::oneshot;
 
 use super::Failure;
+use super::output::{self, Shown};
 use super::reader::Sink;
 use super::session::{self, Audience, Until};
 use super::signals::{self, Ended};
@@ -17,36 +18,36 @@ use crate::capture::clock::monotonic_ns;
 use crate::capture::procfs::process;
 use crate::capture::supervisor::{Late, Member};
 use crate::cli::messages::MessagesArgs;
-use crate::config::{TapConfig, messages};
+use crate::config::TapConfig;
 use crate::event::Loss;
 use crate::observation::{Observation, Waiting};
 use crate::terminal;
-use crate::views::messages::{Format, MessageView, Printer, Process};
+use crate::views::{Process, View};
 
 /// Prints until a signal comes, the targets have ended, or the reader of standard output has gone.
 pub(super) fn run(config: TapConfig, args: &MessagesArgs) -> Result<(), Failure> {
     let prepared = session::prepare(&config)?;
-    let view = MessageView {
-        format: if args.json { Format::Json } else { Format::Text },
-        color: terminal::shows_colors(),
-        filter: messages::filter(&args.filter),
-        frames: args.frames,
-        payload: args.payload,
-        wall_offset_ns: prepared.wall_offset_ns.into(),
-    };
     let stop = stop_on_signal(config.sandbox, signals::ended)?;
     let mut names = Names::default();
-    let out: Box<dyn Write + Send> = Box::new(terminal::stdout_until(stop.flag()));
+    let shown = Shown { json: args.json, frames: args.frames, payload: args.payload };
+    let stdout = || terminal::stdout_until(stop.flag());
+    let mut printer = output::open(&args.output, &args.filter, shown, stdout)?;
+    printer.set_wall_offset_ns(prepared.wall_offset_ns.into());
     let mut sink = Lines {
-        printer: Printer::new(view, BufWriter::new(out), args.filter.count),
+        printer,
         is_abandoned: false,
         names: names.clone(),
         lost: 0,
         unreadable: Unreadable::new(config.finds_windows()),
     };
     let until = Until { stop: &stop, targets_end: true, attached: false };
-    session::run(config, prepared, until, &mut sink, &mut names)?;
-    Ok(sink.printer.finish()?)
+    let ended = session::run(config, prepared, until, &mut sink, &mut names);
+    // What has passed is shown, also where the session has failed.
+    let finished = output::finish(sink.printer);
+    if ended.is_err() && !names.are_told() {
+        output::discard(&args.output);
+    }
+    ended.and(finished)
 }
 
 /// Waits for the signals on a thread of its own, because the session occupies this one.
@@ -108,7 +109,7 @@ impl Audience for Names {
 }
 
 struct Lines {
-    printer: Printer<BufWriter<Box<dyn Write + Send>>>,
+    printer: Box<dyn View + Send>,
     /// Nobody reads any more, as was seen without writing.
     is_abandoned: bool,
     names: Names,

@@ -6,6 +6,7 @@ mod list;
 mod mailbox;
 mod messages;
 mod monitor;
+mod output;
 mod reader;
 mod record;
 mod refused;
@@ -90,9 +91,10 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
             )
         }
         Some(Command::Messages(args)) => {
-            messages::run(TapConfig::interactive(&args.tap, args.record.as_deref())?, args)
+            let whole = args.output.is_file();
+            messages::run(TapConfig::interactive(&args.tap, args.record.as_deref(), whole)?, args)
         }
-        Some(Command::Top(args)) => top::run(TapConfig::interactive(&args.tap, None)?, args),
+        Some(Command::Top(args)) => top::run(TapConfig::interactive(&args.tap, None, false)?, args),
         Some(Command::Record(args)) => record::run(RecordConfig::tap(args)?),
         Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Protocols(args)) => list::protocols(&args.rules, args.json),

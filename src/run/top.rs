@@ -86,16 +86,36 @@ fn show_last(text: &str) {
 }
 
 /// Where pictures come from.
-struct Source {
-    live: Live,
-    status: Arc<Status>,
-    losses: Arc<Mutex<u64>>,
+pub(super) struct Source {
+    pub(super) live: Live,
+    pub(super) status: Arc<Status>,
+    /// Bytes that were lost so far.
+    pub(super) losses: Arc<Mutex<u64>>,
+}
+
+/// Shows a source on the whole terminal until a key or a signal ends it. The last table stays.
+pub(super) fn on_screen(source: &Source, stop: &Stop) -> Result<(), Failure> {
+    let ended = Arc::new(AtomicBool::new(false));
+    let last = Watch { ended: &ended, stop, source }.on_screen(None, false)?;
+    show_last(&last);
+    Ok(())
 }
 
 impl Source {
     fn picture(&self, choice: &Choice) -> Picture {
         let lost = *self.losses.lock().unwrap_or_else(PoisonError::into_inner);
         Picture::take(&self.live, &self.status.snapshot(), lost, choice)
+    }
+
+    /// Prints what there is now, as a table or as JSON.
+    pub(super) fn print(&self, json: bool) -> Result<(), Failure> {
+        let state = State::new(false);
+        let picture = self.picture(state.choice());
+        if json {
+            return print_json(&picture);
+        }
+        show_last(&top::table(&picture, &state, terminal::columns()));
+        Ok(())
     }
 }
 
@@ -153,12 +173,7 @@ impl Watch<'_> {
             return Ok(());
         }
         self.await_second();
-        let picture = self.source.picture(state.choice());
-        if args.json {
-            return print_json(&picture);
-        }
-        show_last(&top::table(&picture, &state, terminal::columns()));
-        Ok(())
+        self.source.print(args.json)
     }
 
     /// Waits until the second that is under way shows.

@@ -3,7 +3,13 @@
 //!
 //! Metrics, HTTP and the history that the live page shows are left to `export`.
 
+pub mod har;
 pub mod messages;
+pub mod pcapng;
 pub mod processes;
 pub mod recording;
 pub mod top;
+mod view;
+
+use view::cut_sentence;
+pub use view::{Process, View};

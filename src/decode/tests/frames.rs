@@ -321,6 +321,24 @@ fn ping_round_trips_are_told_apart_by_who_asked() {
 }
 
 #[test]
+fn what_control_frames_say_is_told_unmasked_and_only_if_it_is_whole() {
+    let mut tape = Tape::server();
+    tape.pass(Sent, &plain(FIN | PING, b"a"));
+    tape.pass(Received, &masked(FIN | PONG, b"a"));
+    tape.pass(Sent, &plain(FIN | PING, &[b'x'; 2000]));
+    tape.pass(Received, &masked(FIN | CLOSE, &[3, 232, b'o', b'k']));
+    assert_eq!(
+        tape.counts.controls,
+        [
+            (Sent, Opcode::Ping, Some(b"a".to_vec())),
+            (Received, Opcode::Pong, Some(b"a".to_vec())),
+            (Sent, Opcode::Ping, None),
+            (Received, Opcode::Close, Some(b"\x03\xe8ok".to_vec())),
+        ]
+    );
+}
+
+#[test]
 fn an_empty_payload_is_never_identical() {
     let mut tape = Tape::client();
     tape.pass(Sent, &masked(FIN | TEXT, b""));

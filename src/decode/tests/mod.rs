@@ -33,7 +33,7 @@ use crate::event::{
     Absent, ConnId, Direction, Event, EventKind, Segment, SegmentStart, TAIL_BYTES, TargetId,
 };
 use crate::matching::{MatchLimits, Matching, Protocols};
-use crate::observation::{Observation, What};
+use crate::observation::{Control, Observation, Opcode, What};
 use Direction::{Received, Sent};
 
 const CONN: ConnId = ConnId { tgid: 4242, generation: 17, handle: 0x7f00_dead_beef, stream: 0 };
@@ -124,6 +124,8 @@ struct Counts {
     tails: Vec<Vec<u8>>,
     /// What became of windows that were looked for.
     windows: Vec<(Direction, &'static str, &'static str)>,
+    /// What control frames said.
+    controls: Vec<(Direction, Opcode, Option<Vec<u8>>)>,
 }
 
 impl Tape {
@@ -270,6 +272,9 @@ fn note(lines: &mut Vec<String>, counts: &mut Counts, observation: &Observation<
         What::Unsynced { direction, bytes } => counts.unsynced[direction.index()] += bytes,
         What::Window { direction, result } => {
             counts.windows.push((*direction, result.as_str(), result.reason()));
+        }
+        What::Control(Control { direction, opcode, payload, .. }) => {
+            counts.controls.push((*direction, *opcode, payload.map(<[u8]>::to_vec)));
         }
         What::Message { message, .. } => {
             assert!(

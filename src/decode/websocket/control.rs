@@ -1,8 +1,12 @@
 //! The payload of the control frame that one direction is in (RFC 6455, section 5.5).
 
+use crate::decode::context::Context;
 use crate::decode::frame::close::{self, CloseFrame};
+use crate::decode::frame::header::Header;
 use crate::decode::frame::mask;
 use crate::decode::message::assembly::Piece;
+use crate::event::Direction;
+use crate::observation::{self, What};
 
 /// Bytes that are kept. Peers send longer control frames than the 125 bytes of the rule.
 const KEPT_MAX: usize = 1024;
@@ -36,6 +40,20 @@ impl Control {
     /// Payload is not here.
     pub(super) fn miss(&mut self) {
         self.torn = true;
+    }
+
+    /// Tells what it says, if the frame that has passed is a control frame.
+    pub(super) fn tell(&self, direction: Direction, header: Header, context: &mut Context<'_>) {
+        let Header { opcode, length, .. } = header;
+        if !opcode.is_data() {
+            let payload = self.whole();
+            context.emit(What::Control(observation::Control {
+                direction,
+                opcode,
+                length,
+                payload,
+            }));
+        }
     }
 
     /// The payload, if all of it is there.

@@ -464,6 +464,7 @@ impl OneWay {
             masked: header.mask.is_some(),
             length: header.length,
         }));
+        self.control.tell(self.direction, header, context);
         match header.opcode {
             Opcode::Ping | Opcode::Pong => self.beat(header.opcode, shared, context),
             Opcode::Close => self.close(shared, context),

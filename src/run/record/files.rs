@@ -1,19 +1,17 @@
 //! The writing thread's part of a recording: it writes files that only their owner can read.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind};
+use std::fs::{self, File, Permissions};
+use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
 use crate::config::RecordConfig;
 use crate::run::Failure;
+use crate::run::output::private;
 use crate::views::recording::{Block, Encoder, FileWriter, Header, Packed, Record};
-
-/// File mode: only the owner may read a recording.
-const MODE: u32 = 0o600;
 
 /// Bytes reserved for the last block of a file, which says why the file ends.
 const END_BYTES: u64 = 256;
@@ -53,8 +51,7 @@ impl Files {
             1 => vec![config.path.clone()],
             parts => (1..=parts).map(|part| numbered(&config.path, part)).collect(),
         };
-        let open =
-            |path: &PathBuf| create(path, config.force).map_err(|error| refusal(path, &error));
+        let open = |path: &PathBuf| private::create(path, config.force);
         let files = paths.iter().map(open).collect::<Result<_, _>>()?;
         Ok(Self { paths, files, max_bytes })
     }
@@ -88,38 +85,6 @@ fn numbered(path: &Path, part: u8) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{part}"));
     name.into()
-}
-
-fn create(path: &Path, force: bool) -> io::Result<File> {
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path);
-    match made {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && force => replace(path),
-        made => made,
-    }
-}
-
-/// Removes an old file instead of truncating it, so that a process that has it open cannot read the
-/// recording. A pipe or a device is kept and written to.
-fn replace(path: &Path) -> io::Result<File> {
-    if !fs::symlink_metadata(path)?.is_file() {
-        return OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path);
-    }
-    fs::remove_file(path)?;
-    create(path, false)
-}
-
-fn refusal(path: &Path, error: &io::Error) -> Failure {
-    let path = path.display();
-    Failure::Runtime(if error.kind() == ErrorKind::AlreadyExists {
-        format!("{path} is there already; choose another name, or replace it with --force")
-    } else {
-        format!("cannot record to {path}: {error}")
-    })
 }
 
 struct Writing {
@@ -157,7 +122,7 @@ impl Writing {
         let file = &self.files.files[((self.header.part - 1) % count) as usize];
         let file = file.try_clone()?;
         if file.metadata()?.is_file() && count > 1 {
-            file.set_permissions(Permissions::from_mode(MODE))?;
+            file.set_permissions(Permissions::from_mode(private::MODE))?;
             file.set_len(0)?;
             io::Seek::rewind(&mut &file)?;
         }

@@ -1,31 +1,25 @@
 //! `wstap replay` feeds recordings to the decoder. It needs no kernel support and no privilege.
 //!
-//! `timeline` puts the records in order; this module turns what the decoder makes of them into lines
-//! or metrics.
+//! `timeline` puts the records in order. What the decoder makes of them goes into lines or a file, here,
+//! or into metrics (`metrics`) or a table (`table`).
 
+mod metrics;
+mod table;
 mod timeline;
 
-use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Stdout};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
 use self::timeline::Timeline;
-use super::{Failure, monitor, signals};
+use super::Failure;
+use super::output::{self, Shown};
 use crate::capture::clock::monotonic_ns;
 use crate::cli::recording::ReplayArgs;
-use crate::config::messages;
 use crate::event::Loss;
-use crate::export::live::Recorder;
-use crate::export::status::{Snapshot, Target};
-use crate::export::{self, Exporter, Metrics, Status};
-use crate::observation::Observation;
-use crate::terminal;
-use crate::views::messages::{Format, MessageView, Printer, Process};
+use crate::export::status::Snapshot;
+use crate::observation::{Observation, Waiting};
+use crate::views::{Process, View};
 
 /// Takes what a replay produces.
 trait Output {
@@ -35,38 +29,46 @@ trait Output {
     fn facts(&mut self, first_target: u16, facts: Snapshot);
     /// What was lost so far in one session.
     fn lost(&mut self, session: usize, loss: Loss);
-    /// Shows what was observed so far.
-    fn publish(&mut self);
+    /// The requests that wait for an answer, oldest first: at each tick of a session.
+    fn waiting(&mut self, _place: Place, _waiting: &mut dyn Iterator<Item = Waiting<'_>>) {}
+    /// Shows what was observed so far, up to a time in nanoseconds since 1970.
+    fn publish(&mut self, wall_ns: i128);
+    /// All is replayed; the last record was of this time, in nanoseconds since 1970.
+    fn ended(&mut self, wall_ns: i128) {
+        self.publish(wall_ns);
+    }
     /// Whether observations that the end of the recording causes are shown, too.
     fn shows_end(&self) -> bool;
     /// Whether the reader of the output has gone.
     fn is_closed(&self) -> bool;
 }
 
-/// Replays into lines or metrics.
+/// Where a session stands among all.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The number of its first target.
+    first_target: u16,
+    /// Its wall clock minus `CLOCK_MONOTONIC`, in nanoseconds.
+    wall_offset_ns: i64,
+}
+
+/// Replays into lines, a file, metrics or a table.
 pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let timeline = Timeline::open(&args.files)?;
     let pace = args.speed.map(Pace::new).transpose()?;
     match args.listen {
-        Some(listen) => serve(timeline, pace, listen.0, &args.files),
+        Some(listen) => metrics::serve(timeline, pace, listen.0, &args.files),
+        None if args.top => table::show(timeline, pace, args.json),
         None => print(timeline, pace, args),
     }
 }
 
 fn print(timeline: Timeline, pace: Option<Pace>, args: &ReplayArgs) -> Result<(), Failure> {
-    let view = MessageView {
-        format: if args.json { Format::Json } else { Format::Text },
-        color: terminal::shows_colors(),
-        filter: messages::filter(&args.filter),
-        frames: args.frames,
-        payload: args.payload,
-        wall_offset_ns: 0,
-    };
-    let out = BufWriter::new(io::stdout());
-    let mut lines = Lines(Printer::new(view, out, args.filter.count));
+    let shown = Shown { json: args.json, frames: args.frames, payload: args.payload };
+    let mut lines = Lines(output::open(&args.output, &args.filter, shown, io::stdout)?);
     lines.0.begin();
     play(timeline, pace, &mut lines)?;
-    Ok(lines.0.finish()?)
+    output::finish(lines.0)
 }
 
 /// Plays all recordings, and says what they lack.
@@ -75,14 +77,18 @@ fn play(
     mut pace: Option<Pace>,
     output: &mut dyn Output,
 ) -> Result<(), Failure> {
+    let mut last_ns = 0;
     while !output.is_closed() {
         let Some(wall_ns) = timeline.next_ns()? else { break };
-        if let Some(pace) = &mut pace {
-            pace.wait_for(wall_ns, output);
+        if let Some(wall_ns) = wall_ns {
+            last_ns = wall_ns;
+            if let Some(pace) = &mut pace {
+                pace.wait_for(wall_ns, output);
+            }
         }
         timeline.play(output)?;
     }
-    output.publish();
+    output.ended(last_ns);
     timeline.say_what_is_missing();
     Ok(())
 }
@@ -110,14 +116,14 @@ impl Pace {
         let due = Duration::try_from_secs_f64(since_ns / 1e9).unwrap_or(Duration::MAX);
         let wait = due.saturating_sub(Duration::from_nanos(monotonic_ns() - began));
         if wait > Duration::from_millis(1) {
-            output.publish();
+            output.publish(wall_ns);
             thread::sleep(wait);
         }
     }
 }
 
-/// Prints lines as `wstap messages` does.
-struct Lines(Printer<BufWriter<Stdout>>);
+/// Writes what `wstap messages` does.
+struct Lines(Box<dyn View + Send>);
 
 impl Output for Lines {
     fn observe(&mut self, comm: &str, wall_offset_ns: i64, observation: &Observation<'_>) {
@@ -129,7 +135,7 @@ impl Output for Lines {
 
     fn lost(&mut self, _session: usize, _loss: Loss) {}
 
-    fn publish(&mut self) {
+    fn publish(&mut self, _wall_ns: i128) {
         self.0.flush();
     }
 
@@ -140,109 +146,4 @@ impl Output for Lines {
     fn is_closed(&self) -> bool {
         self.0.is_closed()
     }
-}
-
-/// Counts for `/metrics`.
-struct Counts {
-    metrics: Metrics,
-    status: Arc<Status>,
-    losses: Arc<Mutex<BTreeMap<(usize, &'static str), Loss>>>,
-}
-
-impl Output for Counts {
-    fn observe(&mut self, _comm: &str, _wall_offset_ns: i64, observation: &Observation<'_>) {
-        self.metrics.record(observation);
-    }
-
-    fn facts(&mut self, first_target: u16, facts: Snapshot) {
-        self.status.update(|now| {
-            let targets = now.targets.iter_mut().skip(usize::from(first_target));
-            for (target, told) in targets.zip(facts.targets) {
-                *target = Target { name: std::mem::take(&mut target.name), ..told };
-            }
-            now.probes = facts.probes;
-        });
-    }
-
-    fn lost(&mut self, session: usize, loss: Loss) {
-        let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
-        losses.insert((session, loss.reason), loss);
-    }
-
-    fn publish(&mut self) {
-        self.metrics.flush();
-    }
-
-    // Live, nobody could have scraped what the end of wstap causes.
-    fn shows_end(&self) -> bool {
-        false
-    }
-
-    fn is_closed(&self) -> bool {
-        false
-    }
-}
-
-#[tokio::main(flavor = "current_thread")]
-async fn serve(
-    timeline: Timeline,
-    pace: Option<Pace>,
-    listen: std::net::SocketAddr,
-    files: &[PathBuf],
-) -> Result<(), Failure> {
-    let listener = tokio::net::TcpListener::from_std(monitor::bind(listen)?)?;
-    let address = listener.local_addr()?;
-    let mut signals = signals::ended()?;
-    let status = Arc::new(Status::default());
-    let mut counts = counts(&timeline, &status)?;
-    // The page shows the last 15 minutes by the clock; a replay has a clock of its own.
-    let live = Recorder::new(&timeline.targets(), 0).live();
-    let router = export::router(Exporter::new(&counts.metrics, Arc::clone(&status), live));
-    let count = files.len();
-    terminal::print(format_args!(
-        "replaying {count} recordings; metrics on http://{address}/metrics"
-    ));
-    let (failed, failure) = oneshot::channel();
-    thread::Builder::new().name("wstap-replay".into()).spawn(move || {
-        match play(timeline, pace, &mut counts) {
-            Ok(()) => {
-                status.update(|now| now.ready = true);
-                tracing::info!("all is replayed");
-            }
-            // Nobody listens any more if the process is ending.
-            Err(error) => drop(failed.send(error)),
-        }
-        // The metrics live as long as they are served.
-        loop {
-            thread::park();
-        }
-    })?;
-    let (stop_serving, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(export::serve(listener, router, async {
-        let _ = stopped.await;
-    }));
-    let result = tokio::select! {
-        Ok(error) = failure => Err(error),
-        () = signals.recv() => Ok(()),
-    };
-    let _ = stop_serving.send(());
-    let _ = server.await;
-    result
-}
-
-fn counts(timeline: &Timeline, status: &Arc<Status>) -> Result<Counts, Failure> {
-    let names = timeline.targets();
-    status.update(|now| {
-        let named = |name: &String| Target { name: name.clone(), ..Target::default() };
-        now.targets = names.iter().map(named).collect();
-    });
-    let losses: Arc<Mutex<BTreeMap<(usize, &'static str), Loss>>> = Arc::default();
-    let read_losses = {
-        let losses = Arc::clone(&losses);
-        // Of several sessions the series are joined.
-        move || losses.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect()
-    };
-    let metrics = Metrics::new(&names, Arc::clone(status), read_losses)
-        .map_err(|error| Failure::Runtime(format!("failed to register the metrics: {error}")))?;
-    Ok(Counts { metrics, status: Arc::clone(status), losses })
 }

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use super::Output;
+use super::{Output, Place};
 use crate::config::ProtocolSources;
 use crate::decode::decoder::{Decoder, Limits};
 use crate::event::{BYTES_LOST, CALLS_LEFT_OUT, CONNECTION_END, Loss, TargetId};
@@ -70,8 +70,9 @@ impl Timeline {
         targets.map(|target| target.name.clone()).collect()
     }
 
-    /// The time of the next record, in nanoseconds since 1970; `None` at the end.
-    pub(super) fn next_ns(&mut self) -> Result<Option<i128>, Failure> {
+    /// The time of the next record, in nanoseconds since 1970, or `Some(None)` where it has none
+    /// that is known; `None` at the end.
+    pub(super) fn next_ns(&mut self) -> Result<Option<Option<i128>>, Failure> {
         Ok(self.first()?.map(|(wall_ns, _)| wall_ns))
     }
 
@@ -95,8 +96,9 @@ impl Timeline {
         }
     }
 
-    fn first(&mut self) -> io::Result<Option<(i128, usize)>> {
-        let mut first = None;
+    /// The next record's time and session. What has no time comes first.
+    fn first(&mut self) -> io::Result<Option<(Option<i128>, usize)>> {
+        let mut first: Option<(Option<i128>, usize)> = None;
         for (index, session) in self.sessions.iter_mut().enumerate() {
             let Some(wall_ns) = session.next_ns()? else { continue };
             if first.is_none_or(|(first_ns, _)| wall_ns < first_ns) {
@@ -138,10 +140,11 @@ impl Session {
         Ok(Self { header, first_target, decoder, parts, names, missed: (0, 0), missing })
     }
 
-    fn next_ns(&mut self) -> io::Result<Option<i128>> {
+    fn next_ns(&mut self) -> io::Result<Option<Option<i128>>> {
         while let Some(part) = self.parts.front_mut() {
             if let Some(at_ns) = part.reader.next_ns()? {
-                return Ok(Some(i128::from(at_ns) + i128::from(self.header.wall_offset_ns)));
+                let wall = |at_ns| i128::from(at_ns) + i128::from(self.header.wall_offset_ns);
+                return Ok(Some((at_ns > 0).then(|| wall(at_ns))));
             }
             let sentence = ending(&part.path, part.reader.ending());
             self.missing.extend(sentence);
@@ -172,7 +175,9 @@ impl Session {
                 // A replay has no kernel side to steer.
                 decoder.kernel_hints().for_each(drop);
                 decoder.findings().for_each(drop);
-                output.publish();
+                let place = Place { first_target, wall_offset_ns };
+                output.waiting(place, &mut decoder.waiting());
+                output.publish(i128::from(at_ns) + i128::from(wall_offset_ns));
             }
             Record::Exited { tgid, at_ns } => decoder.exited(tgid, at_ns, &mut show),
             Record::Finish { at_ns } if shows_end => decoder.finish(at_ns, &mut show),

@@ -38,13 +38,30 @@ impl Filter {
 
     /// Whether the line of `event` on `conn` is shown.
     pub(super) fn shows(&self, conn: ConnId, event: &Event<'_>) -> bool {
-        let is_named = |&(pid, number): &(u32, u32)| (conn.tgid, conn.generation) == (pid, number);
-        (self.connections.is_empty() || self.connections.iter().any(is_named))
+        self.names(conn)
             && (self.methods.is_empty() || self.has_method(event))
             && self.slow.is_none_or(|least| is_slow(event, least))
             && (!self.errors || is_wrong(event))
             && (self.opcodes.is_empty() || self.has_opcode(event))
             && self.direction.is_none_or(|wanted| direction(event) == Some(wanted))
+    }
+
+    /// Whether lines of this connection are wanted.
+    pub(in crate::views) fn names(&self, conn: ConnId) -> bool {
+        let is_named = |&(pid, number): &(u32, u32)| (conn.tgid, conn.generation) == (pid, number);
+        self.connections.is_empty() || self.connections.iter().any(is_named)
+    }
+
+    /// Whether a message or a frame of this opcode and direction is wanted, whatever else it is.
+    pub(in crate::views) fn passes(&self, opcode: Opcode, direction: Direction) -> bool {
+        (self.opcodes.is_empty() || self.opcodes.contains(&opcode))
+            && self.direction.is_none_or(|wanted| wanted == direction)
+    }
+
+    /// Whether it asks about exchanges, which only lines tell of.
+    #[must_use]
+    pub fn is_about_exchanges(&self) -> bool {
+        !self.methods.is_empty() || self.slow.is_some() || self.errors
     }
 
     fn has_method(&self, event: &Event<'_>) -> bool {

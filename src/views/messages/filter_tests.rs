@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::event::{ConnId, TargetId};
 use crate::observation::{MessageKind, MessageType, Opcode, Origin, Outcome, Role};
+use crate::views::View;
 
 const PROCESS: Process<'static> = Process { pid: 4242, comm: "node" };
 
@@ -148,7 +149,7 @@ fn a_printer_is_closed_after_its_last_line_and_shows_what_it_has() {
         printer.observe(&observation(17, what), PROCESS);
     }
     assert_eq!(before_closed, 9, "closed with the second error");
-    printer.finish().expect("a Vec takes everything");
+    Box::new(printer).finish().expect("a Vec takes everything");
     let text = String::from_utf8(out).expect("text");
     assert_eq!(text.lines().count(), 3, "a header and two lines: {text}");
     assert!(text.starts_with("TIME"), "{text}");
@@ -171,6 +172,6 @@ fn a_reader_that_has_gone_ends_the_lines_and_is_no_error() {
         assert!(!printer.is_closed());
         printer.observe(&observation(17, What::Close { code: 1000 }), PROCESS);
         assert!(printer.is_closed());
-        assert_eq!(printer.finish().is_err(), is_error, "{kind:?}");
+        assert_eq!(Box::new(printer).finish().is_err(), is_error, "{kind:?}");
     }
 }

@@ -19,6 +19,7 @@ use crate::observation::{
 
 pub use self::filter::Filter;
 pub use self::printer::Printer;
+use super::Process;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,15 +29,6 @@ pub enum Format {
     Text,
     /// One JSON object per line.
     Json,
-}
-
-/// The process that an observation is about, as the caller knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Process<'a> {
-    /// Process id in the initial pid namespace.
-    pub pid: u32,
-    /// `/proc/PID/comm`.
-    pub comm: &'a str,
 }
 
 /// What a line is made of.
@@ -134,6 +126,7 @@ impl MessageView {
             | What::Unsynced { .. }
             | What::Refused { .. }
             | What::State { .. }
+            | What::Control(_)
             | What::Window { .. }
             | What::Started { .. }
             | What::StreamItem { .. }

@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::{MessageView, Process};
+use super::MessageView;
 use crate::observation::Observation;
+use crate::views::{Process, View};
 
 /// Writes the lines of a [`MessageView`] to `out`, with their header before the first one.
 #[derive(Debug)]
@@ -21,22 +22,21 @@ impl<W: Write> Printer<W> {
     pub fn new(view: MessageView, out: W, most: Option<u64>) -> Self {
         Self { view, out, has_header: false, left: most, error: None }
     }
+}
 
-    /// From now on times are those of a clock that differs from `CLOCK_MONOTONIC` by so much.
-    pub fn set_wall_offset_ns(&mut self, wall_offset_ns: i128) {
+impl<W: Write> View for Printer<W> {
+    fn set_wall_offset_ns(&mut self, wall_offset_ns: i128) {
         self.view.wall_offset_ns = wall_offset_ns;
     }
 
-    /// Writes the header, unless that has been done.
-    pub fn begin(&mut self) {
+    fn begin(&mut self) {
         if std::mem::replace(&mut self.has_header, true) || self.error.is_some() {
             return;
         }
         self.error = self.view.write_header(&mut self.out).err();
     }
 
-    /// Writes the line of `observation`, where it has one that is shown.
-    pub fn observe(&mut self, observation: &Observation<'_>, process: Process<'_>) {
+    fn observe(&mut self, observation: &Observation<'_>, process: Process<'_>) {
         if self.is_closed() {
             return;
         }
@@ -48,29 +48,21 @@ impl<W: Write> Printer<W> {
         }
     }
 
-    /// Shows what was written so far.
-    pub fn flush(&mut self) {
+    fn flush(&mut self) {
         if self.error.is_none() {
             self.error = self.out.flush().err();
         }
     }
 
-    /// No more lines are wanted, or none can be written.
-    pub fn is_closed(&self) -> bool {
+    fn is_closed(&self) -> bool {
         self.error.is_some() || self.left == Some(0)
     }
 
-    /// Shows the rest.
-    ///
-    /// # Errors
-    ///
-    /// Something could not be written. That the reader has gone is no error: it has seen what it
-    /// wanted.
-    pub fn finish(mut self) -> io::Result<()> {
+    fn finish(mut self: Box<Self>) -> io::Result<Option<String>> {
         self.flush();
         match self.error {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-            _ => Ok(()),
+            _ => Ok(None),
         }
     }
 }

@@ -56,7 +56,10 @@ pub struct Reader<R> {
     block: Vec<u8>,
     /// What of the block has been read.
     at: usize,
+    /// Time that the next record's is a difference to.
     before_ns: u64,
+    /// Time of the last record that had one, in any block.
+    last_ns: u64,
     /// Bytes of the file up to the end of the block.
     offset: u64,
     ending: Ending,
@@ -98,7 +101,16 @@ impl<R: Read> Reader<R> {
         let (header, bytes) = header?;
         let offset = (MAGIC.len() + FRAME_BYTES + bytes) as u64;
         let ending = Ending::Open;
-        Ok(Self { input, header, block: Vec::new(), at: 0, before_ns: 0, offset, ending })
+        Ok(Self {
+            input,
+            header,
+            block: Vec::new(),
+            at: 0,
+            before_ns: 0,
+            last_ns: 0,
+            offset,
+            ending,
+        })
     }
 
     /// What was recorded.
@@ -133,15 +145,17 @@ impl<R: Read> Reader<R> {
             return Ok(None);
         };
         self.at = self.block.len() - rest.len();
-        self.before_ns = record.at_ns().unwrap_or(self.before_ns);
+        if let Some(at_ns) = record.at_ns() {
+            (self.before_ns, self.last_ns) = (at_ns, at_ns);
+        }
         if let Record::End { why } = record {
             self.ending = Ending::Whole(why.to_owned());
         }
         Ok(Some(record))
     }
 
-    /// The time of the next record, which is that of the one before it where it has none; `None`
-    /// where nothing more can be read. The record stays.
+    /// The time of the next record, which is that of the one before it where it has none, and 0 where
+    /// none had one yet; `None` where nothing more can be read. The record stays.
     ///
     /// # Errors
     ///
@@ -150,10 +164,11 @@ impl<R: Read> Reader<R> {
         if !self.fill()? {
             return Ok(None);
         }
-        let (at, before_ns) = (self.at, self.before_ns);
-        let next_ns = self.record()?.map(|record| record.at_ns().unwrap_or(before_ns));
+        let (at, before_ns, last_ns) = (self.at, self.before_ns, self.last_ns);
+        let next_ns = self.record()?.map(|record| record.at_ns().unwrap_or(last_ns));
         if next_ns.is_some() {
-            (self.at, self.before_ns, self.ending) = (at, before_ns, Ending::Open);
+            (self.at, self.before_ns, self.last_ns) = (at, before_ns, last_ns);
+            self.ending = Ending::Open;
         }
         Ok(next_ns)
     }

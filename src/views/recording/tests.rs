@@ -96,6 +96,51 @@ fn a_file_that_is_cut_at_any_byte_is_read_up_to_the_last_whole_block() {
     }
 }
 
+/// What a random number generator would say, without one.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    std::iter::repeat_with(&mut next).take(length).collect()
+}
+
+#[test]
+fn whatever_of_its_last_64_kib_is_missing_every_record_of_a_whole_block_is_read() {
+    const LAST: usize = 64 << 10;
+    let noise = noise(16 << 10);
+    let event = |number: u64| {
+        let bytes = &noise[..(number as usize * 709) % noise.len()];
+        Record::Event(data(Direction::Sent, number << 20, bytes, SegmentStart::Call))
+    };
+    let groups: Vec<Vec<_>> =
+        (0..12).map(|block| (block * 3..block * 3 + 2).map(event).collect()).collect();
+    let (bytes, ends) = file(&groups);
+    assert!(bytes.len() > LAST, "{}", bytes.len());
+    for length in bytes.len() - LAST..=bytes.len() {
+        let whole = ends.iter().filter(|end| **end <= length).count();
+        let (count, ending) = read(&bytes[..length]).expect("its header is whole");
+        assert_eq!(count, 2 * whole, "cut at {length}");
+        assert_eq!(matches!(ending, Ending::NoEnd), ends.contains(&length), "{length}: {ending:?}");
+    }
+}
+
+#[test]
+fn the_next_time_is_that_of_the_record_before_also_in_the_next_block() {
+    let named = Record::Process { pid: 42, comm: "python" };
+    let (bytes, _) = file(&[
+        vec![named.clone(), Record::Tick { at_ns: 70 }],
+        vec![named, Record::Tick { at_ns: 90 }],
+    ]);
+    let mut reader = Reader::new(&bytes[..]).expect("a recording");
+    for expected in [0, 70, 70, 90] {
+        assert_eq!(reader.next_ns().expect("memory"), Some(expected));
+        assert!(reader.record().expect("memory").is_some());
+    }
+    assert_eq!(reader.next_ns().expect("memory"), None);
+}
+
 #[test]
 fn a_damaged_byte_ends_the_reading_before_its_block_and_never_later() {
     let groups: Vec<_> = samples().chunks(2).map(<[_]>::to_vec).collect();

@@ -275,6 +275,10 @@ impl Frames {
         Self { process, lines }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Detaches and hands out every line.
     pub(crate) fn finish(mut self) -> Vec<Value> {
         signal(self.process.id(), Signal::TERM);

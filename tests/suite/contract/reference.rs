@@ -4,8 +4,8 @@ use prometheus::proto::MetricFamily;
 use wstap::event::{ConnId, Direction, TargetId};
 use wstap::matching::Protocols;
 use wstap::observation::*;
-use wstap::views::messages::MessageView;
-use wstap::views::messages::{Format, Process};
+use wstap::views::Process;
+use wstap::views::messages::{Format, MessageView};
 
 use crate::suite::common::exporter::Fixture;
 use crate::suite::common::sources::{files_below, root, text};

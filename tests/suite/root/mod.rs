@@ -3,6 +3,9 @@
 /// Every byte is decoded, skipped on purpose or lost, and counted as such.
 mod exactness;
 
+/// Files of what has passed: recordings, and what others read.
+mod recordings;
+
 /// One TLS library or build after the other, and connections without TLS.
 mod stacks;
 

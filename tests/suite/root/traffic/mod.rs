@@ -21,9 +21,6 @@ mod peers;
 /// Real implementations of the built-in protocols, and a protocol of the user's own.
 mod protocols;
 
-/// What a recording keeps, and that it replays to the same numbers and lines.
-mod recording;
-
 /// What was said before on compressed connections, taken from the process itself.
 mod windows;
 
