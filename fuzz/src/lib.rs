@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod input;
+mod recordings;
 mod tap;
 mod trace;
 mod windows;
@@ -23,6 +24,7 @@ use wstap_symbols::{Evidence, Options, SitePreference, Work, plan_counted};
 
 use input::{Input, Piece};
 use tap::{Ended, Tap};
+pub use recordings::recordings;
 pub use trace::Trace;
 pub use windows::windows;
 
@@ -30,13 +32,14 @@ pub use windows::windows;
 pub type Target = fn(&[u8]) -> Trace;
 
 /// A target by its name: the name of its folder in `corpus/`, too.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("stream", stream),
     ("upgrade", upgrade),
     ("http2", http2),
     ("inflate", inflate),
     ("windows", windows),
     ("records", records),
+    ("recordings", recordings),
     ("rules", rules),
     ("elf", elf),
 ];
