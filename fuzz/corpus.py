@@ -190,3 +190,49 @@ for number, file in enumerate(sorted(PROTOCOLS.rglob("*.toml"), key=lambda it: i
     pieces = [(SENT if n % 2 else RECEIVED, text[:2000]) for n, text in enumerate(texts)]
     for how, forced in (("detected", 0), ("forced", number + 1)):
         write("rules", f"{file.stem}/{how}", [0, forced], *pieces[:12])
+
+
+def number(value):
+    """An unsigned number of postcard."""
+    coded = b""
+    while value > 127:
+        coded, value = coded + bytes([value & 127 | 128]), value >> 7
+    return coded + bytes([value])
+
+
+def text(value):
+    return number(len(value)) + value
+
+
+def stored(variant, *fields):
+    return number(variant) + b"".join(it if isinstance(it, bytes) else number(it) for it in fields)
+
+
+def passed(received, offset, data, start=1):
+    conn = b"".join(map(number, (42, 7, 0x7F0000001234, 0, 43)))
+    # Of a difference of times the lowest bit is the sign.
+    return stored(0, conn, 2000, received, offset, len(data), 0, start, len(data)) + data
+
+
+folder = HERE / "corpus" / "recordings"
+folder.mkdir(parents=True, exist_ok=True)
+conn = b"".join(map(number, (42, 7, 0x7F0000001234, 0, 43)))
+request, answer = REQUEST % b"", ANSWER % b""
+heads = [passed(0, 0, request), passed(1, 0, answer)]
+ask, told = frame(0x81, call(1), True), frame(0x81, reply(1))
+said = [passed(0, len(request), ask, 2), passed(1, len(answer), told, 2)]
+around = [stored(5, 42, text(b"python")), stored(6, text(b"{}")), stored(2, 2000)]
+ends = [
+    stored(7, text(b"ring_full"), 3, 4000),
+    stored(8, 1, 2),
+    stored(1, conn, 2000, len(request + ask), len(answer + told)),
+    stored(3, 42, 2000),
+    stored(4, 2000),
+    stored(9, text(b"it was stopped")),
+]
+for name, border, pieces in (
+    ("whole", 0, around + heads + said + ends),
+    ("two-blocks", sum(map(len, heads)), heads + said + ends),
+    ("from-the-middle", 0, said * 3),
+):
+    (folder / name).write_bytes(struct.pack(">H", border) + b"".join(pieces))

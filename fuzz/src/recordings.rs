@@ -19,15 +19,19 @@ const HEADER: &[u8] = br#"{"wstap":"0","session":"a","part":1,"wall_offset_ns":0
 /// Bytes that a record takes at least: what is read cannot be more than what is there.
 const RECORD_BYTES_MIN: usize = 2;
 
-/// A recording: as the bytes stand, and as a block of records whose checksum is right, so that more
-/// than the checksum is tried. Whatever a record says, a decoder takes it.
+/// A recording: as the bytes stand, and as blocks of records whose checksum is right, so that more
+/// than the checksum is tried: two bytes say where the first one ends. Whatever a record says, a decoder takes it.
 pub fn recordings(data: &[u8]) -> Trace {
     let mut trace = Trace::default();
     let (file, _) = read(data, &mut trace);
     assert!(file <= data.len(), "more records than bytes");
-    let half = data.len() / 2;
+    let (border, records) = match data {
+        [high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+        rest => (0, rest),
+    };
+    let (first, second) = records.split_at(border % (records.len() + 1));
     let mut whole = begun();
-    for block in [&data[..half], &data[half..]] {
+    for block in [first, second] {
         block_of(&mut whole, block);
     }
     let (records, ending) = read(&whole, &mut trace);

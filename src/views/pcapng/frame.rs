@@ -1,11 +1,11 @@
 //! The bytes of the streams: the upgrade and the frames, written anew.
 //!
-//! Frames are whole, not compressed and not masked by a key: a reader then needs nothing of what passed
-//! before, and the bytes can be read as they stand. How they were on the wire is in the comments.
+//! Frames are whole, not compressed and not masked: a reader then needs nothing of what passed before,
+//! and the bytes can be read as they stand. tshark 4.0 shows no more than 256 KiB of a frame that is
+//! masked. How they were on the wire is in the comments.
 
 use std::fmt::Write;
 
-use super::stream::End;
 use crate::observation::{MessageType, Opcode, Open};
 
 /// A key and its answer (RFC 6455, section 1.3): the real ones prove nothing here.
@@ -42,25 +42,21 @@ pub(super) fn opcode(message_type: MessageType) -> Opcode {
     }
 }
 
-/// A whole frame (RFC 6455, section 5.2). Clients mask, here with a key of zeros.
-pub(super) fn frame(from: End, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+/// A whole frame (RFC 6455, section 5.2) without a mask, whoever sent it.
+pub(super) fn frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     const FIN: u8 = 0x80;
-    let mask = if from == End::Client { 0x80 } else { 0 };
-    let mut frame = Vec::with_capacity(payload.len() + 14);
+    let mut frame = Vec::with_capacity(payload.len() + 10);
     frame.push(FIN | number(opcode));
     match payload.len() {
-        length @ ..126 => frame.push(mask | length as u8),
+        length @ ..126 => frame.push(length as u8),
         length @ 126..0x1_0000 => {
-            frame.push(mask | 126);
+            frame.push(126);
             frame.extend((length as u16).to_be_bytes());
         }
         length => {
-            frame.push(mask | 127);
+            frame.push(127);
             frame.extend((length as u64).to_be_bytes());
         }
-    }
-    if mask != 0 {
-        frame.extend([0; 4]);
     }
     frame.extend_from_slice(payload);
     frame

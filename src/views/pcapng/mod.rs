@@ -172,7 +172,7 @@ impl<W: Write> Pcapng<W> {
             self.cut += 1;
         }
         self.messages += 1;
-        let frame = frame::frame(from, frame::opcode(message.message_type), message.payload);
+        let frame = frame::frame(frame::opcode(message.message_type), message.payload);
         self.held = Some(Held { key: it.key, at_ns: it.observation.at_ns, from, frame, comment });
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(1);
@@ -186,7 +186,7 @@ impl<W: Write> Pcapng<W> {
             comment.add("length", control.length);
             comment.say("what this frame says is not known");
         }
-        let frame = frame::frame(from, control.opcode, control.payload.unwrap_or_default());
+        let frame = frame::frame(control.opcode, control.payload.unwrap_or_default());
         self.bytes(it.key, it.observation.at_ns, from, &frame, &comment.into_text());
     }
 

@@ -9,6 +9,9 @@ mod circles;
 /// The files in `deploy/`: rules, dashboard, service.
 mod deploy;
 
+/// Recordings of real programs replay to the same lines and numbers as ever.
+mod golden;
+
 /// How many files a folder may have, how long a file may be, and which names stand nowhere.
 mod house;
 
