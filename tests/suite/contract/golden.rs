@@ -1,5 +1,5 @@
-//! `tests/recordings/NAME.rec` is a recording, `NAME.lines` what `wstap replay --json` prints of it,
-//! `NAME.metrics` the series that are not 0. `WSTAP_BLESS=1 cargo test golden` writes the latter two
+//! `tests/recordings/NAME.rec` is a recording. In `expected`, `NAME.lines` is what `wstap replay --json`
+//! prints of it, and `NAME.metrics` has the series that are not 0. `WSTAP_BLESS=1 cargo test golden` writes the latter two
 //! anew.
 
 use std::fs;
@@ -22,7 +22,8 @@ fn recordings() -> Vec<PathBuf> {
 
 #[track_caller]
 fn assert_golden(file: &Path, extension: &str, text: &str) {
-    let golden = file.with_extension(extension);
+    let name = Path::new(file.file_name().expect("a file")).with_extension(extension);
+    let golden = file.with_file_name("expected").join(name);
     if std::env::var_os("WSTAP_BLESS").is_some() {
         fs::write(&golden, text).expect("a file");
         return;
