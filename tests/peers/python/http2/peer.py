@@ -2,12 +2,13 @@
 
 Both keep a log of what they said, as ws_server.py and ws_client.py do. The client opens all its
 WebSockets on one connection, one stream each, asks on all of them at once, and fetches ordinary
-pages in between if it is told to.
+pages in between if it is told to. Its times are those between its calls of TLS.
 """
 
 import argparse
 import asyncio
 import base64
+import itertools
 import json
 import socket
 import ssl
@@ -46,6 +47,8 @@ def summary(count):
 
 # The server
 
+connections = itertools.count()
+
 
 async def application(scope, receive, send):
     if scope["type"] == "websocket":
@@ -59,18 +62,19 @@ async def application(scope, receive, send):
 async def converse(scope, receive, send):
     assert (await receive())["type"] == "websocket.connect"
     await send({"type": "websocket.accept"})
+    connection = next(connections)
     while True:
         event = await receive()
         if event["type"] != "websocket.receive":
             return
         began = time.monotonic_ns()
         message = event.get("text") or event.get("bytes")
-        record(id(scope), "received", message)
+        record(connection, "received", message)
         request = json.loads(message)
         reply = {"jsonrpc": "2.0", "id": request["id"], "result": request["params"]["echo"]}
         reply = json.dumps(reply)
         await send({"type": "websocket.send", "text": reply})
-        record(id(scope), "sent", reply)
+        record(connection, "sent", reply)
         times_ns.append(time.monotonic_ns() - began)
 
 
@@ -112,6 +116,7 @@ class Client:
         self.h2.initiate_connection()
         self.queues = {}
         self.talks = {}
+        self.heard = 0
         self.flush()
         while not self.h2.remote_settings.enable_connect_protocol:
             self.read()
@@ -128,12 +133,16 @@ class Client:
                 del queue[:size]
         data = self.h2.data_to_send()
         if data:
+            now = time.monotonic_ns()
+            for talk in self.talks.values():
+                talk.began = talk.began or now
             self.socket.sendall(data)
 
     def read(self):
         import h2.events
 
         data = self.socket.recv(65536)
+        self.heard = time.monotonic_ns()
         assert data, "the server has left"
         for event in self.h2.receive_data(data):
             talk = self.talks.get(getattr(event, "stream_id", None))
@@ -216,7 +225,7 @@ class Talk:
         }
         message = json.dumps(request)
         record(self.stream, "sent", message)
-        self.began = time.monotonic_ns()
+        self.began = 0
         self.say(TextMessage(data=message))
 
     def hear(self):
@@ -229,7 +238,7 @@ class Talk:
             elif isinstance(event, TextMessage):
                 self.text += event.data
                 if event.message_finished:
-                    times_ns.append(time.monotonic_ns() - self.began)
+                    times_ns.append(self.client.heard - self.began)
                     record(self.stream, "received", self.text)
                     self.text = ""
                     self.ask()
