@@ -14,7 +14,14 @@ impl Supervisor<'_, '_> {
             tracing::debug!("pid {pid}: zlib is left alone");
             return self.probes.leave_zlib(pid);
         }
-        if self.powers == Powers::None || self.members.get_mut(pid).is_none_or(|it| !it.up) {
+        if self.members.get_mut(pid).is_none_or(|it| !it.up) {
+            return;
+        }
+        if self.powers == Powers::None {
+            tracing::warn!(
+                "pid {pid}: its zlib cannot be asked for what compressed connections have said \
+                 before, because no capability was kept; --keep-caps keeps them"
+            );
             return;
         }
         let _raised = self.powers.raise();
