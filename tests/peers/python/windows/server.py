@@ -1,14 +1,16 @@
 """A wss JSON-RPC server that compresses with context takeover, over one of several libraries.
 
-Prints its port, then a line for each process that serves. It keeps no log: the client has one of
+Prints its port. It keeps no log: the client has one of
 both directions. It ends when standard input does.
 """
 
 import argparse
 import asyncio
+import ctypes
 import gzip
 import json
 import os
+import signal
 import socket
 import ssl
 import sys
@@ -168,6 +170,8 @@ workers = []
 for _ in range(options.workers):
     worker = os.fork()
     if worker == 0:
+        # However the parent ends, its workers do (PR_SET_PDEATHSIG).
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
         serve(listener)
         os._exit(0)
     workers.append(worker)
