@@ -340,15 +340,14 @@ impl Compiler {
     /// The bit of a condition, the same for the same condition.
     fn bit(&mut self, key: &str, slot: Slot, test: Test) -> Result<u64, Mistake> {
         let conditions = &mut self.json.conditions[slot.index()];
-        if let Some((bit, _)) = conditions.tests.iter().find(|(_, known)| *known == test) {
-            return Ok(*bit);
+        if let Some(bit) = conditions.bit(&test) {
+            return Ok(bit);
         }
         let bit = 1_u64
             .checked_shl(self.conditions)
             .ok_or_else(|| Mistake::new(key, format!("more than {MAX_CONDITIONS} conditions")))?;
         self.conditions += 1;
-        conditions.bits |= bit;
-        conditions.tests.push((bit, test));
+        conditions.add(bit, test);
         Ok(bit)
     }
 

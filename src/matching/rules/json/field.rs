@@ -13,6 +13,12 @@ pub(in crate::matching::rules) enum JsonType {
     Array,
 }
 
+impl JsonType {
+    /// All, in index order.
+    pub(super) const ALL: [Self; 6] =
+        [Self::String, Self::Number, Self::Bool, Self::Null, Self::Object, Self::Array];
+}
+
 /// A value that was found.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::matching::rules) struct Field<'a> {

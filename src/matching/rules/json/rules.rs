@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use super::field::{End, Field, JsonType, Next, Sink};
 use super::scan::elements;
 use super::slots::{MAX_SLOTS, Slot, Slots};
-use super::token::{equal, unescape};
+use super::token::{equal, has_escape, unescape};
 use super::wanted::Wanted;
 use crate::matching::rules::kind::{From, Sender};
 use crate::matching::rules::reading::{MAX_ID_BYTES, Reading, RequestName, RuleTraits};
@@ -31,8 +31,13 @@ pub(in crate::matching) struct JsonRules {
 #[derive(Debug, Default)]
 pub(in crate::matching::rules) struct SlotConditions {
     /// All their bits.
-    pub(in crate::matching::rules) bits: u64,
-    pub(in crate::matching::rules) tests: Vec<(u64, Test)>,
+    bits: u64,
+    /// By type, the bits of those that hold for every value of that type.
+    by_type: [u64; JsonType::ALL.len()],
+    /// Those that the type alone decides.
+    type_tests: Vec<(u64, Test)>,
+    /// The others.
+    value_tests: Vec<(u64, Test)>,
 }
 
 /// A condition on a field that is there. None holds for a field that is not.
@@ -116,6 +121,34 @@ impl JsonRules {
     }
 }
 
+impl SlotConditions {
+    /// The bit of a condition that is known.
+    pub(in crate::matching::rules) fn bit(&self, test: &Test) -> Option<u64> {
+        let mut known = self.type_tests.iter().chain(&self.value_tests);
+        known.find(|(_, known)| known == test).map(|(bit, _)| *bit)
+    }
+
+    pub(in crate::matching::rules) fn add(&mut self, bit: u64, test: Test) {
+        self.bits |= bit;
+        if test.needs_value() {
+            return self.value_tests.push((bit, test));
+        }
+        for json_type in JsonType::ALL {
+            if test.holds(Field { json_type, raw: b"" }) {
+                self.by_type[json_type as usize] |= bit;
+            }
+        }
+        self.type_tests.push((bit, test));
+    }
+
+    /// The bits of those that hold for a field.
+    #[inline]
+    fn holding(&self, field: Field<'_>) -> u64 {
+        let holding = self.value_tests.iter().filter(|(_, test)| test.holds(field));
+        holding.fold(self.by_type[field.json_type as usize], |bits, (bit, _)| bits | bit)
+    }
+}
+
 /// Whether a rule held for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::matching::rules) enum Held {
@@ -153,13 +186,10 @@ impl<'a> Sink<'a> for Evaluation<'_, 'a> {
         }
         self.resolved |= slot.into();
         self.fields[slot.index()] = Some(field);
-        for (bit, test) in &self.rules.conditions[slot.index()].tests {
-            if test.holds(field) {
-                self.yes |= bit;
-            } else {
-                self.no |= bit;
-            }
-        }
+        let conditions = &self.rules.conditions[slot.index()];
+        let holding = conditions.holding(field);
+        self.yes |= holding;
+        self.no |= conditions.bits & !holding;
         self.settle()
     }
 
@@ -213,29 +243,28 @@ impl<'r, 'a> Evaluation<'r, 'a> {
     }
 
     fn tell(&self, rule: &JsonRule, found: &mut dyn FnMut(Reading<'_>)) {
-        let queue = match rule.id {
-            IdSource::Queue(queue) => Some(queue),
-            _ => None,
-        };
         let method = rule
             .method
             .iter()
             .find_map(|slot| self.method(*slot))
             .or_else(|| rule.label.as_deref().map(|label| Cow::Borrowed(label.as_bytes())));
-        let reading = Reading { traits: rule.traits, name: queue.map(RequestName::Queue), method };
-        let named = |id| Reading { name: self.name(rule, id), ..reading.clone() };
+        let traits = rule.traits;
         match rule.id {
-            IdSource::None | IdSource::Queue(_) => found(reading),
+            IdSource::None => found(Reading { traits, name: None, method }),
+            IdSource::Queue(queue) => {
+                found(Reading { traits, name: Some(RequestName::Queue(queue)), method });
+            }
             IdSource::Field(slot) => {
                 if let Some(field) = self.field(slot) {
-                    found(named(field.raw));
+                    found(Reading { traits, name: self.name(rule, field.raw), method });
                 }
             }
             IdSource::Elements(slot) => {
                 let array = self.field(slot).map_or(&[][..], |field| field.raw);
                 for (id, wholeness) in elements(array) {
                     if wholeness == Wholeness::Whole && is_id_token(id) {
-                        found(named(id));
+                        let method = method.clone();
+                        found(Reading { traits, name: self.name(rule, id), method });
                     }
                 }
             }
@@ -276,6 +305,11 @@ impl<'r, 'a> Evaluation<'r, 'a> {
 }
 
 impl Test {
+    /// The type of a value does not decide it.
+    fn needs_value(&self) -> bool {
+        !matches!(self, Self::Present | Self::Id | Self::Type(_))
+    }
+
     fn holds(&self, field: Field<'_>) -> bool {
         match self {
             Self::Present => true,
@@ -300,7 +334,7 @@ fn is_one_of(tokens: &[Box<[u8]>], field: Field<'_>) -> bool {
     if tokens.iter().any(|token| equal(token, field.raw)) {
         return true;
     }
-    if field.json_type != JsonType::String || memchr::memchr(b'\\', field.raw).is_none() {
+    if field.json_type != JsonType::String || !has_escape(field.raw) {
         return false;
     }
     let text = string(field.raw);
@@ -318,7 +352,7 @@ fn inside(token: &[u8]) -> Option<&[u8]> {
 /// The text of a JSON string token, copied only where it has escapes.
 fn string(token: &[u8]) -> Option<Cow<'_, [u8]>> {
     let inside = inside(token)?;
-    if memchr::memchr(b'\\', inside).is_none() {
+    if !has_escape(inside) {
         return Some(Cow::Borrowed(inside));
     }
     unescape(inside).map(|text| Cow::Owned(text.into_bytes()))

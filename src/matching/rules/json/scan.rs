@@ -17,14 +17,11 @@ impl Wanted {
     /// Reads `text` from its start and reports to `sink` what it finds.
     pub(super) fn scan<'a>(&self, text: &'a [u8], sink: &mut impl Sink<'a>) -> End {
         let mut scan = Scan { text, sink };
-        let start = match scan.skip_space(0) {
-            Ok(start) => start,
-            Err(end) => return end,
-        };
-        let result = match text.get(start) {
-            Some(b'{') => scan.object(start, &self.root),
-            Some(b'[') => scan.array(start, &self.root),
-            _ => Err(End::Malformed),
+        let result = match scan.after_space(0) {
+            Ok((start, b'{')) => scan.object(start, &self.root),
+            Ok((start, b'[')) => scan.array(start, &self.root),
+            Ok(_) => Err(End::Malformed),
+            Err(end) => Err(end),
         };
         result.err().unwrap_or(End::Complete)
     }
@@ -61,37 +58,35 @@ pub(super) struct Scan<'a, 's, S> {
 
 impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
     fn object(&mut self, open: usize, node: &Node) -> Position {
-        let mut at = self.skip_space(open + 1)?;
-        if self.byte(at)? == b'}' {
-            return self.close(at, node);
+        let mut next = self.after_space(open + 1)?;
+        if next.1 == b'}' {
+            return self.close(next.0, node);
         }
         loop {
-            let colon = self.member_key(at)?;
-            let entry = node.by_key(&self.text[at + 1..colon.key_end]);
-            at = self.skip_space(colon.after)?;
-            at = self.value(at, entry)?;
-            at = self.skip_space(at)?;
-            match self.byte(at)? {
-                b',' => at = self.skip_space(at + 1)?,
-                b'}' => return self.close(at, node),
+            let (key, after) = self.member_key(next)?;
+            let (at, first) = self.after_space(after)?;
+            let end = self.value(at, first, node.by_key(key))?;
+            next = match self.after_space(end)? {
+                (comma, b',') => self.after_space(comma + 1)?,
+                (close, b'}') => return self.close(close, node),
                 _ => return Err(End::Malformed),
-            }
+            };
         }
     }
 
     fn array(&mut self, open: usize, node: &Node) -> Position {
-        let mut at = self.skip_space(open + 1)?;
-        if self.byte(at)? == b']' {
-            return self.close(at, node);
+        let mut next = self.after_space(open + 1)?;
+        if next.1 == b']' {
+            return self.close(next.0, node);
         }
         for index in 0.. {
-            at = self.value(at, node.by_index(index))?;
-            at = self.skip_space(at)?;
-            match self.byte(at)? {
-                b',' => at = self.skip_space(at + 1)?,
-                b']' => return self.close(at, node),
+            let (at, first) = next;
+            let end = self.value(at, first, node.by_index(index))?;
+            next = match self.after_space(end)? {
+                (comma, b',') => self.after_space(comma + 1)?,
+                (close, b']') => return self.close(close, node),
                 _ => return Err(End::Malformed),
-            }
+            };
         }
         Err(End::Malformed)
     }
@@ -102,22 +97,24 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
         Ok(at + 1)
     }
 
-    fn member_key(&self, at: usize) -> Result<MemberKey, End> {
-        if self.byte(at)? != b'"' {
+    /// The key that begins at `at` with the byte `first`, and the position after its colon.
+    #[inline]
+    fn member_key(&self, (at, first): (usize, u8)) -> Result<(&'a [u8], usize), End> {
+        if first != b'"' {
             return Err(End::Malformed);
         }
         let after_key = string_end(self.text, at)?;
-        let colon = self.skip_space(after_key)?;
-        if self.byte(colon)? != b':' {
-            return Err(End::Malformed);
+        match self.after_space(after_key)? {
+            (colon, b':') => Ok((&self.text[at + 1..after_key - 1], colon + 1)),
+            _ => Err(End::Malformed),
         }
-        Ok(MemberKey { key_end: after_key - 1, after: colon + 1 })
     }
 
-    /// Reads the value at `at`. Reports it if it is wanted, and enters it if something below it is.
-    pub(super) fn value(&mut self, at: usize, entry: Option<&Entry>) -> Position {
+    /// Reads the value that begins at `at` with the byte `first`. Reports it if it is wanted, and
+    /// enters it if something below it is.
+    pub(super) fn value(&mut self, at: usize, first: u8, entry: Option<&Entry>) -> Position {
         let Some(entry) = entry else { return value_end(self.text, at) };
-        let json_type = match self.byte(at)? {
+        let json_type = match first {
             b'"' => JsonType::String,
             b'{' => JsonType::Object,
             b'[' => JsonType::Array,
@@ -162,23 +159,12 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
         entry.below.as_ref().map_or(Ok(()), |node| proceed(self.sink.absent(node.all), seen))
     }
 
+    /// The first byte from `at` on that is no space, and its position.
     #[inline]
-    fn byte(&self, at: usize) -> Result<u8, End> {
-        self.text.get(at).copied().ok_or(End::Cut)
-    }
-
-    #[inline]
-    fn skip_space(&self, at: usize) -> Position {
+    fn after_space(&self, at: usize) -> Result<(usize, u8), End> {
         let end = space_end(self.text, at);
-        if end < self.text.len() { Ok(end) } else { Err(End::Cut) }
+        self.text.get(end).map(|&byte| (end, byte)).ok_or(End::Cut)
     }
-}
-
-struct MemberKey {
-    /// Position of the key's closing quote.
-    key_end: usize,
-    /// Position after the colon.
-    after: usize,
 }
 
 fn proceed(next: Next, seen: usize) -> Result<(), End> {

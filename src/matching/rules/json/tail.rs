@@ -34,7 +34,8 @@ impl Wanted {
             let key = &tail[member.key + 1..member.key_end];
             if let Some(entry) = self.root.by_key(key) {
                 let mut scan = Scan { text: tail, sink };
-                if let Err(End::Stopped(seen)) = scan.value(member.value, Some(entry)) {
+                let first = tail[member.value];
+                if let Err(End::Stopped(seen)) = scan.value(member.value, first, Some(entry)) {
                     return End::Stopped(seen);
                 }
             }

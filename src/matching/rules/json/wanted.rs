@@ -2,7 +2,7 @@
 
 use super::path::{Path, Step};
 use super::slots::{Slot, Slots};
-use super::token::{equal, unescape};
+use super::token::{equal, has_escape, unescape};
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -70,18 +70,19 @@ impl Node {
         }
     }
 
+    /// The entry of a key, given what stands between its quotes.
     #[inline]
     pub(in crate::matching::rules) fn by_key(&self, key: &[u8]) -> Option<&Entry> {
-        let entry = |name: &[u8]| {
-            let found = self.keys.iter().find(|(wanted, _)| equal(wanted.as_bytes(), name));
-            found.map(|(_, entry)| entry)
-        };
-        entry(key).or_else(|| {
-            if !key.contains(&b'\\') {
-                return None;
-            }
-            entry(unescape(key)?.as_bytes())
-        })
+        match self.by_name(key) {
+            None if has_escape(key) => self.by_name(unescape(key)?.as_bytes()),
+            entry => entry,
+        }
+    }
+
+    #[inline]
+    fn by_name(&self, name: &[u8]) -> Option<&Entry> {
+        let found = self.keys.iter().find(|(wanted, _)| equal(wanted.as_bytes(), name));
+        found.map(|(_, entry)| entry)
     }
 
     pub(in crate::matching::rules) fn by_index(&self, index: u32) -> Option<&Entry> {
