@@ -7,12 +7,13 @@
 pub mod zlib;
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// Identity of one tapped connection as long as wstap runs.
 ///
 /// The handle (an `SSL *`, the equal of another library, or a socket) is reused by applications, so
 /// the kernel side adds a generation that is never given twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnId {
     /// Process id (thread group id) of the tapped process, in the initial pid namespace.
     pub tgid: u32,
@@ -102,6 +103,14 @@ impl HttpVersion {
             Self::Http11 => "1.1",
             Self::Http2 => "2",
         }
+    }
+}
+
+/// The generation alone tells connections apart, and the stream those that one carries: to hash
+/// more would only take longer, and it is done for every call.
+impl Hash for ConnId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from(self.stream) << 32 | u64::from(self.generation));
     }
 }
 
