@@ -70,7 +70,8 @@ pub(super) struct Methods {
     texts: Vec<Box<str>>,
     /// Indexed by [`MethodId`]; the same text has the same id for every target.
     ids: HashMap<Box<str>, MethodId, RandomState>,
-    admitted: HashMap<(TargetId, bool), Admitted, RandomState>,
+    /// Indexed by target and use.
+    admitted: Vec<[Admitted; 2]>,
     per_target: usize,
 }
 
@@ -83,14 +84,18 @@ impl Methods {
         Self {
             texts: vec!["".into(), OTHER.into()],
             ids: HashMap::default(),
-            admitted: HashMap::default(),
+            admitted: Vec::new(),
             per_target,
         }
     }
 
     /// The label of a method as it stands in a message.
     pub(super) fn label(&mut self, target: TargetId, usage: Use, method: &[u8]) -> MethodLabel {
-        let admitted = self.admitted.entry((target, usage == Use::Request)).or_default();
+        let target = usize::from(target.0);
+        if self.admitted.len() <= target {
+            self.admitted.resize_with(target + 1, Default::default);
+        }
+        let admitted = &mut self.admitted[target][usage as usize];
         if let Some(&id) = admitted.get(method) {
             return MethodLabel::Own(id);
         }

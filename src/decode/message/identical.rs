@@ -89,10 +89,10 @@ impl Identical {
             return Seen::No;
         }
         let entry = Entry::of(content, at_ns);
-        let other = entry.tagged(direction.opposite());
-        let seen = if !entry.is_cut && self.find(other.key, at_ns) {
+        let other = direction.opposite();
+        let seen = if !entry.is_cut && self.find(entry.key ^ tag(other), at_ns) {
             Seen::Yes
-        } else if self.finds_beginning(&other, direction.opposite()) {
+        } else if entry.beginning != 0 && self.finds_beginning(&entry.tagged(other), other) {
             Seen::Perhaps
         } else {
             Seen::No
@@ -138,7 +138,7 @@ impl Identical {
     fn finds_beginning(&self, wanted: &Entry, direction: Direction) -> bool {
         let newest = if wanted.is_cut { self.long } else { self.cut }[direction.index()];
         let is_old = newest == 0 || self.next - newest > self.entries.len() as u32;
-        if wanted.beginning == 0 || is_old {
+        if is_old {
             return false;
         }
         self.entries.iter().any(|entry| {
