@@ -26,7 +26,7 @@ fn exchange(metrics: &mut Metrics, method: &str, turnaround_ns: u64) {
                 origin,
                 protocol,
                 method,
-                id: "7",
+                id: "7".into(),
                 outcome: Outcome::Matched,
                 turnaround_ns: Some(turnaround_ns),
             }),
@@ -64,7 +64,7 @@ fn message(direction: Direction, method: &str) -> What<'_> {
         truncated: false,
         identical: false,
     };
-    let (id, method) = (Some("7"), Some(method));
+    let (id, method) = (Some("7".into()), Some(method));
     let reading = MessageReading { protocol: "jsonrpc", kind: None, id, method };
     What::Message { message, reading }
 }

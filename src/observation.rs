@@ -4,11 +4,13 @@
 //! Every label that leaves the decoder is an enum or a bounded string. `labels` says how each value
 //! of an enum is written.
 
+mod exchange;
 mod frame;
 mod labels;
 mod windows;
 
 use super::event::{ConnId, Direction, TargetId};
+pub use exchange::{Exchange, IdToken, MessageReading, Waiting};
 pub use frame::{Control, Frame};
 pub use windows::WindowResult;
 
@@ -431,57 +433,4 @@ pub struct Message<'a> {
     pub truncated: bool,
     /// An equal payload was seen in the other direction lately (see `identical_packets_count`).
     pub identical: bool,
-}
-
-/// What a message says in its application protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MessageReading<'a> {
-    /// Protocol label; `unknown` where none was recognised.
-    pub protocol: &'a str,
-    /// What it is there; `None` where that is not known.
-    pub kind: Option<MessageKind>,
-    /// Its raw id token, as it stands in the message.
-    pub id: Option<&'a str>,
-    /// Method label, requests and notifications only, bounded.
-    pub method: Option<&'a str>,
-}
-
-impl MessageReading<'_> {
-    /// No protocol was recognised.
-    pub const UNKNOWN: MessageReading<'static> =
-        MessageReading { protocol: "unknown", kind: None, id: None, method: None };
-}
-
-/// A request that ended.
-#[derive(Clone, Debug)]
-pub struct Exchange<'a> {
-    /// Who asked.
-    pub origin: Origin,
-    /// Protocol label.
-    pub protocol: &'a str,
-    /// Method label, bounded; `""` where the protocol has none.
-    pub method: &'a str,
-    /// Raw id token.
-    pub id: &'a str,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// From the request's last byte to the answer's last byte; only with `matched` and `error`.
-    pub turnaround_ns: Option<u64>,
-}
-
-/// A request that waits for its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiting<'a> {
-    /// When its last byte passed, in `CLOCK_MONOTONIC` nanoseconds.
-    pub asked_ns: u64,
-    /// The target that it belongs to.
-    pub target: TargetId,
-    /// The connection that it waits on.
-    pub conn: ConnId,
-    /// Who asked.
-    pub origin: Origin,
-    /// Protocol label.
-    pub protocol: &'a str,
-    /// Method label, bounded; `""` where the protocol has none.
-    pub method: &'a str,
 }

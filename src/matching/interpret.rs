@@ -252,13 +252,13 @@ fn apply(
     };
     let label = decide(correlator, connection, &mut interpreted, reading.method.as_deref());
     if let Some(message) = untold {
-        let reading = message_reading(correlator, interpreted, label);
+        let reading = message_reading(correlator, &interpreted, label);
         tell(correlator, connection, stamp, What::Message { message, reading }, out);
     }
     if let Some(trial) = trial {
         follow(correlator, connection, &interpreted, trial);
     }
-    correlator.apply(connection, interpreted, out);
+    correlator.apply(connection, &interpreted, out);
     if overflows(interpreted.traits.kind, label) {
         tell(correlator, connection, stamp, What::LabelOverflow("method"), out);
     }
@@ -340,14 +340,14 @@ fn overflows(kind: Kind, label: Option<MethodLabel>) -> bool {
 
 fn message_reading<'a>(
     correlator: &'a Correlator,
-    interpreted: Interpreted<'a>,
+    interpreted: &Interpreted<'a>,
     label: Option<MethodLabel>,
 ) -> MessageReading<'a> {
     MessageReading {
         protocol: correlator.protocol_name(interpreted.protocol),
         kind: Some(message_kind(interpreted.traits.kind)),
         id: match interpreted.name {
-            Some(RequestName::Id { id, .. }) => std::str::from_utf8(id).ok(),
+            Some(RequestName::Id { id, .. }) => Some(id.into()),
             _ => None,
         },
         method: label.map(|label| correlator.method_text(label.id())),

@@ -84,12 +84,8 @@ impl Key {
         }
     }
 
-    /// The id as text; `""` where it is not text.
-    pub(super) fn id_text(&self) -> &str {
-        std::str::from_utf8(self.id()).unwrap_or_default()
-    }
-
-    fn id(&self) -> &[u8] {
+    /// The raw id token.
+    pub(super) fn id(&self) -> &[u8] {
         &self.name.bytes()[..usize::from(self.id_len)]
     }
 

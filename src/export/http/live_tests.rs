@@ -41,7 +41,7 @@ fn open(fixture: &mut Fixture) {
 }
 
 fn answer(fixture: &mut Fixture, method: &str) {
-    let (origin, protocol, id) = (Origin::Local, "jsonrpc", "7");
+    let (origin, protocol, id) = (Origin::Local, "jsonrpc", "7".into());
     let (outcome, turnaround_ns) = (Outcome::Matched, Some(2_000_000));
     observe(fixture, What::Started { origin, protocol, method });
     observe(

@@ -30,7 +30,7 @@ impl Fixture {
                 origin: Origin::Local,
                 protocol: "jsonrpc",
                 method: "eth_call",
-                id: "7",
+                id: "7".into(),
                 outcome: Outcome::Matched,
                 turnaround_ns: Some(turnaround_ns),
             }),

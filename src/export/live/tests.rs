@@ -20,7 +20,7 @@ fn record(recorder: &mut Recorder, generation: u32, what: What<'_>) {
 }
 
 fn ended(method: &str, outcome: Outcome, turnaround_ns: Option<u64>) -> What<'_> {
-    let (origin, protocol, id) = (Origin::Local, "jsonrpc", "1");
+    let (origin, protocol, id) = (Origin::Local, "jsonrpc", "1".into());
     What::Exchange(Exchange { origin, protocol, method, id, outcome, turnaround_ns })
 }
 

@@ -31,7 +31,7 @@ fn started(method: &str) -> What<'_> {
 }
 
 fn ended(method: &str, outcome: Outcome, turnaround_ns: Option<u64>) -> What<'_> {
-    let (origin, protocol, id) = (Origin::Local, "jsonrpc", "1");
+    let (origin, protocol, id) = (Origin::Local, "jsonrpc", "1".into());
     What::Exchange(Exchange { origin, protocol, method, id, outcome, turnaround_ns })
 }
 

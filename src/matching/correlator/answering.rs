@@ -11,7 +11,7 @@ impl Correlator {
     pub(super) fn answer(
         &mut self,
         connection: ConnectionIndex,
-        interpreted: Interpreted<'_>,
+        interpreted: &Interpreted<'_>,
         name: RequestName<'_>,
         out: Out<'_>,
     ) {
@@ -47,7 +47,7 @@ impl Correlator {
         &mut self,
         connection: ConnectionIndex,
         at: EntryIndex,
-        interpreted: Interpreted<'_>,
+        interpreted: &Interpreted<'_>,
         out: Out<'_>,
     ) {
         let deadline_ns = self.deadline_ns(at);
@@ -65,7 +65,7 @@ impl Correlator {
     pub(super) fn orphan(
         &self,
         connection: ConnectionIndex,
-        interpreted: Interpreted<'_>,
+        interpreted: &Interpreted<'_>,
         reason: OrphanReason,
         out: Out<'_>,
     ) {
@@ -89,7 +89,7 @@ impl Correlator {
     }
 
     /// TCP loses none, so the answer to come is to the oldest.
-    pub(super) fn heartbeat(&mut self, connection: ConnectionIndex, interpreted: Interpreted<'_>) {
+    pub(super) fn heartbeat(&mut self, connection: ConnectionIndex, interpreted: &Interpreted<'_>) {
         let heartbeats_ns = &mut self.connection_mut(connection).heartbeats_ns;
         heartbeats_ns[interpreted.direction.index()].get_or_insert(interpreted.stamp.at_ns);
     }
@@ -97,7 +97,7 @@ impl Correlator {
     pub(super) fn heartbeat_answer(
         &mut self,
         connection: ConnectionIndex,
-        interpreted: Interpreted<'_>,
+        interpreted: &Interpreted<'_>,
         out: Out<'_>,
     ) {
         let asked = interpreted.direction.opposite();

@@ -12,7 +12,7 @@ impl Correlator {
     pub(super) fn request(
         &mut self,
         connection: ConnectionIndex,
-        interpreted: Interpreted<'_>,
+        interpreted: &Interpreted<'_>,
         name: RequestName<'_>,
         out: Out<'_>,
     ) {
@@ -32,12 +32,13 @@ impl Correlator {
         }
         if let Some(Early { stamp, traits, .. }) = early {
             let direction = asked.opposite();
-            self.apply(connection, Interpreted { stamp, direction, traits, ..interpreted }, out);
+            let answer = Interpreted { stamp, direction, traits, ..*interpreted };
+            self.apply(connection, &answer, out);
         }
     }
 
     /// The newest request has an id; whatever had it before has lost it.
-    fn replace_duplicate(&mut self, key: KeyRef<'_>, interpreted: Interpreted<'_>, out: Out<'_>) {
+    fn replace_duplicate(&mut self, key: KeyRef<'_>, interpreted: &Interpreted<'_>, out: Out<'_>) {
         if let Some(at) = self.pending.find(key) {
             self.end(at, RequestEnd::by(interpreted, Outcome::Duplicate), out);
             return;
@@ -54,7 +55,7 @@ impl Correlator {
     pub(super) fn cancel(
         &mut self,
         connection: ConnectionIndex,
-        interpreted: Interpreted<'_>,
+        interpreted: &Interpreted<'_>,
         name: RequestName<'_>,
         out: Out<'_>,
     ) {
@@ -75,7 +76,7 @@ impl Correlator {
         &mut self,
         connection: ConnectionIndex,
         queue: u8,
-        interpreted: Interpreted<'_>,
+        interpreted: &Interpreted<'_>,
         out: Out<'_>,
     ) -> u32 {
         let asked = interpreted.direction;

@@ -19,7 +19,7 @@ impl Correlator {
     pub(super) fn wait_for_request(
         &mut self,
         connection: ConnectionIndex,
-        interpreted: Interpreted<'_>,
+        interpreted: &Interpreted<'_>,
         name: RequestName<'_>,
         out: Out<'_>,
     ) {
@@ -112,15 +112,15 @@ impl Correlator {
         };
         if let RequestName::Id { id, scope } = early.name.as_ref() {
             let key = KeyRef { connection, asked: early.asked, id, scope };
-            if self.continue_stream(key, interpreted, out) {
+            if self.continue_stream(key, &interpreted, out) {
                 return;
             }
             if early.traits.more == More::Follows {
-                self.open_stream(key, interpreted, MethodId::NONE, out);
+                self.open_stream(key, &interpreted, MethodId::NONE, out);
             }
         }
         let state = &self.connections[connection as usize];
         let reason = state.orphan_reason(early.stamp.at_ns, self.limits.timeout_ns);
-        self.orphan(connection, interpreted, reason, out);
+        self.orphan(connection, &interpreted, reason, out);
     }
 }

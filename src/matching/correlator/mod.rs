@@ -20,8 +20,8 @@ use slab::Slab;
 
 use crate::event::{ConnId, Direction, Stamp, TargetId};
 use crate::observation::{
-    Exchange, MessageReading, Observation, Origin, Out, Outcome, Role, Table as TableName, Waiting,
-    What,
+    Exchange, IdToken, MessageReading, Observation, Origin, Out, Outcome, Role, Table as TableName,
+    Waiting, What,
 };
 
 use super::connection::{Connection, EarlyWatch, Since, Speaks};
@@ -146,7 +146,7 @@ impl Correlator {
     pub(super) fn apply(
         &mut self,
         connection: ConnectionIndex,
-        interpreted: Interpreted<'_>,
+        interpreted: &Interpreted<'_>,
         out: Out<'_>,
     ) {
         match (interpreted.traits.kind, interpreted.name) {
@@ -162,7 +162,7 @@ impl Correlator {
     }
 
     /// The only place where a request starts.
-    fn start(&mut self, key: KeyRef<'_>, interpreted: Interpreted<'_>, id: IdForm, out: Out<'_>) {
+    fn start(&mut self, key: KeyRef<'_>, interpreted: &Interpreted<'_>, id: IdForm, out: Out<'_>) {
         self.make_room(key.connection, interpreted, out);
         let connection = &mut self.connections[key.connection as usize];
         let request = Request {
@@ -195,7 +195,10 @@ impl Correlator {
             origin: Origin::of_request(key.asked),
             protocol: name_of(&self.names, request.protocol),
             method: self.methods.text(request.method),
-            id: if request.id == IdForm::Token { key.id_text() } else { "" },
+            id: match request.id {
+                IdForm::Token => key.id().into(),
+                IdForm::Numbered => IdToken::default(),
+            },
             outcome: end.outcome,
             turnaround_ns: matches!(end.outcome, Outcome::Matched | Outcome::Error)
                 .then(|| end.stamp.at_ns.saturating_sub(request.at_ns)),
@@ -205,7 +208,7 @@ impl Correlator {
     }
 
     /// Lets the oldest of several that are too many go.
-    fn evict(&mut self, at: Option<EntryIndex>, interpreted: Interpreted<'_>, out: Out<'_>) {
+    fn evict(&mut self, at: Option<EntryIndex>, interpreted: &Interpreted<'_>, out: Out<'_>) {
         let Some(at) = at else { return };
         let (key, request) = self.end(at, RequestEnd::by(interpreted, Outcome::Evicted), out);
         self.remember_late(&key, request);
@@ -216,7 +219,7 @@ impl Correlator {
     fn make_room(
         &mut self,
         connection: ConnectionIndex,
-        interpreted: Interpreted<'_>,
+        interpreted: &Interpreted<'_>,
         out: Out<'_>,
     ) {
         let own = self.connections[connection as usize].pending;
@@ -295,11 +298,11 @@ struct RequestEnd {
 }
 
 impl RequestEnd {
-    fn by(interpreted: Interpreted<'_>, outcome: Outcome) -> Self {
+    fn by(interpreted: &Interpreted<'_>, outcome: Outcome) -> Self {
         Self { outcome, stamp: interpreted.stamp }
     }
 
-    fn answered(interpreted: Interpreted<'_>) -> Self {
+    fn answered(interpreted: &Interpreted<'_>) -> Self {
         let is_error = interpreted.traits.kind == Kind::Error;
         Self::by(interpreted, if is_error { Outcome::Error } else { Outcome::Matched })
     }

@@ -13,7 +13,7 @@ impl Correlator {
     pub(super) fn open_stream(
         &mut self,
         key: KeyRef<'_>,
-        interpreted: Interpreted<'_>,
+        interpreted: &Interpreted<'_>,
         method: MethodId,
         out: Out<'_>,
     ) {
@@ -43,7 +43,7 @@ impl Correlator {
     pub(super) fn continue_stream(
         &mut self,
         key: KeyRef<'_>,
-        interpreted: Interpreted<'_>,
+        interpreted: &Interpreted<'_>,
         out: Out<'_>,
     ) -> bool {
         let connection = &self.connections[key.connection as usize];

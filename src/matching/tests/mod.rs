@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::*;
-use crate::observation::{MessageKind, MessageReading, MessageType, What};
+use crate::observation::{IdToken, MessageKind, MessageReading, MessageType, What};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MILLISECOND_NS: u64 = 1_000_000;
@@ -228,7 +228,8 @@ fn message(
 
 fn message_line(reading: &MessageReading<'_>) -> String {
     let kind = reading.kind.map_or("-", MessageKind::as_str);
-    let (id, method) = (reading.id.unwrap_or("-"), reading.method.unwrap_or("-"));
+    let id = reading.id.and_then(IdToken::text).unwrap_or("-");
+    let method = reading.method.unwrap_or("-");
     format!("{} {kind} {id} {method}", reading.protocol)
 }
 
@@ -240,7 +241,7 @@ fn line(what: &What<'_>) -> String {
                 "{} {} {} {}",
                 exchange.outcome.as_str(),
                 exchange.origin.as_str(),
-                exchange.id,
+                exchange.id.text().unwrap_or_default(),
                 exchange.method
             );
             if let Some(turnaround_ns) = exchange.turnaround_ns {

@@ -34,7 +34,8 @@ fn message(message_type: MessageType, direction: Direction) -> What<'static> {
         identical: false,
     };
     let kind = Some(MessageKind::Request);
-    let reading = MessageReading { protocol: "jsonrpc", kind, id: Some("7"), method: Some("ask") };
+    let reading =
+        MessageReading { protocol: "jsonrpc", kind, id: Some("7".into()), method: Some("ask") };
     What::Message { message, reading }
 }
 
@@ -44,7 +45,7 @@ fn frame(opcode: Opcode, direction: Direction) -> What<'static> {
 
 fn exchange(method: &str, outcome: Outcome, millis: Option<u64>) -> What<'_> {
     let turnaround_ns = millis.map(|millis| millis * 1_000_000);
-    let (origin, protocol, id) = (Origin::Local, "jsonrpc", "7");
+    let (origin, protocol, id) = (Origin::Local, "jsonrpc", "7".into());
     What::Exchange(Exchange { origin, protocol, method, id, outcome, turnaround_ns })
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Event, Line, MessageView, utf8_prefix};
 use crate::event::{ConnId, Direction};
 use crate::observation::{
-    Exchange, Frame, Message, MessageKind, MessageReading, MessageType, Open,
+    Exchange, Frame, IdToken, Message, MessageKind, MessageReading, MessageType, Open,
 };
 
 /// What every line begins with.
@@ -159,7 +159,7 @@ fn message_part<'a>(
         length: message.length,
         compressed: message.compressed,
         protocol: reading.protocol,
-        id: reading.id,
+        id: reading.id.and_then(IdToken::text),
         kind: reading.kind.map(MessageKind::as_str),
         method: reading.method,
         payload: (view.payload > 0).then(|| payload_part(view, message)),
@@ -185,7 +185,7 @@ fn exchange_part<'a>(exchange: &Exchange<'a>) -> EventPart<'a> {
         origin: origin.as_str(),
         protocol,
         method,
-        id,
+        id: id.text().unwrap_or_default(),
         outcome: outcome.as_str(),
         turnaround_ns,
     }

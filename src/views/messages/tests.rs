@@ -51,7 +51,7 @@ fn reading() -> MessageReading<'static> {
     MessageReading {
         protocol: "jsonrpc",
         kind: Some(MessageKind::Request),
-        id: Some("7"),
+        id: Some("7".into()),
         method: Some("eth_call"),
     }
 }
@@ -65,7 +65,7 @@ fn exchange() -> Exchange<'static> {
         origin: Origin::Local,
         protocol: "jsonrpc",
         method: "eth_call",
-        id: "7",
+        id: "7".into(),
         outcome: Outcome::Matched,
         turnaround_ns: Some(8_123_456),
     }
@@ -287,10 +287,15 @@ fn nothing_from_the_wire_reaches_the_terminal_raw() {
     let evil = "\u{1b}[2J\r\n\u{7}\u{9b}\u{202e}\u{200b}\0\u{7f}";
     let message = Message { payload: evil.as_bytes(), ..request() };
     let reading =
-        MessageReading { id: Some(evil), method: Some(evil), protocol: evil, ..reading() };
+        MessageReading { id: Some(evil.into()), method: Some(evil), protocol: evil, ..reading() };
     let view = MessageView { payload: 100, ..MessageView::default() };
     let lines = line(view, What::Message { message, reading })
-        + &text(What::Exchange(Exchange { id: evil, method: evil, protocol: evil, ..exchange() }))
+        + &text(What::Exchange(Exchange {
+            id: evil.into(),
+            method: evil,
+            protocol: evil,
+            ..exchange()
+        }))
         + &text(What::Open(Open {
             host: Some(evil),
             path: Some(evil),
@@ -312,14 +317,15 @@ fn a_name_without_end_is_cut_short_in_text_and_whole_in_json() {
 }
 
 fn named(id: &str) -> What<'_> {
-    let reading = MessageReading { id: Some(id), ..reading() };
+    let reading = MessageReading { id: Some(id.into()), ..reading() };
     What::Message { message: request(), reading }
 }
 
 #[test]
 fn every_json_line_is_one_object() {
     let evil = "\"\\\n\u{1}";
-    let lines = [json(named(evil)), json(What::Exchange(Exchange { id: evil, ..exchange() }))];
+    let lines =
+        [json(named(evil)), json(What::Exchange(Exchange { id: evil.into(), ..exchange() }))];
     for line in lines {
         let value: serde_json::Value = serde_json::from_str(&line).expect("valid JSON");
         assert_eq!(value["id"], evil);

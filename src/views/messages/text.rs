@@ -15,7 +15,9 @@ use jiff::tz::TimeZone;
 use super::filter::is_wrong;
 use super::{Event, Line, MessageView, utf8_prefix};
 use crate::event::Direction;
-use crate::observation::{Exchange, Frame, Message, MessageReading, MessageType, Open, Role};
+use crate::observation::{
+    Exchange, Frame, IdToken, Message, MessageReading, MessageType, Open, Role,
+};
 
 pub(super) fn write_header(view: &MessageView, out: &mut impl Write) -> io::Result<()> {
     let bold = styled(view, Style::new().bold());
@@ -111,7 +113,7 @@ fn write_message(
     if let Some(method) = reading.method.filter(|method| !method.is_empty()) {
         write!(out, " {}", Name(method))?;
     }
-    if let Some(id) = reading.id {
+    if let Some(id) = reading.id.and_then(IdToken::text) {
         write!(out, " id={}", Name(id))?;
     }
     if message.compressed {
@@ -148,7 +150,8 @@ fn write_exchange(out: &mut impl Write, exchange: &Exchange<'_>) -> io::Result<(
     if !exchange.method.is_empty() {
         write!(out, " {}", Name(exchange.method))?;
     }
-    write!(out, " id={} {}", Name(exchange.id), exchange.outcome.as_str())
+    let id = exchange.id.text().unwrap_or_default();
+    write!(out, " id={} {}", Name(id), exchange.outcome.as_str())
 }
 
 fn arrow(direction: Direction) -> char {

@@ -27,7 +27,7 @@ fn record(recorder: &mut Recorder, generation: u32, what: What<'_>) {
 
 fn ended(method: &str, origin: Origin, outcome: Outcome, millis: Option<u64>) -> What<'_> {
     let turnaround_ns = millis.map(|millis| millis * 1_000_000);
-    let (protocol, id) = ("jsonrpc", "1");
+    let (protocol, id) = ("jsonrpc", "1".into());
     What::Exchange(Exchange { origin, protocol, method, id, outcome, turnaround_ns })
 }
 
@@ -52,7 +52,8 @@ fn message(recorder: &mut Recorder, generation: u32, method: &str) {
         identical: false,
     };
     let kind = Some(MessageKind::Request);
-    let reading = MessageReading { protocol: "jsonrpc", kind, id: Some("1"), method: Some(method) };
+    let reading =
+        MessageReading { protocol: "jsonrpc", kind, id: Some("1".into()), method: Some(method) };
     record(recorder, generation, What::Message { message, reading });
 }
 

@@ -109,7 +109,7 @@ impl Fixture {
             origin,
             protocol,
             method,
-            id: "7",
+            id: "7".into(),
             outcome: Outcome::Matched,
             turnaround_ns: Some(turnaround_ns),
         }));

@@ -121,7 +121,7 @@ fn conversation() -> [(u64, What<'static>); 7] {
     let asked = MessageReading {
         protocol: "jsonrpc",
         kind: Some(MessageKind::Request),
-        id: Some("7"),
+        id: Some("7".into()),
         method: Some("getBalance"),
     };
     let response = Message {
@@ -165,7 +165,7 @@ fn conversation() -> [(u64, What<'static>); 7] {
                 origin: Origin::Local,
                 protocol: "jsonrpc",
                 method: "getBalance",
-                id: "7",
+                id: "7".into(),
                 outcome: Outcome::Matched,
                 turnaround_ns: Some(8_123_456),
             }),
