@@ -10,7 +10,8 @@ use super::kind::{From, Kind};
 use super::reading::{MAX_ID_BYTES, Reading, RequestName, RuleTraits};
 use super::text::{Text, Wholeness};
 
-/// Only this much of a message is searched.
+/// Bytes of a message that are searched first. The rest of what is there is searched only where the
+/// pattern may match there: most say with the first bytes that they do not.
 pub(in crate::matching) const SEARCH_BYTES: usize = 4 << 10;
 
 /// Why a text cannot be a pattern.
@@ -112,15 +113,26 @@ impl PatternRule {
         if !self.from.admits(text.sender) {
             return false;
         }
-        let searched = searched(text);
-        if self.regex.captures_read(&mut self.groups, searched).is_none() {
-            return false;
-        }
-        let cut = is_cut(text);
+        let payload = text.payload;
+        let beginning = &payload[..payload.len().min(SEARCH_BYTES)];
+        let is_all = beginning.len() == payload.len();
+        let searched = match self.regex.captures_read(&mut self.groups, beginning) {
+            // What ends where the beginning ends may go on behind it.
+            Some(hit) if is_all || hit.end() < beginning.len() => beginning,
+            None if is_all || !self.may_go_on(beginning) => return false,
+            _ if self.regex.captures_read(&mut self.groups, payload).is_none() => return false,
+            _ => payload,
+        };
+        self.tell(searched, text.wholeness == Wholeness::Cut, found);
+        true
+    }
+
+    /// Tells what the groups of the match in `searched` say. Of a text that was cut, a token at the
+    /// end is not certain.
+    fn tell(&self, searched: &[u8], is_cut: bool, found: &mut dyn FnMut(Reading<'_>)) {
         let group = |index: Option<usize>| {
             let (start, end) = self.groups.get(index?)?;
-            // A token that ends where the searched bytes end may go on behind them.
-            let certain = !cut || end < searched.len();
+            let certain = !is_cut || end < searched.len();
             certain.then(|| &searched[start..end])
         };
         let id = group(self.id).filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES);
@@ -132,30 +144,23 @@ impl PatternRule {
             name: id.map(|id| RequestName::Id { id, scope }).or(queue),
             method: group(self.method).or_else(label).map(Cow::Borrowed),
         });
-        true
     }
 
-    /// Whether a text that did not match might have named a request, had all of it been searched.
+    /// Whether a text that did not match might have named a request, had all of it been there.
     pub(super) fn may_match_later(&mut self, text: Text<'_>) -> bool {
         let names_a_request = self.id.is_some() || self.queue.is_some();
-        if !names_a_request || !is_cut(text) || !self.from.admits(text.sender) {
-            return false;
-        }
+        let is_cut = text.wholeness == Wholeness::Cut;
+        names_a_request && is_cut && self.from.admits(text.sender) && self.may_go_on(text.payload)
+    }
+
+    /// Whether a text that begins with `bytes`, which do not match, may match all the same.
+    fn may_go_on(&mut self, bytes: &[u8]) -> bool {
         let compile = || Continuation::compile(self.regex.as_str()).map(Box::new);
         match self.continuation.get_or_insert_with(compile) {
-            Some(continuation) => continuation.is_possible(searched(text)),
+            Some(continuation) => continuation.is_possible(bytes),
             None => true,
         }
     }
-}
-
-fn searched(text: Text<'_>) -> &[u8] {
-    &text.payload[..text.payload.len().min(SEARCH_BYTES)]
-}
-
-/// More of the text passed than is searched.
-fn is_cut(text: Text<'_>) -> bool {
-    text.wholeness == Wholeness::Cut || text.payload.len() > SEARCH_BYTES
 }
 
 #[cfg(test)]
@@ -193,14 +198,19 @@ mod tests {
     }
 
     #[test]
-    fn only_the_head_of_a_message_is_searched() {
-        let mut payload = vec![b' '; SEARCH_BYTES];
-        payload.extend_from_slice(b"id=12;");
-        assert_eq!(id_in("id=(?P<id>[0-9]+)", &payload, Wholeness::Whole), None);
+    fn all_of_a_message_is_searched_where_the_pattern_may_match_there() {
+        for before in [SEARCH_BYTES - 4, SEARCH_BYTES - 1, SEARCH_BYTES, 15 * SEARCH_BYTES] {
+            let payload = [&vec![b'a'; before][..], b"id=12;"].concat();
+            for pattern in ["id=(?P<id>[0-9]+)", "^a*id=(?P<id>[0-9]+)"] {
+                let id = id_in(pattern, &payload, Wholeness::Whole);
+                assert_eq!(id.as_deref(), Some(&b"12"[..]), "{pattern} behind {before} bytes");
+            }
+            assert_eq!(id_in("^b*id=(?P<id>[0-9]+)", &payload, Wholeness::Whole), None);
+        }
     }
 
     #[test]
-    fn a_pattern_that_could_match_behind_what_is_searched_is_open() {
+    fn a_pattern_that_could_match_behind_a_cut_is_open() {
         let later = |pattern: &str, payload: &[u8], wholeness| {
             let mut rule = PatternRule::for_ids(pattern, Kind::Request).unwrap();
             let text = Text {
@@ -218,8 +228,10 @@ mod tests {
         assert!(
             !later(anchored, b"aab", Wholeness::Cut) && !later(anchored, b"a", Wholeness::Whole)
         );
-        assert!(later(anchored, &[b'a'; SEARCH_BYTES + 1], Wholeness::Whole));
-        assert!(later(anywhere, b"b", Wholeness::Cut) && !later(anywhere, b"b", Wholeness::Whole));
+        for long in [&b"b"[..], &[b'b'; SEARCH_BYTES + 1]] {
+            assert!(later(anywhere, long, Wholeness::Cut), "{} bytes", long.len());
+            assert!(!later(anywhere, long, Wholeness::Whole), "{} bytes", long.len());
+        }
     }
 
     #[test]

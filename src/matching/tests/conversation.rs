@@ -208,6 +208,17 @@ fn one_pattern_serves_for_requests_and_answers() {
 }
 
 #[test]
+fn a_users_pattern_is_searched_in_all_of_a_long_message() {
+    let mut tap = patterns(r#""id":(?P<id>[0-9]+)"#, None, None);
+    let long = |id: &str| format!(r#"{{"x":"{}"{id}}}"#, "x".repeat(20_000));
+    tap.sent(long(r#","id":5"#)).at(2).received(long(r#","id":5"#)).sent(r#"{"id":6}"#);
+    // It has no id, so it cannot have been the answer.
+    tap.received(long("")).at(90 * SECOND_NS).tick();
+    let ends = ["matched local 5  2", "expired local 6 "];
+    assert_eq!(tap.lines(), ["started local ", ends[0], "started local ", ends[1]]);
+}
+
+#[test]
 fn methods_beyond_the_bound_are_folded_and_counted() {
     let mut protocols = Protocols::builtin();
     protocols.force("ocpp").unwrap();
