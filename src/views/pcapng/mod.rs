@@ -21,7 +21,7 @@ use super::messages::Filter;
 use super::{Process, View, cut_sentence};
 use crate::event::{ConnId, Direction, Transport};
 use crate::observation::{
-    Control, Exchange, Message, MessageReading, Observation, Open, Origin, Role, What,
+    Control, Exchange, IdToken, Message, MessageReading, Observation, Open, Origin, Role, What,
 };
 
 /// A connection in one of several recordings, each with a clock of its own.
@@ -157,7 +157,7 @@ impl<W: Write> Pcapng<W> {
         comment.add("protocol", reading.protocol);
         comment.add_known("kind", reading.kind.map(|kind| kind.as_str()));
         comment.add_known("method", reading.method.filter(|method| !method.is_empty()));
-        comment.add_known("id", reading.id);
+        comment.add_known("id", reading.id.and_then(IdToken::text));
         comment.add("wire_length", message.wire_length);
         if message.compressed {
             comment.add("compressed", "yes");
@@ -208,7 +208,7 @@ impl<W: Write> Pcapng<W> {
         self.note(it, direction, |comment| {
             comment.add("protocol", exchange.protocol);
             comment.add("method", exchange.method);
-            comment.add("id", exchange.id);
+            comment.add("id", exchange.id.text().unwrap_or_default());
             comment.add("outcome", exchange.outcome.as_str());
             comment.add_known("turnaround", exchange.turnaround_ns.map(Milliseconds));
         });

@@ -88,7 +88,7 @@ fn message(direction: Direction, payload: &[u8]) -> What<'_> {
     let reading = MessageReading {
         protocol: "jsonrpc",
         kind: Some(MessageKind::Response),
-        id: Some("7"),
+        id: Some("7".into()),
         method: None,
     };
     What::Message { message, reading }
@@ -99,7 +99,7 @@ fn exchange(outcome: Outcome, turnaround_ns: Option<u64>) -> What<'static> {
         origin: Origin::Remote,
         protocol: "jsonrpc",
         method: "quote.get",
-        id: "7",
+        id: "7".into(),
         outcome,
         turnaround_ns,
     })

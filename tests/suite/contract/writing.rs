@@ -88,3 +88,16 @@ fn root_a_monitor_whose_log_cannot_be_written_attaches_all_the_same() {
         assert_eq!(status(command).code(), Some(4), "{sink:?}");
     }
 }
+
+/// Who reports a fault can say what it was built from.
+#[test]
+fn a_build_from_a_checkout_names_its_commit() {
+    let mut git = Command::new("git");
+    git.args(["rev-parse", "--short=12", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let Some(head) = git.output().ok().filter(|it| it.status.success()) else { return };
+    let head = String::from_utf8(head.stdout).expect("text");
+    let commit = std::env::var("WSTAP_REVISION").unwrap_or(head);
+    let output = program().arg("--version").output().expect("wstap runs");
+    let said = String::from_utf8(output.stdout).expect("text");
+    assert!(said.contains(commit.trim()), "{said} is not of {commit}");
+}

@@ -1,13 +1,15 @@
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
+use std::process::Child;
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::suite::common::peers::many::Many;
 use crate::suite::common::peers::{Peer, Runtime, Scene};
-use crate::suite::common::wstap::{Monitor, privileged, program, wait_for};
+use crate::suite::common::wstap::{Monitor, privileged, program, signal, wait_for};
 
 /// The bytes in the target's memory at every site that wstap would probe.
 fn probed_bytes(pid: u32) -> Vec<(String, Vec<u8>)> {
@@ -135,6 +137,43 @@ fn root_wstap_ends_with_its_target_where_that_is_asked_for() {
     server.finish();
     drop(server);
     assert!(tap.wait().success());
+}
+
+/// Ends with the test.
+struct Tap(Child);
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Who looks at the terminal sees what became of the target, and in the end what was seen.
+#[test]
+fn root_the_end_of_a_target_is_said_and_that_of_the_tap_has_a_summary() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some((mut server, mut client)) = begin(&scene, "40") else { return };
+    let printed = scene.path("wstap.out");
+    let said = || fs::read_to_string(&printed).expect("what was printed");
+    let mut command = program();
+    command.args(["--listen", "127.0.0.1:0", "--pid", &server.pid().to_string()]);
+    command.stdout(fs::File::create(&printed).expect("a file"));
+    let mut tap = Tap(command.spawn().expect("wstap starts"));
+    wait_for("the tap", || said().contains("tapping pid ").then_some(()));
+    client.go();
+    client.summary();
+    server.finish();
+    drop(server);
+    wait_for("the end of the target to be said", || said().contains("has ended").then_some(()));
+    signal(tap.0.id(), Signal::INT);
+    let status = wait_for("wstap to end", || tap.0.try_wait().expect("a status"));
+    assert!(status.success());
+    let said = said();
+    assert!(said.contains("40 received, 40 requests answered, 0 waiting"), "{said}");
 }
 
 /// Where nothing passes, wstap sleeps: each of its threads looks for what nobody wakes it for, and that is all.
