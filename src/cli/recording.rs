@@ -35,6 +35,10 @@ pub struct RecordArgs {
     /// Hide the values of HTTP header fields whose names match, too (may be given several times)
     #[arg(long, value_name = "REGEX")]
     pub redact: Vec<String>,
+    /// Keep HTTP/2, too. Its heads are compressed, so nothing in them can be hidden: cookies and
+    /// authorisation are in the file then
+    #[arg(long)]
+    pub http2: bool,
 }
 
 /// `wstap replay`.

@@ -23,6 +23,8 @@ pub struct RecordConfig {
     pub duration: Option<Duration>,
     /// Names of header fields to redact, besides the usual ones.
     pub redact: Vec<Regex>,
+    /// HTTP/2 is kept, with the secrets in its heads.
+    pub http2: bool,
     /// The session ends with the recording.
     pub alone: bool,
 }
@@ -43,6 +45,7 @@ impl RecordConfig {
             parts: 1,
             duration: None,
             redact: Vec::new(),
+            http2: false,
             alone: false,
         }
     }
@@ -65,6 +68,7 @@ impl RecordConfig {
             return Err(UsageError("rotate: standard output is one file; give -o a name".into()));
         }
         record.duration = args.duration.map(|span| span.0);
+        record.http2 = args.http2;
         record.redact = args.redact.iter().map(|it| pattern(it)).collect::<Result<_, _>>()?;
         let window = args.payload.as_deref().map(window).transpose()?;
         let mut config = TapConfig::recorded(&args.tap, window)?;

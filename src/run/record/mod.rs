@@ -182,7 +182,8 @@ pub(super) fn header(
     };
     let paths = config.protocols.descriptions().flat_map(|it| it.paths.iter());
     let parameters = paths.filter(|path| path.contains('=')).map(|path| path.to_string()).collect();
-    (header, Redaction { names: patterns.cloned().collect(), parameters })
+    let keeps_http2 = config.record.as_ref().is_some_and(|record| record.http2);
+    (header, Redaction { names: patterns.cloned().collect(), parameters, keeps_http2 })
 }
 
 fn say_what_is_kept(config: &RecordConfig, header: &Header) {
@@ -199,6 +200,11 @@ fn say_what_is_kept(config: &RecordConfig, header: &Header) {
         config.path.display(),
         config.max_bytes.saturating_mul(config.parts.into()) >> 20
     );
+    if config.http2 {
+        tracing::warn!(
+            "the recording holds the heads of HTTP/2 with every secret in them: treat it as one"
+        );
+    }
     if config.alone && window_bytes >= 16 << 20 {
         tracing::warn!("the recording holds every payload in full: treat it as a secret");
     }

@@ -33,6 +33,8 @@ pub struct Redaction {
     pub names: Vec<Regex>,
     /// Parameters of queries that stay, such as `vsn=2.0.0`: protocols are recognised by them.
     pub parameters: Vec<String>,
+    /// HTTP/2 stays as it is: its heads are compressed, and nothing can be hidden in them.
+    pub keeps_http2: bool,
 }
 
 /// Hides secrets in the events of all connections.
@@ -47,7 +49,7 @@ pub struct Redactor {
 #[derive(Debug, Default)]
 struct Connection {
     lines: [Lines; 2],
-    /// HTTP/2: its heads are compressed, and nothing of it is decoded.
+    /// HTTP/2: its heads are compressed.
     is_http2: bool,
     has_frames: bool,
 }
@@ -148,8 +150,7 @@ impl Redactor {
 impl Connection {
     fn hide(&mut self, segment: &Segment<'_>, bytes: &mut [u8], rules: &Redaction) {
         if self.is_http2 {
-            bytes.fill(b'x');
-            return;
+            return hide_http2(bytes, rules);
         }
         let lines = &mut self.lines[segment.direction.index()];
         lines.arrive(segment);
@@ -158,8 +159,7 @@ impl Connection {
             at = lines.step(bytes, at, rules);
             if lines.place == Place::Preface && bytes[at - 1] == b'\n' {
                 self.is_http2 = true;
-                bytes[at..].fill(b'x');
-                return;
+                return hide_http2(&mut bytes[at..], rules);
             }
         }
         // The other direction is still a head where this one is not yet answered.
@@ -280,6 +280,13 @@ impl Lines {
                 at + 1
             }
         }
+    }
+}
+
+/// What follows the preface of HTTP/2.
+fn hide_http2(bytes: &mut [u8], rules: &Redaction) {
+    if !rules.keeps_http2 {
+        bytes.fill(b'x');
     }
 }
 

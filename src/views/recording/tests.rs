@@ -212,6 +212,7 @@ fn secrets_are_hidden_and_what_is_needed_stays_however_a_head_is_cut() {
     let rules = || Redaction {
         names: vec![regex::bytes::Regex::new("^x-mine$").expect("a pattern")],
         parameters: vec!["vsn=2.0.0".into()],
+        keeps_http2: false,
     };
     let expected = "GET /feed?vsn=2.0.0&user=xxx&xxxxxx HTTP/1.1\r\nHost: a\r\n\
         authorization:xxxxxxxxxxxxx\r\nxxxxxxxxxxxx\r\nCOOKIE:xxxxxxxx\r\nX-Api-Key:xxxxxxx\r\n\
@@ -259,8 +260,12 @@ fn what_is_said_on_a_connection_that_is_known_to_have_frames_stays() {
 }
 
 #[test]
-fn of_http2_only_the_preface_is_kept() {
+fn of_http2_only_the_preface_is_kept_unless_all_of_it_was_asked_for() {
     let text = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nsecret";
     let hidden = redacted(text, text.len(), Redaction::default());
     assert!(hidden.starts_with("PRI * HTTP/2.0\r\nxx") && hidden.ends_with("xxxxxx"), "{hidden}");
+    let asked = Redaction { keeps_http2: true, ..Redaction::default() };
+    for size in 1..text.len() {
+        assert_eq!(redacted(text, size, asked.clone()), text, "{size} bytes a call");
+    }
 }

@@ -175,6 +175,47 @@ fn root_a_recording_replays_to_the_lines_that_were_printed_live() {
     }
 }
 
+/// A second tap sees the same at other times, so times are left out.
+#[test]
+fn root_websockets_over_http2_are_replayed_where_their_heads_may_be_kept() {
+    if !privileged() {
+        return;
+    }
+    let scene = Scene::new();
+    let load = ["--streams", "5", "--requests", "40", "--pages", "10"];
+    let Some((mut server, mut client)) = scene.http2(Runtime::Python, Runtime::Python, &load)
+    else {
+        return;
+    };
+    let file = scene.path("recording");
+    let log = scene.path("recording.log");
+    let mut command = program();
+    command.args(["record", "-v", "--http2", "--pid", &server.pid().to_string(), "-o"]);
+    command.arg(&file).stderr(fs::File::create(&log).expect("a file"));
+    let mut recording = command.spawn().expect("wstap starts");
+    wait_for("the tap", || fs::read_to_string(&log).ok()?.contains("attached").then_some(()));
+    let tap = Frames::attach(server.pid(), &[]);
+    client.go();
+    assert_eq!(client.summary().requests, 200);
+    let live = tap.finish();
+    signal(recording.id(), Signal::TERM);
+    recording.wait().expect("wstap ends");
+    server.finish();
+    let timeless = |lines: &[Value]| -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for line in lines.iter().filter(|line| line["event"] == "message") {
+            let told = ["direction", "type", "length", "compressed", "kind", "method", "id"];
+            let told = told.map(|key| line[key].to_string()).join(" ");
+            *counts.entry(told).or_default() += 1;
+        }
+        counts
+    };
+    let replayed = replayed(&file);
+    assert!(replayed.iter().any(|line| line["event"] == "open" && line["http"] == "2"));
+    assert_eq!(timeless(&replayed), timeless(&live));
+    assert_eq!(timeless(&live).values().sum::<usize>(), 400);
+}
+
 #[test]
 fn root_a_recording_replays_to_the_table_of_its_last_minutes() {
     if !privileged() {
