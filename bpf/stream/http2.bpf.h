@@ -93,16 +93,30 @@ static __noinline int notice_http2(const struct report *report, struct conn *con
 	return 0;
 }
 
-/* A stream of which both directions have ended, or one that was reset. */
-static __always_inline void http2_forget(struct report *report)
+/* What a stream begins with. Linux 6.1 takes keys and values of maps from the stack or from a map only,
+ * and this is in one, while a report is memory of any kind to the functions here. */
+const struct http2_stream http2_new_stream = {};
+
+/* The stream of the frame that begins, or NULL. */
+static __always_inline struct http2_stream *http2_known(const struct report *report)
 {
-	bpf_map_delete_elem(&http2_streams, &report->key);
+	struct http2_key key = report->key;
+
+	return bpf_map_lookup_elem(&http2_streams, &key);
+}
+
+/* A stream of which both directions have ended, or one that was reset. */
+static __always_inline void http2_forget(const struct report *report)
+{
+	struct http2_key key = report->key;
+
+	bpf_map_delete_elem(&http2_streams, &key);
 }
 
 /* A direction of the stream at report->key has nothing more to say. Returns whether both have not. */
 static __always_inline int http2_end(struct report *report)
 {
-	struct http2_stream *known = bpf_map_lookup_elem(&http2_streams, &report->key);
+	struct http2_stream *known = http2_known(report);
 
 	if (!known)
 		return 0;
@@ -113,11 +127,12 @@ static __always_inline int http2_end(struct report *report)
 /* Begins to follow a stream that may be a WebSocket. False if there is no room. */
 static __always_inline int http2_follow(struct report *report, struct conn *conn)
 {
+	struct http2_key key = report->key;
 	struct http2_stream *known;
 
-	if (bpf_map_update_elem(&http2_streams, &report->key, &report->fresh.streams, BPF_ANY))
+	if (bpf_map_update_elem(&http2_streams, &key, &http2_new_stream, BPF_ANY))
 		return 0;
-	known = bpf_map_lookup_elem(&http2_streams, &report->key);
+	known = http2_known(report);
 	if (!known)
 		return 0;
 	for (int i = 0; i < 2; i++) {
@@ -158,7 +173,7 @@ static __noinline int http2_request(struct report *report, struct conn *conn, in
 
 /* Content begins at report->field: sets how much of the frame is copied at once, and up to where what
  * follows is skipped. */
-static __always_inline void http2_data(struct report *report, struct conn *conn, struct stream *s)
+static __noinline int http2_data(struct report *report, struct conn *conn, struct stream *s)
 {
 	__u32 id = report->key.stream;
 	__u64 content = report->field, moved;
@@ -168,18 +183,18 @@ static __always_inline void http2_data(struct report *report, struct conn *conn,
 	/* No WebSocket is pushed. */
 	if (id & 1) {
 		if (!conn->first || id < conn->first || id > conn->asked)
-			return;
-		known = bpf_map_lookup_elem(&http2_streams, &report->key);
+			return 0;
+		known = http2_known(report);
 	}
 	if (!known) {
 		s->copy_until = content;
 		report->piece_rest = s->next_header;
-		return;
+		return 0;
 	}
 	own = &known->ways[report->direction & 1];
 	/* Some of its content may have passed unseen. */
 	if (s->since > own->since)
-		return;
+		return 0;
 	moved = content - own->offset;
 	own->next_header += moved;
 	own->copy_until += moved;
@@ -188,6 +203,7 @@ static __always_inline void http2_data(struct report *report, struct conn *conn,
 	s->copy_until = content;
 	if (own->mode == STREAM_WALK && own->copy_until <= content)
 		report->piece_rest = min_u64(s->content_end, tail_start(own));
+	return 0;
 }
 
 static __always_inline bool http2_is_possible(__u8 type, __u32 id)
@@ -225,9 +241,7 @@ static __noinline int http2_begin(struct report *report, struct conn *conn, __u6
 		if (padding < length)
 			s->content_end -= padding;
 	}
-	if (type == HTTP2_DATA)
-		http2_data(report, conn, s);
-	else if (type == HTTP2_HEADERS && (s->head[4] & HTTP2_PRIORITY))
+	if (type == HTTP2_HEADERS && (s->head[4] & HTTP2_PRIORITY))
 		report->field += 5;
 	s->fields_at = 0;
 	if (type == HTTP2_HEADERS && conn->asking == report->direction + 1U)
@@ -365,6 +379,8 @@ static __always_inline void walk_http2_header(struct report *report, struct conn
 		return;
 	}
 	s->head_have = 0;
+	if (s->head[3] == HTTP2_DATA)
+		http2_data(report, conn, s);
 	if (has_fields(report, s))
 		http2_request(report, conn, http2_fields(report, may_sleep));
 	http2_ending(report, s);
@@ -380,7 +396,7 @@ static __noinline struct stream *begin_content(struct report *report, struct str
 	report->key.tgid = report->thread >> 32;
 	report->key.generation = report->generation;
 	report->key.stream = s->http2_stream;
-	known = bpf_map_lookup_elem(&http2_streams, &report->key);
+	known = http2_known(report);
 	if (!known || known->ways[report->direction & 1].mode != STREAM_WALK) {
 		s->http2_stream = 0;
 		s->copy_until = s->next_header;

@@ -182,10 +182,35 @@ static __noinline bool is_window_due(const struct zlib_look *look)
 	return before < WINDOWS_AT_FIRST || before % WINDOW_EVERY == 0;
 }
 
+/* Copies the input of the call, at most so much. These two are functions of their own: between a
+ * comparison and a read, a larger function keeps a length on the stack, where Linux 6.1 does not know any
+ * more that it is bounded. */
+static __noinline int copy_zlib_input(struct wstap_zlib_call *r, const struct zlib_look *look)
+{
+	__u32 input = look->z.avail_in;
+
+	if (input > WSTAP_ZLIB_INPUT_BYTES)
+		input = WSTAP_ZLIB_INPUT_BYTES;
+	opaque(input);
+	if (input <= WSTAP_ZLIB_INPUT_BYTES && !read_user(r->input, input, look->z.next_in))
+		r->input_bytes = input;
+	return 0;
+}
+
+/* Copies the end of the window. */
+static __noinline int copy_zlib_tail(struct wstap_zlib_call *r, const struct zlib_look *look)
+{
+	__u32 tail = look->tail_bytes;
+
+	opaque(tail);
+	if (tail <= WSTAP_ZLIB_TAIL_BYTES && !read_user(r->tail, tail, look->tail))
+		r->tail_bytes = tail;
+	return 0;
+}
+
 static __always_inline void fill_zlib_call(struct wstap_zlib_call *r, const struct zlib_look *look)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
-	__u32 input = look->z.avail_in, tail = look->tail_bytes;
 
 	r->at_ns = bpf_ktime_get_ns();
 	r->stream = look->stream;
@@ -193,7 +218,7 @@ static __always_inline void fill_zlib_call(struct wstap_zlib_call *r, const stru
 	r->total_out = look->z.total_out;
 	r->tgid = thread >> 32;
 	r->tid = (__u32)thread;
-	r->input_len = input;
+	r->input_len = look->z.avail_in;
 	r->window_size = look->size;
 	r->target = look->target;
 	r->kind = WSTAP_ZLIB_CALL;
@@ -206,14 +231,8 @@ static __always_inline void fill_zlib_call(struct wstap_zlib_call *r, const stru
 	r->tail_bytes = 0;
 	if (look->verdict != WSTAP_ZLIB_RAW)
 		return;
-	if (input > WSTAP_ZLIB_INPUT_BYTES)
-		input = WSTAP_ZLIB_INPUT_BYTES;
-	opaque(input);
-	if (input <= WSTAP_ZLIB_INPUT_BYTES && !read_user(r->input, input, look->z.next_in))
-		r->input_bytes = input;
-	opaque(tail);
-	if (tail <= WSTAP_ZLIB_TAIL_BYTES && !read_user(r->tail, tail, look->tail))
-		r->tail_bytes = tail;
+	copy_zlib_input(r, look);
+	copy_zlib_tail(r, look);
 }
 
 static __noinline int report_zlib_call(const struct zlib_look *look)
@@ -231,7 +250,6 @@ static __noinline int report_zlib_call(const struct zlib_look *look)
 #define REPORT_WITH_WINDOW(name, SIZE)                                                             \
 	static __noinline int name(const struct zlib_look *look)                                   \
 	{                                                                                          \
-		__u32 have = look->have;                                                           \
 		struct {                                                                           \
 			struct wstap_zlib_call call;                                               \
 			__u8 window[SIZE];                                                         \
@@ -239,6 +257,7 @@ static __noinline int report_zlib_call(const struct zlib_look *look)
 		if (!r)                                                                            \
 			return 0;                                                                  \
 		fill_zlib_call(&r->call, look);                                                    \
+		__u32 have = look->have;                                                           \
 		opaque(have);                                                                      \
 		if (have <= SIZE && !read_user(r->window, have, look->window)) {                   \
 			r->call.window_bytes = have;                                               \
