@@ -31,8 +31,10 @@ pub const BRIEF: Duration = Duration::from_millis(250);
 /// A file system that has not passed a byte for this long is reported.
 const ANSWER: Duration = Duration::from_secs(2);
 /// An image that has taken longer than this is reported, although its file system answers. A slow disk
-/// or a busy machine may take so long. A caller who is [`PATIENT`] waits for it.
+/// or a busy machine may take so long.
 const WORK: Duration = Duration::from_secs(10);
+/// How soon an unfinished image is asked for again.
+const AGAIN: Duration = Duration::from_millis(20);
 /// What is known of mounts is read again after this long.
 const MOUNTS_AGE: Duration = Duration::from_millis(500);
 /// Unfinished images of one process; others of it wait.
@@ -73,11 +75,6 @@ impl Unfinished {
     /// Whether its file system is being waited for, and has passed nothing for long.
     fn hangs(&self) -> bool {
         self.progress.is(Stage::Reading) && self.progress.silence() >= ANSWER
-    }
-
-    /// Whether it makes progress, and has not taken too long.
-    fn is_on_its_way(&self) -> bool {
-        !self.hangs() && self.since.elapsed() < WORK
     }
 
     /// Why there is no plan yet.
@@ -174,22 +171,35 @@ impl Planner {
         let job = Job { pid, mapping: mapping.clone(), progress: Arc::clone(&progress), answer };
         self.hand_over(job)?;
         let unfinished = Unfinished { pid, file: mapping.file, since: Instant::now(), progress };
-        let share = patience / (1 + self.unfinished.len() as u32);
+        match answered.recv_timeout(patience / (1 + self.unfinished.len() as u32)) {
+            Ok(image) => image,
+            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("its thread has ended")),
+            Err(RecvTimeoutError::Timeout) => {
+                // The thread stays with this image. Others get a new one.
+                self.worker = None;
+                let error = unfinished.error();
+                self.unfinished.push(unfinished);
+                Err(error)
+            }
+        }
+    }
+
+    /// The same for a caller whom nobody waits for: asks until the image is planned, or its file system is
+    /// silent, or it has taken too long.
+    ///
+    /// # Errors
+    ///
+    /// As above; `WouldBlock` only where other images of the process are in the way for long.
+    pub fn image_at_leisure(&mut self, pid: u32, mapping: &Mapping) -> io::Result<Image> {
+        let began = Instant::now();
         loop {
-            match answered.recv_timeout(share) {
-                Ok(image) => return image,
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(io::Error::other("its thread has ended"));
+            match self.image(pid, mapping, PATIENT) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock && began.elapsed() < WORK =>
+                {
+                    thread::sleep(AGAIN);
                 }
-                Err(RecvTimeoutError::Timeout)
-                    if patience == PATIENT && unfinished.is_on_its_way() => {}
-                Err(RecvTimeoutError::Timeout) => {
-                    // The thread stays with this image. Others get a new one.
-                    self.worker = None;
-                    let error = unfinished.error();
-                    self.unfinished.push(unfinished);
-                    return Err(error);
-                }
+                result => return result,
             }
         }
     }
@@ -285,9 +295,8 @@ mod tests {
     #[test]
     fn a_file_system_that_answers_slowly_is_waited_for() {
         let slow = stuck(7, 1, 1, 5);
-        assert!(!slow.is_on_its_way(), "it has passed nothing for 5 s");
+        assert!(slow.error().to_string().contains("did not answer"), "{}", slow.error());
         slow.progress.has_answered();
-        assert!(slow.is_on_its_way());
         assert_eq!(slow.error().kind(), io::ErrorKind::WouldBlock);
         let mut planner = Planner::default();
         planner.unfinished.push(slow);
@@ -295,7 +304,6 @@ mod tests {
 
         let too_slow = stuck(7, 1, 1, 60);
         too_slow.progress.has_answered();
-        assert!(!too_slow.is_on_its_way());
         assert!(too_slow.error().to_string().contains("reading it"), "{}", too_slow.error());
     }
 

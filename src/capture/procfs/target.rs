@@ -8,7 +8,7 @@ use std::io;
 use wstap_symbols::{Companion, Library};
 
 use super::image::{Image, is_refusal};
-use super::planner::{PATIENT, Planner};
+use super::planner::Planner;
 use super::process::{self, Process};
 use super::{tcp, translator};
 use crate::capture::Error;
@@ -111,7 +111,7 @@ pub fn survey(planner: &mut Planner, pid: u32) -> io::Result<Survey> {
     let mut survey = Survey { translator, ..Survey::default() };
     for mapping in mappings {
         survey.files += 1;
-        match planner.image(pid, &mapping, PATIENT) {
+        match planner.image_at_leisure(pid, &mapping) {
             Ok(image) if !image.plan.libraries.is_empty() => survey.images.push(image),
             Ok(image) => survey.companions.extend(image.plan.companion.clone()),
             Err(error) if is_refusal(&error) => {

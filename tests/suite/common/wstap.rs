@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{env, fs};
@@ -246,7 +247,8 @@ impl Metrics {
 /// `wstap messages --json`, collected.
 pub(crate) struct Frames {
     process: Child,
-    lines: JoinHandle<Vec<Value>>,
+    lines: Arc<Mutex<Vec<Value>>>,
+    reader: JoinHandle<()>,
 }
 
 impl Frames {
@@ -268,22 +270,32 @@ impl Frames {
         });
         wait.recv_timeout(DEADLINE).expect("wstap attaches");
         let output = BufReader::new(process.stdout.take().expect("piped"));
-        let lines = thread::spawn(move || {
-            let lines = output.lines().map_while(Result::ok);
-            lines.map(|line| serde_json::from_str(&line).expect("JSON")).collect()
+        let lines = Arc::<Mutex<Vec<Value>>>::default();
+        let read = Arc::clone(&lines);
+        let reader = thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                let line = serde_json::from_str(&line).expect("JSON");
+                read.lock().expect("no panic").push(line);
+            }
         });
-        Self { process, lines }
+        Self { process, lines, reader }
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
 
+    /// Waits until `is_enough` says so of the lines so far.
+    pub(crate) fn wait_until(&self, what: &str, mut is_enough: impl FnMut(&[Value]) -> bool) {
+        wait_for(what, || is_enough(&self.lines.lock().expect("no panic")).then_some(()));
+    }
+
     /// Detaches and hands out every line.
     pub(crate) fn finish(mut self) -> Vec<Value> {
         signal(self.process.id(), Signal::TERM);
         assert!(self.process.wait().expect("wstap ends").success());
-        self.lines.join().expect("lines")
+        self.reader.join().expect("lines");
+        std::mem::take(&mut *self.lines.lock().expect("no panic"))
     }
 }
 

@@ -17,8 +17,8 @@ const FIRST: usize = 5;
 /// have been a message that needs no window.
 const PART: f64 = 0.9;
 
-/// How long the connections go on under tap.
-const A_WHILE: Duration = Duration::from_secs(2);
+/// How long connections go on under tap of which none need be read.
+const A_WHILE: Duration = Duration::from_secs(4);
 
 /// Some requests, and those of them that were matched.
 #[derive(Clone, Copy, Debug, Default)]
@@ -140,15 +140,51 @@ fn compare(lines: &[Value], said: &Transcript) -> Tally {
     tally
 }
 
-/// Taps processes whose connections are busy, for a while.
-fn tap(busy: &mut Busy, pids: &[u32], a_while: Duration) -> Vec<Value> {
+/// What has come so far of the lines of a tap.
+#[derive(Default)]
+struct SoFar {
+    lines: usize,
+    /// Of which connections something was read, by direction.
+    read: BTreeMap<String, [bool; 2]>,
+    /// Requests that were matched since something was read of each connection both ways.
+    matched: usize,
+}
+
+impl SoFar {
+    /// Whether there are so many connections, each is read, and some requests were matched since then.
+    fn is_enough(&mut self, lines: &[Value], connections: usize) -> bool {
+        for line in &lines[self.lines..] {
+            let Some(name) = line["conn"].as_str() else { continue };
+            let ways = self.read.entry(name.to_owned()).or_default();
+            let has_payload = line["payload"].as_str().is_some_and(|text| !text.is_empty());
+            ways[usize::from(line["direction"] == "sent")] |= has_payload;
+            if line["outcome"] == "matched" && self.is_all_read(connections) {
+                self.matched += 1;
+            }
+        }
+        self.lines = lines.len();
+        self.matched >= 300
+    }
+
+    fn is_all_read(&self, connections: usize) -> bool {
+        self.read.len() == connections && self.read.values().all(|ways| ways.iter().all(|it| *it))
+    }
+}
+
+/// Taps processes whose connections are busy, until each of them has been read for a while.
+fn tap_until_read(busy: &mut Busy, pids: &[u32], connections: usize) -> Vec<Value> {
+    let tap = attach(pids);
+    let mut so_far = SoFar::default();
+    tap.wait_until("each connection to be read", |lines| so_far.is_enough(lines, connections));
+    busy.stop();
+    tap.finish()
+}
+
+fn attach(pids: &[u32]) -> Frames {
     let more: Vec<String> = pids[1..].iter().map(u32::to_string).collect();
     let more = more.iter().flat_map(|pid| ["--pid", pid]);
     let flags: Vec<&str> = ["--payload", "65536"].into_iter().chain(more).collect();
-    let tap = Frames::attach(pids[0], &flags);
-    thread::sleep(a_while);
-    busy.stop();
-    tap.finish()
+    Frames::attach(pids[0], &flags)
 }
 
 /// Both ends are tapped, so that these are two processes and both roles.
@@ -176,7 +212,7 @@ fn root_requests_of_connections_that_were_open_before_are_matched_whatever_the_l
     for (server, client) in cases {
         let Some(mut busy) = Busy::start(server, client) else { return };
         let pids = busy.pids();
-        let lines = tap(&mut busy, &pids, A_WHILE);
+        let lines = tap_until_read(&mut busy, &pids, 20);
         let tally = compare(&lines, &busy.transcript());
         assert_eq!(tally.connections, 20, "{server:?} {client:?}");
         tally.assert_enough(&format!("{server:?} {client:?}"));
@@ -193,7 +229,7 @@ fn root_two_hundred_connections_that_were_open_before_are_read() {
     let client: End<'_> = (Python, &["--connections", "200", "--pause", "0.3"]);
     let Some(mut busy) = Busy::start(server, client) else { return };
     let pid = busy.server.pid();
-    let lines = tap(&mut busy, &[pid], 4 * A_WHILE);
+    let lines = tap_until_read(&mut busy, &[pid], 200);
     let tally = compare(&lines, &busy.transcript());
     assert_eq!(tally.connections, 200);
     tally.assert_enough("200 connections");
@@ -205,15 +241,15 @@ fn root_connections_at_full_load_are_read_and_none_of_it_is_wrong() {
     if !privileged() {
         return;
     }
-    let cases: [(End<'_>, &[&str]); 3] = [
-        ((Python, &["--stack", "websockets"]), &["--connections", "8"]),
-        ((Python, &["--stack", "websockets"]), &["--connections", "4", "--depth", "8"]),
-        ((Node, &[]), &["--connections", "8"]),
+    let cases: [(End<'_>, &[&str], usize); 3] = [
+        ((Python, &["--stack", "websockets"]), &["--connections", "8"], 8),
+        ((Python, &["--stack", "websockets"]), &["--connections", "4", "--depth", "8"], 4),
+        ((Node, &[]), &["--connections", "8"], 8),
     ];
-    for (server, client) in cases {
+    for (server, client, connections) in cases {
         let Some(mut busy) = Busy::start(server, (Python, client)) else { return };
         let pid = busy.server.pid();
-        let lines = tap(&mut busy, &[pid], A_WHILE);
+        let lines = tap_until_read(&mut busy, &[pid], connections);
         let tally = compare(&lines, &busy.transcript());
         tally.assert_enough(&format!("{server:?} {client:?}"));
     }
@@ -228,7 +264,7 @@ fn root_workers_of_a_server_that_forks_are_read_each_by_itself() {
     let client: End<'_> = (Python, &["--connections", "24", "--pause", "0.1"]);
     let Some(mut busy) = Busy::start(server, client) else { return };
     let pid = busy.server.pid();
-    let lines = tap(&mut busy, &[pid], 2 * A_WHILE);
+    let lines = tap_until_read(&mut busy, &[pid], 24);
     let workers: std::collections::BTreeSet<_> =
         lines.iter().filter_map(|line| line["pid"].as_u64()).collect();
     let tally = compare(&lines, &busy.transcript());
@@ -246,7 +282,10 @@ fn root_nothing_else_that_zlib_compresses_is_taken_for_a_connection() {
     let client: End<'_> = (Python, &["--connections", "4", "--pause", "0.05"]);
     let Some(mut busy) = Busy::start(server, client) else { return };
     let pid = busy.server.pid();
-    let lines = tap(&mut busy, &[pid], 2 * A_WHILE);
+    let tap = attach(&[pid]);
+    thread::sleep(A_WHILE);
+    busy.stop();
+    let lines = tap.finish();
     let tally = compare(&lines, &busy.transcript());
     println!("{tally:?}");
     assert_eq!(tally.connections, 4);
