@@ -20,11 +20,6 @@ const PART: f64 = 0.9;
 /// How long connections go on under tap of which none need be read.
 const A_WHILE: Duration = Duration::from_secs(4);
 
-/// Nine of ten: a direction that is never at rest is not read (docs/decoding.md).
-fn are_most(read: usize, connections: usize) -> bool {
-    10 * read >= 9 * connections
-}
-
 /// Some requests, and those of them that were matched.
 #[derive(Clone, Copy, Debug, Default)]
 struct Part {
@@ -47,7 +42,7 @@ struct Tally {
 impl Tally {
     fn assert_enough(&self, who: &str) {
         println!("{who}: {self:?}");
-        assert!(are_most(self.read, self.connections), "{who}: {self:?}");
+        assert_eq!(self.read, self.connections, "{who}: {self:?}");
         let Part { due, matched } = self.since_read;
         assert!(due >= 100 && matched as f64 >= PART * due as f64, "{who}: {self:?}");
     }
@@ -156,14 +151,14 @@ struct SoFar {
 }
 
 impl SoFar {
-    /// Whether there are so many connections, most are read, and some requests were matched since then.
+    /// Whether there are so many connections, each is read, and some requests were matched since then.
     fn is_enough(&mut self, lines: &[Value], connections: usize) -> bool {
         for line in &lines[self.lines..] {
             let Some(name) = line["conn"].as_str() else { continue };
             let ways = self.read.entry(name.to_owned()).or_default();
             let has_payload = line["payload"].as_str().is_some_and(|text| !text.is_empty());
             ways[usize::from(line["direction"] == "sent")] |= has_payload;
-            if line["outcome"] == "matched" && self.are_most_read(connections) {
+            if line["outcome"] == "matched" && self.is_all_read(connections) {
                 self.matched += 1;
             }
         }
@@ -171,9 +166,8 @@ impl SoFar {
         self.matched >= 300
     }
 
-    fn are_most_read(&self, connections: usize) -> bool {
-        let read = self.read.values().filter(|ways| ways.iter().all(|it| *it)).count();
-        self.read.len() == connections && are_most(read, connections)
+    fn is_all_read(&self, connections: usize) -> bool {
+        self.read.len() == connections && self.read.values().all(|ways| ways.iter().all(|it| *it))
     }
 }
 
