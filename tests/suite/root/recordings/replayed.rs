@@ -115,6 +115,13 @@ impl Case {
         server.finish();
     }
 
+    /// What the tap is told that records into `file`.
+    fn arguments<'a>(&self, file: &'a Path) -> Vec<&'a str> {
+        let mut arguments = vec!["--record", file.to_str().expect("a path")];
+        arguments.extend(self.ring());
+        arguments
+    }
+
     fn name(&self) -> String {
         let Self { server, peers, mid_stream, overflows } = self;
         format!("{server:?} {peers:?} in mid-stream {mid_stream} overflowing {overflows}")
@@ -130,8 +137,7 @@ fn root_a_recording_replays_to_the_metrics_that_were_served_live() {
         let scene = Scene::new();
         let Some((mut server, mut client)) = case.begin(&scene) else { continue };
         let file = scene.path("recording");
-        let mut arguments = vec!["--record", file.to_str().expect("a path")];
-        arguments.extend(case.ring());
+        let arguments = case.arguments(&file);
         let monitor = Monitor::attach(server.pid(), &arguments);
         monitor.await_tapped(server.pid());
         case.say(monitor.pid(), &mut server, &mut client);
@@ -160,8 +166,7 @@ fn root_a_recording_replays_to_the_lines_that_were_printed_live() {
         let scene = Scene::new();
         let Some((mut server, mut client)) = case.begin(&scene) else { continue };
         let file = scene.path("recording");
-        let mut arguments = vec!["--record", file.to_str().expect("a path")];
-        arguments.extend(case.ring());
+        let arguments = case.arguments(&file);
         let tap = Frames::attach(server.pid(), &arguments);
         case.say(tap.pid(), &mut server, &mut client);
         let live = tap.finish();
