@@ -48,6 +48,9 @@ def answer(message):
 def context():
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(options.certificate, options.key)
+    # A client of threads reads while it writes. Python leaves that to OpenSSL, where a ticket that comes
+    # behind the handshake may then stop both for ever.
+    context.num_tickets = 0
     return context
 
 

@@ -5,9 +5,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 use std::{env, fs, thread};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -376,6 +378,9 @@ pub(crate) fn installed(program: &str) -> Option<PathBuf> {
     None
 }
 
+/// The longest that a peer of a heavy test talks without a word to the test.
+const PATIENCE: Duration = Duration::from_secs(900);
+
 /// A running peer. It ends when its standard input does, and at the latest with this value.
 pub(crate) struct Peer {
     process: Child,
@@ -420,8 +425,14 @@ impl Peer {
         matches!(self.process.try_wait(), Ok(None))
     }
 
-    /// The next line of its output; fails if it ended instead.
+    /// The next line of its output; fails if it ended instead, or says nothing for [`PATIENCE`].
     pub(crate) fn line(&mut self) -> String {
+        if self.output.buffer().is_empty() {
+            let mut output = [PollFd::new(self.output.get_ref(), PollFlags::IN)];
+            let patience = Timespec::try_from(PATIENCE).expect("it fits");
+            let ready = poll(&mut output, Some(&patience)).expect("a pipe");
+            assert!(ready > 0, "the peer of {} said nothing for {PATIENCE:?}", self.log.display());
+        }
         let mut line = String::new();
         self.output.read_line(&mut line).expect("output");
         let (log, ended) = (self.log.display(), self.process.try_wait());
