@@ -127,6 +127,7 @@ impl Search {
             waiting.message(payload, stamp, self.limit);
         } else if is_asked {
             waiting.message(payload, stamp, self.limit);
+            process.reconsider(ticket.serial);
             process.vote_for_message(ticket.serial, stamp.tid);
         }
         is_over.then(|| process.why_not())

@@ -92,8 +92,7 @@ impl Process {
     /// A direction begins to wait. What could be told without it may have been wrong.
     pub(super) fn join(&mut self, serial: u64, waiting: Waiting) {
         self.waiting.insert(serial, waiting);
-        self.waiting.values_mut().for_each(|it| it.vote = Vote::default());
-        self.streams.values_mut().for_each(|it| it.vote = Vote::default());
+        self.forget_votes();
         self.begin_anew();
     }
 
@@ -105,6 +104,28 @@ impl Process {
     /// Any stream may be that of a direction again.
     pub(super) fn free_streams(&mut self) {
         self.streams.retain(|_, stream| !stream.is_taken);
+    }
+
+    /// A direction has waited for long, with few others. A stream that was taken for another direction may
+    /// be its own: both were in the same state then, so that made no difference to the other one.
+    pub(super) fn reconsider(&mut self, serial: u64) {
+        let Some(waiting) = self.waiting.get(&serial) else { return };
+        if !waiting.is_to_be_reconsidered() || self.alike(waiting.direction).count() > ALIKE_MAX {
+            return;
+        }
+        self.free_streams();
+        self.forget_votes();
+    }
+
+    fn forget_votes(&mut self) {
+        self.waiting.values_mut().for_each(|it| it.vote = Vote::default());
+        self.streams.values_mut().for_each(|it| it.vote = Vote::default());
+    }
+
+    /// The directions of that kind that wait.
+    fn alike(&self, direction: Direction) -> impl Iterator<Item = (u64, &Waiting)> {
+        let all = self.waiting.iter().map(|(serial, it)| (*serial, it));
+        all.filter(move |(_, it)| it.direction == direction && it.ready.is_none())
     }
 
     fn someone_waits(&self) -> bool {
@@ -243,12 +264,10 @@ impl Process {
         {
             return self.try_direction(serial, limit);
         }
-        let waits = |it: &&Waiting| it.direction == key.1 && it.ready.is_none();
-        let serials = self.waiting.iter().filter(|(_, it)| waits(it));
         let may_be =
             |it: &Waiting| walk::is_promising(stream, &it.samples, key.1) && explains(stream, it);
-        let mut alike: Vec<u64> =
-            serials.filter(|(_, it)| may_be(it)).map(|(serial, _)| *serial).collect();
+        let alike = self.alike(key.1).filter(|(_, it)| may_be(it));
+        let mut alike: Vec<u64> = alike.map(|(serial, _)| serial).collect();
         if alike.len() > ALIKE_MAX {
             return;
         }
@@ -305,9 +324,11 @@ impl Process {
             }
         }
         let (key, walk) = only_one(proofs, &waiting.samples, limit)?;
-        let is_doubtful = waiting.vote.is_against(key)
-            || self.streams.get(&key)?.vote.is_against(serial)
-            || self.has_rivals(key, serial);
+        let is_against = || {
+            let stream = self.streams.get(&key);
+            waiting.vote.is_against(key) || stream.is_none_or(|it| it.vote.is_against(serial))
+        };
+        let is_doubtful = (!walk.is_certain && is_against()) || self.has_rivals(key, serial);
         (!is_doubtful).then_some((key, walk))
     }
 
@@ -316,10 +337,7 @@ impl Process {
     /// makes no difference.
     fn has_rivals(&self, key: Key, serial: u64) -> bool {
         let Some(stream) = self.streams.get(&key) else { return true };
-        let others = self
-            .waiting
-            .iter()
-            .filter(|(other, it)| **other != serial && it.direction == key.1 && it.ready.is_none());
+        let others = self.alike(key.1).filter(|(other, _)| *other != serial);
         let rivals: Vec<&Waiting> =
             others.map(|(_, it)| it).filter(|it| explains(stream, it)).collect();
         let Some(one) = rivals.first() else { return false };

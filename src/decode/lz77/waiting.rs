@@ -15,6 +15,9 @@ const SAMPLES_MAX: usize = 48;
 const PATIENCE: u32 = 64;
 const PATIENCE_NS: u64 = 20_000_000_000;
 
+/// Messages after which, each time, what was decided about other directions is called into question.
+const RECONSIDER: u32 = 24;
+
 /// A direction that waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -47,6 +50,11 @@ impl Waiting {
         self.ready.is_none()
             && self.messages >= PATIENCE
             && now_ns.saturating_sub(self.since_ns) >= PATIENCE_NS
+    }
+
+    /// It has waited for so many messages that something may have gone wrong.
+    pub(super) fn is_to_be_reconsidered(&self) -> bool {
+        self.ready.is_none() && self.messages > 0 && self.messages.is_multiple_of(RECONSIDER)
     }
 
     /// One more message has passed. `limit` bounds what it may inflate to.

@@ -33,6 +33,9 @@ const REST_NS: u64 = 2_000_000;
 /// Messages of a walk that must have come after such a rest.
 const RESTED: usize = 2;
 
+/// With so many of them there is no doubt left: each lies in time where its call does, and has its length.
+const RESTED_FOR_CERTAIN: usize = 8;
+
 /// How far the messages of a direction could be followed along a stream.
 #[derive(Debug)]
 pub(super) struct Walk {
@@ -42,6 +45,8 @@ pub(super) struct Walk {
     pub(super) messages: Range<usize>,
     /// How far back the stream may refer.
     pub(super) window_size: usize,
+    /// Nothing that was taken for a sign of another stream can outweigh it.
+    pub(super) is_certain: bool,
 }
 
 /// Whether a stream is that of a direction.
@@ -159,7 +164,9 @@ impl Pairs<'_> {
                 return None;
             }
         }
-        (seen >= SEEN_BYTES).then_some(Walk { inflater, messages, window_size: window.size })
+        let is_certain = self.rested >= RESTED_FOR_CERTAIN;
+        let window_size = window.size;
+        (seen >= SEEN_BYTES).then_some(Walk { inflater, messages, window_size, is_certain })
     }
 }
 

@@ -1,3 +1,5 @@
+mod several;
+
 use super::*;
 use crate::event::zlib::{INPUT_BYTES, RawStream, TAIL_BYTES, Window, ZlibCall, ZlibLook};
 

@@ -13,9 +13,12 @@ use crate::suite::common::wstap::{Frames, Monitor, privileged, program, wait_for
 /// Messages of each direction that pass unread before the window is found, where the machine is quiet.
 const FIRST: usize = 5;
 
-/// Which part of the requests must be matched that begin once something was read of both directions: it may
-/// have been a message that needs no window.
-const PART: f64 = 0.9;
+/// So many messages in a row that are read say that a direction is read for good. Fewer may be messages that
+/// need no window: where it is small, many refer to nothing that lies before them.
+const IN_A_ROW: usize = 3;
+
+/// Which part of the requests must be matched that begin once both directions are read.
+const PART: f64 = 0.98;
 
 /// How long connections go on under tap of which none need be read.
 const A_WHILE: Duration = Duration::from_secs(4);
@@ -31,7 +34,7 @@ struct Part {
 #[derive(Debug, Default)]
 struct Tally {
     connections: usize,
-    /// Of which both directions have been read.
+    /// Of which both directions are read.
     read: usize,
     /// Requests that began since then,
     since_read: Part,
@@ -54,8 +57,10 @@ struct Seen {
     passed: [usize; 2],
     /// When the first messages of both directions had passed,
     after_first_ns: Option<u64>,
-    /// and when something had been read of both.
+    /// and since when both are read.
     read_ns: Option<u64>,
+    /// By direction, messages that were read one after the other up to now.
+    in_a_row: [usize; 2],
     since_read: Part,
     after_first: Part,
     /// Whose it is by what was said on it, and the last message of each direction by its number.
@@ -80,15 +85,17 @@ impl Seen {
         }
         let text = line["payload"].as_str().unwrap_or_default();
         if text.is_empty() {
+            self.in_a_row[way] = 0;
             return;
         }
+        self.in_a_row[way] += 1;
         let Some(&(owner, number)) = said.get(&(way, text.as_bytes())) else {
             panic!("what was read was never said: {text}");
         };
         assert_eq!(*self.owner.get_or_insert(owner), owner, "of another connection: {text}");
         assert!(self.last[way].is_none_or(|last| last < number), "out of order: {text}");
         self.last[way] = Some(number);
-        if self.last.iter().all(Option::is_some) {
+        if self.in_a_row.iter().all(|&it| it >= IN_A_ROW) {
             self.read_ns = self.read_ns.or(now_ns);
         }
     }
@@ -141,12 +148,14 @@ fn compare(lines: &[Value], said: &Transcript) -> Tally {
 }
 
 /// What has come so far of the lines of a tap.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct SoFar {
     lines: usize,
-    /// Of which connections something was read, by direction.
-    read: BTreeMap<String, [bool; 2]>,
-    /// Requests that were matched since something was read of each connection both ways.
+    /// By connection and direction, messages that were read one after the other up to now.
+    in_a_row: BTreeMap<String, [usize; 2]>,
+    /// Each connection is read both ways,
+    is_all_read: bool,
+    /// and so many requests were matched since then.
     matched: usize,
 }
 
@@ -155,19 +164,28 @@ impl SoFar {
     fn is_enough(&mut self, lines: &[Value], connections: usize) -> bool {
         for line in &lines[self.lines..] {
             let Some(name) = line["conn"].as_str() else { continue };
-            let ways = self.read.entry(name.to_owned()).or_default();
-            let has_payload = line["payload"].as_str().is_some_and(|text| !text.is_empty());
-            ways[usize::from(line["direction"] == "sent")] |= has_payload;
-            if line["outcome"] == "matched" && self.is_all_read(connections) {
-                self.matched += 1;
+            let ways = self.in_a_row.entry(name.to_owned()).or_default();
+            if line["event"] == "message" {
+                let is_read = line["payload"].as_str().is_some_and(|text| !text.is_empty());
+                let way = &mut ways[usize::from(line["direction"] == "sent")];
+                *way = if is_read { *way + 1 } else { 0 };
+                let is_read = |ways: &[usize; 2]| ways.iter().all(|&it| it >= IN_A_ROW);
+                self.is_all_read |=
+                    self.in_a_row.len() == connections && self.in_a_row.values().all(is_read);
             }
+            self.matched += usize::from(self.is_all_read && line["outcome"] == "matched");
         }
         self.lines = lines.len();
         self.matched >= 300
     }
+}
 
-    fn is_all_read(&self, connections: usize) -> bool {
-        self.read.len() == connections && self.read.values().all(|ways| ways.iter().all(|it| *it))
+impl Drop for SoFar {
+    /// Whoever waited in vain wants to know for which direction.
+    fn drop(&mut self) {
+        if thread::panicking() {
+            println!("{self:?}");
+        }
     }
 }
 
