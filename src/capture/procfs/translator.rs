@@ -42,8 +42,15 @@ const LIBRARIES: [(&str, &str); 2] =
 /// What translates the code of a process that has mapped these files, if anything does.
 #[must_use]
 pub fn of(process: &Process, mappings: &[Mapping]) -> Option<&'static str> {
-    let program = process.exe.as_deref().and_then(by_program);
-    program.or_else(|| mappings.iter().find_map(|mapping| by_library(&mapping.path)))
+    // A process that runs another program since it was read has mapped that one.
+    let by_path = |path: &Path| by_library(path).or_else(|| by_file_name(path));
+    by_program(process).or_else(|| mappings.iter().find_map(|mapping| by_path(&mapping.path)))
+}
+
+/// The same, as far as the name of its program tells.
+#[must_use]
+pub fn by_program(process: &Process) -> Option<&'static str> {
+    by_file_name(process.exe.as_deref()?)
 }
 
 /// Why a process in such a program gets no probes, for people.
@@ -55,7 +62,7 @@ pub fn why(translator: &str) -> String {
     )
 }
 
-fn by_program(exe: &Path) -> Option<&'static str> {
+fn by_file_name(exe: &Path) -> Option<&'static str> {
     let name = exe.file_name()?.to_str()?;
     let tool = name.strip_suffix("-linux").and_then(|name| name.rsplit_once('-'));
     if tool.is_some_and(|(tool, _)| VALGRIND_TOOLS.contains(&tool)) {
@@ -107,7 +114,7 @@ mod tests {
 
     #[test]
     fn programs_that_translate_are_known_by_their_names() {
-        let by = |path: &str| by_program(Path::new(path));
+        let by = |path: &str| by_file_name(Path::new(path));
         assert_eq!(by("/usr/libexec/valgrind/memcheck-amd64-linux"), Some("Valgrind"));
         assert_eq!(by("/usr/lib/valgrind/callgrind-arm64-linux"), Some("Valgrind"));
         assert_eq!(by("/usr/bin/valgrind.bin"), Some("Valgrind"));

@@ -11,6 +11,7 @@ use crate::capture::confine::privilege::Powers;
 use crate::capture::procfs::process::{self, Process};
 use crate::capture::procfs::selector::Children;
 use crate::capture::procfs::target::has_tappable;
+use crate::capture::procfs::translator;
 use crate::capture::{Error, clock};
 use crate::event::TargetId;
 
@@ -25,7 +26,10 @@ impl Supervisor<'_, '_> {
     pub(super) fn executed(&mut self, message: &Lifecycle, now_ns: u64) {
         let (pid, began_ns) = (message.pid, message.at_ns);
         let Ok(process) = Process::read(pid) else { return };
-        if message.target.is_some() || self.members.get(pid).is_some() {
+        if translator::by_program(&process).is_some() {
+            // Before anything else: it is going to read the code that they are in.
+            self.probes.remove(pid);
+        } else if message.target.is_some() || self.members.get(pid).is_some() {
             self.probes.place_ahead(self.tap, pid, self.powers != Powers::None);
         }
         // One that is remembered may have had this pid before.

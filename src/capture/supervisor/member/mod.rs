@@ -44,6 +44,9 @@ pub(super) struct Start {
 /// A process that has run no program of its own for so long is taken for a worker.
 const FORK_NS: u64 = 5_000_000_000;
 
+/// Whoever forks in order to run another program mostly does so within this time.
+const SPAWN_NS: u64 = 50_000_000;
+
 /// A process that is or was tapped.
 #[derive(Debug)]
 pub struct Member {
@@ -219,11 +222,14 @@ impl Member {
         true
     }
 
-    /// Whether probes in this image have to wait: the process is about to run a program that may copy
-    /// its own code, and its probes would be copied with it. Node.js forks for no other purpose.
-    pub(super) fn may_soon_copy(&self, image: &Image, now_ns: u64) -> bool {
-        let is_young = |forked_ns: u64| now_ns < forked_ns.saturating_add(FORK_NS);
-        image.plan.may_copy_itself && self.forked_ns.is_some_and(is_young)
+    /// Whether probes in this image have to wait, because the process may be about to run another
+    /// program, in which they would do harm: one that copies its own code, and the probes with it (Node.js
+    /// forks for no other purpose), or one that reads the dynamic loader as data.
+    pub(super) fn may_soon_be_harmed(&self, image: &Image, now_ns: u64) -> bool {
+        let Some(forked_ns) = self.forked_ns else { return false };
+        let age_ns = now_ns.saturating_sub(forked_ns);
+        let is_loader = image.plan.loader_notifier.is_some();
+        (image.plan.may_copy_itself && age_ns < FORK_NS) || (is_loader && age_ns < SPAWN_NS)
     }
 
     /// Whether it has a TLS library that can be tapped.

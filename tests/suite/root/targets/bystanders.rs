@@ -118,22 +118,26 @@ fn root_a_child_that_runs_in_valgrind_works_and_is_named() {
     if valgrind().is_none() {
         return;
     }
-    // The first run shows wstap what the program maps.
-    let run = format!("read go; {0} requests=1; valgrind -q {0} requests=3", program.display());
-    let mut command = Command::new("sh");
-    command.args(["-c", &run]);
-    let mut shell = Pair::spawn(command);
-    let log = scene.path("wstap.log");
-    let mut monitor = wstap::program();
-    monitor.args(["--pid", &shell.pid().to_string(), "--wait"]);
-    monitor.stderr(fs::File::create(&log).expect("a log"));
-    let tap = Monitor::spawn_on_any_port(monitor);
-    shell.go();
-    assert_eq!(shell.answers(), 1);
-    assert_eq!(shell.finish(), 3);
-    drop(tap);
-    let said = fs::read_to_string(&log).expect("a log");
-    assert!(said.contains("Valgrind"), "{said}");
+    // A child of the shell, and the shell itself, which goes on as Valgrind.
+    for how in ["", "exec"] {
+        // The first run shows wstap what the program maps.
+        let run = "read go; $0 requests=1";
+        let run = format!("{run}; {how} valgrind -q $0 requests=3");
+        let mut command = Command::new("sh");
+        command.args(["-c", &run]).arg(&program);
+        let mut shell = Pair::spawn(command);
+        let log = scene.path("wstap.log");
+        let mut monitor = wstap::program();
+        monitor.args(["--pid", &shell.pid().to_string(), "--wait"]);
+        monitor.stderr(fs::File::create(&log).expect("a log"));
+        let tap = Monitor::spawn_on_any_port(monitor);
+        shell.go();
+        assert_eq!(shell.answers(), 1);
+        assert_eq!(shell.finish(), 3, "{how}");
+        drop(tap);
+        let said = fs::read_to_string(&log).expect("a log");
+        assert!(said.contains("Valgrind"), "{said}");
+    }
 }
 
 /// The target itself: refused, with the reason, and it works on.
