@@ -64,14 +64,16 @@ impl Protocol {
 impl RuleSet {
     fn read(
         &mut self,
-        text: Text<'_>,
+        mut text: Text<'_>,
         scratch: &mut Vec<u8>,
         found: &mut dyn FnMut(Reading<'_>),
     ) -> Extent {
         let Self { framing, json, patterns, .. } = self;
         let is_single = framing.is_single(text);
-        // The end of several messages is not the end of the first.
-        let text = if is_single { text } else { Text { tail: b"", ..text } };
+        if !is_single {
+            // The end of several messages is not the end of the first.
+            text.tail = b"";
+        }
         let mut extent = Extent { settled_by: None, missed: framing.hides_more(text) };
         framing.each(text, scratch, &mut |part| {
             let held = if json.is_empty() {
