@@ -302,28 +302,31 @@ impl Process {
         let (stream, waiting) = (self.streams.get(&key)?, self.waiting.get(&serial)?);
         match walk::prove(stream, &waiting.samples, waiting.direction) {
             Proof::Sound(walk) => Some((key, walk)),
-            Proof::None | Proof::Doubtful => None,
+            Proof::None | Proof::Open | Proof::Doubtful => None,
         }
     }
 
     /// The only stream that explains the messages of the direction; or one of several, if all that do
-    /// are in the same state. There must be no stream of which too little is known to say.
+    /// are in the same state. There must be none of which too little is known to say: another
+    /// direction's stream may explain them as well.
     fn only_proof(&self, serial: u64, limit: u64) -> Option<(Key, Walk)> {
         let waiting = self.waiting.get(&serial)?;
         let direction = waiting.direction;
         let free = || self.streams.iter().filter(|(key, it)| key.1 == direction && !it.is_taken);
-        if free().any(|(_, stream)| stream.calls.is_empty()) {
-            return None;
-        }
         let mut proofs = Vec::new();
         for (key, stream) in free() {
             match walk::prove(stream, &waiting.samples, direction) {
                 Proof::None => {}
-                Proof::Doubtful => return None,
+                Proof::Open | Proof::Doubtful => return None,
                 Proof::Sound(walk) => proofs.push((*key, walk)),
             }
         }
         let (key, walk) = only_one(proofs, &waiting.samples, limit)?;
+        let since_ns = waiting.samples.get(walk.messages.start)?.at_ns;
+        let passed = waiting.wire_bytes(walk.messages.start..walk.messages.end - 1);
+        if free().any(|(_, it)| it.may_yet_be(since_ns, passed)) {
+            return None;
+        }
         let is_against = || {
             let stream = self.streams.get(&key);
             waiting.vote.is_against(key) || stream.is_none_or(|it| it.vote.is_against(serial))
@@ -349,7 +352,8 @@ impl Process {
 
 /// Whether the stream may be that of the direction.
 fn explains(stream: &Stream, waiting: &Waiting) -> bool {
-    !matches!(walk::prove(stream, &waiting.samples, waiting.direction), Proof::None)
+    let proof = walk::prove(stream, &waiting.samples, waiting.direction);
+    matches!(proof, Proof::Doubtful | Proof::Sound(_))
 }
 
 /// One of the proofs, if all lead to the same plaintext behind them.

@@ -28,6 +28,8 @@ pub(super) struct Stream {
     pub(super) needs_window: bool,
     /// A direction of a connection has it.
     pub(super) is_taken: bool,
+    /// The latest call, which need not be kept: when it was, and how many bytes of DEFLATE had passed.
+    pub(super) latest: Option<(u64, u64)>,
 }
 
 /// One call, and how much of both sides of the stream had passed before it.
@@ -92,6 +94,7 @@ impl Stream {
     /// Keeps a call. Calls before the first one with a window are of no use, and are not kept.
     /// Where memory is short (`is_full`), no window is kept any more, and fewer calls are.
     pub(super) fn call(&mut self, mut call: Call, is_full: bool) {
+        self.latest = Some((call.at_ns, call.compressed));
         let most = if is_full { CALLS_MAX / 4 } else { CALLS_MAX };
         if is_full {
             call.window = None;
@@ -132,6 +135,14 @@ impl Stream {
     /// It was called a short time ago.
     pub(super) fn is_in_use(&self, now_ns: u64) -> bool {
         self.calls.back().is_some_and(|it| it.at_ns.saturating_add(IN_USE_NS) > now_ns)
+    }
+
+    /// Too little is known of it to say whose it is: no proof is possible before the second window. It
+    /// may be that of a direction on which `passed` bytes of DEFLATE have passed since `since_ns`.
+    pub(super) fn may_yet_be(&self, since_ns: u64, passed: u64) -> bool {
+        let windows = self.calls.iter().filter(|it| it.digest.is_some()).count();
+        let is_possible = |(at_ns, compressed)| at_ns >= since_ns && compressed >= passed;
+        windows < 2 && self.latest.is_some_and(is_possible)
     }
 
     /// Bytes of memory.

@@ -1,6 +1,7 @@
 //! One direction of a connection that waits for its window, and the messages that passed meanwhile.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::sample::Sample;
 use super::vote::{Key, Vote};
@@ -97,6 +98,11 @@ impl Waiting {
             rest.into_iter().all(|it| walk::pass(&mut inflater, &it.payload, limit).is_ok());
         self.samples.clear();
         self.ready = passed.then_some(inflater);
+    }
+
+    /// Bytes of DEFLATE of some of its messages.
+    pub(super) fn wire_bytes(&self, messages: Range<usize>) -> u64 {
+        self.samples.range(messages).map(|it| walk::wire_bytes(&it.payload)).sum()
     }
 
     /// Bytes of memory.

@@ -52,8 +52,10 @@ pub(super) struct Walk {
 /// Whether a stream is that of a direction.
 #[derive(Debug)]
 pub(super) enum Proof {
-    /// Not by what has been seen so far.
+    /// It is not, or next to nothing is known of it.
     None,
+    /// All that is known of it agrees, and is not enough.
+    Open,
     /// It may be, and in more than one way.
     Doubtful,
     /// It explains the messages, in one way.
@@ -66,6 +68,7 @@ pub(super) fn prove(stream: &Stream, samples: &VecDeque<Sample>, direction: Dire
         return Proof::None;
     }
     let mut best: Option<(u64, Walk)> = None;
+    let mut is_open = false;
     for (from, call) in stream.calls.iter().enumerate() {
         let Some(window) = &call.window else { continue };
         let mut passed = 0_u64;
@@ -73,8 +76,16 @@ pub(super) fn prove(stream: &Stream, samples: &VecDeque<Sample>, direction: Dire
             // The same for all ways that put the same messages beside the same calls.
             let way = call.compressed.wrapping_sub(passed);
             passed += wire_bytes(&samples[first].payload);
-            let pairs = beside(stream, from, samples, first, direction);
-            let Some(found) = pairs.and_then(|it| it.walk(window)) else { continue };
+            let Some(pairs) = beside(stream, from, samples, first, direction) else { continue };
+            let is_all = from == 0 && pairs.reach_the_end(stream);
+            if !pairs.may_be_enough() && !is_all {
+                continue;
+            }
+            let Some((inflater, seen)) = pairs.follow(window) else { continue };
+            let Some(found) = pairs.walk(inflater, seen, window) else {
+                is_open |= is_all;
+                continue;
+            };
             match &best {
                 Some((known, _)) if *known != way => return Proof::Doubtful,
                 Some((_, known)) if known.messages.len() >= found.messages.len() => {}
@@ -82,7 +93,11 @@ pub(super) fn prove(stream: &Stream, samples: &VecDeque<Sample>, direction: Dire
             }
         }
     }
-    best.map_or(Proof::None, |(_, walk)| Proof::Sound(walk))
+    match best {
+        Some((_, walk)) => Proof::Sound(walk),
+        None if is_open => Proof::Open,
+        None => Proof::None,
+    }
 }
 
 /// Whether it is worth while to try a proof: the last message of the stream may be one of these. What is
@@ -146,27 +161,45 @@ fn beside<'a>(
 }
 
 impl Pairs<'_> {
-    /// Inflates the messages behind `window`. `None` if anything contradicts, or if there is not
-    /// enough to be believed.
-    fn walk(&self, window: &History) -> Option<Walk> {
-        let count = self.calls.len() - 1;
+    fn count(&self) -> usize {
+        self.calls.len() - 1
+    }
+
+    /// Whether they may be enough to be believed, by what can be seen without inflating.
+    fn may_be_enough(&self) -> bool {
         let has_second_window = self.calls.iter().skip(1).any(|it| it.digest.is_some());
-        if count < LOOKS || self.rested < RESTED || !has_second_window {
-            return None;
-        }
+        self.count() >= LOOKS && self.rested >= RESTED && has_second_window
+    }
+
+    /// Whether there is a pair for every call on the stream, and nothing but the last message is left.
+    fn reach_the_end(&self, stream: &Stream) -> bool {
+        let is_last = |call: &&Call| stream.calls.back().is_some_and(|it| std::ptr::eq(it, *call));
+        let left = self.samples.len() - self.first - self.count();
+        self.count() > 0 && left <= 1 && self.calls.last().is_some_and(is_last)
+    }
+
+    /// Inflates the messages behind `window`. Returns the state behind the last one, and how many bytes of
+    /// plaintext the process's own windows have shown. `None` if anything contradicts.
+    fn follow(&self, window: &History) -> Option<(Box<Inflater>, usize)> {
         let mut inflater = Box::new(Inflater::with_history(&window.bytes)?);
-        let messages = self.first..self.first + count;
         let mut seen = 0;
-        for (pair, sample) in self.calls.windows(2).zip(self.samples.range(messages.clone())) {
+        let samples = self.samples.range(self.first..self.first + self.count());
+        for (pair, sample) in self.calls.windows(2).zip(samples) {
             let [call, next] = pair else { return None };
             seen += step(&mut inflater, call, next, &sample.payload, self.direction)?;
             if next.digest.is_some_and(|it| !holds(&inflater, it)) {
                 return None;
             }
         }
+        Some((inflater, seen))
+    }
+
+    /// What was followed, if that is enough to be believed.
+    fn walk(&self, inflater: Box<Inflater>, seen: usize, window: &History) -> Option<Walk> {
+        let messages = self.first..self.first + self.count();
         let is_certain = self.rested >= RESTED_FOR_CERTAIN;
-        let window_size = window.size;
-        (seen >= SEEN_BYTES).then_some(Walk { inflater, messages, window_size, is_certain })
+        let walk = Walk { inflater, messages, window_size: window.size, is_certain };
+        (self.may_be_enough() && seen >= SEEN_BYTES).then_some(walk)
     }
 }
 
@@ -217,7 +250,7 @@ fn is_after_rest(
 }
 
 /// Bytes of DEFLATE that a message is to zlib.
-fn wire_bytes(sample: &[u8]) -> u64 {
+pub(super) fn wire_bytes(sample: &[u8]) -> u64 {
     (sample.len() + TRAILER.len()) as u64
 }
 
