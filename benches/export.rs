@@ -65,7 +65,13 @@ fn message(direction: Direction, method: &str) -> What<'_> {
         identical: false,
     };
     let (id, method) = (Some("7".into()), Some(method));
-    let reading = MessageReading { protocol: "jsonrpc", kind: None, id, method };
+    let reading = MessageReading {
+        protocol: "jsonrpc",
+        kind: None,
+        id,
+        method,
+        feed: Some(FeedReading::PLAIN),
+    };
     What::Message { message, reading }
 }
 

@@ -5,12 +5,14 @@
 //! of an enum is written.
 
 mod exchange;
+mod feed;
 mod frame;
 mod labels;
 mod windows;
 
 use super::event::{ConnId, Direction, TargetId};
 pub use exchange::{Exchange, IdToken, MessageReading, Waiting};
+pub use feed::{FeedReading, OwnTime, SequenceStep, Unchecked};
 pub use frame::{Control, Frame};
 pub use windows::WindowResult;
 
@@ -315,6 +317,19 @@ pub enum What<'a> {
         /// What its application protocol makes of it.
         reading: MessageReading<'a>,
     },
+    /// A further application message of the data message that was told last, where it says something
+    /// of its feed.
+    Further {
+        /// Which way.
+        direction: Direction,
+        /// Protocol label.
+        protocol: &'a str,
+        /// What it says.
+        feed: FeedReading,
+    },
+    /// A connection has been without a data message for longer than `--quiet-after`, or is not any
+    /// more.
+    Quiet(bool),
     /// A request began to wait for its answer.
     Started {
         /// Who asked.

@@ -163,6 +163,10 @@ pub struct TapArgs {
     /// [default: 60s]
     #[arg(long, value_name = "TIME")]
     pub timeout: Option<Span>,
+    /// Count connections as quiet that have passed no message for longer than this, heartbeats left
+    /// out: seconds, or such as 500ms, 30s or 5m [default: never]
+    #[arg(long, value_name = "TIME")]
+    pub quiet_after: Option<Span>,
     /// Wait for the target to load a TLS library or to open a TCP socket, instead of exiting with 4;
     /// implied by --comm, --exe and --cgroup
     #[arg(long)]

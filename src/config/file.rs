@@ -48,6 +48,8 @@ pub(super) struct File {
     pub(super) response_pattern: Option<String>,
     #[serde(deserialize_with = "one")]
     pub(super) timeout: Option<Span>,
+    #[serde(deserialize_with = "one")]
+    pub(super) quiet_after: Option<Span>,
     pub(super) wait: bool,
     #[serde(deserialize_with = "one")]
     pub(super) ring_size: Option<Size>,

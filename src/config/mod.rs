@@ -166,6 +166,8 @@ impl TapConfig {
         let connections = connections(args.connections.or(file.connections))?;
         let timeout = args.timeout.or(file.timeout).map_or(DEFAULT_TIMEOUT, |span| span.0);
         let timeout_ns = timeout.as_nanos() as u64;
+        let quiet_after = args.quiet_after.or(file.quiet_after);
+        let quiet_after_ns = quiet_after.map_or(0, |span| span.0.as_nanos() as u64);
         let sources = protocols(args, file)?;
         Ok(Self {
             wait: args.wait || file.wait,
@@ -194,7 +196,7 @@ impl TapConfig {
                     && file.windows.unwrap_or(!file.no_windows.unwrap_or(false)),
                 ..Limits::default()
             },
-            match_limits: MatchLimits { timeout_ns, ..MatchLimits::default() },
+            match_limits: MatchLimits { timeout_ns, quiet_after_ns, ..MatchLimits::default() },
             protocols: sources.compile()?,
             sources,
             record: None,

@@ -6,6 +6,7 @@ use crate::event::{ConnId, Direction, Stamp, TargetId};
 use crate::observation::{OrphanReason, Role};
 
 use super::detect::{Detector, Trial};
+use super::feed::Feed;
 use super::key::KeptName;
 use super::protocols::ProtocolIndex;
 use super::rules::{MqttStream, RuleTraits};
@@ -35,6 +36,7 @@ pub(super) struct Connection {
     /// Times of the oldest heartbeat without an answer, by its direction.
     pub(super) heartbeats_ns: [Option<u64>; 2],
     pub(super) mqtt: MqttStream,
+    pub(super) feed: Feed,
 }
 
 /// Whether the connection was seen from its start.
@@ -141,6 +143,6 @@ mod tests {
 
     #[test]
     fn an_idle_connection_costs_little() {
-        assert!(size_of::<Connection>() <= 296, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 344, "{}", size_of::<Connection>());
     }
 }

@@ -78,7 +78,9 @@ impl Interpreter {
         };
         if verdict.missed || is_opaque(&passage.message) {
             let connection = self.correlator.connection_mut(passage.connection);
-            connection.unread_ns[passage.message.direction.index()] = Some(passage.stamp.at_ns);
+            let direction = passage.message.direction;
+            connection.unread_ns[direction.index()] = Some(passage.stamp.at_ns);
+            connection.feed.lose_numbers(direction);
         }
         verdict
     }
@@ -103,8 +105,9 @@ impl Interpreter {
         out: Out<'_>,
     ) -> Verdict {
         let Passage { connection, stamp, message } = passage;
-        let what = What::Message { message, reading: MessageReading::UNKNOWN };
-        tell(&self.correlator, connection, stamp, what, out);
+        let feed = self.correlator.unread(connection, stamp, &message);
+        let reading = MessageReading { feed, ..MessageReading::UNKNOWN };
+        tell(&self.correlator, connection, stamp, What::Message { message, reading }, out);
         let given_up = match &self.correlator.connection(connection).speaks {
             Speaks::Unknown(detector) => detector.has_given_up(message.direction),
             Speaks::Known(_) => false,
@@ -155,6 +158,7 @@ impl Interpreter {
                 traits: claim.traits,
                 name: Some(claim.name.as_ref()),
                 method: claim.method.as_deref().map(Cow::Borrowed),
+                feed: None,
             };
             apply(correlator, place, &reading, trial.as_deref_mut(), None, out);
         }
@@ -184,8 +188,9 @@ impl Interpreter {
             apply(correlator, place, &reading, trial.as_deref_mut(), untold, out);
         });
         if !told {
+            let feed = correlator.unread(connection, stamp, &message);
             let protocol = correlator.protocol_name(protocol);
-            let reading = MessageReading { protocol, ..MessageReading::UNKNOWN };
+            let reading = MessageReading { protocol, feed, ..MessageReading::UNKNOWN };
             tell(correlator, connection, stamp, What::Message { message, reading }, out);
         }
         if is_nameless && !extent.missed {
@@ -251,9 +256,13 @@ fn apply(
         method: MethodId::NONE,
     };
     let label = decide(correlator, connection, &mut interpreted, reading.method.as_deref());
+    let feed = correlator.feed(connection, &interpreted, reading, untold.is_some());
     if let Some(message) = untold {
-        let reading = message_reading(correlator, &interpreted, label);
+        let reading = MessageReading { feed, ..message_reading(correlator, &interpreted, label) };
         tell(correlator, connection, stamp, What::Message { message, reading }, out);
+    } else if let (Some(feed), Some(_)) = (feed, reading.feed) {
+        let protocol = correlator.protocol_name(protocol);
+        tell(correlator, connection, stamp, What::Further { direction, protocol, feed }, out);
     }
     if let Some(trial) = trial {
         follow(correlator, connection, &interpreted, trial);
@@ -351,6 +360,7 @@ fn message_reading<'a>(
             _ => None,
         },
         method: label.map(|label| correlator.method_text(label.id())),
+        feed: None,
     }
 }
 

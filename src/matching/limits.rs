@@ -31,6 +31,12 @@ pub struct MatchLimits {
     pub queue_length: usize,
     /// Different method labels for each target; more become `__other__`.
     pub methods_per_target: usize,
+    /// Channels of one connection whose sequence is followed; more are not.
+    pub channels_per_connection: usize,
+    /// The same in all, about 150 bytes each.
+    pub channels_total: usize,
+    /// Nanoseconds after which a connection without a data message is quiet; 0 for never.
+    pub quiet_after_ns: u64,
 }
 
 impl Default for MatchLimits {
@@ -48,6 +54,9 @@ impl Default for MatchLimits {
             streams_total: 65_536,
             queue_length: 64,
             methods_per_target: 100,
+            channels_per_connection: 1_024,
+            channels_total: 65_536,
+            quiet_after_ns: 0,
         }
     }
 }
@@ -67,6 +76,8 @@ impl MatchLimits {
             streams_total: bound(self.streams_total),
             queue_length: bound(self.queue_length),
             methods_per_target: bound(self.methods_per_target),
+            channels_per_connection: bound(self.channels_per_connection),
+            channels_total: bound(self.channels_total),
             ..self
         }
     }

@@ -7,11 +7,13 @@
 //! ```
 //!
 //! `rules` reads one message at a time and remembers nothing; `correlator` remembers requests and
-//! knows no format; `interpret` goes from one to the other. Frames, compression and everything below a message is left to others.
+//! knows no format; `interpret` goes from one to the other. `feed` follows what nobody asked for:
+//! when it passed, and its numbers. Frames, compression and everything below a message is left to others.
 
 mod connection;
 mod correlator;
 mod detect;
+mod feed;
 mod interpret;
 mod key;
 mod label;
@@ -120,6 +122,7 @@ impl Matching {
         let Some(index) = self.find(handle) else { return };
         let connection = self.correlator().connection_mut(index);
         connection.mqtt.lose(direction);
+        connection.feed.lose(direction);
         self.interpreter.forget(index);
         self.correlator().gap(index, direction, at_ns, out);
     }
@@ -132,9 +135,10 @@ impl Matching {
         }
     }
 
-    /// Sets the time to `now_ns`: requests that have waited too long expire.
+    /// Sets the time to `now_ns`: requests that have waited too long expire, connections become quiet.
     pub fn tick(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
         self.correlator().expire(now_ns, out);
+        self.correlator().find_quiet(now_ns, out);
     }
 
     /// Nothing more will come: what waits anywhere ends as detached, and every handle is void.

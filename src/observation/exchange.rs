@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{MessageKind, Origin, Outcome};
+use super::{FeedReading, MessageKind, Origin, Outcome};
 use crate::event::{ConnId, TargetId};
 
 /// What a message says in its application protocol.
@@ -16,12 +16,19 @@ pub struct MessageReading<'a> {
     pub id: Option<IdToken<'a>>,
     /// Method label, requests and notifications only, bounded.
     pub method: Option<&'a str>,
+    /// What it says of its feed; `None` for a heartbeat of the application, which says nothing.
+    pub feed: Option<FeedReading>,
 }
 
 impl MessageReading<'_> {
     /// No protocol was recognised.
-    pub const UNKNOWN: MessageReading<'static> =
-        MessageReading { protocol: "unknown", kind: None, id: None, method: None };
+    pub const UNKNOWN: MessageReading<'static> = MessageReading {
+        protocol: "unknown",
+        kind: None,
+        id: None,
+        method: None,
+        feed: Some(FeedReading::PLAIN),
+    };
 }
 
 /// A request that ended.

@@ -2,7 +2,7 @@
 
 use super::{
     EndSign, Fidelity, GapReason, MessageKind, MessageType, Opcode, Origin, OrphanReason, Outcome,
-    ProtocolError, Role, Table, WindowMiss,
+    ProtocolError, Role, Table, Unchecked, WindowMiss,
 };
 
 /// Gives an enum its label values: `as_str` for one, `ALL` to make every series exist at 0.
@@ -70,6 +70,9 @@ labels! {
     Table {
         Connections => "connections", Inflaters => "inflaters", Pending => "pending",
         Streams => "streams", Unrecognised => "unrecognised",
+    }
+    Unchecked {
+        AfterGap => "after_gap", TooManyChannels => "too_many_channels", Unreadable => "unreadable",
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::event::{HttpVersion, Transport};
 use crate::observation::{
     EndSign, Fidelity, GapReason, MessageType, Opcode, Origin, Outcome, ProtocolError, Role, Table,
-    WindowMiss, WindowResult,
+    Unchecked, WindowMiss, WindowResult,
 };
 
 /// One label, or several beside each other, whose values are a closed set.
@@ -53,7 +53,7 @@ macro_rules! single {
 
 single! {
     EndSign, Fidelity, GapReason, MessageType, Opcode, Origin, Outcome, ProtocolError, Role, Table,
-    HttpVersion, Transport, WindowMiss,
+    HttpVersion, Transport, Unchecked, WindowMiss,
 }
 
 impl Labels for WindowResult {

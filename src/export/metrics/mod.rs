@@ -5,6 +5,7 @@
 //! shared registry; the owner calls it at the end of each batch, and whenever it falls idle.
 //! Scrapes therefore never hold up the decoder.
 
+mod by_protocol;
 mod by_request;
 pub mod exposition;
 mod facts;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex};
 
 use prometheus::Registry;
 
+use self::by_protocol::Protocols;
 use self::by_request::Requests;
 use self::row::Seen;
 use self::rows::{Catalogue, Series};
@@ -31,6 +33,9 @@ use crate::observation::Observation;
 /// cannot pile up durations or hide from scrapes.
 const FLUSH_EVERY: u32 = 4_096;
 
+/// Two clocks that drift apart by more than this were not read badly: one was set.
+const CLOCK_SET_NS: u64 = 1_000_000;
+
 /// Name of the series for a target that was not announced; it should never appear.
 const UNKNOWN_TARGET: &str = "__unknown__";
 
@@ -38,21 +43,25 @@ const UNKNOWN_TARGET: &str = "__unknown__";
 #[derive(Debug)]
 struct Target {
     requests: Requests,
+    protocols: Protocols,
     series: Series,
 }
 
 impl Target {
     fn new(all: &Catalogue, name: &str) -> Self {
-        Self { requests: Requests::default(), series: Series::new(all, name) }
+        let (requests, protocols) = Default::default();
+        Self { requests, protocols, series: Series::new(all, name) }
     }
 
-    fn record(&mut self, observation: &Observation<'_>) {
+    fn record(&mut self, observation: &Observation<'_>, wall_offset_ns: i64) {
         self.series.record(&Seen {
             what: &observation.what,
+            wall_ns: observation.at_ns.cast_signed().saturating_add(wall_offset_ns),
             transport: observation.conn.transport(),
             http: observation.conn.http(),
             role: observation.role,
             request: self.requests.find(&observation.what),
+            protocol: self.protocols.find(&observation.what),
         });
     }
 }
@@ -68,6 +77,7 @@ pub struct Metrics {
     targets: Vec<Target>,
     announced: usize,
     unflushed: u32,
+    wall_offset_ns: i64,
 }
 
 impl Metrics {
@@ -94,6 +104,7 @@ impl Metrics {
             announced: targets.len(),
             all,
             unflushed: 0,
+            wall_offset_ns: 0,
         })
     }
 
@@ -119,9 +130,23 @@ impl Metrics {
         View::new(self.all.clone())
     }
 
+    /// Says what to add to the times of what is recorded from now on, to get nanoseconds since 1970.
+    pub fn set_wall_offset_ns(&mut self, wall_offset_ns: i64) {
+        self.wall_offset_ns = wall_offset_ns;
+    }
+
+    /// The same where the wall clock has been set anew: less than a millisecond is only how exactly two
+    /// clocks can be read.
+    pub fn keep_wall_offset_ns(&mut self, wall_offset_ns: i64) {
+        if self.wall_offset_ns.abs_diff(wall_offset_ns) > CLOCK_SET_NS {
+            self.wall_offset_ns = wall_offset_ns;
+        }
+    }
+
     /// Counts one observation.
     pub fn record(&mut self, observation: &Observation<'_>) {
-        self.target(observation.target).record(observation);
+        let wall_offset_ns = self.wall_offset_ns;
+        self.target(observation.target).record(observation, wall_offset_ns);
         self.unflushed += 1;
         if self.unflushed >= FLUSH_EVERY {
             self.flush();
@@ -158,5 +183,7 @@ impl Drop for Metrics {
     }
 }
 
+#[cfg(test)]
+mod feed_tests;
 #[cfg(test)]
 mod tests;

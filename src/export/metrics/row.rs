@@ -6,6 +6,7 @@
 
 use prometheus::{Registry, Result};
 
+use super::by_protocol::Protocol;
 use super::by_request::Request;
 use crate::event::{HttpVersion, Transport};
 use crate::observation::{Role, What};
@@ -14,11 +15,15 @@ use crate::observation::{Role, What};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen<'a> {
     pub(super) what: &'a What<'a>,
+    /// When, in nanoseconds since 1970.
+    pub(super) wall_ns: i64,
     pub(super) transport: Transport,
     pub(super) http: HttpVersion,
     pub(super) role: Role,
     /// The kind of request that it is about, for those observations that are about one.
     pub(super) request: Option<Request<'a>>,
+    /// The protocol, for messages.
+    pub(super) protocol: Option<Protocol<'a>>,
 }
 
 /// A type of metric: how it is registered, and what the decode thread keeps for one target.

@@ -5,6 +5,9 @@
 //! them in nanoseconds. All others start with `wstap_`, use base units, keep sent and received
 //! apart, and never carry an id, a pid, an address or a path as a label.
 
+use super::by_protocol::{
+    Interval, Lag, ProtocolCounter, ProtocolHistogram, ProtocolLeast, ProtocolTimestamp, Size,
+};
 use super::labels::{CloseCode, ConnectionState, status_label};
 use super::row::{Seen, metrics};
 use super::shapes::{
@@ -13,8 +16,9 @@ use super::shapes::{
 use crate::event::Direction::{Received, Sent};
 use crate::observation::What;
 use crate::observation::{
-    EndSign, Exchange, Frame, GapReason, Message, MessageType, Opcode, Origin, Outcome,
-    ProtocolError, Role, Table, WindowMiss, WindowResult,
+    EndSign, Exchange, FeedReading, Frame, GapReason, Message, MessageReading, MessageType, Opcode,
+    Origin, Outcome, OwnTime, ProtocolError, Role, SequenceStep, Table, Unchecked, WindowMiss,
+    WindowResult,
 };
 
 metrics! { seen =>
@@ -127,6 +131,151 @@ metrics! { seen =>
         on {
             What::Message { message: Message { direction: Received, message_type, length, wire_length, .. }, .. } =>
                 message_bytes_received.of(*message_type).inc_by(length.unwrap_or(*wire_length)),
+        };
+
+    last_message_sent: ProtocolTimestamp = "wstap_last_message_sent_timestamp_seconds"
+        ["target", "protocol"],
+        "When the last data message was sent that is no heartbeat, in seconds since 1970.",
+        on {
+            What::Message { message: Message { direction: Sent, .. }, reading: MessageReading { feed: Some(_), .. } } =>
+                last_message_sent.note(seen),
+        };
+
+    last_message_received: ProtocolTimestamp = "wstap_last_message_received_timestamp_seconds"
+        ["target", "protocol"],
+        "When the last data message was received that is no heartbeat, in seconds since 1970.",
+        on {
+            What::Message { message: Message { direction: Received, .. }, reading: MessageReading { feed: Some(_), .. } } =>
+                last_message_received.note(seen),
+        };
+
+    message_interval_sent: ProtocolHistogram<Interval> = "wstap_message_interval_sent_seconds"
+        ["target", "protocol"],
+        "Time between two data messages that a connection sent one after the other, heartbeats left out.",
+        on {
+            What::Message {
+                message: Message { direction: Sent, .. },
+                reading: MessageReading { feed: Some(FeedReading { since_ns: Some(ns), .. }), .. },
+            } => message_interval_sent.observe(seen, *ns),
+        };
+
+    message_interval_received: ProtocolHistogram<Interval> = "wstap_message_interval_received_seconds"
+        ["target", "protocol"],
+        "Time between two data messages that a connection received one after the other, heartbeats left out.",
+        on {
+            What::Message {
+                message: Message { direction: Received, .. },
+                reading: MessageReading { feed: Some(FeedReading { since_ns: Some(ns), .. }), .. },
+            } => message_interval_received.observe(seen, *ns),
+        };
+
+    message_size_sent: ProtocolHistogram<Size> = "wstap_message_size_sent_bytes"
+        ["target", "protocol"],
+        "Application bytes of each sent data message, after inflation; wire length where that is unknown.",
+        on {
+            What::Message { message: Message { direction: Sent, length, wire_length, .. }, .. } =>
+                message_size_sent.observe(seen, length.unwrap_or(*wire_length)),
+        };
+
+    message_size_received: ProtocolHistogram<Size> = "wstap_message_size_received_bytes"
+        ["target", "protocol"],
+        "Application bytes of each received data message, after inflation; wire length where that is unknown.",
+        on {
+            What::Message { message: Message { direction: Received, length, wire_length, .. }, .. } =>
+                message_size_received.observe(seen, length.unwrap_or(*wire_length)),
+        };
+
+    message_lag: ProtocolHistogram<Lag> = "wstap_message_lag_seconds" ["target", "protocol"],
+        "Time from when a message was made, by its own account and clock, to when it passed, by the clock of this machine.",
+        on {
+            What::Message { reading: MessageReading { feed: Some(FeedReading { time: OwnTime::At(ns), .. }), .. }, .. }
+            | What::Further { feed: FeedReading { time: OwnTime::At(ns), .. }, .. } =>
+                match u64::try_from(seen.wall_ns.saturating_sub(*ns)) {
+                    Ok(lag_ns) => message_lag.observe(seen, lag_ns),
+                    Err(_) => message_lag.announce(seen),
+                },
+        };
+
+    message_lag_least: ProtocolLeast = "wstap_message_lag_least_seconds" ["target", "protocol"],
+        "The least lag of the last five to ten minutes; below 0 where the clock of whoever made the message is ahead of that of this machine.",
+        on {
+            What::Message { reading: MessageReading { feed: Some(FeedReading { time: OwnTime::At(ns), .. }), .. }, .. }
+            | What::Further { feed: FeedReading { time: OwnTime::At(ns), .. }, .. } =>
+                message_lag_least.note(seen, seen.wall_ns.saturating_sub(*ns)),
+        };
+
+    messages_from_future: ProtocolCounter = "wstap_messages_from_future_total" ["target", "protocol"],
+        "Messages that passed before they were made, by their own account; in wstap_message_lag_seconds they are not.",
+        on {
+            What::Message { reading: MessageReading { feed: Some(FeedReading { time: OwnTime::At(ns), .. }), .. }, .. }
+            | What::Further { feed: FeedReading { time: OwnTime::At(ns), .. }, .. } =>
+                messages_from_future.add(seen, (), u64::from(*ns > seen.wall_ns)),
+        };
+
+    message_times_unreadable: ProtocolCounter = "wstap_message_times_unreadable_total"
+        ["target", "protocol"],
+        "Messages whose own time could not be read where a rule says that it stands.",
+        on {
+            What::Message { reading: MessageReading { feed: Some(FeedReading { time: OwnTime::Unreadable, .. }), .. }, .. }
+            | What::Further { feed: FeedReading { time: OwnTime::Unreadable, .. }, .. } =>
+                message_times_unreadable.add(seen, (), 1),
+        };
+
+    sequence_numbers: ProtocolCounter = "wstap_sequence_numbers_total"
+        ["target", "protocol"],
+        "Messages of feeds that have a number by rule, compared with another or not.",
+        on {
+            What::Message { reading: MessageReading { feed: Some(FeedReading { sequence: Some(_), .. }), .. }, .. }
+            | What::Further { feed: FeedReading { sequence: Some(_), .. }, .. } => sequence_numbers.add(seen, (), 1),
+        };
+
+    sequence_missing: ProtocolCounter = "wstap_sequence_missing_total"
+        ["target", "protocol"],
+        "Numbers that are missing in the sequences of feeds; what wstap itself lost is not in it.",
+        on {
+            What::Message { reading: MessageReading { feed: Some(FeedReading { sequence: Some(step), .. }), .. }, .. }
+            | What::Further { feed: FeedReading { sequence: Some(step), .. }, .. } => sequence_missing.add(seen, (), if let SequenceStep::Missing(missing) = step { *missing } else { 0 }),
+        };
+
+    sequence_repeated: ProtocolCounter = "wstap_sequence_repeated_total"
+        ["target", "protocol"],
+        "Messages of feeds whose number came before.",
+        on {
+            What::Message { reading: MessageReading { feed: Some(FeedReading { sequence: Some(step), .. }), .. }, .. }
+            | What::Further { feed: FeedReading { sequence: Some(step), .. }, .. } => sequence_repeated.add(seen, (), u64::from(*step == SequenceStep::Repeated)),
+        };
+
+    sequence_backward: ProtocolCounter = "wstap_sequence_backward_total"
+        ["target", "protocol"],
+        "Messages of feeds whose number should have come before the last one.",
+        on {
+            What::Message { reading: MessageReading { feed: Some(FeedReading { sequence: Some(step), .. }), .. }, .. }
+            | What::Further { feed: FeedReading { sequence: Some(step), .. }, .. } => sequence_backward.add(seen, (), u64::from(*step == SequenceStep::Backward)),
+        };
+
+    sequence_resets: ProtocolCounter = "wstap_sequence_resets_total"
+        ["target", "protocol"],
+        "Messages of feeds with which the numbers of their channel began anew: snapshots, and numbers too far away to be late.",
+        on {
+            What::Message { reading: MessageReading { feed: Some(FeedReading { sequence: Some(step), .. }), .. }, .. }
+            | What::Further { feed: FeedReading { sequence: Some(step), .. }, .. } => sequence_resets.add(seen, (), u64::from(*step == SequenceStep::Reset)),
+        };
+
+    sequence_unchecked: ProtocolCounter<Unchecked> = "wstap_sequence_unchecked_total"
+        ["target", "protocol", "reason"],
+        "Messages of feeds whose number could not be compared with the one before, by what kept wstap from it.",
+        on {
+            What::Message { reading: MessageReading { feed: Some(FeedReading { sequence: Some(step), .. }), .. }, .. }
+            | What::Further { feed: FeedReading { sequence: Some(step), .. }, .. } => match step {
+                SequenceStep::Unchecked(reason) => sequence_unchecked.add(seen, *reason, 1),
+                _ => sequence_unchecked.add(seen, Unchecked::AfterGap, 0),
+            },
+        };
+
+    connections_quiet: Gauge = "wstap_connections_quiet" ["target"],
+        "Open WebSocket connections without a data message for longer than --quiet-after, heartbeats left out; 0 without that option.",
+        on {
+            What::Quiet(is_quiet) => connections_quiet.add((), if *is_quiet { 1 } else { -1 }),
         };
 
     frames_sent: Counter<Opcode> = "wstap_frames_sent_total" ["target", "opcode"],

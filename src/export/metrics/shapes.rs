@@ -5,6 +5,8 @@
 //! | [`Counter`], [`Gauge`], [`Timing`] | in advance: label values are a closed set | a number of the decode thread |
 //! | [`RequestCounter`], [`RequestTiming`] | when the first such request passes | a number of the decode thread |
 //! | [`OpenCounter`] | when the first one happens, which is rare | the registry itself |
+//!
+//! Those by protocol are in `by_protocol`.
 
 use std::marker::PhantomData;
 
@@ -20,7 +22,7 @@ use super::row::{Flush, Seen, Shape};
 type LocalCounter = GenericLocalCounter<AtomicU64>;
 
 /// Registers a metric and hands it back.
-fn register<M: Collector + Clone + 'static>(to: &Registry, metric: M) -> Result<M> {
+pub(super) fn register<M: Collector + Clone + 'static>(to: &Registry, metric: M) -> Result<M> {
     to.register(Box::new(metric.clone()))?;
     Ok(metric)
 }

@@ -7,11 +7,11 @@ use crate::event::{ConnId, Direction, Loss};
 use crate::export::status::{NotSeen, Probe, Process, Target as TargetStatus};
 use crate::observation::*;
 
-fn metrics(targets: &[&str]) -> Metrics {
+pub(super) fn metrics(targets: &[&str]) -> Metrics {
     Metrics::new(targets, Arc::default(), ()).expect("no two metrics clash")
 }
 
-fn record(metrics: &mut Metrics, what: What<'_>) {
+pub(super) fn record(metrics: &mut Metrics, what: What<'_>) {
     record_for(metrics, 0, what);
 }
 
@@ -35,7 +35,7 @@ fn ended(method: &str, outcome: Outcome, turnaround_ns: Option<u64>) -> What<'_>
     What::Exchange(Exchange { origin, protocol, method, id, outcome, turnaround_ns })
 }
 
-fn message(direction: Direction, length: Option<u64>, identical: bool) -> What<'static> {
+pub(super) fn message(direction: Direction, length: Option<u64>, identical: bool) -> What<'static> {
     let message = Message {
         direction,
         message_type: MessageType::Text,
@@ -63,7 +63,7 @@ fn samples(metrics: &mut Metrics) -> BTreeMap<String, f64> {
 }
 
 #[track_caller]
-fn assert_samples(metrics: &mut Metrics, expected: &[(&str, f64)]) {
+pub(super) fn assert_samples(metrics: &mut Metrics, expected: &[(&str, f64)]) {
     let samples = samples(metrics);
     for (name, value) in expected {
         assert_eq!(samples.get(*name), Some(value), "{name}");

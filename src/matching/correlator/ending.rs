@@ -106,6 +106,7 @@ impl Correlator {
 
     fn end_all(&mut self, connection: ConnectionIndex, at_ns: u64, outcome: Outcome, out: Out<'_>) {
         self.give_up_all(connection, out);
+        self.end_feed(connection, at_ns, out);
         while let Some(at) = self.connection(connection).pending.oldest() {
             let outcome = match outcome {
                 Outcome::Aborted => self.unanswered(at, outcome),

@@ -10,6 +10,7 @@ mod answering;
 mod asking;
 mod early;
 mod ending;
+mod feeds;
 mod late;
 mod streaming;
 
@@ -25,6 +26,7 @@ use crate::observation::{
 };
 
 use super::connection::{Connection, EarlyWatch, Since, Speaks};
+use super::feed::Feed;
 use super::key::{ConnectionIndex, Key, KeyRef};
 use super::label::{MethodId, MethodLabel, Methods, Use};
 use super::limits::MatchLimits;
@@ -88,6 +90,8 @@ pub(super) struct Correlator {
     /// Early answers of all connections.
     early_count: usize,
     pending_by_target: Vec<usize>,
+    /// Channels of feeds that are followed on all connections.
+    channels: usize,
 }
 
 /// A connection to begin.
@@ -114,6 +118,7 @@ impl Correlator {
             early_deadlines: BinaryHeap::new(),
             early_count: 0,
             pending_by_target: Vec::new(),
+            channels: 0,
         }
     }
 
@@ -139,6 +144,7 @@ impl Correlator {
             queues: Vec::new(),
             heartbeats_ns: [None; 2],
             mqtt: MqttStream::default(),
+            feed: Feed::new(at_ns),
         }) as ConnectionIndex
     }
 
@@ -259,7 +265,7 @@ impl Correlator {
     /// Nothing waits and nothing is remembered.
     #[cfg(test)]
     pub(super) fn is_at_rest(&self) -> bool {
-        let tables = self.pending.len() + self.streams.len() + self.late.len();
+        let tables = self.pending.len() + self.streams.len() + self.late.len() + self.channels;
         tables + self.early_count + self.pending_by_target.iter().sum::<usize>() == 0
     }
 

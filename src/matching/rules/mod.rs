@@ -43,6 +43,14 @@
 //! | `certain` | no other protocol has this shape: one such message decides |
 //! | `common` | other protocols have this shape: to be asked or answered so proves nothing |
 //! | `pattern` | instead of paths: a regular expression with groups `id`, `scope`, `method` |
+//! | `heartbeat` | the message only says that its sender is there: it is no sign that a feed goes on |
+//! | `time` | path of the message's own time: a number of s, ms, us or ns since 1970, or RFC 3339; `{ path = "$.t", unit = "ms" }` where the size of the number does not tell the unit |
+//! | `sequence` | path of the message's number, which is `step` more than that of the message before |
+//! | `first` | path of the first number, where a message covers several; `sequence` is the last then |
+//! | `previous` | path of the number of the message before, where numbers do not follow each other at a known distance |
+//! | `channel` | path of what has a sequence of its own, or a list of up to 3 that name it together |
+//! | `step` | from one number to the next; 1 unless given |
+//! | `reset` | the sequence begins anew with this message: a snapshot |
 //!
 //! A path has one to three steps, `$.name` or `$[index]`. A condition is a value, a list of values
 //! or one of `{ type = "string" }` (`number`, `bool`, `null`, `object`, `array`),
@@ -68,6 +76,7 @@
 mod compile;
 mod continuation;
 mod examples;
+mod feed;
 #[cfg(test)]
 mod forms;
 mod framing;
@@ -85,6 +94,7 @@ pub(super) use compile::compile_file;
 pub(super) use examples::check as check_examples;
 #[cfg(test)]
 pub(super) use examples::{Said, conversation};
+pub(super) use feed::{CHANNEL_PARTS, FeedFields, Numbers, SequenceField};
 pub(super) use framing::Framing;
 pub(super) use json::rules::JsonRules;
 pub(super) use json::token::equal;

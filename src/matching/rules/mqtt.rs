@@ -233,7 +233,7 @@ impl Packet {
         };
         let traits = RuleTraits { proof: self.proof(), ..RuleTraits::plain(meaning.kind) };
         let method = meaning.label.map(|label| Cow::Borrowed(label.as_bytes()));
-        found(Reading { traits, name, method });
+        found(Reading { traits, name, method, feed: None });
     }
 
     fn meaning(&self) -> Option<Meaning> {

@@ -143,6 +143,7 @@ impl PatternRule {
             traits: self.traits,
             name: id.map(|id| RequestName::Id { id, scope }).or(queue),
             method: group(self.method).or_else(label).map(Cow::Borrowed),
+            feed: None,
         });
     }
 

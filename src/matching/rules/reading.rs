@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::feed::FeedFields;
 use super::kind::Kind;
 
 /// Longest id that is matched; a message with a longer one is read, but concerns no request.
@@ -15,6 +16,8 @@ pub(in crate::matching) struct Reading<'a> {
     pub(in crate::matching) name: Option<RequestName<'a>>,
     /// The method as it stands in the message, unescaped.
     pub(in crate::matching) method: Option<Cow<'a, [u8]>>,
+    /// What it says of its feed; `None` where no rule says where.
+    pub(in crate::matching) feed: Option<&'a FeedFields<'a>>,
 }
 
 impl Reading<'_> {
@@ -35,12 +38,20 @@ pub(in crate::matching) struct RuleTraits {
     pub(in crate::matching) unasked: Unasked,
     /// Whether this message alone proves the protocol.
     pub(in crate::matching) proof: Proof,
+    /// It only says that its sender is there.
+    pub(in crate::matching) is_heartbeat: bool,
 }
 
 impl RuleTraits {
     /// The plain message of a kind.
     pub(in crate::matching) fn plain(kind: Kind) -> Self {
-        Self { kind, more: More::Last, unasked: Unasked::Orphan, proof: Proof::Likely }
+        Self {
+            kind,
+            more: More::Last,
+            unasked: Unasked::Orphan,
+            proof: Proof::Likely,
+            is_heartbeat: matches!(kind, Kind::Ping | Kind::Pong),
+        }
     }
 }
 

@@ -35,9 +35,10 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
         let losses = Arc::clone(&losses);
         move || losses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     };
-    let metrics = Metrics::new(names, Arc::clone(&status), read_losses)
+    let mut metrics = Metrics::new(names, Arc::clone(&status), read_losses)
         .map_err(|error| Failure::Runtime(format!("failed to register the metrics: {error}")))?;
-    let recorder = Recorder::new(names, wall_offset_ns().into());
+    metrics.set_wall_offset_ns(prepared.wall_offset_ns);
+    let recorder = Recorder::new(names, prepared.wall_offset_ns.into());
     let exporter = Exporter::new(&metrics, Arc::clone(&status), recorder.live());
     let router = export::router(exporter);
     let address = listener.local_addr()?;
@@ -146,6 +147,7 @@ impl Sink for MetricsSink {
     }
 
     fn waiting(&mut self, waiting: &mut dyn Iterator<Item = Waiting<'_>>) {
+        self.metrics.keep_wall_offset_ns(wall_offset_ns());
         let waiting: Vec<_> = waiting.take(WAITING_LOOKED_AT).collect();
         self.recorder.waiting(waiting.iter().copied());
         let recorder = &self.recorder;

@@ -173,6 +173,7 @@ pub(super) fn header(
             narrows: config.limits.narrows,
             connections: config.limits.connections as u64,
             timeout_ns: config.match_limits.timeout_ns,
+            quiet_after_ns: config.match_limits.quiet_after_ns,
         },
         rules: sources.rules.iter().map(file).collect(),
         id_pattern: sources.id_pattern.clone(),

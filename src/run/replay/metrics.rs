@@ -25,7 +25,8 @@ struct Counts {
 }
 
 impl Output for Counts {
-    fn observe(&mut self, _comm: &str, _wall_offset_ns: i64, observation: &Observation<'_>) {
+    fn observe(&mut self, _comm: &str, wall_offset_ns: i64, observation: &Observation<'_>) {
+        self.metrics.set_wall_offset_ns(wall_offset_ns);
         self.metrics.record(observation);
     }
 

@@ -227,8 +227,11 @@ fn decoder(header: &Header) -> Result<Decoder, Failure> {
         finds_windows: false,
         ..Limits::default()
     };
-    let match_limits =
-        MatchLimits { timeout_ns: settings.timeout_ns.min(1 << 62), ..MatchLimits::default() };
+    let match_limits = MatchLimits {
+        timeout_ns: settings.timeout_ns.min(1 << 62),
+        quiet_after_ns: settings.quiet_after_ns,
+        ..MatchLimits::default()
+    };
     Ok(Decoder::new(limits, Matching::new(protocols, match_limits)))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Event;
 use crate::event::{ConnId, Direction};
-use crate::observation::{Exchange, MessageType, Opcode, Origin, Outcome};
+use crate::observation::{Exchange, MessageType, Opcode, Origin, Outcome, SequenceStep};
 
 /// What a line must have to be shown. Each field that is set narrows the choice. A line that cannot
 /// have what is asked for (an opening has no method) is not shown.
@@ -99,7 +99,11 @@ pub(super) fn is_wrong(event: &Event<'_>) -> bool {
         Event::Exchange(exchange) => has_failed(exchange),
         Event::Close { code } => !GOOD_ENDS.contains(code),
         Event::Gap { .. } => true,
-        Event::Open(_) | Event::Frame(_) | Event::Message(..) => false,
+        Event::Message(_, reading) => {
+            let sequence = reading.feed.and_then(|feed| feed.sequence);
+            sequence.is_some_and(SequenceStep::is_fault)
+        }
+        Event::Open(_) | Event::Frame(_) => false,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::event::{ConnId, TargetId};
-use crate::observation::{MessageKind, MessageType, Opcode, Origin, Outcome, Role};
+use crate::observation::{FeedReading, MessageKind, MessageType, Opcode, Origin, Outcome, Role};
 use crate::views::View;
 
 const PROCESS: Process<'static> = Process { pid: 4242, comm: "node" };
@@ -34,8 +34,13 @@ fn message(message_type: MessageType, direction: Direction) -> What<'static> {
         identical: false,
     };
     let kind = Some(MessageKind::Request);
-    let reading =
-        MessageReading { protocol: "jsonrpc", kind, id: Some("7".into()), method: Some("ask") };
+    let reading = MessageReading {
+        protocol: "jsonrpc",
+        kind,
+        id: Some("7".into()),
+        method: Some("ask"),
+        feed: Some(FeedReading::PLAIN),
+    };
     What::Message { message, reading }
 }
 

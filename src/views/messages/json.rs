@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::{Event, Line, MessageView, utf8_prefix};
 use crate::event::{ConnId, Direction};
 use crate::observation::{
-    Exchange, Frame, IdToken, Message, MessageKind, MessageReading, MessageType, Open,
+    Exchange, Frame, IdToken, Message, MessageKind, MessageReading, MessageType, Observation, Open,
+    SequenceStep,
 };
 
 /// What every line begins with.
@@ -63,6 +64,8 @@ enum EventPart<'a> {
         method: Option<&'a str>,
         #[serde(flatten)]
         payload: Option<PayloadPart<'a>>,
+        #[serde(flatten)]
+        feed: FeedPart,
     },
     Exchange {
         origin: &'static str,
@@ -81,6 +84,22 @@ enum EventPart<'a> {
     },
 }
 
+/// What a message says of its feed; keys that do not apply are left out.
+#[derive(Default, Serialize)]
+struct FeedPart {
+    /// True for a heartbeat of the application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heartbeat: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag_ns: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<u64>,
+}
+
 /// Text as text, everything else in base64: the key says which.
 #[derive(Serialize)]
 struct PayloadPart<'a> {
@@ -93,7 +112,7 @@ struct PayloadPart<'a> {
 
 pub(super) fn write(view: &MessageView, out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
     let Line { observation, process, event } = line;
-    let (direction, event) = event_part(view, observation.conn, event);
+    let (direction, event) = event_part(view, observation, event);
     let object = Object {
         v: 1,
         ts_ns: observation.at_ns,
@@ -112,14 +131,15 @@ pub(super) fn write(view: &MessageView, out: &mut impl Write, line: &Line<'_>) -
 
 fn event_part<'a>(
     view: &MessageView,
-    conn: ConnId,
+    observation: &Observation<'_>,
     event: &Event<'a>,
 ) -> (Option<Direction>, EventPart<'a>) {
     match *event {
-        Event::Open(open) => (None, open_part(conn, open)),
+        Event::Open(open) => (None, open_part(observation.conn, open)),
         Event::Frame(frame) => (Some(frame.direction), frame_part(frame)),
         Event::Message(message, reading) => {
-            (Some(message.direction), message_part(view, message, reading))
+            let feed = feed_part(view, observation.at_ns, reading);
+            (Some(message.direction), message_part(view, message, reading, feed))
         }
         Event::Exchange(exchange) => (None, exchange_part(exchange)),
         Event::Close { code } => (None, EventPart::Close { code }),
@@ -151,6 +171,7 @@ fn message_part<'a>(
     view: &MessageView,
     message: &Message<'a>,
     reading: &MessageReading<'a>,
+    feed: FeedPart,
 ) -> EventPart<'a> {
     EventPart::Message {
         r#type: message.message_type.as_str(),
@@ -163,6 +184,20 @@ fn message_part<'a>(
         kind: reading.kind.map(MessageKind::as_str),
         method: reading.method,
         payload: (view.payload > 0).then(|| payload_part(view, message)),
+        feed,
+    }
+}
+
+fn feed_part(view: &MessageView, at_ns: u64, reading: &MessageReading<'_>) -> FeedPart {
+    let Some(feed) = reading.feed else {
+        return FeedPart { heartbeat: Some(true), ..FeedPart::default() };
+    };
+    FeedPart {
+        heartbeat: None,
+        since_ns: feed.since_ns,
+        lag_ns: view.lag_ns(at_ns, reading),
+        sequence: feed.sequence.map(SequenceStep::as_str),
+        missing: feed.sequence.and_then(SequenceStep::missing),
     }
 }
 

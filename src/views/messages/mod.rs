@@ -14,7 +14,7 @@ use std::io::{self, Write};
 
 use crate::event::Direction;
 use crate::observation::{
-    Exchange, Frame, GapReason, Message, MessageReading, Observation, Open, What,
+    Exchange, Frame, GapReason, Message, MessageReading, Observation, Open, OwnTime, What,
 };
 
 pub use self::filter::Filter;
@@ -128,6 +128,8 @@ impl MessageView {
             | What::State { .. }
             | What::Control(_)
             | What::Window { .. }
+            | What::Further { .. }
+            | What::Quiet(_)
             | What::Started { .. }
             | What::StreamItem { .. }
             | What::StreamEnd { .. }
@@ -140,6 +142,14 @@ impl MessageView {
             | What::Evicted(_)
             | What::LabelOverflow(_) => None,
         }
+    }
+
+    /// How long before it passed a message was made by its own account; below 0 where the clock of
+    /// whoever made it is ahead.
+    fn lag_ns(&self, at_ns: u64, reading: &MessageReading<'_>) -> Option<i64> {
+        let OwnTime::At(made_ns) = reading.feed?.time else { return None };
+        let passed_ns = i128::from(at_ns).saturating_add(self.wall_offset_ns);
+        i64::try_from(passed_ns.saturating_sub(made_ns.into())).ok()
     }
 
     /// The wall-clock time of a monotonic one. Times outside of the years -9999 to 9999 cannot be

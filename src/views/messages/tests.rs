@@ -53,6 +53,7 @@ fn reading() -> MessageReading<'static> {
         kind: Some(MessageKind::Request),
         id: Some("7".into()),
         method: Some("eth_call"),
+        feed: Some(FeedReading::PLAIN),
     }
 }
 
@@ -376,4 +377,30 @@ fn colours_end_with_the_line_and_change_no_word() {
         }
         assert_eq!(words, line(plain(), what));
     }
+}
+
+#[test]
+fn a_message_of_a_feed_says_how_old_it_is_and_what_is_missing() {
+    let at = |sequence, lag_ns: i64| {
+        // 2024-05-01T12:00:00.123456789Z
+        let time = OwnTime::At(1_714_564_800_123_456_789 - lag_ns);
+        let feed = Some(FeedReading { since_ns: Some(7), time, sequence });
+        What::Message { message: request(), reading: MessageReading { feed, ..reading() } }
+    };
+    let ends = |what: What<'_>, end: &str| {
+        let line = text(what);
+        assert!(line.ends_with(&format!("{end}\n")), "{line}");
+    };
+    ends(at(None, 1_500_000), "id=7 lag=1.500ms");
+    ends(at(Some(SequenceStep::InOrder), -2_000_000_000), "id=7 lag=-2.000s");
+    ends(at(Some(SequenceStep::Missing(3)), 0), "lag=0.000ns missing=3");
+    ends(at(Some(SequenceStep::Repeated), 0), " repeated");
+    ends(at(Some(SequenceStep::Unchecked(Unchecked::AfterGap)), 0), " unchecked=after_gap");
+    let line = json(at(Some(SequenceStep::Missing(3)), -1_500));
+    let end =
+        r#""method":"eth_call","since_ns":7,"lag_ns":-1500,"sequence":"missing","missing":3}"#;
+    assert!(line.ends_with(&format!("{end}\n")), "{line}");
+    let beat =
+        What::Message { message: request(), reading: MessageReading { feed: None, ..reading() } };
+    assert!(json(beat).ends_with(",\"heartbeat\":true}\n"));
 }

@@ -16,7 +16,7 @@ use super::filter::is_wrong;
 use super::{Event, Line, MessageView, utf8_prefix};
 use crate::event::Direction;
 use crate::observation::{
-    Exchange, Frame, IdToken, Message, MessageReading, MessageType, Open, Role,
+    Exchange, Frame, IdToken, Message, MessageReading, MessageType, Open, Role, SequenceStep,
 };
 
 pub(super) fn write_header(view: &MessageView, out: &mut impl Write) -> io::Result<()> {
@@ -35,7 +35,10 @@ pub(super) fn write(view: &MessageView, out: &mut impl Write, line: &Line<'_>) -
     match event {
         Event::Open(open) => write_open(out, observation.role, open),
         Event::Frame(frame) => write_frame(out, frame),
-        Event::Message(message, reading) => write_message(out, message, reading),
+        Event::Message(message, reading) => {
+            write_message(out, message, reading)?;
+            write_feed(out, view.lag_ns(observation.at_ns, reading), reading)
+        }
         Event::Exchange(exchange) => write_exchange(out, exchange),
         Event::Close { code } => write_columns(out, '-', "close", code),
         Event::Gap { direction, bytes, reason } => {
@@ -123,6 +126,24 @@ fn write_message(
         write!(out, " ({} frames)", message.frames)?;
     }
     Ok(())
+}
+
+/// How old a message is, and what its number says unless it is the next one.
+fn write_feed(
+    out: &mut impl Write,
+    lag_ns: Option<i64>,
+    reading: &MessageReading<'_>,
+) -> io::Result<()> {
+    if let Some(lag_ns) = lag_ns {
+        let sign = if lag_ns < 0 { "-" } else { "" };
+        write!(out, " lag={sign}{:.3?}", Duration::from_nanos(lag_ns.unsigned_abs()))?;
+    }
+    match reading.feed.and_then(|feed| feed.sequence) {
+        None | Some(SequenceStep::Begun | SequenceStep::InOrder) => Ok(()),
+        Some(SequenceStep::Missing(missing)) => write!(out, " missing={missing}"),
+        Some(SequenceStep::Unchecked(reason)) => write!(out, " unchecked={}", reason.as_str()),
+        Some(step) => write!(out, " {}", step.as_str()),
+    }
 }
 
 fn write_payload(

@@ -6,7 +6,7 @@ use pcap_file::pcapng::{Block, PcapNgReader};
 
 use super::*;
 use crate::event::TargetId;
-use crate::observation::{Fidelity, MessageKind, MessageType, Opcode, Outcome};
+use crate::observation::{FeedReading, Fidelity, MessageKind, MessageType, Opcode, Outcome};
 
 const CONN: ConnId = ConnId { tgid: 42, generation: 7, handle: 0x7f00, stream: 0 };
 const PROCESS: Process<'static> = Process { pid: 42, comm: "py\u{1b}thon" };
@@ -90,6 +90,7 @@ fn message(direction: Direction, payload: &[u8]) -> What<'_> {
         kind: Some(MessageKind::Response),
         id: Some("7".into()),
         method: None,
+        feed: Some(FeedReading::PLAIN),
     };
     What::Message { message, reading }
 }

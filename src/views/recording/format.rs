@@ -80,6 +80,9 @@ pub struct Settings {
     pub connections: u64,
     /// Nanoseconds after which a request without an answer has expired.
     pub timeout_ns: u64,
+    /// Nanoseconds after which a connection without a message is quiet; 0 for never.
+    #[serde(default)]
+    pub quiet_after_ns: u64,
 }
 
 /// A file of rules.

@@ -52,8 +52,13 @@ fn message(recorder: &mut Recorder, generation: u32, method: &str) {
         identical: false,
     };
     let kind = Some(MessageKind::Request);
-    let reading =
-        MessageReading { protocol: "jsonrpc", kind, id: Some("1".into()), method: Some(method) };
+    let reading = MessageReading {
+        protocol: "jsonrpc",
+        kind,
+        id: Some("1".into()),
+        method: Some(method),
+        feed: Some(FeedReading::PLAIN),
+    };
     record(recorder, generation, What::Message { message, reading });
 }
 

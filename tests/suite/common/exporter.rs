@@ -93,6 +93,7 @@ impl Fixture {
                 length: 140,
             }));
             self.record(message(direction));
+            self.record(unreadable_time(direction));
         }
         for turnaround_ns in turnarounds_ns {
             self.answered("eth_call", turnaround_ns);
@@ -147,8 +148,20 @@ fn message(direction: Direction) -> What<'static> {
         truncated: true,
         identical: direction == Direction::Received,
     };
-    let reading = MessageReading { protocol: "jsonrpc", ..MessageReading::UNKNOWN };
+    let feed = FeedReading {
+        since_ns: Some(2_000_000),
+        time: OwnTime::At(0),
+        sequence: Some(SequenceStep::Missing(1)),
+    };
+    let reading =
+        MessageReading { protocol: "jsonrpc", feed: Some(feed), ..MessageReading::UNKNOWN };
     What::Message { message, reading }
+}
+
+/// A further message of a batch, whose own time makes no sense.
+fn unreadable_time(direction: Direction) -> What<'static> {
+    let feed = FeedReading { time: OwnTime::Unreadable, ..FeedReading::PLAIN };
+    What::Further { direction, protocol: "jsonrpc", feed }
 }
 
 /// A listening exporter.

@@ -123,6 +123,7 @@ fn conversation() -> [(u64, What<'static>); 7] {
         kind: Some(MessageKind::Request),
         id: Some("7".into()),
         method: Some("getBalance"),
+        feed: Some(FeedReading::PLAIN),
     };
     let response = Message {
         direction: Direction::Received,

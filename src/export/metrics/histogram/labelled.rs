@@ -1,6 +1,6 @@
 //! Labelled [`Histogram`]s: filled by the decode thread, collected by a scrape.
 //!
-//! The decode thread keeps a [`Timing`] for each series and pushes raw durations into it; nothing
+//! The decode thread keeps a [`Timing`] for each series and pushes raw values into it; nothing
 //! is shared until [`Timing::flush`]. A scrape renders classic and native buckets together: the
 //! native ones travel as protobuf fields that the `prometheus` crate's older schema does not name
 //! but keeps, so only the protobuf format shows them.
@@ -12,12 +12,13 @@ use prometheus::proto::{self, Bucket, Metric, MetricFamily, MetricType};
 
 use super::native;
 use crate::export::metrics::families::Family;
-use crate::export::metrics::histogram::{Bounds, Histogram};
+use crate::export::metrics::histogram::{Bounds, Histogram, Unit};
 
 /// All series of one histogram metric. Clones share them.
 #[derive(Clone, Debug)]
 pub(in crate::export) struct TimingVec {
     family: Family,
+    unit: Unit,
     bounds: &'static Bounds,
     series: Arc<Mutex<Vec<Series>>>,
 }
@@ -30,7 +31,7 @@ struct Series {
 }
 
 impl TimingVec {
-    /// A histogram metric without series. Fails only where a name is not a legal one.
+    /// A histogram metric of durations without series. Fails only where a name is not a legal one.
     pub(in crate::export) fn new(
         name: &str,
         help: &str,
@@ -38,7 +39,12 @@ impl TimingVec {
         bounds: &'static Bounds,
     ) -> prometheus::Result<Self> {
         let family = Family::new(name, help, labels, MetricType::HISTOGRAM)?;
-        Ok(Self { family, bounds, series: Arc::default() })
+        Ok(Self { family, unit: Unit::Seconds, bounds, series: Arc::default() })
+    }
+
+    /// The same of what has another unit. For a metric that has no series yet.
+    pub(in crate::export) fn of(self, unit: Unit) -> Self {
+        Self { unit, ..self }
     }
 
     /// The series with these label values; it exists from now on.
@@ -48,7 +54,7 @@ impl TimingVec {
         let shared = match known {
             Some(series) => Arc::clone(&series.histogram),
             None => {
-                let histogram = Arc::new(Mutex::new(Histogram::new(self.bounds)));
+                let histogram = Arc::new(Mutex::new(Histogram::of(self.unit, self.bounds)));
                 let values = values.iter().map(|&value| value.to_owned()).collect();
                 all.push(Series { values, histogram: Arc::clone(&histogram) });
                 histogram
@@ -85,23 +91,23 @@ impl Collector for TimingVec {
 #[derive(Debug)]
 pub(in crate::export) struct Timing {
     shared: Arc<Mutex<Histogram>>,
-    /// Durations not yet shared. Bounded by how often the owner flushes.
+    /// What is not shared yet. Bounded by how often the owner flushes.
     pending: Vec<u64>,
 }
 
 impl Timing {
-    /// Notes a duration in nanoseconds.
-    pub(in crate::export) fn observe(&mut self, ns: u64) {
-        self.pending.push(ns);
+    /// Notes a duration in nanoseconds, or a size.
+    pub(in crate::export) fn observe(&mut self, value: u64) {
+        self.pending.push(value);
     }
 
-    /// Makes the noted durations visible to scrapes.
+    /// Makes what was noted visible to scrapes.
     pub(in crate::export) fn flush(&mut self) {
         if self.pending.is_empty() {
             return;
         }
         let mut histogram = lock(&self.shared);
-        self.pending.drain(..).for_each(|ns| histogram.observe(ns));
+        self.pending.drain(..).for_each(|value| histogram.observe(value));
     }
 }
 
@@ -113,7 +119,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn to_proto(histogram: &Histogram) -> proto::Histogram {
     let mut out = proto::Histogram::default();
     out.set_sample_count(histogram.count());
-    out.set_sample_sum(histogram.sum_seconds());
+    out.set_sample_sum(histogram.sum());
     let buckets = histogram.cumulative().map(|(upper_bound, cumulative_count)| {
         let mut bucket = Bucket::default();
         bucket.set_upper_bound(upper_bound);

@@ -1,7 +1,8 @@
-//! A histogram of durations that serves both of Prometheus's histogram kinds from one lock.
+//! A histogram of durations, or of sizes, that serves both of Prometheus's histogram kinds from one
+//! lock.
 //!
 //! The *classic* buckets are what every Prometheus understands: 21 bounds for answers, 16 wider ones
-//! for streams. The *native* buckets (schema 3: eight to a power of two, so at most 9 % wide) are what
+//! for streams and so on. The *native* buckets (schema 3: eight to a power of two, so at most 9 % wide) are what
 //! newer servers and our own pages use for quantiles. Both count every observation once, so a
 //! scrape in either format sees the same total.
 
@@ -20,8 +21,37 @@ pub const ANSWER_BOUNDS_NS: [u64; 21] = bounds(100_000, 2);
 /// For how long something goes on: 1 ms, taken four times 15 times, up to 12 days.
 pub const STREAM_BOUNDS_NS: [u64; 16] = bounds(1_000_000, 4);
 
-const fn bounds<const N: usize>(first_ns: u64, ratio: u64) -> [u64; N] {
-    let mut bounds = [first_ns; N];
+/// For the time between two messages: 10 us, taken four times 15 times, up to 3 hours.
+pub const INTERVAL_BOUNDS_NS: [u64; 16] = bounds(10_000, 4);
+
+/// For how old a message is: 1 ms, doubled 20 times, up to 17 minutes. What is shorter says more of the
+/// two clocks than of the way.
+pub const LAG_BOUNDS_NS: [u64; 21] = bounds(1_000_000, 2);
+
+/// For the size of a message: 64 bytes, taken four times 11 times, up to 256 MiB.
+pub const SIZE_BOUNDS: [u64; 12] = bounds(64, 4);
+
+/// What a histogram counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Durations, observed in nanoseconds and shown in seconds.
+    Seconds,
+    /// Sizes.
+    Bytes,
+}
+
+impl Unit {
+    /// How many of what is observed are one of what is shown.
+    const fn scale(self) -> f64 {
+        match self {
+            Self::Seconds => 1e9,
+            Self::Bytes => 1.0,
+        }
+    }
+}
+
+const fn bounds<const N: usize>(first: u64, ratio: u64) -> [u64; N] {
+    let mut bounds = [first; N];
     let mut i = 1;
     while i < bounds.len() {
         bounds[i] = bounds[i - 1] * ratio;
@@ -50,17 +80,18 @@ const OCTAVE: [f64; PER_OCTAVE as usize] = [
     0.917_004_043_204_671_2,
 ];
 
-/// Durations, counted. Sums are exact.
+/// Durations or sizes, counted. Sums are exact.
 ///
 /// Bounded: at most 22 classic buckets, and at most one native bucket for each of the 272 or so that a
 /// duration of 1 ns to 584 years can fall into (in practice a few dozen).
 #[derive(Clone, Debug)]
 pub struct Histogram {
     bounds: &'static Bounds,
+    unit: Unit,
     count: u64,
-    sum_ns: u128,
+    sum: u128,
     zero: u64,
-    /// The shortest and the longest one, in nanoseconds; meaningless before the first.
+    /// The least and the greatest one; meaningless before the first.
     range: (u64, u64),
     /// One more than there are bounds.
     classic: Box<[u64]>,
@@ -69,25 +100,31 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Without observations.
+    /// Of durations, without observations.
     #[must_use]
     pub fn new(bounds: &'static Bounds) -> Self {
-        let classic = vec![0; bounds.len() + 1].into();
-        let range = (u64::MAX, 0);
-        Self { bounds, count: 0, sum_ns: 0, zero: 0, range, classic, native: Vec::new() }
+        Self::of(Unit::Seconds, bounds)
     }
 
-    /// Counts one duration in nanoseconds.
-    pub fn observe(&mut self, ns: u64) {
+    /// Without observations.
+    #[must_use]
+    pub fn of(unit: Unit, bounds: &'static Bounds) -> Self {
+        let classic = vec![0; bounds.len() + 1].into();
+        let range = (u64::MAX, 0);
+        Self { bounds, unit, count: 0, sum: 0, zero: 0, range, classic, native: Vec::new() }
+    }
+
+    /// Counts one duration in nanoseconds, or one size in bytes.
+    pub fn observe(&mut self, value: u64) {
         self.count += 1;
-        self.sum_ns += u128::from(ns);
-        self.range = (self.range.0.min(ns), self.range.1.max(ns));
-        self.classic[self.bounds.partition_point(|&bound| bound < ns)] += 1;
-        if ns == 0 {
+        self.sum += u128::from(value);
+        self.range = (self.range.0.min(value), self.range.1.max(value));
+        self.classic[self.bounds.partition_point(|&bound| bound < value)] += 1;
+        if value == 0 {
             self.zero += 1;
             return;
         }
-        let key = native_key(ns);
+        let key = native_key(value as f64 / self.unit.scale());
         match self.native.binary_search_by_key(&key, |&(key, _)| key) {
             Ok(at) => self.native[at].1 += 1,
             Err(at) => self.native.insert(at, (key, 1)),
@@ -98,7 +135,7 @@ impl Histogram {
     /// bounds.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
-        self.sum_ns += other.sum_ns;
+        self.sum += other.sum;
         self.zero += other.zero;
         self.range = (self.range.0.min(other.range.0), self.range.1.max(other.range.1));
         if self.bounds == other.bounds {
@@ -136,28 +173,30 @@ impl Histogram {
         self.count
     }
 
-    /// Sum of all observations in seconds.
+    /// Sum of all observations, in seconds or bytes.
     #[must_use]
-    pub fn sum_seconds(&self) -> f64 {
-        self.sum_ns as f64 / 1e9
+    pub fn sum(&self) -> f64 {
+        self.sum as f64 / self.unit.scale()
     }
 
     /// Mean duration, `None` before the first observation.
     #[must_use]
     pub fn mean(&self) -> Option<Duration> {
-        let mean = self.sum_ns.checked_div(u128::from(self.count))?;
+        let mean = self.sum.checked_div(u128::from(self.count))?;
         Some(Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX)))
     }
 
-    /// `(upper bound in seconds, observations at or below it)` for each classic bucket but `+Inf`.
+    /// `(upper bound in seconds or bytes, observations at or below it)` for each classic bucket but
+    /// `+Inf`.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
-        self.bounds.iter().zip(&self.classic).scan(0, |total, (&bound, &count)| {
+        let scale = self.unit.scale();
+        self.bounds.iter().zip(&self.classic).scan(0, move |total, (&bound, &count)| {
             *total += count;
-            Some((bound as f64 / 1e9, *total))
+            Some((bound as f64 / scale, *total))
         })
     }
 
-    /// Observations of zero nanoseconds.
+    /// Observations of zero.
     #[must_use]
     pub fn zero_count(&self) -> u64 {
         self.zero
@@ -206,12 +245,12 @@ fn upper_bound(key: i32) -> f64 {
     OCTAVE[key.rem_euclid(PER_OCTAVE) as usize] * 2f64.powi(octave + 1)
 }
 
-/// The native bucket of a duration above zero.
+/// The native bucket of a duration in seconds, or a size, of at least 1e-9.
 ///
 /// Works on the parts of the double instead of a logarithm, so that a value on a bound is never
 /// put on the wrong side of it by rounding.
-fn native_key(ns: u64) -> i32 {
-    let bits = (ns as f64 / 1e9).to_bits();
+fn native_key(value: f64) -> i32 {
+    let bits = value.to_bits();
     // A double of 1e-9 or more is never subnormal: value = fraction * 2^exponent, fraction in
     // [0.5, 1).
     let exponent = (bits >> 52) as i32 - 1022;
@@ -239,6 +278,18 @@ mod tests {
         };
         assert_eq!(ends(&ANSWER_BOUNDS_NS), (21, 0.0001, 0.0002, 104.8576));
         assert_eq!(ends(&STREAM_BOUNDS_NS), (16, 0.001, 0.004, 1_073_741.824));
+    }
+
+    #[test]
+    fn a_size_is_shown_as_it_is() {
+        let mut sizes = Histogram::of(Unit::Bytes, &SIZE_BOUNDS);
+        [64, 65, 1024].into_iter().for_each(|bytes| sizes.observe(bytes));
+        assert_eq!(sizes.sum(), 1153.0);
+        assert_eq!(
+            sizes.cumulative().take(3).collect::<Vec<_>>(),
+            [(64.0, 1), (256.0, 2), (1024.0, 3)]
+        );
+        assert_eq!(sizes.native(), [(48, 1), (49, 1), (80, 1)]);
     }
 
     #[test]
@@ -311,7 +362,7 @@ mod tests {
         #[test]
         fn every_duration_lies_inside_its_native_bucket(ns in 1u64..) {
             let seconds = ns as f64 / 1e9;
-            let key = native_key(ns);
+            let key = native_key(seconds);
             prop_assert!(upper_bound(key - 1) < seconds && seconds <= upper_bound(key));
         }
 

@@ -1,6 +1,7 @@
 //! From rules as written to rules as evaluated, with every mistake named.
 
 mod condition;
+mod feed;
 pub(super) mod source;
 #[cfg(test)]
 mod tests;
@@ -199,6 +200,7 @@ fn check_combination(rule: &RuleSource) -> Result<(), Mistake> {
     if has_method && !matches!(rule.kind, Kind::Request | Kind::Notification) {
         return mistake("method", "the method is taken from requests and notifications only");
     }
+    feed::check(rule)?;
     if rule.pattern.is_some() && has_paths(rule) {
         return mistake("pattern", "a rule has either a pattern or paths");
     }
@@ -249,6 +251,7 @@ impl Compiler {
             wants |= slot.into();
             method.push(slot);
         }
+        let feed = feed::compile(self, rule, &mut wants)?;
         self.json.rules.push(JsonRule {
             from: rule.from,
             all,
@@ -260,6 +263,7 @@ impl Compiler {
             scope,
             method,
             label: label(rule),
+            feed,
         });
         Ok(())
     }
@@ -390,5 +394,6 @@ fn traits(rule: &RuleSource) -> RuleTraits {
             (false, true) => Proof::None,
             (false, false) => Proof::Likely,
         },
+        is_heartbeat: rule.heartbeat || matches!(rule.kind, Kind::Ping | Kind::Pong),
     }
 }

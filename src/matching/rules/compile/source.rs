@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::matching::rules::feed::time::TimeUnit;
 use crate::matching::rules::framing::{Split, Unwrap};
 use crate::matching::rules::kind::{From, Kind, Sender};
 
@@ -93,6 +94,32 @@ pub(in crate::matching::rules) struct RuleSource {
     pub(in crate::matching::rules) unasked: bool,
     /// Instead of an id: a queue of requests that are answered in order.
     pub(in crate::matching::rules) queue: Option<String>,
+    /// It only says that its sender is there.
+    #[serde(default)]
+    pub(in crate::matching::rules) heartbeat: bool,
+    /// Path of its own time.
+    pub(in crate::matching::rules) time: Option<TimeSource>,
+    /// Path of its number, or of the last of several.
+    pub(in crate::matching::rules) sequence: Option<String>,
+    /// Path of the first of several numbers.
+    pub(in crate::matching::rules) first: Option<String>,
+    /// Path of the number of the message before it.
+    pub(in crate::matching::rules) previous: Option<String>,
+    /// Path of what has a sequence of its own, or several that name it together.
+    #[serde(default)]
+    pub(in crate::matching::rules) channel: Paths,
+    /// From one number to the next.
+    pub(in crate::matching::rules) step: Option<u32>,
+    /// The sequence begins anew with this message.
+    #[serde(default)]
+    pub(in crate::matching::rules) reset: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a path, or { path = …, unit = s, ms, us, ns or rfc3339 }")]
+pub(in crate::matching::rules) enum TimeSource {
+    Path(String),
+    WithUnit { path: String, unit: TimeUnit },
 }
 
 #[derive(Debug, Deserialize)]

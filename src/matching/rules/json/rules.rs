@@ -12,6 +12,7 @@ use super::scan::elements;
 use super::slots::{MAX_SLOTS, Slot, Slots};
 use super::token::{equal, has_escape, unescape};
 use super::wanted::Wanted;
+use crate::matching::rules::feed::{Asked, FeedRule};
 use crate::matching::rules::kind::{From, Sender};
 use crate::matching::rules::reading::{MAX_ID_BYTES, Reading, RequestName, RuleTraits};
 use crate::matching::rules::text::{Text, Wholeness};
@@ -78,6 +79,8 @@ pub(in crate::matching::rules) struct JsonRule {
     pub(in crate::matching::rules) method: Vec<Slot>,
     /// The method where none of these is there.
     pub(in crate::matching::rules) label: Option<Box<str>>,
+    /// What it says of feeds, if anything.
+    pub(in crate::matching::rules) feed: Option<Box<FeedRule>>,
 }
 
 /// Where a rule takes the id from.
@@ -249,22 +252,24 @@ impl<'r, 'a> Evaluation<'r, 'a> {
             .find_map(|slot| self.method(*slot))
             .or_else(|| rule.label.as_deref().map(|label| Cow::Borrowed(label.as_bytes())));
         let traits = rule.traits;
+        let fields = rule.feed.as_ref().map(|feed| feed.read(|slot| self.asked(slot)));
+        let mut feed = fields.as_ref();
         match rule.id {
-            IdSource::None => found(Reading { traits, name: None, method }),
+            IdSource::None => found(Reading { traits, name: None, method, feed }),
             IdSource::Queue(queue) => {
-                found(Reading { traits, name: Some(RequestName::Queue(queue)), method });
+                found(Reading { traits, name: Some(RequestName::Queue(queue)), method, feed });
             }
             IdSource::Field(slot) => {
                 if let Some(field) = self.field(slot) {
-                    found(Reading { traits, name: self.name(rule, field.raw), method });
+                    found(Reading { traits, name: self.name(rule, field.raw), method, feed });
                 }
             }
             IdSource::Elements(slot) => {
                 let array = self.field(slot).map_or(&[][..], |field| field.raw);
                 for (id, wholeness) in elements(array) {
                     if wholeness == Wholeness::Whole && is_id_token(id) {
-                        let method = method.clone();
-                        found(Reading { traits, name: self.name(rule, id), method });
+                        let (method, feed) = (method.clone(), feed.take());
+                        found(Reading { traits, name: self.name(rule, id), method, feed });
                     }
                 }
             }
@@ -297,6 +302,15 @@ impl<'r, 'a> Evaluation<'r, 'a> {
     fn token(&self, slot: Slot) -> Option<&'a [u8]> {
         let field = self.field(slot)?;
         matches!(field.json_type, JsonType::String | JsonType::Number).then_some(field.raw)
+    }
+
+    fn asked(&self, slot: Slot) -> Asked<'a> {
+        match self.field(slot).map(|field| (field.json_type, field.raw)) {
+            Some((JsonType::String | JsonType::Number, raw)) => Asked::Token(raw),
+            Some((JsonType::Null, _)) => Asked::Absent,
+            None if self.resolved.contains(slot) => Asked::Absent,
+            _ => Asked::Unreadable,
+        }
     }
 
     fn field(&self, slot: Slot) -> Option<Field<'a>> {

@@ -3,7 +3,7 @@
 use std::ops::{BitOr, BitOrAssign};
 
 /// Most fields that one set of rules may ask for.
-pub(in crate::matching::rules) const MAX_SLOTS: usize = 16;
+pub(in crate::matching::rules) const MAX_SLOTS: usize = 32;
 
 /// A wanted field; numbered from 0 in the order of asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Slot {
 
 /// A set of wanted fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::matching::rules) struct Slots(u16);
+pub(in crate::matching::rules) struct Slots(u32);
 
 impl Slots {
     pub(in crate::matching::rules) fn contains(self, slot: Slot) -> bool {

@@ -1,0 +1,208 @@
+//! What is kept of each connection as a feed: when a data message last passed, and the last number of
+//! each of its channels.
+//!
+//! A feed is all that passes one way. What a message says of it is read by `rules`; here it becomes a
+//! [`FeedReading`]. What wstap itself lost or could not read is never taken for a fault of the feed:
+//! after [`Feed::lose`] the interval and every channel of that direction begin anew.
+
+mod sequence;
+
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use crate::event::Direction;
+use crate::observation::{FeedReading, SequenceStep, Unchecked};
+
+use super::rules::{CHANNEL_PARTS, FeedFields, Numbers, SequenceField};
+use sequence::Run;
+
+/// Longest name of a channel, all its parts together.
+const MAX_CHANNEL_BYTES: usize = 256;
+
+/// How many channels may be followed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChannelLimits {
+    pub(super) per_connection: usize,
+    /// More channels that may be followed on all connections together.
+    pub(super) room: usize,
+}
+
+/// What is kept of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Feed {
+    /// By direction, when the last data message passed; 0 where none did, or others may have since.
+    last_ns: [u64; 2],
+    /// When the last one passed in either direction, or the connection was met.
+    active_ns: u64,
+    is_quiet: bool,
+    /// By direction; made when the first number comes.
+    channels: [Option<Box<Channels>>; 2],
+}
+
+/// The channels of one direction.
+#[derive(Debug, Default)]
+struct Channels {
+    by_name: HashTable<Channel>,
+    hasher: RandomState,
+    /// Grows whenever messages may have been lost or could not be read.
+    losses: u32,
+}
+
+#[derive(Debug)]
+struct Channel {
+    hash: u64,
+    /// Its raw tokens, one after the other.
+    name: Box<[u8]>,
+    /// `Channels::losses` when its last number came.
+    losses: u32,
+    run: Run,
+}
+
+impl Feed {
+    /// Of a connection that is met now.
+    pub(super) fn new(at_ns: u64) -> Self {
+        Self { active_ns: at_ns, ..Self::default() }
+    }
+
+    /// A data message passed that is no heartbeat. Returns the time since the one before it, where
+    /// nothing can have passed between.
+    #[inline]
+    pub(super) fn passed(&mut self, direction: Direction, at_ns: u64) -> Option<u64> {
+        let last_ns = std::mem::replace(&mut self.last_ns[direction.index()], at_ns);
+        self.active_ns = at_ns;
+        (last_ns > 0).then(|| at_ns.saturating_sub(last_ns))
+    }
+
+    /// What `fields` of a message say.
+    pub(super) fn read(
+        &mut self,
+        direction: Direction,
+        fields: &FeedFields<'_>,
+        limits: ChannelLimits,
+    ) -> FeedReading {
+        let sequence = match fields.sequence {
+            SequenceField::None => None,
+            SequenceField::Unreadable => {
+                self.lose_numbers(direction);
+                Some(SequenceStep::Unchecked(Unchecked::Unreadable))
+            }
+            SequenceField::At { channel, numbers } => {
+                let others = self.channels(direction.opposite());
+                let channels = self.channels[direction.index()].get_or_insert_default();
+                Some(channels.step(channel, numbers, limits, others))
+            }
+        };
+        FeedReading { since_ns: None, time: fields.time, sequence }
+    }
+
+    /// Messages of `direction` may have been lost.
+    pub(super) fn lose(&mut self, direction: Direction) {
+        self.last_ns[direction.index()] = 0;
+        self.lose_numbers(direction);
+    }
+
+    /// A message of `direction` passed whose numbers, if it has any, cannot be read.
+    pub(super) fn lose_numbers(&mut self, direction: Direction) {
+        if let Some(channels) = &mut self.channels[direction.index()] {
+            channels.losses = channels.losses.wrapping_add(1);
+        }
+    }
+
+    /// Channels that are followed.
+    pub(super) fn channel_count(&self) -> usize {
+        Direction::BOTH.into_iter().map(|direction| self.channels(direction)).sum()
+    }
+
+    /// Returns how many there were.
+    pub(super) fn forget_channels(&mut self) -> usize {
+        let count = self.channel_count();
+        self.channels = Default::default();
+        count
+    }
+
+    fn channels(&self, direction: Direction) -> usize {
+        self.channels[direction.index()].as_ref().map_or(0, |channels| channels.by_name.len())
+    }
+
+    /// Whether it has become quiet, or is not any more, since the last call: silent for longer than
+    /// `limit_ns`.
+    pub(super) fn changes_quiet(&mut self, now_ns: u64, limit_ns: u64) -> Option<bool> {
+        let is_quiet = now_ns.saturating_sub(self.active_ns) > limit_ns;
+        let was_quiet = std::mem::replace(&mut self.is_quiet, is_quiet);
+        (is_quiet != was_quiet).then_some(is_quiet)
+    }
+
+    /// It was said to be quiet, and is taken back.
+    pub(super) fn leaves_quiet(&mut self) -> bool {
+        std::mem::take(&mut self.is_quiet)
+    }
+}
+
+impl Channels {
+    /// `others` are the channels of the other direction.
+    fn step(
+        &mut self,
+        name: [&[u8]; CHANNEL_PARTS],
+        numbers: Numbers,
+        limits: ChannelLimits,
+        others: usize,
+    ) -> SequenceStep {
+        let hash = self.hash(name);
+        let is_it = |channel: &Channel| is_joined(&channel.name, name);
+        if let Some(channel) = self.by_name.find_mut(hash, is_it) {
+            let has_lost = std::mem::replace(&mut channel.losses, self.losses) != self.losses;
+            return channel.run.step(numbers, has_lost);
+        }
+        if name.into_iter().map(<[u8]>::len).sum::<usize>() > MAX_CHANNEL_BYTES {
+            return SequenceStep::Unchecked(Unchecked::Unreadable);
+        }
+        if self.by_name.len() + others >= limits.per_connection || limits.room == 0 {
+            return SequenceStep::Unchecked(Unchecked::TooManyChannels);
+        }
+        let (name, losses, run) = (name.concat().into(), self.losses, Run::new(numbers));
+        let channel = Channel { hash, name, losses, run };
+        self.by_name.insert_unique(hash, channel, |known| known.hash);
+        SequenceStep::Begun
+    }
+
+    fn hash(&self, name: [&[u8]; CHANNEL_PARTS]) -> u64 {
+        let mut state = self.hasher.build_hasher();
+        name.into_iter().filter(|part| !part.is_empty()).for_each(|part| state.write(part));
+        state.finish()
+    }
+}
+
+/// Whether `parts` one after the other are `name`.
+fn is_joined(name: &[u8], parts: [&[u8]; CHANNEL_PARTS]) -> bool {
+    let mut rest = name;
+    for part in parts {
+        let Some(behind) = rest.strip_prefix(part) else { return false };
+        rest = behind;
+    }
+    rest.is_empty()
+}
+
+/// Words that say only that their sender is there: as a method, or as a whole message.
+const BEATS: [&[u8]; 7] =
+    [b"ping", b"pong", b"hb", b"ka", b"heartbeat", b"keepalive", b"keep_alive"];
+
+/// The longest of them.
+const LONGEST_BEAT: usize = 10;
+
+/// Whether a method is that of a heartbeat, whatever the protocol.
+pub(super) fn is_heartbeat(method: &[u8]) -> bool {
+    method.len() <= LONGEST_BEAT && BEATS.into_iter().any(|beat| beat.eq_ignore_ascii_case(method))
+}
+
+/// Whether a message that no rule reads is a heartbeat by its looks: a word that says so, an empty
+/// object, or not even that.
+pub(super) fn looks_like_a_heartbeat(payload: &[u8], is_whole: bool) -> bool {
+    // With some space around it.
+    if !is_whole || payload.len() > LONGEST_BEAT + 2 {
+        return false;
+    }
+    let word = payload.trim_ascii();
+    word.len() < 2 || word == b"{}" || is_heartbeat(word)
+}

@@ -1,0 +1,162 @@
+//! A time as messages write it: a number of seconds, or parts of seconds, since 1970, or RFC 3339.
+
+use serde::Deserialize;
+
+/// What a number counts.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub(in crate::matching::rules) enum TimeUnit {
+    #[serde(rename = "s")]
+    Seconds,
+    #[serde(rename = "ms")]
+    Milliseconds,
+    #[serde(rename = "us")]
+    Microseconds,
+    #[serde(rename = "ns")]
+    Nanoseconds,
+    /// A date and a time of day, as text (RFC 3339, section 5.6).
+    #[serde(rename = "rfc3339")]
+    Rfc3339,
+}
+
+/// Seconds since 1970 of 3 March 1973. A smaller number counts something else than time.
+const EARLIEST_S: i64 = 100_000_000;
+
+/// Seconds since 1970 of the year 5138: 1,000 x [`EARLIEST_S`], so that no number can have two units.
+const LATEST_S: i64 = 1_000 * EARLIEST_S;
+
+const NS: i64 = 1_000_000_000;
+
+impl TimeUnit {
+    /// The unit in which a number is a time of our days.
+    fn of(number: i64) -> Option<Self> {
+        Some(match number {
+            ..EARLIEST_S => return None,
+            EARLIEST_S..LATEST_S => Self::Seconds,
+            LATEST_S..100_000_000_000_000 => Self::Milliseconds,
+            100_000_000_000_000..100_000_000_000_000_000 => Self::Microseconds,
+            _ => Self::Nanoseconds,
+        })
+    }
+
+    /// Nanoseconds in one; none in a date.
+    fn ns(self) -> Option<i64> {
+        match self {
+            Self::Seconds => Some(NS),
+            Self::Milliseconds => Some(1_000_000),
+            Self::Microseconds => Some(1_000),
+            Self::Nanoseconds => Some(1),
+            Self::Rfc3339 => None,
+        }
+    }
+}
+
+/// Nanoseconds since 1970 of a raw token; `None` where it is no time. Without a unit that is found by
+/// the size of the number.
+pub(super) fn parse(token: &[u8], unit: Option<TimeUnit>) -> Option<i64> {
+    let text = without_quotes(token);
+    match unit {
+        Some(TimeUnit::Rfc3339) => date(text),
+        Some(unit) => number(text, Some(unit)),
+        None => number(text, None).or_else(|| date(text)),
+    }
+}
+
+fn date(text: &[u8]) -> Option<i64> {
+    let at: jiff::Timestamp = std::str::from_utf8(text).ok()?.parse().ok()?;
+    at.as_nanosecond().try_into().ok()
+}
+
+/// A number, with a fraction or without.
+fn number(text: &[u8], unit: Option<TimeUnit>) -> Option<i64> {
+    let end = text.iter().position(|&byte| byte == b'.').unwrap_or(text.len());
+    let whole = digits(&text[..end])?;
+    let unit_ns = unit.or_else(|| TimeUnit::of(whole))?.ns()?;
+    let mut ns = whole.checked_mul(unit_ns)?;
+    let mut worth = unit_ns;
+    for &digit in text.get(end + 1..).unwrap_or_default() {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        worth /= 10;
+        ns = ns.checked_add(i64::from(digit - b'0') * worth)?;
+    }
+    Some(ns)
+}
+
+fn digits(text: &[u8]) -> Option<i64> {
+    // 19 digits may be too many for an i64.
+    if text.is_empty() || text.len() > 19 {
+        return None;
+    }
+    let mut number: i64 = 0;
+    for &digit in text {
+        let value = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
+        number = number.checked_mul(10)?.checked_add(value)?;
+    }
+    Some(number)
+}
+
+/// What stands between the quotes, or all where there are none.
+pub(super) fn without_quotes(token: &[u8]) -> &[u8] {
+    let inside = token.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    inside.unwrap_or(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-05-01T12:00:00Z
+    const NOON_NS: i64 = 1_777_636_800 * NS;
+
+    fn found(token: &str) -> Option<i64> {
+        parse(token.as_bytes(), None)
+    }
+
+    #[test]
+    fn the_unit_is_found_by_the_size_of_the_number() {
+        for token in [
+            "1777636800",
+            "1777636800000",
+            "1777636800000000",
+            "1777636800000000000",
+            "\"1777636800000\"",
+            "\"1777636800.000000\"",
+            "\"2026-05-01T12:00:00Z\"",
+            "\"2026-05-01T14:00:00.000+02:00\"",
+        ] {
+            assert_eq!(found(token), Some(NOON_NS), "{token}");
+        }
+    }
+
+    #[test]
+    fn a_fraction_counts_down_to_nanoseconds() {
+        assert_eq!(found("1777636800.5"), Some(NOON_NS + NS / 2));
+        assert_eq!(found("1777636800000.25"), Some(NOON_NS + 250_000));
+        assert_eq!(found("1777636800.12345678999"), Some(NOON_NS + 123_456_789));
+        assert_eq!(found("\"2026-05-01T12:00:00.000000001Z\""), Some(NOON_NS + 1));
+    }
+
+    #[test]
+    fn a_unit_that_is_given_is_believed() {
+        assert_eq!(parse(b"5", Some(TimeUnit::Milliseconds)), Some(5_000_000));
+        assert_eq!(parse(b"1777636800", Some(TimeUnit::Rfc3339)), None);
+        assert_eq!(parse(b"\"2026-05-01T12:00:00Z\"", Some(TimeUnit::Seconds)), None);
+    }
+
+    #[test]
+    fn what_is_no_time_is_none() {
+        for token in [
+            "7",
+            "-1777636800",
+            "\"\"",
+            "\"noon\"",
+            "1e9",
+            "1777636800.x",
+            "99999999999999999999",
+            ".",
+        ] {
+            assert_eq!(found(token), None, "{token}");
+        }
+    }
+}
