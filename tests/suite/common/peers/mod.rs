@@ -70,6 +70,12 @@ impl Scene {
         Some((server, client))
     }
 
+    /// A feed with known faults, and a client that opens its connection with the first [`Peer::go`].
+    pub(crate) fn ticks(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
+        let (server, client, _) = self.pair("feeds/ticks", [Runtime::Python; 2], arguments)?;
+        Some((server, client))
+    }
+
     /// An HTTPS server that counts the plaintext bytes of its connections, with its port.
     pub(crate) fn build_cache(&self) -> Option<(Peer, u16)> {
         let mut command = Runtime::Python.command("build_cache")?;

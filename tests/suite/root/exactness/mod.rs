@@ -6,6 +6,9 @@ mod bound;
 /// TLS connections whose sockets are tapped as well.
 mod busy;
 
+/// Feeds with known faults, and what wstap loses of them.
+mod feeds;
+
 /// What was lost is counted to the byte.
 mod loss;
 
