@@ -9,6 +9,7 @@
 //! [`connections::LINES`] messages. That is some 10 MB where all of it is used.
 
 mod connections;
+mod feeds;
 mod history;
 mod methods;
 mod sentence;
@@ -19,6 +20,8 @@ use serde::Serialize;
 
 use self::connections::Connections;
 pub use self::connections::{ConnectionRow, MessageLine};
+pub use self::feeds::FeedRow;
+use self::feeds::Feeds;
 use self::history::{History, Second};
 pub use self::history::{MethodRow, Point, Slow, Window};
 use self::methods::Methods;
@@ -65,6 +68,8 @@ pub struct Now {
     pub unreadable: u64,
     /// Requests that have waited for longest.
     pub waiting: Vec<WaitingRow>,
+    /// What passes without being asked for, the fastest first.
+    pub feeds: Vec<FeedRow>,
 }
 
 #[derive(Debug)]
@@ -134,6 +139,7 @@ pub struct Recorder {
     second: Second,
     methods: Methods,
     connections: Connections,
+    feeds: Feeds,
     waiting: Vec<WaitingRow>,
 }
 
@@ -151,6 +157,7 @@ impl Recorder {
             second: Second::default(),
             methods,
             connections: Connections::default(),
+            feeds: Feeds::new(targets),
             waiting: Vec::new(),
         }
     }
@@ -169,6 +176,7 @@ impl Recorder {
             _ => {}
         }
         self.connections.record(observation);
+        self.feeds.record(observation, self.wall_offset_ns);
     }
 
     fn exchange(&mut self, observation: &Observation<'_>, exchange: &Exchange<'_>) {
@@ -223,6 +231,7 @@ impl Recorder {
             open: self.connections.open(),
             unreadable: self.connections.unreadable(),
             waiting: self.waiting.clone(),
+            feeds: self.feeds.rows(now_ns, self.wall_offset_ns),
         };
     }
 

@@ -1,4 +1,4 @@
-//! What the two tables hold: a column has a head, a text for each row, and an order.
+//! What the tables hold (that of feeds is in `feed_columns`): a column has a head, a text for each row, and an order.
 
 use std::cmp::Ordering;
 
@@ -35,15 +35,15 @@ pub(super) trait Listed: Sized + 'static {
 }
 
 /// The texts that follow come from the wire.
-fn safe(text: &str) -> String {
+pub(super) fn safe(text: &str) -> String {
     Escaped(text).to_string()
 }
 
-fn descending<T: PartialOrd>(a: T, b: T) -> Ordering {
+pub(super) fn descending<T: PartialOrd>(a: T, b: T) -> Ordering {
     b.partial_cmp(&a).unwrap_or(Ordering::Equal)
 }
 
-fn never<R>(_: &R) -> bool {
+pub(super) fn never<R>(_: &R) -> bool {
     false
 }
 

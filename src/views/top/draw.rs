@@ -10,6 +10,7 @@ use super::Picture;
 use super::columns::{Column, Listed};
 use super::figures::{rate, seconds};
 use super::state::{Focus, Look, State, selected};
+use crate::export::live::FeedRow;
 use crate::terminal::Escaped;
 
 /// All of it, as a widget.
@@ -118,9 +119,29 @@ impl Screen<'_> {
         }
         let methods = state.methods(self.picture);
         let connections = state.connections(self.picture);
+        let feeds = state.feeds(self.picture);
+        let [area, rest] = Layout::vertical([
+            Constraint::Fill(1),
+            Constraint::Length(feeds_height(feeds.len(), area.height)),
+        ])
+        .areas(area);
         let [above, below] = split(area, methods.len(), connections.len());
+        self.feeds(&feeds, rest, buffer);
         self.list("Methods", "No request ended in the window.", &methods, above, buffer);
         self.list("Connections", "No WebSocket connection is open.", &connections, below, buffer);
+    }
+
+    /// What passes without being asked for. The keys do not go there.
+    fn feeds(&self, rows: &[&FeedRow], area: Rect, buffer: &mut Buffer) {
+        if area.height == 0 {
+            return;
+        }
+        let [head, body] =
+            Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+        let style = Style::new().add_modifier(Modifier::BOLD);
+        Line::styled(format!("  Feeds ({})", rows.len()), style).render(head, buffer);
+        let widget = self.widget(rows, &Look::default(), area.width);
+        Widget::render(widget, body, buffer);
     }
 
     /// A title, and a table or a word on why there is none.
@@ -268,6 +289,12 @@ fn shortened(text: &str, width: usize) -> String {
 /// A title and a head stand above the rows of a table.
 const ABOVE: usize = 2;
 
+/// Feeds take a third of the height at most, and no line where there is none.
+fn feeds_height(feeds: usize, height: u16) -> u16 {
+    let wanted = if feeds == 0 { 0 } else { feeds + ABOVE };
+    u16::try_from(wanted).unwrap_or(u16::MAX).min(height / 3)
+}
+
 /// Both tables as high as they need, or each as high as it fairly can be.
 fn split(area: Rect, methods: usize, connections: usize) -> [Rect; 2] {
     let height = usize::from(area.height);
@@ -295,6 +322,9 @@ pub fn table(picture: &Picture, state: &State, width: usize) -> String {
     let width = u16::try_from(width).unwrap_or(u16::MAX).clamp(20, 1_000);
     let rows = [state.methods(&picture).len(), state.connections(&picture).len()];
     let body: usize = rows.iter().map(|&rows| rows.max(1) + ABOVE).sum();
+    // As high as the third that feeds take then.
+    let feeds = state.feeds(&picture).len().min(PRINTED_MAX);
+    let body = if feeds == 0 { body } else { (body + feeds + ABOVE).max(3 * (feeds + ABOVE)) };
     let height = height(&picture.sentence, width) + 1 + u16::try_from(body).unwrap_or(u16::MAX);
     let screen = Screen { picture: &picture, state: &state, note: None };
     let mut buffer = Buffer::empty(Rect::new(0, 0, width, height + 1));

@@ -6,13 +6,16 @@
 
 mod columns;
 mod draw;
+mod feed_columns;
 mod figures;
 mod screen;
 mod state;
 
 use serde::Serialize;
 
-use crate::export::live::{ConnectionRow, Live, MessageLine, Point, SECONDS, WaitingRow, Window};
+use crate::export::live::{
+    ConnectionRow, FeedRow, Live, MessageLine, Point, SECONDS, WaitingRow, Window,
+};
 use crate::export::status::Snapshot;
 
 pub use self::draw::table;
@@ -38,6 +41,8 @@ pub struct Picture {
     connections: Vec<ConnectionRow>,
     /// Requests that have waited for longest.
     waiting: Vec<WaitingRow>,
+    /// What passes without being asked for.
+    feeds: Vec<FeedRow>,
     /// The seconds of the window.
     #[serde(skip)]
     points: Vec<Point>,
@@ -64,6 +69,7 @@ impl Picture {
             window: live.window(from, last),
             connections: now.connections,
             waiting: now.waiting,
+            feeds: now.feeds,
             points: live.points(from.saturating_sub(1)),
             messages: choice.conn.as_deref().and_then(|conn| live.messages(conn)),
         }

@@ -4,7 +4,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::Picture;
 use super::columns::{Column, Listed};
-use crate::export::live::{ConnectionRow, MethodRow};
+use crate::export::live::{ConnectionRow, FeedRow, MethodRow};
 
 /// What is asked of those who keep the data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,6 +218,11 @@ impl State {
     /// The connections that are shown, in their order.
     pub(super) fn connections<'a>(&self, picture: &'a Picture) -> Vec<&'a ConnectionRow> {
         self.arranged(picture.connections.iter().collect(), &self.connections)
+    }
+
+    /// The feeds that are shown: always in the order of the page.
+    pub(super) fn feeds<'a>(&self, picture: &'a Picture) -> Vec<&'a FeedRow> {
+        self.arranged(picture.feeds.iter().collect(), &Look::default())
     }
 
     fn arranged<'a, R: Listed>(&self, mut rows: Vec<&'a R>, look: &Look) -> Vec<&'a R> {

@@ -294,3 +294,38 @@ fn as_json_it_has_what_the_page_has() {
     assert_eq!((&call["answered"], &call["origin"]), (&20.into(), &"local".into()));
     assert_eq!(value["connections"].as_array().expect("a list").len(), 2);
 }
+
+#[test]
+fn feeds_stand_below_where_there_are_any() {
+    let choice = Choice { seconds: 900, conn: None };
+    let mut picture = picture(&choice);
+    let state = State::new(false);
+    assert!(!table(&picture, &state, 100).contains("Feeds"));
+    picture.feeds = vec![FeedRow {
+        target: "feed".into(),
+        protocol: "ticks".into(),
+        direction: "received",
+        last: picture.time - 3.0,
+        rate: 1.0,
+        hour_rate: 50.0,
+        lag_p50: Some(0.002),
+        numbers: 10,
+        missing: 4,
+        ..FeedRow::default()
+    }];
+    let text = table(&picture, &state, 100);
+    let lines: Vec<&str> = text.lines().collect();
+    let at = lines.iter().position(|line| *line == "  Feeds (1)").expect("a title");
+    assert!(lines[at + 1].starts_with("TARGET"), "{text}");
+    let words: Vec<&str> = lines[at + 2].split_whitespace().collect();
+    let expected =
+        ["feed", "ticks", "received", "1.0", "50", "3.00", "s", "2.00", "ms", "-", "4", "0", "0"];
+    assert_eq!(words, expected, "{text}");
+    assert!(text.contains("Methods (3)") && text.contains("Connections (2)"), "{text}");
+    let screen = lines_of(&picture, &state, 30);
+    assert!(screen.iter().any(|line| line.contains("Feeds (1)")), "{screen:#?}");
+}
+
+fn lines_of(picture: &Picture, state: &State, height: u16) -> Vec<String> {
+    lines(&drawn(picture, state, 100, height))
+}

@@ -66,6 +66,24 @@ const slowest = new Table("slowest", [
   { head: "ended", text: (row) => clock(row.ended) },
   { head: "connection", text: (row) => row.conn },
 ]);
+/** A feed brings less than a tenth of what it did over the last hour. */
+const isQuiet = (row) => row.hour_rate > 0.1 && row.rate < row.hour_rate / 10;
+const numbered = (row, value) => (row.numbers === 0 ? "–" : whole.format(value));
+const feeds = new Table("feeds", [
+  { head: "target", text: (row) => row.target, sort: (row) => row.target, least: true },
+  { head: "protocol", text: (row) => row.protocol, sort: (row) => row.protocol, least: true },
+  { head: "direction", text: (row) => row.direction, sort: (row) => row.direction, least: true },
+  { head: "now/s", text: (row) => rate(row.rate), sort: (row) => row.rate, kind: "number", bad: isQuiet },
+  { head: "last hour/s", text: (row) => rate(row.hour_rate), sort: (row) => row.hour_rate, kind: "number" },
+  { head: "last one", text: (row) => seconds(last ? last.time - row.last : null), sort: (row) => row.last, kind: "number" },
+  { head: "lag p50", text: (row) => seconds(row.lag_p50), sort: (row) => row.lag_p50, kind: "number" },
+  { head: "lag p99", text: (row) => seconds(row.lag_p99), sort: (row) => row.lag_p99, kind: "number" },
+  { head: "from the future", text: (row) => whole.format(row.from_future), sort: (row) => row.from_future, kind: "number" },
+  { head: "missing", text: (row) => numbered(row, row.missing), sort: (row) => row.missing, kind: "number", bad: (row) => row.missing > 0 },
+  { head: "repeated", text: (row) => numbered(row, row.repeated), sort: (row) => row.repeated, kind: "number", bad: (row) => row.repeated > 0 },
+  { head: "backward", text: (row) => numbered(row, row.backward), sort: (row) => row.backward, kind: "number", bad: (row) => row.backward > 0 },
+  { head: "not compared", text: (row) => numbered(row, row.unchecked), sort: (row) => row.unchecked, kind: "number" },
+]);
 const waiting = new Table("waiting", [
   { head: "waits for", text: (row) => seconds(Math.max(last.time - row.asked, 0)), kind: "number" },
   { head: "method", text: method, kind: "name" },
@@ -197,6 +215,7 @@ function show(event) {
   byId("connections-more").hidden = more <= 0;
   byId("connections-more").textContent = `${whole.format(more)} more are open and not listed.`;
   waiting.fill(event.waiting);
+  feeds.fill(event.feeds);
   const lost = event.losses.filter((row) => row.records > 0 || row.bytes > 0);
   losses.fill(lost);
   byId("losses-summary").textContent = lost.length === 0 ? "none" : `${whole.format(lost.reduce((sum, row) => sum + row.bytes, 0))} bytes`;
