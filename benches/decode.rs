@@ -225,3 +225,53 @@ fn json_rpc(bencher: Bencher<'_, '_>, deflate: Deflate) {
             tap
         });
 }
+
+/// What the rules of a feed ask for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Keys {
+    /// Only which messages are its.
+    None,
+    /// Their own time, their number and its channel as well.
+    TimeAndSequence,
+}
+
+/// Ticks of ten channels, as an exchange sends them, of some 140 bytes each.
+#[divan::bench(args = [Keys::None, Keys::TimeAndSequence])]
+fn feed(bencher: Bencher<'_, '_>, keys: Keys) {
+    let with_keys = "time = \"$.E\"\nsequence = \"$.a\"\nchannel = \"$.s\"";
+    let rules = format!(
+        "name = \"ticks\"\n[[rule]]\nkind = \"notification\"\nwhen = {{ \"$.e\" = \"aggTrade\" }}\n\
+         has = [\"$.m\"]\nmethod = \"$.e\"\n{}",
+        if keys == Keys::None { "" } else { with_keys }
+    );
+    let mut compress = Compress::new(Compression::default(), false);
+    let calls: Vec<Vec<u8>> = (0..MESSAGES)
+        .map(|n| frame(Direction::Received, &tick(n), Deflate::Off, &mut compress))
+        .collect();
+    bencher
+        .with_inputs(|| {
+            let mut protocols = Protocols::builtin();
+            protocols.add_toml("ticks", &rules).expect("rules");
+            protocols.force("ticks").expect("known");
+            let matching = Matching::new(protocols, MatchLimits::default());
+            let mut tap = Tap::new();
+            tap.tracker = Decoder::new(Limits::default(), matching);
+            tap.pass(Direction::Sent, REQUEST.as_bytes());
+            tap.pass(Direction::Received, format!("{ANSWER}\r\n").as_bytes());
+            tap
+        })
+        .counter(ItemsCount::new(MESSAGES))
+        .bench_local_values(|mut tap| {
+            calls.iter().for_each(|call| tap.pass(Direction::Received, call));
+            tap
+        });
+}
+
+fn tick(n: usize) -> String {
+    let (channel, number) = (n % 10, 1_000_000 + n / 10);
+    format!(
+        r#"{{"e":"aggTrade","E":{},"s":"SYM{channel}USDT","a":{number},"p":"0.00{n:05}","q":"100.25","f":{n},"l":{n},"T":{},"m":true,"M":true}}"#,
+        1_672_515_782_136_u64 + n as u64,
+        1_672_515_782_130_u64 + n as u64
+    )
+}
