@@ -250,8 +250,10 @@ impl Connection {
 
     /// Emits the kept counts of a socket once it is a WebSocket.
     fn prove(&mut self, context: &mut Context<'_>) {
-        let proven = self.is_proven();
-        if let Some(deferred) = self.deferred.take_if(|_| proven) {
+        if self.deferred.is_none() || !self.is_proven() {
+            return;
+        }
+        if let Some(deferred) = self.deferred.take() {
             deferred.tell(|what| context.emit(what));
         }
     }
@@ -272,8 +274,10 @@ impl Connection {
             }
             Phase::Frames(session) => {
                 session.bytes(chunk.direction, chunk.bytes, chunk.start, context);
-                self.look_for_http2(chunk, context);
-                self.lose_hope(context);
+                if session.is_in_doubt() || self.http2_scan.is_some() {
+                    self.look_for_http2(chunk, context);
+                    self.lose_hope(context);
+                }
             }
             Phase::Http2(carrier) => {
                 carrier.bytes(chunk, context);
@@ -363,6 +367,9 @@ impl Connection {
             Phase::Http2(carrier) => carrier.held_bytes(),
             Phase::Other => 0,
         };
+        if held == 0 && self.held_bytes == 0 {
+            return;
+        }
         let others = context.resources.held_bytes - self.held_bytes;
         context.resources.held_bytes = others + held;
         self.held_bytes = held;

@@ -194,6 +194,16 @@ impl FrameReader {
         Ok(Some(Item::Header(header)))
     }
 
+    /// The header at the start of `bytes`, and its length, if it begins a frame that is all there: most
+    /// are, and need no state.
+    pub(in crate::decode) fn whole(&self, bytes: &[u8]) -> Option<(Header, usize)> {
+        if !self.is_idle() {
+            return None;
+        }
+        let Ok(Parsed::Done { value, used }) = parse(bytes) else { return None };
+        ((bytes.len() - used) as u64 >= value.length).then_some((value, used))
+    }
+
     fn header(&mut self, bytes: &mut &[u8]) -> Result<Option<Header>, ProtocolError> {
         if self.have == 0
             && let Parsed::Done { value, used } = parse(bytes)?

@@ -246,6 +246,10 @@ impl OneWay {
                 self.search(&mut rest, end, shared, context);
                 continue;
             }
+            if let Some((header, used)) = self.reader.whole(rest) {
+                rest = self.whole_frame(header, &rest[used..], shared, context);
+                continue;
+            }
             match self.reader.next(&mut rest) {
                 Ok(None) => return,
                 Ok(Some(Item::Header(header))) => self.begin_frame(header, shared, context),
@@ -258,6 +262,25 @@ impl OneWay {
                 }
             }
         }
+    }
+
+    /// The frame of this header is all in `bytes`, which begin with its payload. Returns what is behind it,
+    /// or all of it if the header is not believed.
+    fn whole_frame<'a>(
+        &mut self,
+        header: Header,
+        bytes: &'a [u8],
+        shared: &mut Shared,
+        context: &mut Context<'_>,
+    ) -> &'a [u8] {
+        self.begin_frame(header, shared, context);
+        if self.search.is_some() {
+            return bytes;
+        }
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        let (payload, behind) = bytes.split_at(length.min(bytes.len()));
+        self.payload(payload, 0, true, shared, context);
+        behind
     }
 
     /// The header that the reader stands before is broken: searches from its second byte on.

@@ -193,6 +193,11 @@ impl Session {
         self.doubt.as_ref().is_some_and(|doubt| doubt.encrypted)
     }
 
+    /// It may be something else than a WebSocket.
+    pub(in crate::decode) fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some()
+    }
+
     /// It is something else: what has passed was searched in vain. While a frame is followed that a call
     /// has begun with, it was not, unless that has no end.
     pub(in crate::decode) fn is_hopeless(&self, limits: &Limits) -> bool {
