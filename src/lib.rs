@@ -26,6 +26,7 @@ pub mod capture;
 pub mod decode;
 #[allow(clippy::disallowed_methods, reason = "the edge reads clocks")]
 pub mod export;
+pub mod learning;
 pub mod matching;
 pub mod views;
 

@@ -1,5 +1,6 @@
 //! What was typed. `config` says what it means.
 
+pub mod learn;
 pub mod messages;
 pub mod recording;
 pub mod top;
@@ -13,6 +14,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
+use self::learn::LearnArgs;
 use self::messages::MessagesArgs;
 use self::recording::{RecordArgs, ReplayArgs};
 use self::top::TopArgs;
@@ -62,6 +64,9 @@ pub enum Command {
     Record(Box<RecordArgs>),
     /// Look at recordings as if it happened now; needs no privilege
     Replay(ReplayArgs),
+    /// Find out what identifies a request and its answer in a protocol that wstap does not know, and
+    /// print the rule
+    Learn(Box<LearnArgs>),
     /// List the message protocols that are recognised, and by what
     Protocols(ProtocolsArgs),
     /// Check what this machine lets wstap do, and say how to mend what it does not

@@ -2,6 +2,7 @@
 //! with which code the process exits.
 
 mod doctor;
+mod learn;
 mod list;
 mod mailbox;
 mod messages;
@@ -97,6 +98,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Top(args)) => top::run(TapConfig::interactive(&args.tap, None, false)?, args),
         Some(Command::Record(args)) => record::run(RecordConfig::tap(args)?),
         Some(Command::Replay(args)) => replay::run(args),
+        Some(Command::Learn(args)) => learn::run(args),
         Some(Command::Protocols(args)) => list::protocols(&args.rules, args.json),
         Some(Command::Doctor(args)) => doctor::run(args.json),
         Some(Command::Completions(args)) => completions(args.shell),

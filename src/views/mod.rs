@@ -4,6 +4,7 @@
 //! Metrics, HTTP and the history that the live page shows are left to `export`.
 
 pub mod har;
+pub mod learned;
 pub mod messages;
 pub mod pcapng;
 pub mod processes;

@@ -8,6 +8,7 @@ mod table;
 mod timeline;
 
 use std::io;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -69,6 +70,40 @@ fn print(timeline: Timeline, pace: Option<Pace>, args: &ReplayArgs) -> Result<()
     lines.0.begin();
     play(timeline, pace, &mut lines)?;
     output::finish(lines.0)
+}
+
+/// Plays recordings as fast as it goes, and hands on what is observed until `observe` has enough.
+pub(super) fn observe(
+    files: &[PathBuf],
+    observe: &mut dyn FnMut(&Observation<'_>) -> bool,
+) -> Result<(), Failure> {
+    play(Timeline::open(files)?, None, &mut Observed { observe, has_enough: false })
+}
+
+/// See [`observe`].
+struct Observed<'a> {
+    observe: &'a mut dyn FnMut(&Observation<'_>) -> bool,
+    has_enough: bool,
+}
+
+impl Output for Observed<'_> {
+    fn observe(&mut self, _comm: &str, _wall_offset_ns: i64, observation: &Observation<'_>) {
+        self.has_enough |= !(self.observe)(observation);
+    }
+
+    fn facts(&mut self, _first_target: u16, _facts: Snapshot) {}
+
+    fn lost(&mut self, _session: usize, _loss: Loss) {}
+
+    fn publish(&mut self, _wall_ns: i128) {}
+
+    fn shows_end(&self) -> bool {
+        false
+    }
+
+    fn is_closed(&self) -> bool {
+        self.has_enough
+    }
 }
 
 /// Plays all recordings, and says what they lack.

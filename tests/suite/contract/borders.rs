@@ -10,7 +10,7 @@ use crate::suite::common::sources::{files_below, root};
 const ORDER: [&[&str]; 8] = [
     &["event", "observation", "terminal"],
     &["capture", "matching"],
-    &["decode"],
+    &["decode", "learning"],
     &["export"],
     &["views"],
     &["cli"],
@@ -23,11 +23,12 @@ const ALLOWED_IN_A_ROW: [(&str, &str); 1] = [("observation", "event")];
 
 /// What a part may not use although no folder says so: the pure parts have no clock, no file, no
 /// thread and no kernel, and what is served knows no BPF.
-const OUTSIDE: [(&str, &[&str]); 6] = [
+const OUTSIDE: [(&str, &[&str]); 7] = [
     ("event", PURE),
     ("observation", PURE),
     ("decode", PURE),
     ("matching", PURE),
+    ("learning", PURE),
     ("export", &["libbpf", "wstap_symbols"]),
     ("views", &["libbpf", "wstap_symbols", "prometheus", "axum"]),
 ];
@@ -47,7 +48,8 @@ const PURE: &[&str] = &[
 ];
 
 /// `decode` hands messages to `matching`; nothing else of the pure core or the rim is shared.
-const STRANGERS: [(&str, &str); 2] = [("decode", "capture"), ("export", "capture")];
+const STRANGERS: [(&str, &str); 3] =
+    [("decode", "capture"), ("learning", "capture"), ("export", "capture")];
 
 /// One use of a name by a line of a file.
 struct Use {

@@ -4,7 +4,7 @@ use std::path::Path;
 use crate::suite::common::sources::{files_below, root, text};
 
 /// The folders of `src/` whose modules import one way only. A module and its parent count as two.
-const FOLDERS: [&str; 3] = ["capture", "decode", "matching"];
+const FOLDERS: [&str; 4] = ["capture", "decode", "learning", "matching"];
 
 /// A module as the segments of its path behind `crate`.
 type Module = Vec<String>;

@@ -129,15 +129,27 @@ impl Scene {
 
     /// Every protocol of `peers/protocols` in two processes; the client waits for [`Peer::go`].
     pub(crate) fn protocols(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
+        let mut server = self.protocols_server()?;
+        let port = server.line();
+        let client = self.protocols_client(&port, arguments)?;
+        Some((server, client))
+    }
+
+    /// The server of [`Scene::protocols`] alone; its first line is the port.
+    pub(crate) fn protocols_server(&self) -> Option<Peer> {
         let mut command = Runtime::Node.script("protocols/main.js")?;
         command.arg("server").arg("--certificate").arg(self.path("cert.pem"));
         command.arg("--key").arg(self.path("key.pem"));
-        let mut server = Peer::start(command, self.path("server.log"));
+        Some(Peer::start(command, self.path("server.log")))
+    }
+
+    /// A client of [`Scene::protocols`]; it waits for [`Peer::go`].
+    pub(crate) fn protocols_client(&self, port: &str, arguments: &[&str]) -> Option<Peer> {
         let mut command = Runtime::Node.script("protocols/main.js")?;
-        command.args(["client", "--port", &server.line()]).args(arguments);
+        command.args(["client", "--port", port]).args(arguments);
         let mut client = Peer::start(command, self.path("client.log"));
         assert_eq!(client.line(), "ready");
-        Some((server, client))
+        Some(client)
     }
 
     /// A server, a client and the port between them: all that messages can be made of. Where the client is

@@ -1,0 +1,68 @@
+//! Finds out of what passes which value identifies a request and its answer, and writes it down as a
+//! rule; or says why there is none.
+//!
+//! ```text
+//!   Observation -> messages -> search -----------> rules -> proof --> Finding
+//!                  a bounded   what comes back,    TOML     the engine
+//!                  sample      and is it an id?             counts
+//! ```
+//!
+//! It reads no clock and no file, and it remembers a bounded sample. It knows JSON, also several texts
+//! in one message; text protocols and binary encodings are refused with that reason. To tap, to print
+//! and to use the rule is left to others.
+
+mod finding;
+mod messages;
+mod proof;
+mod rules;
+mod search;
+#[cfg(test)]
+mod tests;
+
+pub use finding::{Finding, IdPlaces, Learned, Refusal, Suspect, Verdict};
+pub use messages::sample::LearnLimits;
+pub use proof::Evidence;
+pub use search::doubts::{Doubt, LEAST_ANSWERED};
+
+use crate::observation::Observation;
+use messages::sample::Sample;
+
+/// Watches, and says what it has learned.
+#[derive(Debug)]
+pub struct Learner {
+    sample: Sample,
+}
+
+impl Learner {
+    /// Knows nothing yet.
+    #[must_use]
+    pub fn new(limits: LearnLimits) -> Self {
+        Self { sample: Sample::new(limits) }
+    }
+
+    /// Takes what passed into the sample.
+    pub fn observe(&mut self, observation: &Observation<'_>) {
+        self.sample.observe(observation);
+    }
+
+    /// A group of connections has said as much as is kept, or there is no room for more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.sample.is_full()
+    }
+
+    /// Messages of connections that were too many to be followed.
+    #[must_use]
+    pub fn strangers(&self) -> u64 {
+        self.sample.strangers
+    }
+
+    /// What was learned of each group of connections, in the order in which they were met. Takes a
+    /// time that the bounds of the sample bound.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut names = Vec::new();
+        let groups = self.sample.groups.iter().filter(|group| group.messages > 0);
+        groups.map(|group| finding::of(group, &mut names)).collect()
+    }
+}

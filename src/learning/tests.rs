@@ -1,0 +1,400 @@
+//! Conversations with ids and without, and what is learned of them.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::{ConnId, Direction, TargetId};
+use crate::observation::{Message, MessageReading, MessageType, Open, Role, What};
+
+const MILLISECOND_NS: u64 = 1_000_000;
+
+/// A tapped client, and what it and its servers say.
+struct Talk {
+    learner: Learner,
+    at_ns: u64,
+    /// Of a generator that gives the same numbers each time.
+    state: u64,
+}
+
+impl Talk {
+    fn new() -> Self {
+        let mut talk =
+            Self { learner: Learner::new(LearnLimits::default()), at_ns: 1_000, state: 88_172_645 };
+        (0..4).for_each(|conn| talk.open(conn));
+        talk
+    }
+
+    fn open(&mut self, conn: u32) {
+        let open = Open { path: Some("/socket"), ..Open::default() };
+        self.observe(conn, What::Open(open));
+    }
+
+    fn observe(&mut self, conn: u32, what: What<'_>) {
+        self.learner.observe(&Observation {
+            at_ns: self.at_ns,
+            tid: 1,
+            target: TargetId(0),
+            conn: ConnId { tgid: 1, generation: conn, handle: 1, stream: 0 },
+            role: Role::Client,
+            what,
+        });
+    }
+
+    fn say(&mut self, conn: u32, direction: Direction, text: &str) {
+        self.at_ns += MILLISECOND_NS;
+        let message = Message {
+            direction,
+            message_type: MessageType::Text,
+            frames: 1,
+            wire_length: text.len() as u64,
+            length: Some(text.len() as u64),
+            compressed: false,
+            payload: text.as_bytes(),
+            tail: b"",
+            truncated: false,
+            identical: false,
+        };
+        self.observe(conn, What::Message { message, reading: MessageReading::UNKNOWN });
+    }
+
+    fn ask(&mut self, conn: u32, text: &str) {
+        self.say(conn, Direction::Sent, text);
+    }
+
+    fn tell(&mut self, conn: u32, text: &str) {
+        self.say(conn, Direction::Received, text);
+    }
+
+    fn random(&mut self, below: u64) -> u64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state % below
+    }
+
+    fn verdict(&self) -> Verdict {
+        let mut findings = self.learner.findings();
+        assert_eq!(findings.len(), 1, "{findings:#?}");
+        findings.remove(0).verdict
+    }
+
+    #[track_caller]
+    fn learned(&self) -> Learned {
+        match self.verdict() {
+            Verdict::Learned(learned) => learned,
+            Verdict::Refused(refusal) => panic!("{refusal:#?}"),
+        }
+    }
+
+    /// Why nothing was learned, in one word where there is one.
+    #[track_caller]
+    fn refused(&self) -> Option<Doubt> {
+        match self.verdict() {
+            Verdict::Refused(refusal) => refusal.suspects.first().map(|suspect| suspect.doubt),
+            Verdict::Learned(learned) => panic!("{learned:#?}"),
+        }
+    }
+}
+
+/// Requests of which each pair is answered the other way round; every eighth is an error.
+fn rpc(talk: &mut Talk, rounds: u64) {
+    for round in 0..rounds {
+        for conn in 0..2 {
+            let (first, second) = (2 * round + 1, 2 * round + 2);
+            talk.ask(conn, &format!(r#"{{"id":{first},"method":"get","params":{{"key":"a"}}}}"#));
+            talk.ask(conn, &format!(r#"{{"id":{second},"method":"put","params":{{"key":"b"}}}}"#));
+            talk.tell(conn, r#"{"event":"tick","id":null,"price":101.5}"#);
+            if round % 4 == 0 {
+                talk.tell(conn, &format!(r#"{{"id":{second},"error":{{"code":5}}}}"#));
+            } else {
+                talk.tell(conn, &format!(r#"{{"id":{second},"result":true}}"#));
+            }
+            talk.tell(conn, &format!(r#"{{"id":{first},"result":{{"value":{round}}}}}"#));
+        }
+    }
+}
+
+#[test]
+fn an_id_its_methods_and_errors_are_learned() {
+    let mut talk = Talk::new();
+    rpc(&mut talk, 40);
+    let learned = talk.learned();
+    assert_eq!(learned.evidence.requests, 160);
+    assert_eq!((learned.evidence.answered, learned.evidence.errors), (140, 20));
+    assert_eq!((learned.evidence.orphans, learned.evidence.unanswered), (0, 0));
+    assert_eq!(learned.evidence.methods["put"], 80);
+    assert!(learned.toml.contains(r#"id = "$.id", method = "$.method""#), "{}", learned.toml);
+    assert!(learned.toml.contains(r#"paths = ["/socket"]"#), "{}", learned.toml);
+}
+
+/// Both sides count from 0, and each answers the other out of order.
+#[test]
+fn what_both_sides_ask_with_the_same_numbers_is_told_apart() {
+    let mut talk = Talk::new();
+    for round in 0..60 {
+        let (first, second) = (2 * round, 2 * round + 1);
+        talk.ask(0, &format!(r#"[2,{first},"Heartbeat",{{}}]"#));
+        talk.tell(0, &format!(r#"[2,{first},"Reset",{{}}]"#));
+        talk.ask(0, &format!(r#"[2,{second},"Meter",{{}}]"#));
+        talk.tell(0, &format!(r#"[2,{second},"Get",{{}}]"#));
+        talk.tell(0, &format!("[3,{second},{{}}]"));
+        talk.tell(0, &format!("[3,{first},{{}}]"));
+        talk.ask(0, &format!("[3,{second},{{}}]"));
+        talk.ask(0, &format!("[3,{first},{{}}]"));
+    }
+    let learned = talk.learned();
+    assert_eq!((learned.evidence.requests, learned.evidence.answered), (240, 240));
+}
+
+#[test]
+fn what_both_sides_ask_is_told_apart() {
+    let mut talk = Talk::new();
+    for round in 0..60 {
+        let (ours, theirs) = (2 * round, 2 * round + 1);
+        let [asked, also] = [ours, theirs].map(|id| 5_000 + id);
+        talk.ask(0, &format!(r#"[2,{ours},"Heartbeat",{{}}]"#));
+        talk.tell(0, &format!(r#"[2,{asked},"Reset",{{}}]"#));
+        talk.ask(0, &format!(r#"[2,{theirs},"Meter",{{}}]"#));
+        talk.tell(0, &format!(r#"[2,{also},"Get",{{}}]"#));
+        talk.tell(0, &format!("[3,{theirs},{{}}]"));
+        talk.tell(0, &format!("[3,{ours},{{}}]"));
+        talk.ask(0, &format!("[3,{also},{{}}]"));
+        talk.ask(0, &format!("[3,{asked},{{}}]"));
+    }
+    let learned = talk.learned();
+    assert_eq!((learned.evidence.requests, learned.evidence.answered), (240, 240));
+}
+
+#[test]
+fn several_answers_to_a_request_are_a_stream() {
+    let mut talk = Talk::new();
+    for round in 0..60_u64 {
+        let id = talk.random(1 << 60);
+        talk.ask(0, &format!(r#"{{"type":"subscribe","id":"{id:x}","query":"q"}}"#));
+        for item in 0..1 + round % 3 {
+            talk.tell(0, &format!(r#"{{"type":"next","id":"{id:x}","item":{item}}}"#));
+        }
+        talk.tell(0, &format!(r#"{{"type":"complete","id":"{id:x}"}}"#));
+    }
+    let learned = talk.learned();
+    assert_eq!((learned.evidence.answered, learned.evidence.orphans), (60, 0));
+    assert!(learned.toml.contains("more = true"), "{}", learned.toml);
+    assert!(learned.toml.contains("kind = \"end\""), "{}", learned.toml);
+}
+
+#[test]
+fn the_rule_is_one_that_wstap_takes() {
+    let mut talk = Talk::new();
+    rpc(&mut talk, 20);
+    let learned = talk.learned();
+    let mut protocols = crate::matching::Protocols::builtin();
+    protocols.add_toml("learned.toml", &learned.toml).unwrap();
+    protocols.force(&learned.name).unwrap();
+}
+
+/// Each of these has values that come back, and no id.
+mod without_ids {
+    use super::*;
+
+    #[test]
+    fn counters_that_each_side_runs_on_its_own() {
+        let mut talk = Talk::new();
+        let mut counts = [0; 2];
+        for _ in 0..400 {
+            let side = talk.random(2) as usize;
+            counts[side] += 1;
+            let text = format!(r#"{{"seq":{},"data":"x"}}"#, counts[side]);
+            if side == 0 { talk.ask(0, &text) } else { talk.tell(0, &text) }
+        }
+        assert!(matches!(
+            talk.refused(),
+            Some(Doubt::OwnCounters | Doubt::LockStep | Doubt::Unsteady)
+        ));
+    }
+
+    #[test]
+    fn a_servers_own_counter_in_step_with_the_clients() {
+        for conns in [1, 4] {
+            let mut talk = Talk::new();
+            for count in 1..200 {
+                for conn in 0..conns {
+                    talk.ask(conn, &format!(r#"{{"seq":{count},"cmd":"move"}}"#));
+                    talk.tell(conn, &format!(r#"{{"seq":{count},"state":"moved"}}"#));
+                }
+            }
+            assert_eq!(talk.refused(), Some(Doubt::LockStep));
+        }
+    }
+
+    #[test]
+    fn a_servers_own_counter_that_runs_behind_the_clients() {
+        let mut talk = Talk::new();
+        let mut told = 0;
+        for count in 1..300 {
+            talk.ask(0, &format!(r#"{{"seq":{count},"cmd":"move"}}"#));
+            while told < count && talk.random(3) > 0 {
+                told += 1;
+                talk.tell(0, &format!(r#"{{"seq":{told},"state":"moved"}}"#));
+            }
+        }
+        assert_eq!(talk.refused(), Some(Doubt::LockStep));
+    }
+
+    #[test]
+    fn counters_of_channels_in_step() {
+        let mut talk = Talk::new();
+        let mut counts: [u64; 5] = std::array::from_fn(|channel| 1_000 * channel as u64);
+        for _ in 0..400 {
+            let channel = talk.random(5) as usize;
+            counts[channel] += 1;
+            let count = counts[channel];
+            talk.ask(0, &format!(r#"{{"ch":"c{channel}","n":{count},"put":1}}"#));
+            talk.tell(0, &format!(r#"{{"ch":"c{channel}","n":{count},"got":1}}"#));
+        }
+        assert_eq!(talk.refused(), Some(Doubt::LockStep));
+    }
+
+    #[test]
+    fn times_that_both_sides_read_from_a_clock() {
+        for unit in [1_u64, 1_000, 1_000_000] {
+            let mut talk = Talk::new();
+            for beat in 0..200 {
+                let now = 1_700_000_000 * unit + beat;
+                talk.ask(0, &format!(r#"{{"ping":true,"ts":{now}}}"#));
+                talk.tell(0, &format!(r#"{{"pong":true,"ts":{now}}}"#));
+            }
+            assert_eq!(talk.refused(), Some(Doubt::Timestamps));
+        }
+    }
+
+    #[test]
+    fn prices_of_orders_and_of_a_ticker() {
+        let mut talk = Talk::new();
+        for _ in 0..200 {
+            let (ours, theirs) = (talk.random(100), talk.random(100));
+            talk.ask(0, &format!(r#"{{"buy":1,"price":"101.{ours:02}"}}"#));
+            talk.tell(0, &format!(r#"{{"trade":1,"price":"101.{theirs:02}"}}"#));
+            talk.tell(0, &format!(r#"{{"trade":1,"price":"101.{ours:02}"}}"#));
+        }
+        assert!(matches!(talk.refused(), Some(Doubt::Prices | Doubt::FewValues)));
+    }
+
+    #[test]
+    fn acknowledgements_of_ranges() {
+        let mut talk = Talk::new();
+        for count in 1..400 {
+            talk.ask(0, &format!(r#"{{"seq":{count},"data":"x"}}"#));
+            if talk.random(4) == 0 {
+                talk.tell(0, &format!(r#"{{"ack":{count}}}"#));
+            }
+        }
+        assert_eq!(talk.refused(), Some(Doubt::Ranges));
+    }
+
+    #[test]
+    fn a_few_channels_that_are_subscribed() {
+        let mut talk = Talk::new();
+        for round in 0..200 {
+            let channel = round % 5;
+            talk.ask(0, &format!(r#"{{"op":"join","room":"room-{channel}"}}"#));
+            talk.tell(0, &format!(r#"{{"joined":"room-{channel}"}}"#));
+        }
+        assert_eq!(talk.refused(), Some(Doubt::FewValues));
+    }
+
+    #[test]
+    fn what_people_write() {
+        let mut talk = Talk::new();
+        for round in 0..200_u64 {
+            let word = talk.random(1 << 40);
+            let text = if round % 2 == 0 { format!("hi{word}") } else { format!("so {word}?") };
+            talk.ask(0, &format!(r#"{{"text":"{text}"}}"#));
+            talk.tell(0, &format!(r#"{{"from":"me","text":"{text}"}}"#));
+        }
+        assert_eq!(talk.refused(), Some(Doubt::Contents));
+    }
+
+    #[test]
+    fn heartbeats_and_constant_ids() {
+        let mut talk = Talk::new();
+        for _ in 0..200 {
+            talk.ask(0, r#"{"type":"ping","session":"f00d-17"}"#);
+            talk.tell(0, r#"{"type":"pong","session":"f00d-17"}"#);
+        }
+        assert!(matches!(talk.refused(), None | Some(Doubt::FewValues)));
+    }
+
+    #[test]
+    fn a_ticker_that_nobody_asks() {
+        let mut talk = Talk::new();
+        for tick in 0..400 {
+            let price = 10_000 + talk.random(50);
+            talk.tell(0, &format!(r#"{{"s":"BTC","p":{price},"u":{tick}}}"#));
+        }
+        assert!(talk.refused().is_none());
+    }
+
+    #[test]
+    fn a_sequence_that_both_sides_draw_from() {
+        let mut talk = Talk::new();
+        for number in 0..400 {
+            let text = format!(r#"{{"n":{number},"data":"x"}}"#);
+            if talk.random(2) == 0 { talk.ask(0, &text) } else { talk.tell(0, &text) }
+        }
+        assert!(talk.refused().is_none());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever passes, it ends, and what is learned can be loaded.
+    #[test]
+    fn nothing_that_passes_makes_it_panic(
+        messages in prop::collection::vec((0..3_u32, any::<bool>(), message()), 0..120),
+    ) {
+        let mut talk = Talk::new();
+        for (conn, is_sent, text) in messages {
+            let direction = if is_sent { Direction::Sent } else { Direction::Received };
+            talk.say(conn, direction, &text);
+        }
+        for finding in talk.learner.findings() {
+            if let Verdict::Learned(learned) = finding.verdict {
+                let mut protocols = crate::matching::Protocols::builtin();
+                prop_assert!(protocols.add_toml("learned", &learned.toml).is_ok());
+            }
+        }
+    }
+}
+
+fn message() -> impl Strategy<Value = String> {
+    prop_oneof![
+        ".{0,40}",
+        (0..40_u32, "[a-z\\.\\[\"\\\\]{0,3}").prop_map(|(id, key)| {
+            serde_json::json!({ "id": id, key: [id, { "a": null }] }).to_string()
+        }),
+        (0..40_u32).prop_map(|id| format!("{{\"id\":{id},\"x\":[[[[[")),
+        (0..40_u32).prop_map(|id| format!("[{id},\"a\",{{\"b\":true}}]\n{{\"id\":{id}}}\u{1e}")),
+    ]
+}
+
+#[test]
+fn a_sample_is_bounded() {
+    let mut talk = Talk::new();
+    talk.learner = Learner::new(LearnLimits {
+        messages: 100,
+        groups: 2,
+        message_bytes: 64,
+        bytes: 2_000,
+        connections: 3,
+    });
+    for conn in 0..10 {
+        talk.open(conn);
+        (0..100).for_each(|id| talk.ask(conn, &format!(r#"{{"id":{id},"x":"{id:0>100}"}}"#)));
+    }
+    assert!(talk.learner.is_full());
+    assert_eq!(talk.learner.strangers(), 700);
+    let finding = talk.learner.findings().remove(0);
+    assert_eq!((finding.messages as u64 + finding.left_out, finding.connections), (300, 3));
+    assert!(finding.messages <= 2_000 / 64 + 1, "{}", finding.messages);
+}
