@@ -60,6 +60,13 @@ pub(in crate::learning) fn candidates(table: &Table) -> Vec<(Pair, usize)> {
             }
         }
     }
+    // Where both sides ask with the same numbers, one of them always seems to be the first.
+    let same = hits.iter().filter(|(pair, _)| pair.asked == pair.answered);
+    let turned: Vec<(Pair, usize)> =
+        same.map(|(pair, hits)| (Pair { side: pair.side.other(), ..*pair }, *hits)).collect();
+    for (pair, mirrored) in turned {
+        hits.entry(pair).and_modify(|own| *own = mirrored.max(*own)).or_insert(mirrored);
+    }
     let mut pairs: Vec<(Pair, usize)> =
         hits.into_iter().filter(|(_, hits)| *hits >= MIN_HITS).collect();
     pairs.sort_unstable_by_key(|&(pair, hits)| (usize::MAX - hits, pair));
