@@ -86,6 +86,8 @@ fn a_snapshot_of_bybit_begins_a_book_anew() {
     );
     let ticker = r#"{"topic":"tickers.BTCUSDT","type":"snapshot","data":{"symbol":"BTCUSDT","lastPrice":"1"},"cs":2480006,"ts":1673853746003}"#;
     assert_eq!(said("bybit", &[ticker]), [(Some(1_673_853_746_003), None)]);
+    let top = r#"{"topic":"orderbook.1.BTCUSDT","type":"snapshot","ts":1672304484978,"data":{"s":"BTCUSDT","b":[],"a":[],"u":18521288,"seq":7961638724}}"#;
+    assert_eq!(said("bybit", &[top, top]), [(Some(1_672_304_484_978), None); 2]);
 }
 
 #[test]
