@@ -108,3 +108,60 @@ impl Run {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Small numbers near each other, and the ends of what a number can be.
+    fn number() -> impl Strategy<Value = i64> {
+        prop_oneof![-3_i64..40, Just(i64::MIN), Just(i64::MAX), any::<i64>()]
+    }
+
+    fn numbers() -> impl Strategy<Value = Numbers> {
+        let previous = prop::option::of(number());
+        (number(), number(), previous, prop_oneof![1_u32..4, Just(u32::MAX)], any::<bool>())
+            .prop_map(|(one, other, previous, step, resets)| {
+                let (first, last) = (one.min(other), one.max(other));
+                Numbers { first, last, previous, step, resets }
+            })
+    }
+
+    proptest! {
+        /// Any numbers in any order are told apart, and what comes next is known again.
+        #[test]
+        fn any_numbers_have_a_meaning(all in prop::collection::vec((numbers(), any::<bool>()), 1..50)) {
+            let mut run = Run::new(all[0].0);
+            for (numbers, has_lost) in all {
+                let step = run.step(numbers, has_lost);
+                if let SequenceStep::Missing(missing) = step {
+                    prop_assert!(missing > 0 && i128::from(missing) <= MOST_MISSING);
+                }
+                let Some(first) = run.last.checked_add(numbers.step.into()) else { continue };
+                let next = Numbers { first, last: first, previous: None, resets: false, ..numbers };
+                prop_assert_eq!(run.clone().step(next, false), SequenceStep::InOrder);
+            }
+        }
+
+        /// So many numbers left out are so many missing, whatever the step.
+        #[test]
+        fn what_is_left_out_is_missing(
+            last in -1_000_i64..1_000_000,
+            step in 1_u32..1_000,
+            left_out in 0_u64..10_000,
+        ) {
+            let at = |number: i64| Numbers {
+                first: number, last: number, previous: None, step, resets: false,
+            };
+            let mut run = Run::new(at(last));
+            let next = last + (i64::try_from(left_out).unwrap() + 1) * i64::from(step);
+            let expected = match left_out {
+                0 => SequenceStep::InOrder,
+                _ => SequenceStep::Missing(left_out),
+            };
+            prop_assert_eq!(run.step(at(next), false), expected);
+        }
+    }
+}
