@@ -125,7 +125,7 @@ async function main() {
     await page.setViewport({ width: 1280, height: 900 });
     await page.goto(options.url, { waitUntil: "load" });
     await whenAnswered(page, answered);
-    const result = { methods: await rows(page, "methods"), connections: await rows(page, "connections"), sentence: await text(page, "sentence") };
+    const result = { methods: await rows(page, "methods"), connections: await rows(page, "connections"), feeds: await rows(page, "feeds"), sentence: await text(page, "sentence") };
     await pause(1500);
     await picture(page, "light");
     result.axe = { light: await findings(page) };

@@ -30,7 +30,10 @@ when = { "$.op" = "ping" }
 "#;
 
 /// A server and a client with a connection that is not open yet, and the file of rules.
-fn feed(scene: &Scene, arguments: &[&str]) -> Option<(Peer, Peer, String)> {
+pub(in crate::suite::root) fn feed(
+    scene: &Scene,
+    arguments: &[&str],
+) -> Option<(Peer, Peer, String)> {
     let (server, client) = scene.ticks(arguments)?;
     let rules = scene.path("ticks.toml");
     fs::write(&rules, RULES).expect("a file");
@@ -38,7 +41,7 @@ fn feed(scene: &Scene, arguments: &[&str]) -> Option<(Peer, Peer, String)> {
 }
 
 /// What both ends say of all rounds so far (`seen` and `lag` of this one).
-fn round(client: &mut Peer) -> Value {
+pub(in crate::suite::root) fn round(client: &mut Peer) -> Value {
     client.go();
     serde_json::from_str(&client.line()).expect("a summary")
 }

@@ -7,7 +7,7 @@ mod bound;
 mod busy;
 
 /// Feeds with known faults, and what wstap loses of them.
-mod feeds;
+pub(in crate::suite::root) mod feeds;
 
 /// What was lost is counted to the byte.
 mod loss;

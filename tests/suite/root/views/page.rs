@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::suite::common::peers::{Peer, Runtime, Scene};
 use crate::suite::common::programs::find;
 use crate::suite::common::wstap::{Monitor, privileged};
+use crate::suite::root::exactness::feeds::{feed, round};
 
 const REQUESTS: f64 = 60.0;
 
@@ -45,8 +46,13 @@ fn root_the_page_in_a_browser_shows_the_metrics_and_does_what_it_offers() {
     let load = ["--requests", &requests, "--fail-every", "4", "--pause", "0.02"];
     let load = [&load[..], &["--connections", "2", "--stay"]].concat();
     let Some(mut client) = scene.client(Runtime::Python, port, &load) else { return };
-    let tap = Monitor::attach(server.pid(), &[]);
-    tap.await_tapped(server.pid());
+    let feed_scene = Scene::new();
+    let faults = ["--faults", "--messages", "4000"];
+    let Some((_feed, mut reader, rules)) = feed(&feed_scene, &faults) else { return };
+    let reader_pid = reader.pid().to_string();
+    let tap = Monitor::attach(server.pid(), &["--pid", &reader_pid, "--rules", &rules]);
+    tap.await_all_tapped(2);
+    let done = round(&mut reader);
     client.go();
     tap.metrics_when("the answers", |m| m.sum("turnaround_count", &[]) == REQUESTS);
     let Some(mut browser) = open_page(&scene, &tap) else { return };
@@ -65,7 +71,18 @@ fn root_the_page_in_a_browser_shows_the_metrics_and_does_what_it_offers() {
         })
         .collect();
     assert_eq!(shown, by_method(&tap), "{found:#}");
-    assert_eq!(found["connections"].as_array().expect("rows").len(), 2, "{found:#}");
+    assert_eq!(found["connections"].as_array().expect("rows").len(), 3, "{found:#}");
+    let feeds = found["feeds"].as_array().expect("rows");
+    let ticks = feeds.iter().find(|row| row["protocol"] == "ticks").expect("the feed");
+    assert_eq!(ticks["direction"], "received");
+    for key in ["missing", "repeated", "backward"] {
+        assert_eq!(
+            Some(number(ticks[key].as_str().expect("a cell"))),
+            done[key].as_f64(),
+            "{ticks}"
+        );
+    }
+    assert_ne!(ticks["lag p99"], "–", "{ticks}");
     assert!(
         found["sentence"].as_str().is_some_and(|it| it.contains("all can be read")),
         "{found:#}"

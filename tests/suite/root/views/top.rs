@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::suite::common::peers::{Peer, Runtime, Scene};
 use crate::suite::common::wstap::{Frames, Monitor, privileged, program, signal, wait_for};
+use crate::suite::root::exactness::feeds::{feed, round};
 
 /// A terminal of its own, with a shell that says how wstap ended.
 struct Screen {
@@ -230,4 +231,37 @@ fn root_top_without_a_terminal_says_what_to_do_and_once_prints_a_table() {
         !text.contains('\u{1b}') && text.lines().all(|line| line.chars().count() <= 80),
         "{text}"
     );
+}
+
+/// Its rate, how late it is and what is missing, second by second.
+#[test]
+fn root_top_shows_a_feed() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let load = ["--messages", "1000"];
+    let Some((_server, mut client, rules)) = feed(&scene, &load) else { return };
+    let pid = client.pid().to_string();
+    let mut command = program();
+    command.args(["top", "--pid", &pid, "--rules", &rules, "--json", "--duration", "8s"]);
+    let mut top = command.stdout(Stdio::piped()).spawn().expect("wstap starts");
+    while top.try_wait().expect("a status").is_none() {
+        round(&mut client);
+    }
+    let output = top.wait_with_output().expect("an end");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let rows = lines.filter_map(|line| {
+        line["feeds"].as_array()?.iter().find(|row| row["protocol"] == "ticks").cloned()
+    });
+    let row = rows.last().expect("the feed");
+    let figure = |key: &str| row[key].as_f64().expect("a number");
+    assert_eq!(row["direction"], "received");
+    assert!(figure("rate") > 100.0 && figure("hour_rate") > 100.0, "{row}");
+    assert!(figure("lag_p50") > 0.0 && figure("lag_p99") >= figure("lag_p50"), "{row}");
+    assert!(figure("numbers") > 1_000.0, "{row}");
+    for key in ["missing", "repeated", "backward", "resets", "unchecked"] {
+        assert_eq!(figure(key), 0.0, "{key}: {row}");
+    }
 }
