@@ -332,8 +332,12 @@ pub fn table(picture: &Picture, state: &State, width: usize) -> String {
     let mut text = String::new();
     for y in 0..height {
         let line: String = (0..width).map(|x| buffer[(x, y)].symbol()).collect();
-        text += line.replace('▶', " ").trim_end();
-        text.push('\n');
+        let line = line.replace('▶', " ");
+        // Between tables that do not fill their share of the height.
+        if !line.trim_end().is_empty() {
+            text += line.trim_end();
+            text.push('\n');
+        }
     }
     for (all, what) in [(methods, "methods"), (connections, "connections")] {
         if let Some(more) = all.checked_sub(PRINTED_MAX).filter(|&more| more > 0) {
