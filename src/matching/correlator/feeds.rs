@@ -5,7 +5,7 @@ use crate::event::Stamp;
 use crate::matching::feed::{ChannelLimits, is_heartbeat, looks_like_a_heartbeat};
 use crate::matching::key::ConnectionIndex;
 use crate::matching::rules::Reading;
-use crate::observation::{FeedReading, Message, Out, What};
+use crate::observation::{FeedReading, Message, Out, SequenceStep, What};
 
 impl Correlator {
     /// What an application message says of its feed; `None` for a heartbeat. `is_first` says that it is
@@ -26,9 +26,8 @@ impl Correlator {
         let feed = &mut self.connections[connection as usize].feed;
         let mut said = FeedReading::PLAIN;
         if let Some(fields) = reading.feed {
-            let before = feed.channel_count();
             said = feed.read(direction, fields, limits);
-            self.channels += feed.channel_count() - before;
+            self.channels += usize::from(said.sequence == Some(SequenceStep::Begun));
         }
         if is_first {
             said.since_ns = feed.passed(direction, stamp.at_ns);

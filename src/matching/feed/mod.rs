@@ -177,7 +177,7 @@ impl Channels {
 /// Whether `parts` one after the other are `name`.
 fn is_joined(name: &[u8], parts: [&[u8]; CHANNEL_PARTS]) -> bool {
     let mut rest = name;
-    for part in parts {
+    for part in parts.into_iter().filter(|part| !part.is_empty()) {
         let Some(behind) = rest.strip_prefix(part) else { return false };
         rest = behind;
     }

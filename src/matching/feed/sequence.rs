@@ -64,6 +64,9 @@ impl Run {
 
     /// Numbers that follow each other at a known distance.
     fn counted(&self, numbers: Numbers) -> SequenceStep {
+        if self.last.checked_add(numbers.step.into()) == Some(numbers.first) {
+            return SequenceStep::InOrder;
+        }
         let [last, from, to] = [self.last, numbers.first, numbers.last].map(i128::from);
         let step = i128::from(numbers.step);
         let missing = (from - last - 1).div_euclid(step);

@@ -17,7 +17,7 @@ pub(super) mod time;
 
 use super::json::slots::Slot;
 use crate::observation::OwnTime;
-use time::{TimeUnit, without_quotes};
+use time::{TimeUnit, leading_digits, without_quotes};
 
 /// Most paths that together name a channel.
 pub(in crate::matching) const CHANNEL_PARTS: usize = 3;
@@ -135,5 +135,12 @@ impl SequenceRule {
 /// A whole number, with quotes or without.
 fn integer(found: Asked<'_>) -> Option<i64> {
     let Asked::Token(token) = found else { return None };
-    std::str::from_utf8(without_quotes(token)).ok()?.parse().ok()
+    let text = without_quotes(token);
+    let (sign, digits) = match text {
+        [b'-', digits @ ..] => (-1, digits),
+        digits => (1, digits),
+    };
+    let (number, count) = leading_digits(digits)?;
+    let number = i64::try_from(number).ok()?;
+    (count == digits.len()).then_some(sign * number)
 }

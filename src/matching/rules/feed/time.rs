@@ -68,12 +68,21 @@ fn date(text: &[u8]) -> Option<i64> {
 
 /// A number, with a fraction or without.
 fn number(text: &[u8], unit: Option<TimeUnit>) -> Option<i64> {
-    let end = text.iter().position(|&byte| byte == b'.').unwrap_or(text.len());
-    let whole = digits(&text[..end])?;
+    let (whole, count) = leading_digits(text)?;
+    let whole = i64::try_from(whole).ok()?;
     let unit_ns = unit.or_else(|| TimeUnit::of(whole))?.ns()?;
-    let mut ns = whole.checked_mul(unit_ns)?;
+    let ns = whole.checked_mul(unit_ns)?;
+    match text.get(count..) {
+        None | Some([]) => Some(ns),
+        Some([b'.', fraction @ ..]) => plus_fraction(ns, unit_ns, fraction),
+        Some(_) => None,
+    }
+}
+
+/// Digits behind the point, each worth a tenth of the one before it.
+fn plus_fraction(mut ns: i64, unit_ns: i64, digits: &[u8]) -> Option<i64> {
     let mut worth = unit_ns;
-    for &digit in text.get(end + 1..).unwrap_or_default() {
+    for &digit in digits {
         if !digit.is_ascii_digit() {
             return None;
         }
@@ -83,17 +92,21 @@ fn number(text: &[u8], unit: Option<TimeUnit>) -> Option<i64> {
     Some(ns)
 }
 
-fn digits(text: &[u8]) -> Option<i64> {
-    // 19 digits may be too many for an i64.
-    if text.is_empty() || text.len() > 19 {
-        return None;
+/// The number that `text` begins with, and how many digits it has: 1 to 19, so that it fits.
+pub(super) fn leading_digits(text: &[u8]) -> Option<(u64, usize)> {
+    const MOST: usize = 19;
+    let mut number = 0_u64;
+    let mut count = 0;
+    for &byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        // What this is beyond so many digits is not asked for.
+        number = number.wrapping_mul(10).wrapping_add(digit.into());
+        count += 1;
     }
-    let mut number: i64 = 0;
-    for &digit in text {
-        let value = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
-        number = number.checked_mul(10)?.checked_add(value)?;
-    }
-    Some(number)
+    (1..=MOST).contains(&count).then_some((number, count))
 }
 
 /// What stands between the quotes, or all where there are none.

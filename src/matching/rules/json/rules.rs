@@ -190,9 +190,12 @@ impl<'a> Sink<'a> for Evaluation<'_, 'a> {
         self.resolved |= slot.into();
         self.fields[slot.index()] = Some(field);
         let conditions = &self.rules.conditions[slot.index()];
-        let holding = conditions.holding(field);
-        self.yes |= holding;
-        self.no |= conditions.bits & !holding;
+        // Most fields that are only read have none.
+        if conditions.bits != 0 {
+            let holding = conditions.holding(field);
+            self.yes |= holding;
+            self.no |= conditions.bits & !holding;
+        }
         self.settle()
     }
 

@@ -15,6 +15,9 @@ pub(in crate::matching::rules) struct Wanted {
 pub(in crate::matching::rules) struct Node {
     /// Every slot at or below this node's entries.
     pub(in crate::matching::rules) all: Slots,
+    /// A bit for each first byte, modulo 64, of a wanted key as it may be written: most keys of a
+    /// message are not wanted, and show it by their first byte.
+    beginnings: u64,
     pub(in crate::matching::rules) keys: Vec<(Box<str>, Entry)>,
     pub(in crate::matching::rules) indexes: Vec<(u32, Entry)>,
 }
@@ -65,7 +68,13 @@ impl Node {
 
     fn entry(&mut self, step: &Step) -> &mut Entry {
         match step {
-            Step::Key(key) => find_or_push(&mut self.keys, key),
+            Step::Key(key) => {
+                // Any key may be written with escapes.
+                for byte in [key.bytes().next().unwrap_or(0), b'\\'] {
+                    self.beginnings |= 1 << (byte % 64);
+                }
+                find_or_push(&mut self.keys, key)
+            }
             Step::Index(index) => find_or_push(&mut self.indexes, index),
         }
     }
@@ -73,6 +82,10 @@ impl Node {
     /// The entry of a key, given what stands between its quotes.
     #[inline]
     pub(in crate::matching::rules) fn by_key(&self, key: &[u8]) -> Option<&Entry> {
+        let first = *key.first()?;
+        if self.beginnings & (1 << (first % 64)) == 0 {
+            return None;
+        }
         match self.by_name(key) {
             None if has_escape(key) => self.by_name(unescape(key)?.as_bytes()),
             entry => entry,

@@ -252,10 +252,10 @@ fn root_top_shows_a_feed() {
     let output = top.wait_with_output().expect("an end");
     let text = String::from_utf8(output.stdout).expect("text");
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    let rows = lines.filter_map(|line| {
+    let mut rows = lines.filter_map(|line| {
         line["feeds"].as_array()?.iter().find(|row| row["protocol"] == "ticks").cloned()
     });
-    let row = rows.last().expect("the feed");
+    let row = rows.next_back().expect("the feed");
     let figure = |key: &str| row[key].as_f64().expect("a number");
     assert_eq!(row["direction"], "received");
     assert!(figure("rate") > 100.0 && figure("hour_rate") > 100.0, "{row}");
