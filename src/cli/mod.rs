@@ -18,7 +18,7 @@ use self::learn::LearnArgs;
 use self::messages::MessagesArgs;
 use self::recording::{RecordArgs, ReplayArgs};
 use self::top::TopArgs;
-use self::values::{Listen, Pid, Size, Span};
+use self::values::{Listen, MetricsPath, Pid, Size, Span};
 
 /// Turnaround times of the WebSocket messages inside a running process's TLS connections.
 ///
@@ -92,10 +92,20 @@ pub struct MonitorArgs {
     /// What to tap, and how.
     #[command(flatten)]
     pub tap: TapArgs,
-    /// Serve metrics and the live page here: an address, :PORT for all addresses, or a port of this
-    /// machine only [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR")]
-    pub listen: Option<Listen>,
+    /// Serve metrics and the live page here: an address, :PORT for all addresses, a port of this
+    /// machine only, or unix:PATH (may be given several times) [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", visible_alias = "web.listen-address")]
+    pub listen: Vec<Listen>,
+    /// Serve on the sockets that a systemd .socket unit hands over, instead of --listen
+    #[arg(long, visible_alias = "web.systemd-socket", conflicts_with = "listen")]
+    pub systemd_socket: bool,
+    /// Ask HTTP clients for TLS, certificates or passwords, as this YAML file says, which is that of
+    /// the Prometheus exporters
+    #[arg(long, value_name = "FILE", visible_alias = "web.config.file")]
+    pub web_config: Option<PathBuf>,
+    /// Serve the metrics under this path, too [default: /metrics]
+    #[arg(long, value_name = "PATH", visible_alias = "web.telemetry-path")]
+    pub metrics_path: Option<MetricsPath>,
     /// End when the last target has ended, instead of serving `wstap_target_up 0`
     #[arg(long)]
     pub exit_with_target: bool,

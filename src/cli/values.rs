@@ -4,41 +4,69 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::export::Address;
+
 /// Where HTTP is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen(pub SocketAddr);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen(pub Address);
 
 impl FromStr for Listen {
     type Err = String;
 
     /// `8080` is a port of this machine only, `:9100` one of every address, as with other
-    /// exporters; a host name is looked up, and its IPv4 address is preferred.
+    /// exporters; a host name is looked up, and its IPv4 address is preferred; `unix:/run/it.sock` is
+    /// a Unix socket.
     fn from_str(text: &str) -> Result<Self, String> {
-        let port = |text: &str| text.parse::<u16>().ok();
-        if let Some(port) = port(text) {
-            return Ok(Self((Ipv4Addr::LOCALHOST, port).into()));
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+            return Ok(Self(Address::Unix(path.into())));
         }
-        if let Some(port) = text.strip_prefix(':').and_then(port) {
-            return Ok(Self((Ipv4Addr::UNSPECIFIED, port).into()));
+        tcp_address(text).map(|address| Self(Address::Tcp(address)))
+    }
+}
+
+fn tcp_address(text: &str) -> Result<SocketAddr, String> {
+    let port = |text: &str| text.parse::<u16>().ok();
+    if let Some(port) = port(text) {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    if let Some(port) = text.strip_prefix(':').and_then(port) {
+        return Ok((Ipv4Addr::UNSPECIFIED, port).into());
+    }
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let wanted = "give an address with a port, such as 127.0.0.1:8080, :9100, localhost:8080 or 8080, or \
+             unix:/run/wstap.sock";
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            let found = text.to_socket_addrs().map_err(|error| {
+                format!("the host `{host}` cannot be looked up ({error}): {wanted}")
+            })?;
+            let found: Vec<SocketAddr> = found.collect();
+            let first = found.iter().find(|it| it.is_ipv4()).or_else(|| found.first());
+            first.copied().ok_or_else(|| format!("`{host}` has no address: {wanted}"))
         }
-        if let Ok(address) = text.parse() {
-            return Ok(Self(address));
+        _ => Err(format!("`{text}` is no address to listen on: {wanted}")),
+    }
+}
+
+/// The path under which metrics are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsPath(pub String);
+
+impl FromStr for MetricsPath {
+    type Err = String;
+
+    /// Any path of plain characters that nothing else is served under.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
+        if text.len() < 2 || !text.starts_with('/') || !text.bytes().all(is_plain) {
+            return Err(format!("`{text}` is no path for metrics: give one such as /metrics"));
         }
-        let wanted =
-            "give an address with a port, such as 127.0.0.1:8080, :9100, localhost:8080 or 8080";
-        match text.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-                let found = text.to_socket_addrs().map_err(|error| {
-                    format!("the host `{host}` cannot be looked up ({error}): {wanted}")
-                })?;
-                let found: Vec<SocketAddr> = found.collect();
-                let first = found.iter().find(|it| it.is_ipv4()).or_else(|| found.first());
-                first
-                    .map(|&address| Self(address))
-                    .ok_or_else(|| format!("`{host}` has no address: {wanted}"))
-            }
-            _ => Err(format!("`{text}` is no address to listen on: {wanted}")),
+        if crate::export::is_taken(text) {
+            return Err(format!("`{text}` is a page of wstap: give a path such as /metrics"));
         }
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -179,10 +207,13 @@ mod tests {
             ("127.0.0.1:0", "127.0.0.1:0"),
             ("[::1]:9100", "[::1]:9100"),
             ("localhost:18081", "127.0.0.1:18081"),
+            ("unix:/run/wstap.sock", "unix:/run/wstap.sock"),
         ] {
             assert_eq!(listen(text).as_deref(), Ok(address), "{text}");
         }
-        for bad in ["", ":", "80800", ":80800", "localhost", "localhost:", "127.0.0.1", "::1"] {
+        for bad in
+            ["", ":", "unix:", "80800", ":80800", "localhost", "localhost:", "127.0.0.1", "::1"]
+        {
             let error = listen(bad).expect_err(bad);
             assert!(error.contains("such as"), "{error}");
         }

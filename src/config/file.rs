@@ -12,7 +12,7 @@ use wstap_symbols::{UserOffset, known_functions};
 
 use super::UsageError;
 use crate::capture::procfs::image::UserLibrary;
-use crate::cli::values::{Listen, Pid, Size, Span};
+use crate::cli::values::{Listen, MetricsPath, Pid, Size, Span};
 use crate::cli::{PlainArg, ProbeSite, TapArgs};
 
 /// What the file says.
@@ -39,8 +39,12 @@ pub(super) struct File {
     pub(super) no_sandbox: Option<bool>,
     pub(super) windows: Option<bool>,
     pub(super) no_windows: Option<bool>,
+    #[serde(deserialize_with = "several")]
+    pub(super) listen: Vec<Listen>,
+    pub(super) systemd_socket: bool,
+    pub(super) web_config: Option<PathBuf>,
     #[serde(deserialize_with = "one")]
-    pub(super) listen: Option<Listen>,
+    pub(super) metrics_path: Option<MetricsPath>,
     pub(super) protocol: Option<String>,
     #[serde(deserialize_with = "several")]
     pub(super) rules: Vec<PathBuf>,
@@ -201,11 +205,11 @@ mod tests {
         assert_eq!(read.ring_size, Some(Size(8 << 20)));
         assert_eq!(read.window, Some(Size(4096)));
         assert_eq!(read.timeout, Some(Span(Duration::from_secs(5))));
-        assert_eq!(read.listen.map(|it| it.0.port()), Some(9090));
+        assert_eq!(read.listen, [":9090".parse().expect("an address")]);
         assert_eq!(read.rules, [PathBuf::from("mine.toml")]);
         let read = file("pid = [1, \"2\"]\nlisten = 8080\ntimeout = 60\ncheck = true\n");
         assert_eq!(read.pid, [Pid(1), Pid(2)]);
-        assert_eq!(read.listen.map(|it| it.0.port()), Some(8080));
+        assert_eq!(read.listen, ["8080".parse().expect("an address")]);
         assert!(read.check);
     }
 

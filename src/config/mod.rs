@@ -7,10 +7,10 @@ mod file;
 pub mod messages;
 mod protocols;
 mod recording;
+mod web;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ use crate::matching::{MatchLimits, Protocols};
 
 pub use self::protocols::ProtocolSources;
 pub use self::recording::RecordConfig;
+pub use self::web::WebSettings;
 
 /// The command line or the configuration file makes no sense; exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -79,15 +80,14 @@ pub struct TapConfig {
 pub struct MonitorConfig {
     /// The tap.
     pub tap: TapConfig,
-    /// Where HTTP is served.
-    pub listen: SocketAddr,
+    /// Where HTTP is served, and what is asked of clients.
+    pub web: WebSettings,
     /// End with the last target.
     pub exit_with_target: bool,
     /// Only attach, print the probes, and end.
     pub check: bool,
 }
 
-const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_RING_BYTES: u64 = 8 << 20;
 const DEFAULT_WINDOW_BYTES: u64 = 64 << 10;
 /// With this window messages are whole, unless they are longer still.
@@ -105,7 +105,7 @@ impl MonitorConfig {
     pub fn new(args: &MonitorArgs) -> Result<Self, UsageError> {
         let file = File::of(&args.tap)?;
         Ok(Self {
-            listen: args.listen.or(file.listen).map_or(DEFAULT_LISTEN, |listen| listen.0),
+            web: WebSettings::merge(args, &file)?,
             exit_with_target: args.exit_with_target || file.exit_with_target,
             check: args.check || file.check,
             tap: TapConfig {

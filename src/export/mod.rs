@@ -16,7 +16,9 @@ pub mod metrics;
 pub mod status;
 pub mod summary;
 
-pub use http::{Exporter, router, serve};
+pub use http::front::{Address, Front};
+pub use http::web_config::WebConfig;
+pub use http::{Exporter, METRICS_PATH, is_taken, router, serve};
 pub use metrics::Metrics;
 pub use status::{LossCounters, Status};
 pub use summary::View;

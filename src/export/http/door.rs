@@ -21,6 +21,11 @@ impl Client {
         Self { listens_on_loopback: is_loopback(ours), is_local: is_loopback(theirs) }
     }
 
+    /// A client of a Unix socket: on this machine, and no browser.
+    pub(super) const fn of_unix_socket() -> Self {
+        Self { listens_on_loopback: false, is_local: true }
+    }
+
     /// Whether hosts and paths of connections may be shown: only to clients on this machine.
     pub(super) fn sees_addresses(self) -> bool {
         self.is_local

@@ -1,13 +1,17 @@
 //! Serves HTTP: metrics for Prometheus, health checks, and a page with its JSON.
 //!
-//! [`router`] is the whole service without a socket; [`serve`] puts it on one. No route shows payload or
+//! [`router`] is the whole service without a socket; [`serve`] puts it on those of a
+//! [`Front`](front::Front), which may ask for TLS, certificates and passwords
+//! ([`web_config`]). No route shows payload or
 //! message ids. Hosts and paths of connections are shown to clients on this machine only, so the
 //! listener may face a network.
 
 mod api;
 mod connections;
 mod door;
+pub mod front;
 mod places;
+pub mod web_config;
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,6 +46,7 @@ pub struct Exporter {
     losses: SharedLosses,
     /// Limits how many clients follow the live page.
     followers: Arc<Semaphore>,
+    metrics_path: Option<String>,
 }
 
 impl Exporter {
@@ -51,7 +56,13 @@ impl Exporter {
         let (registry, gate, view) = (metrics.registry(), metrics.gate(), metrics.view());
         let losses = metrics.losses();
         let followers = Arc::new(Semaphore::new(api::FOLLOWERS_MAX));
-        Self { registry, gate, view, status, live, losses, followers }
+        Self { registry, gate, view, status, live, losses, followers, metrics_path: None }
+    }
+
+    /// Serves the metrics under `path`, too, which [`is_taken`] does not know.
+    #[must_use]
+    pub fn with_metrics_path(self, path: Option<String>) -> Self {
+        Self { metrics_path: path.filter(|path| path != METRICS_PATH), ..self }
     }
 
     /// Gathers one scrape. It contains each batch of observations whole or not at all.
@@ -61,9 +72,24 @@ impl Exporter {
     }
 }
 
+/// Where metrics always are.
+pub const METRICS_PATH: &str = "/metrics";
+
+/// Whether something else than the metrics is served under `path`.
+#[must_use]
+pub fn is_taken(path: &str) -> bool {
+    const FILES: [&str; 7] =
+        ["/", "/page.css", "/page.js", "/charts.js", "/tables.js", "/uPlot.js", "/uPlot.css"];
+    FILES.contains(&path) || path.starts_with("/-/") || path.starts_with("/api/")
+}
+
 /// Every route. `GET` routes answer `HEAD` too.
 pub fn router(exporter: Exporter) -> Router {
-    Router::new()
+    let router = match &exporter.metrics_path {
+        Some(path) => Router::new().route(path, get(metrics)),
+        None => Router::new(),
+    };
+    router
         .route("/", get(|| page("text/html; charset=utf-8", include_str!("page/index.html"))))
         .route("/page.css", get(|| page("text/css; charset=utf-8", include_str!("page/page.css"))))
         .route("/page.js", get(|| page("text/javascript", include_str!("page/page.js"))))
@@ -74,7 +100,7 @@ pub fn router(exporter: Exporter) -> Router {
             get(|| page("text/javascript", include_str!("page/vendor/uPlot.iife.min.js"))),
         )
         .route("/uPlot.css", get(|| page("text/css", include_str!("page/vendor/uPlot.min.css"))))
-        .route("/metrics", get(metrics))
+        .route(METRICS_PATH, get(metrics))
         .route("/-/healthy", get(async || "wstap is healthy.\n"))
         .route("/-/ready", get(ready))
         .route("/api/v1/status", get(api::status))

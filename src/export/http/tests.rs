@@ -4,6 +4,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
 use tower::ServiceExt;
 
+use super::front::Front;
 use super::*;
 use crate::event::{ConnId, TargetId};
 use crate::export::live::Recorder;
@@ -60,6 +61,14 @@ impl Fixture {
     pub(super) async fn get(&self, path: &str) -> Response {
         self.request(Method::GET, path, &[]).await
     }
+}
+
+/// A free port.
+fn front() -> (Front, std::net::SocketAddr) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("a socket");
+    let address = listener.local_addr().expect("bound");
+    (listener.into(), address)
 }
 
 async fn body(response: Response) -> Vec<u8> {
@@ -181,12 +190,11 @@ async fn the_page_loads_only_what_this_server_serves() {
 async fn serving_ends_when_told_to_and_answers_until_then() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let fixture = Fixture::new();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
+    let (front, address) = front();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let exporter =
         Exporter::new(&fixture.metrics, Arc::clone(&fixture.status), fixture.recorder.live());
-    let server = tokio::spawn(serve(listener, router(exporter), async move {
+    let server = tokio::spawn(serve(front, router(exporter), async move {
         let _ = stopped.await;
     }));
 
@@ -198,7 +206,7 @@ async fn serving_ends_when_told_to_and_answers_until_then() {
     assert_eq!(&head, b"HTTP/1.1 200 OK");
 
     stop.send(()).expect("running");
-    server.await.expect("no panic");
+    server.await.expect("no panic").expect("a socket");
     assert_eq!(idle.read(&mut head).await.unwrap_or(0), 0, "idle connections are closed");
 }
 
@@ -214,11 +222,10 @@ async fn is_closed(client: &mut tokio::net::TcpStream) -> bool {
 async fn a_client_that_never_finishes_its_request_is_let_go() {
     use tokio::io::AsyncWriteExt;
     let fixture = Fixture::new();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
+    let (front, address) = front();
     let exporter =
         Exporter::new(&fixture.metrics, Arc::clone(&fixture.status), fixture.recorder.live());
-    tokio::spawn(serve(listener, router(exporter), std::future::pending()));
+    tokio::spawn(serve(front, router(exporter), std::future::pending()));
 
     let begun = tokio::time::Instant::now();
     let mut client = tokio::net::TcpStream::connect(address).await.expect("listening");
@@ -232,11 +239,10 @@ async fn a_client_that_never_finishes_its_request_is_let_go() {
 async fn health_is_answered_however_many_clients_are_slow() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let fixture = Fixture::new();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
+    let (front, address) = front();
     let exporter =
         Exporter::new(&fixture.metrics, Arc::clone(&fixture.status), fixture.recorder.live());
-    tokio::spawn(serve(listener, router(exporter), std::future::pending()));
+    tokio::spawn(serve(front, router(exporter), std::future::pending()));
 
     let mut slow = Vec::new();
     for _ in 0..3 * connections::MAX_CONNECTIONS {
@@ -256,11 +262,10 @@ async fn health_is_answered_however_many_clients_are_slow() {
 async fn a_request_under_a_foreign_name_is_refused() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let fixture = Fixture::new();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
+    let (front, address) = front();
     let exporter =
         Exporter::new(&fixture.metrics, Arc::clone(&fixture.status), fixture.recorder.live());
-    tokio::spawn(serve(listener, router(exporter), std::future::pending()));
+    tokio::spawn(serve(front, router(exporter), std::future::pending()));
     for (host, status) in [("evil.example", "421"), ("localhost", "200"), ("127.0.0.1:1", "200")] {
         let mut client = tokio::net::TcpStream::connect(address).await.expect("listening");
         let request = format!("GET /api/v1/status HTTP/1.1\r\nHost: {host}\r\n\r\n");

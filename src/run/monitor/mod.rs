@@ -1,9 +1,9 @@
 //! The main command: taps the targets, counts what passes, and serves it over HTTP.
 
+mod front;
 mod summary;
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -20,15 +20,16 @@ use crate::capture::supervisor::{Late, Member};
 use crate::config::MonitorConfig;
 use crate::event::{Loss, TargetId};
 use crate::export::live::{Recorder, oldest_by_target};
-use crate::export::{self, Exporter, Metrics, Status, status};
+use crate::export::{self, Exporter, Front, METRICS_PATH, Metrics, Status, status};
 use crate::observation::{Observation, Waiting};
 use crate::terminal;
 
 /// Runs until a signal comes, or until the targets have ended where that was asked for.
 pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
+    let front = front::Prepared::new(&config.web)?;
     let prepared = session::prepare(&config.tap)?;
     let names = prepared.selection.names();
-    let listener = bind(config.listen)?;
+    let front = front.open()?;
     let status = initial_status(names);
     let losses = Arc::new(Mutex::new(Vec::new()));
     let read_losses = {
@@ -40,8 +41,9 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
     metrics.set_wall_offset_ns(prepared.wall_offset_ns);
     let recorder = Recorder::new(names, prepared.wall_offset_ns.into());
     let exporter = Exporter::new(&metrics, Arc::clone(&status), recorder.live());
-    let router = export::router(exporter);
-    let address = listener.local_addr()?;
+    let path = config.web.metrics_path.clone();
+    let address = front.places(path.as_deref().unwrap_or(METRICS_PATH))?;
+    let router = export::router(exporter.with_metrics_path(path));
     let (check, view) = (config.check, metrics.view());
     let sink = MetricsSink {
         metrics,
@@ -51,7 +53,7 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
         status: Arc::clone(&status),
     };
     let board = Board { status, check, announced: false, address, up: BTreeMap::new() };
-    serve(config, prepared, listener, router, (sink, board))?;
+    serve(config, prepared, front, router, (sink, board))?;
     if !check {
         let losses = losses.lock().unwrap_or_else(PoisonError::into_inner);
         let text = summary::lines(&view.totals(), &view.turnarounds(), &losses);
@@ -72,26 +74,14 @@ pub(super) fn initial_status(names: &[Arc<str>]) -> Arc<Status> {
     status
 }
 
-/// Listens before anything is attached: a port in use must not cost the target a probe.
-pub(super) fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
-    let listener = TcpListener::bind(listen).map_err(|error| {
-        Failure::Runtime(format!(
-            "cannot listen on {listen}: {error}; choose another address with --listen"
-        ))
-    })?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
 #[tokio::main(flavor = "current_thread")]
 async fn serve(
     config: MonitorConfig,
     prepared: Prepared,
-    listener: TcpListener,
+    front: Front,
     router: axum::Router,
     (mut sink, mut board): (MetricsSink, Board),
 ) -> Result<(), Failure> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut signals = signals::ended()?;
     let stop = Stop::default();
     let (ended, mut tap_ended) = oneshot::channel();
@@ -110,7 +100,7 @@ async fn serve(
     // The tap has threads of its own; this one only serves.
     session::only_serve(sandbox)?;
     let (stop_serving, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(export::serve(listener, router, async {
+    let server = tokio::spawn(export::serve(front, router, async {
         let _ = stopped.await;
     }));
     let result = tokio::select! {
@@ -122,8 +112,11 @@ async fn serve(
         }
     };
     let _ = stop_serving.send(());
-    let _ = server.await;
+    let served = server.await;
     let _ = tap_thread.join();
+    if let Ok(Err(error)) = served {
+        return Err(Failure::Runtime(format!("cannot serve HTTP: {error}")));
+    }
     result.unwrap_or_else(|_| Err(Failure::Runtime("the tap thread has panicked".into())))
 }
 
@@ -176,7 +169,8 @@ struct Board {
     status: Arc<Status>,
     check: bool,
     announced: bool,
-    address: SocketAddr,
+    /// Where the metrics are.
+    address: String,
     /// The processes that are tapped, by pid, with the words that describe them.
     up: BTreeMap<u32, String>,
 }
@@ -208,7 +202,7 @@ impl Audience for Board {
         }
         self.say_changes(members);
         if !std::mem::replace(&mut self.announced, true) {
-            announce(members, self.address);
+            announce(members, &self.address);
         }
     }
 }
@@ -287,7 +281,7 @@ fn probes(member: &Member) -> Vec<status::Probe> {
 }
 
 /// The one line on standard output: for people, and for scripts that chose port 0.
-fn announce(members: &[&Member], address: SocketAddr) {
+fn announce(members: &[&Member], address: &str) {
     let mut tapping: Vec<String> =
         members.iter().filter(|member| member.up).take(4).map(|member| describe(member)).collect();
     let more = members.iter().filter(|member| member.up).count() - tapping.len();
@@ -295,10 +289,10 @@ fn announce(members: &[&Member], address: SocketAddr) {
         tapping.push(format!("{more} more"));
     }
     if tapping.is_empty() {
-        terminal::print(format_args!("waiting for a target; metrics on http://{address}/metrics"));
+        terminal::print(format_args!("waiting for a target; metrics on {address}"));
     } else {
         let tapping = tapping.join(", ");
-        terminal::print(format_args!("tapping {tapping}; metrics on http://{address}/metrics"));
+        terminal::print(format_args!("tapping {tapping}; metrics on {address}"));
     }
 }
 

@@ -12,9 +12,9 @@ use super::{Output, Pace, Place, play};
 use crate::event::Loss;
 use crate::export::live::{Recorder, oldest_by_target};
 use crate::export::status::{Snapshot, Target};
-use crate::export::{self, Exporter, Metrics, Status};
+use crate::export::{self, Address, Exporter, Front, METRICS_PATH, Metrics, Status, WebConfig};
 use crate::observation::{Observation, Waiting};
-use crate::run::{Failure, monitor, signals};
+use crate::run::{Failure, signals};
 use crate::terminal;
 
 /// Counts for `/metrics`.
@@ -68,11 +68,12 @@ impl Output for Counts {
 pub(super) async fn serve(
     timeline: Timeline,
     pace: Option<Pace>,
-    listen: std::net::SocketAddr,
+    listen: &Address,
     files: &[PathBuf],
 ) -> Result<(), Failure> {
-    let listener = tokio::net::TcpListener::from_std(monitor::bind(listen)?)?;
-    let address = listener.local_addr()?;
+    let front = Front::open(std::slice::from_ref(listen), WebConfig::default());
+    let front = front.map_err(Failure::Runtime)?;
+    let address = front.places(METRICS_PATH)?;
     let mut signals = signals::ended()?;
     let status = Arc::new(Status::default());
     let mut counts = counts(&timeline, &status)?;
@@ -80,9 +81,7 @@ pub(super) async fn serve(
     let live = Recorder::new(&timeline.targets(), 0).live();
     let router = export::router(Exporter::new(&counts.metrics, Arc::clone(&status), live));
     let count = files.len();
-    terminal::print(format_args!(
-        "replaying {count} recordings; metrics on http://{address}/metrics"
-    ));
+    terminal::print(format_args!("replaying {count} recordings; metrics on {address}"));
     let (failed, failure) = oneshot::channel();
     thread::Builder::new().name("wstap-replay".into()).spawn(move || {
         match play(timeline, pace, &mut counts) {
@@ -99,7 +98,7 @@ pub(super) async fn serve(
         }
     })?;
     let (stop_serving, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(export::serve(listener, router, async {
+    let server = tokio::spawn(export::serve(front, router, async {
         let _ = stopped.await;
     }));
     let result = tokio::select! {
@@ -107,7 +106,9 @@ pub(super) async fn serve(
         () = signals.recv() => Ok(()),
     };
     let _ = stop_serving.send(());
-    let _ = server.await;
+    if let Ok(Err(error)) = server.await {
+        return Err(Failure::Runtime(format!("cannot serve HTTP: {error}")));
+    }
     result
 }
 

@@ -57,8 +57,8 @@ struct Place {
 pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let timeline = Timeline::open(&args.files)?;
     let pace = args.speed.map(Pace::new).transpose()?;
-    match args.listen {
-        Some(listen) => metrics::serve(timeline, pace, listen.0, &args.files),
+    match &args.listen {
+        Some(listen) => metrics::serve(timeline, pace, &listen.0, &args.files),
         None if args.top => table::show(timeline, pace, args.json),
         None => print(timeline, pace, args),
     }

@@ -1,10 +1,9 @@
 //! Hand-made observations, and an exporter that serves them on a port of the kernel's choice.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use wstap::event::{ConnId, Direction, Loss, TargetId};
 use wstap::export::live::Recorder;
@@ -125,9 +124,11 @@ impl Fixture {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(async move {
-                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+                let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+                listener.set_nonblocking(true).expect("a socket");
                 tell.send(listener.local_addr().expect("bound")).expect("somebody waits");
-                serve(listener, app, async move { drop(stopped.await) }).await;
+                let served = serve(listener.into(), app, async move { drop(stopped.await) });
+                served.await.expect("a socket");
             });
         });
         let address = told.recv().expect("the server starts");

@@ -27,5 +27,8 @@ mod reference;
 /// What wstap refuses: exit codes and sentences.
 mod refusals;
 
+/// The file that asks HTTP clients for TLS and passwords is judged as by Prometheus's own tool.
+mod web_config;
+
 /// Output that cannot be written ends nothing but the writing.
 mod writing;
