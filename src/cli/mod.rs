@@ -71,6 +71,8 @@ pub enum Command {
     Protocols(ProtocolsArgs),
     /// Check what this machine lets wstap do, and say how to mend what it does not
     Doctor(ListArgs),
+    /// Ask a running wstap whether it is healthy, for health checks of containers
+    Health(HealthArgs),
     /// Print the completions of a shell: `wstap completions bash`
     Completions(CompletionsArgs),
 }
@@ -130,8 +132,9 @@ pub struct TapArgs {
     /// times)
     #[arg(long = "exe", value_name = "REGEX")]
     pub exes: Vec<String>,
-    /// Tap every process in this control group or below, now and later: a folder, or the name of a
-    /// systemd unit or container scope (may be given several times)
+    /// Tap every process in this control group or below, now and later: a folder, the name of a
+    /// systemd unit or container scope, 12 digits or more of a container's id, or the uid of a
+    /// Kubernetes pod (may be given several times)
     #[arg(long = "cgroup", value_name = "PATH")]
     pub cgroups: Vec<String>,
     /// Run this command and tap it from its first byte
@@ -251,6 +254,14 @@ pub struct ProbesArgs {
     /// Read the `[[library]]` tables of this TOML file: functions that you have found yourself
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// `wstap health`.
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// Where it listens, as in its `--listen`
+    #[arg(value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub address: Listen,
 }
 
 /// `wstap completions`.

@@ -110,6 +110,12 @@ pub struct Process {
     pub tls_version: String,
     /// Id of the container that it runs in, as far as engines print it; empty outside of one.
     pub container: String,
+    /// The whole id.
+    pub container_id: String,
+    /// Uid of the Kubernetes pod that it runs in; empty outside of one.
+    pub pod_uid: String,
+    /// The systemd unit that it runs in; empty outside of one.
+    pub unit: String,
     /// Alive and tapped.
     pub up: bool,
 }

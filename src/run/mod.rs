@@ -101,6 +101,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Learn(args)) => learn::run(args),
         Some(Command::Protocols(args)) => list::protocols(&args.rules, args.json),
         Some(Command::Doctor(args)) => doctor::run(args.json),
+        Some(Command::Health(args)) => monitor::health::run(&args.address.0),
         Some(Command::Completions(args)) => completions(args.shell),
     }
 }

@@ -11,8 +11,8 @@ pub struct CgroupPath {
 
 impl CgroupPath {
     /// Reads what was given: a folder below a cgroup mount, a path from the hierarchy's root, the
-    /// bare name of a unit or scope, or at least 12 digits of a container's id. `None` for the root
-    /// itself, because every process is in it.
+    /// bare name of a unit or scope, at least 12 digits of a container's id, or the uid of a pod.
+    /// `None` for the root itself, because every process is in it.
     #[must_use]
     pub fn parse(given: &str) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -53,15 +53,18 @@ impl CgroupPath {
         self.path.len() >= SHORT_ID && id.starts_with(&self.path.to_ascii_lowercase())
     }
 
-    /// `text` is a `/proc/PID/cgroup`: `HIERARCHY:CONTROLLERS:/PATH` in each line.
+    /// `text` is a `/proc/PID/cgroup`.
     fn is_in(&self, text: &str) -> bool {
-        text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).any(|path| {
+        let pod = uid_of_pod(&self.path);
+        let is_named = |component: &str| {
+            component == self.path
+                || container_of(component).is_some_and(|id| self.begins_id(id))
+                || (pod.is_some() && pod_of(component) == pod)
+        };
+        paths(text).any(|path| {
             let path = path.trim_start_matches('/');
             if !self.path.contains('/') {
-                return path.split('/').any(|component| {
-                    component == self.path
-                        || container_of(component).is_some_and(|id| self.begins_id(id))
-                });
+                return path.split('/').any(is_named);
             }
             path.strip_prefix(&self.path)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -69,33 +72,55 @@ impl CgroupPath {
     }
 }
 
-/// The container that a process runs in: the first 12 digits of its id, as container engines print
-/// them. `None` outside of containers, or where the engine names its groups otherwise.
-#[must_use]
-pub fn container_id(pid: u32) -> Option<String> {
-    container_in(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+/// Where a process is at home: all that the name of its control group says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Home {
+    /// The whole id of its container, 64 hexadecimal digits. `None` outside of containers, or where the
+    /// engine names its groups otherwise.
+    pub container: Option<String>,
+    /// The uid of its Kubernetes pod. For a static pod this is the hash of its manifest, which the API
+    /// server knows as the annotation `kubernetes.io/config.hash`.
+    pub pod: Option<String>,
+    /// Its systemd unit: a service, or else a scope that is no container.
+    pub unit: Option<String>,
 }
 
-/// Docker, Podman, containerd and CRI-O put the id, 64 hexadecimal digits, into the group's name:
-/// `/docker/ID`, `docker-ID.scope`, `libpod-ID.scope`, `cri-containerd-ID.scope`, `crio-ID.scope`,
-/// `kubepods/.../ID`.
-fn container_in(text: &str) -> Option<String> {
-    text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).find_map(|path| {
-        path.rsplit('/').find_map(|component| Some(container_of(component)?[..SHORT_ID].to_owned()))
-    })
+impl Home {
+    /// Of process `pid`; nothing is known where its group cannot be read.
+    #[must_use]
+    pub fn of(pid: u32) -> Self {
+        fs::read_to_string(format!("/proc/{pid}/cgroup"))
+            .map_or_else(|_| Self::default(), Self::read)
+    }
+
+    /// `text` is a `/proc/PID/cgroup`.
+    fn read(text: String) -> Self {
+        let innermost = |find: fn(&str) -> Option<String>| {
+            paths(&text).find_map(|path| path.rsplit('/').find_map(find))
+        };
+        Self {
+            container: innermost(|component| container_of(component).map(str::to_owned)),
+            pod: innermost(pod_of),
+            unit: unit_in(&text),
+        }
+    }
+
+    /// The first 12 digits of the container's id, as container engines print them.
+    #[must_use]
+    pub fn short_container(&self) -> Option<&str> {
+        self.container.as_deref()?.get(..SHORT_ID)
+    }
 }
 
-/// The systemd unit that a process runs in: a service, or else a scope that is no container.
-#[must_use]
-pub fn unit(pid: u32) -> Option<String> {
-    unit_in(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+/// The paths in a `/proc/PID/cgroup`: `HIERARCHY:CONTROLLERS:/PATH` in each line.
+fn paths(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| line.splitn(3, ':').nth(2))
 }
 
 /// Units of users are below `user@1000.service`, so the innermost one counts.
 fn unit_in(text: &str) -> Option<String> {
-    let paths = || text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
     let innermost = |is_unit: fn(&str) -> bool| {
-        paths().find_map(|path| path.rsplit('/').find(|name| is_unit(name)).map(str::to_owned))
+        paths(text).find_map(|path| path.rsplit('/').find(|name| is_unit(name)).map(str::to_owned))
     };
     innermost(|name| name.ends_with(".service"))
         .or_else(|| innermost(|name| name.ends_with(".scope") && container_of(name).is_none()))
@@ -104,11 +129,35 @@ fn unit_in(text: &str) -> Option<String> {
 /// Digits of a container's id that engines print. A container cannot be selected by fewer.
 const SHORT_ID: usize = 12;
 
-/// The container's id in the name of a group, if there is one.
+/// The container's id in the name of a group, if there is one. Docker, Podman, containerd and CRI-O put
+/// it there, 64 hexadecimal digits: `/docker/ID`, `docker-ID.scope`, `libpod-ID.scope`,
+/// `cri-containerd-ID.scope`, `crio-ID.scope`, `kubepods/.../ID`, and, where containerd and the kubelet
+/// do not agree on who makes groups, `kubepods-podUID.slice:cri-containerd:ID`.
 fn container_of(component: &str) -> Option<&str> {
     let name = component.strip_suffix(".scope").unwrap_or(component);
-    let id = name.rsplit('-').next()?;
+    let id = name.rsplit(['-', ':']).next()?;
     (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+}
+
+/// The pod's uid in the name of a group that the kubelet made: `pod1234abcd-...` by its cgroupfs driver,
+/// `kubepods-burstable-pod1234abcd_....slice` by its systemd driver.
+fn pod_of(component: &str) -> Option<String> {
+    let name = component.split(':').next()?;
+    let name = name.strip_suffix(".slice").unwrap_or(name);
+    if let Some(uid) = name.strip_prefix("pod") {
+        return uid_of_pod(uid);
+    }
+    // The group above may have a name of its own, such as `kubelet-kubepods`.
+    let (above, uid) = name.rsplit_once("-pod")?;
+    above.split('-').any(|word| word == "kubepods").then(|| uid_of_pod(uid))?
+}
+
+/// A uid as the API server writes it: a UUID, or for a static pod the 32 digits of a hash.
+fn uid_of_pod(text: &str) -> Option<String> {
+    let uid = text.to_ascii_lowercase().replace('_', "-");
+    let groups: Vec<usize> = uid.split('-').map(str::len).collect();
+    let has_shape = groups == [8, 4, 4, 4, 12] || groups == [32];
+    (has_shape && uid.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())).then_some(uid)
 }
 
 /// Mount points of cgroup hierarchies, from a `mountinfo` (`proc_pid_mountinfo(5)`).
@@ -188,10 +237,13 @@ mod tests {
             format!("0::/machine.slice/libpod-{ID}.scope/container"),
             format!("0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope"),
             format!("0::/kubepods/burstable/pod1/{ID}"),
+            format!("0::/system.slice/containerd.service/kubepods-pod1.slice:cri-containerd:{ID}"),
         ] {
-            assert_eq!(container_in(&group).as_deref(), Some("0123456789ab"), "{group}");
+            let home = Home::read(group.clone());
+            assert_eq!(home.container.as_deref(), Some(ID), "{group}");
+            assert_eq!(home.short_container(), Some("0123456789ab"), "{group}");
         }
-        assert_eq!(container_in("0::/user.slice/session-1.scope"), None);
+        assert_eq!(Home::read("0::/user.slice/session-1.scope".into()).container, None);
     }
 
     #[test]
@@ -204,5 +256,41 @@ mod tests {
         assert_eq!(unit(session).as_deref(), Some("session-3.scope"));
         assert_eq!(unit(&format!("0::/system.slice/docker-{ID}.scope\n")), None);
         assert_eq!(unit("0::/\n"), None);
+    }
+
+    #[test]
+    fn pods_are_known_by_their_uid_and_selected_by_it() {
+        let uid = "2f41f5a7-9e04-4c4b-9c3f-0a1b2c3d4e5f";
+        let low = uid.replace('-', "_");
+        let systemd =
+            format!("kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{low}.slice");
+        for group in [
+            format!("0::/kubepods/burstable/pod{uid}/{ID}\n"),
+            format!("0::/kubepods/pod{uid}/{ID}\n"),
+            format!("12:memory:/kubepods/besteffort/pod{uid}/{ID}\n0::/\n"),
+            format!("0::/{systemd}/cri-containerd-{ID}.scope\n"),
+            format!("0::/kubelet.slice/kubelet-kubepods-pod{low}.slice/crio-{ID}.scope\n"),
+            format!("0::/../../kubepods-pod{low}.slice/cri-containerd-{ID}.scope\n"),
+            format!(
+                "0::/system.slice/containerd.service/kubepods-besteffort-pod{low}.slice:cri-containerd:{ID}\n"
+            ),
+        ] {
+            let home = Home::read(group.clone());
+            assert_eq!(home.pod.as_deref(), Some(uid), "{group}");
+            assert_eq!(home.container.as_deref(), Some(ID), "{group}");
+            let holds = |given: &str| CgroupPath { path: given.into() }.is_in(&group);
+            assert!(holds(uid) && holds(&uid.to_uppercase()) && holds(&low), "{group}");
+            assert!(
+                !holds(&uid[..35]) && !holds("2f41f5a7-9e04-4c4b-9c3f-0a1b2c3d4e50"),
+                "{group}"
+            );
+        }
+        let hash = "4e5f2f41f5a79e044c4b9c3f0a1b2c3d";
+        let group = format!("0::/kubepods/burstable/pod{hash}/{ID}");
+        assert_eq!(Home::read(group).pod.as_deref(), Some(hash));
+        for other in ["podman.service", "podinfo", "kubepods-burstable.slice", "machine-pod1.slice"]
+        {
+            assert_eq!(Home::read(format!("0::/{other}/x")).pod, None, "{other}");
+        }
     }
 }

@@ -96,7 +96,18 @@ const FACTS: [Fact; 9] = [
     Fact {
         name: "wstap_target_info",
         kind: MetricType::GAUGE,
-        labels: &["target", "pid", "comm", "exe", "tls_library", "tls_version", "container"],
+        // A scrape in Kubernetes adds `container`, `pod` and `namespace` of wstap itself.
+        labels: &[
+            "target",
+            "pid",
+            "comm",
+            "exe",
+            "tls_library",
+            "tls_version",
+            "container_id",
+            "pod_uid",
+            "unit",
+        ],
         help: "Processes of the target; always 1.",
         read: processes,
         join: f64::max,
@@ -153,8 +164,9 @@ fn processes(at: &Moment) -> Vec<Sample> {
         samples.extend(target.processes.iter().map(|process| {
             let pid = process.pid.to_string();
             let texts = [&target.name, &pid, &process.comm, &process.exe, &process.tls_library];
-            let more = [&process.tls_version, &process.container];
-            (texts.into_iter().chain(more).cloned().collect(), 1.0)
+            let home = [&process.container_id, &process.pod_uid, &process.unit];
+            let texts = texts.into_iter().chain([&process.tls_version]).chain(home);
+            (texts.cloned().collect(), 1.0)
         }));
     }
     samples

@@ -360,8 +360,11 @@ fn facts_and_loss_counters_are_read_at_the_scrape() {
         exe: "/usr/bin/node".into(),
         tls_library: "openssl".into(),
         tls_version: "3.0.17".into(),
-        container: "0123456789ab".into(),
+        container_id: "0123456789abcdef".into(),
+        pod_uid: "2f41f5a7".into(),
+        unit: "feed.service".into(),
         up,
+        ..Process::default()
     };
     let target = |name: &str, processes| TargetStatus {
         name: name.to_owned(),
@@ -389,8 +392,8 @@ fn facts_and_loss_counters_are_read_at_the_scrape() {
     });
     let process_labels = |pid| {
         format!(
-            "wstap_target_info{{comm=\"node\",container=\"0123456789ab\",exe=\"/usr/bin/node\",pid=\"{pid}\",target=\"feed\",\
-             tls_library=\"openssl\",tls_version=\"3.0.17\"}}"
+            "wstap_target_info{{comm=\"node\",container_id=\"0123456789abcdef\",exe=\"/usr/bin/node\",pid=\"{pid}\",\
+             pod_uid=\"2f41f5a7\",target=\"feed\",tls_library=\"openssl\",tls_version=\"3.0.17\",unit=\"feed.service\"}}"
         )
     };
     assert_samples(

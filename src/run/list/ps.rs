@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use wstap_symbols::{Library, Options, Verdict};
 
 use super::print_refused;
-use crate::capture::procfs::cgroup;
+use crate::capture::procfs::cgroup::Home;
 use crate::capture::procfs::planner::Planner;
 use crate::capture::procfs::process::{self, Process};
 use crate::capture::procfs::target::{self, Survey};
@@ -74,9 +74,10 @@ fn process_rows(process: &Process, survey: &Survey, tables: &mut Tables) -> Vec<
     if survey.images.is_empty() && !sockets.has_any {
         return Vec::new();
     }
+    let home = Home::of(process.pid);
     let place = Place {
-        container: cgroup::container_id(process.pid),
-        unit: cgroup::unit(process.pid),
+        container: home.short_container().map(str::to_owned),
+        unit: home.unit,
         arguments: process::arguments(process.pid).unwrap_or_default(),
         sockets: shown(sockets),
     };

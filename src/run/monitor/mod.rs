@@ -1,6 +1,7 @@
 //! The main command: taps the targets, counts what passes, and serves it over HTTP.
 
 mod front;
+pub(super) mod health;
 mod summary;
 
 use std::collections::BTreeMap;
@@ -237,7 +238,7 @@ fn not_seen(members: &[&Member], target: TargetId) -> status::NotSeen {
 }
 
 fn process(member: &Member) -> status::Process {
-    let process = &member.target.process;
+    let (process, home) = (&member.target.process, &member.home);
     let libraries = || member.target.images.iter().flat_map(|image| &image.plan.libraries);
     let library = libraries().find(|library| library.is_tappable()).or_else(|| libraries().next());
     status::Process {
@@ -246,7 +247,10 @@ fn process(member: &Member) -> status::Process {
         exe: process.exe.as_ref().map_or_else(String::new, |exe| exe.display().to_string()),
         tls_library: library.map_or_else(String::new, |l| l.stack.as_str().to_owned()),
         tls_version: library.and_then(|l| member.target.version(l)).unwrap_or_default().to_owned(),
-        container: member.container.clone().unwrap_or_default(),
+        container: home.short_container().unwrap_or_default().to_owned(),
+        container_id: home.container.clone().unwrap_or_default(),
+        pod_uid: home.pod.clone().unwrap_or_default(),
+        unit: home.unit.clone().unwrap_or_default(),
         up: member.is_seen(),
     }
 }

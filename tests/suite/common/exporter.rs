@@ -33,8 +33,8 @@ impl Fixture {
                     exe: "/usr/bin/node".into(),
                     tls_library: "openssl".into(),
                     tls_version: "3.0.17".into(),
-                    container: String::new(),
                     up: true,
+                    ..Process::default()
                 }],
                 tapped_late: 1,
                 oldest_pending: None,

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, ChildStdout, Command};
 
 /// Where `make deps-test` unpacks Debian's packages.
 const UNPACKED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers/debian/usr/bin");
@@ -30,6 +30,11 @@ impl Running {
 
     pub(crate) fn pid(&self) -> u32 {
         self.0.id()
+    }
+
+    /// Its output, once, if that was piped.
+    pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
+        self.0.stdout.take()
     }
 }
 

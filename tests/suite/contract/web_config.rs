@@ -42,11 +42,15 @@ fn the_web_configuration_is_judged_as_by_promtool() {
         &format!("{tls}  min_version: TLS14\n"),
         &format!("{tls}  min_version: TLS10\n"),
         &format!("{tls}  client_auth_type: RequireAnyClientCert\n"),
-        &format!("{tls}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: cert.pem\n"),
+        &format!(
+            "{tls}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: cert.pem\n"
+        ),
         &format!("{tls}  client_auth_type: Perhaps\n"),
         &format!("{tls}  client_ca_file: cert.pem\n"),
         &format!("{tls}  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]\n"),
-        &format!("{tls}  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384]\n"),
+        &format!(
+            "{tls}  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384]\n"
+        ),
         &format!("{tls}  cipher_suites: [TLS_NONE]\n"),
         &format!("{tls}  curve_preferences: [X25519, CurveP256, CurveP384, CurveP521]\n"),
         &format!("{tls}  curve_preferences: [CurveP1]\n"),

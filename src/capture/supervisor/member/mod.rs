@@ -9,7 +9,7 @@ use unread::Unread;
 
 use super::plain::Sockets;
 use crate::capture::Error;
-use crate::capture::procfs::cgroup;
+use crate::capture::procfs::cgroup::Home;
 use crate::capture::procfs::image::Image;
 use crate::capture::procfs::process::{self, FileId, Mapping, Process};
 use crate::capture::procfs::target::{A_32_BIT_PROGRAM, Target, has_tappable, refusals};
@@ -56,8 +56,8 @@ pub struct Member {
     pub up: bool,
     /// How its probes are attached, for people.
     pub technique: &'static str,
-    /// Id of the container that it runs in.
-    pub container: Option<String>,
+    /// Its container, pod and unit.
+    pub home: Home,
     pub(super) sockets: Sockets,
     pub(super) unread: Unread,
     /// Images whose probes could not be placed. What passes through them is not seen.
@@ -94,7 +94,7 @@ impl Member {
     /// A process of which only the identity is known yet.
     pub(super) fn new(id: TargetId, process: Process, technique: &'static str) -> Self {
         Self {
-            container: cgroup::container_id(process.pid),
+            home: Home::of(process.pid),
             target: Target {
                 id,
                 process,

@@ -3,6 +3,9 @@
 /// Clients that follow the live page.
 mod followers;
 
+/// Where HTTP is served, and for whom.
+mod listener;
+
 /// Lines of `wstap messages`: which ones, and where they end.
 mod messages;
 
