@@ -1,6 +1,9 @@
 use std::fmt::Write;
 
+use clap::CommandFactory;
 use prometheus::proto::MetricFamily;
+use wstap::cli::{Cli, MonitorArgs, TapArgs};
+use wstap::config::MonitorConfig;
 use wstap::event::{ConnId, Direction, TargetId};
 use wstap::matching::Protocols;
 use wstap::observation::*;
@@ -59,6 +62,62 @@ fn the_targets_reference_names_tests_that_there_are() {
     for name in named {
         assert!(tests.contains(&format!("#[test]\nfn {name}() {{")), "there is no test {name}");
     }
+}
+
+#[test]
+fn the_configuration_reference_has_every_flag_of_every_command() {
+    let mut command = Cli::command();
+    command.build();
+    let mut text = section("wstap", &command);
+    for command in command.get_subcommands().filter(|it| it.get_name() != "help") {
+        text += &section(&format!("wstap {}", command.get_name()), command);
+    }
+    assert_block("operation/configuration.md", "flags", &text);
+}
+
+/// A command's flags, without those that every command has.
+fn section(name: &str, command: &clap::Command) -> String {
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let mut text = format!("### `{name}`\n\n{about}\n\n| flag | what it does |\n|---|---|\n");
+    let is_of_all = |argument: &clap::Arg| {
+        name != "wstap" && argument.is_global_set() || argument.get_id() == "help"
+    };
+    for argument in command.get_arguments().filter(|argument| !is_of_all(argument)) {
+        let about = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let about = about.replace('|', "\\|");
+        writeln!(text, "| {} | {about} |", spellings(argument)).expect("a String takes everything");
+    }
+    text + "\n"
+}
+
+/// How a flag is written, with its value.
+fn spellings(argument: &clap::Arg) -> String {
+    let values: Vec<String> =
+        argument.get_value_names().unwrap_or_default().iter().map(ToString::to_string).collect();
+    let takes_value = argument.get_action().takes_values() && !values.is_empty();
+    let value = if takes_value { format!(" {}", values.join(" ")) } else { String::new() };
+    let short = argument.get_short().map(|short| format!("`-{short}`"));
+    let long = argument.get_long().map(|long| format!("`--{long}{value}`"));
+    let others = argument.get_visible_aliases().unwrap_or_default();
+    let others = others.into_iter().map(|other| format!("`--{other}`"));
+    let all: Vec<_> = short.into_iter().chain(long).chain(others).collect();
+    if all.is_empty() { format!("`{}`", values.join(" ")) } else { all.join(", ") }
+}
+
+/// An example that does not load teaches the wrong keys.
+#[test]
+fn the_example_of_a_configuration_file_loads() {
+    let document = text(&root().join("docs/operation/configuration.md")).expect("the document");
+    let example = document.split("```toml\n").nth(1).expect("an example");
+    let example = example.split("```").next().expect("split gives one at least");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), example).expect("a file");
+    let tap = TapArgs { config: Some(file.path().to_owned()), ..TapArgs::default() };
+    let args = MonitorArgs { tap, ..MonitorArgs::default() };
+    let config = MonitorConfig::new(&args).expect("a legal file");
+    let names: Vec<_> =
+        config.tap.wanted.iter().filter_map(|wanted| wanted.name.as_deref()).collect();
+    assert_eq!(names, ["feed", "feed", "chargers"]);
 }
 
 #[test]
