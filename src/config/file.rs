@@ -234,7 +234,7 @@ mod tests {
             if ["config", "verbose", "quiet", "version"].contains(&flag) {
                 continue;
             }
-            let values = ["true", "4242", "\"x\"", "\"auto\"", "\"symbol\"", "\"8m\""];
+            let values = ["true", "4242", "\"x\"", "\"auto\"", "\"symbol\"", "\"8m\"", "\"/x\""];
             let known = values
                 .iter()
                 .any(|value| toml::from_str::<File>(&format!("{flag} = {value}")).is_ok());

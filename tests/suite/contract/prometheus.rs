@@ -113,7 +113,8 @@ impl Prometheus {
         }
     }
 
-    /// The values of an instant query; `None` while the server does not answer.
+    /// The values of an instant query, of a native histogram its count; `None` while the server does
+    /// not answer.
     fn query(&self, query: &str) -> Option<Vec<f64>> {
         let query: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let url = format!("http://{}/api/v1/query?query={query}", self.address);
@@ -121,7 +122,11 @@ impl Prometheus {
         let reply = request.call().ok()?.body_mut().read_to_string().ok()?;
         let reply: Value = serde_json::from_str(&reply).ok()?;
         let result = reply["data"]["result"].as_array()?;
-        result.iter().map(|series| series["value"][1].as_str()?.parse().ok()).collect()
+        let value = |series: &Value| {
+            let text = series["value"][1].as_str();
+            text.or_else(|| series["histogram"][1]["count"].as_str())?.parse().ok()
+        };
+        result.iter().map(value).collect()
     }
 }
 
