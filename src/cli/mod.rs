@@ -164,7 +164,8 @@ pub struct TapArgs {
     /// Read settings from a TOML file; flags win over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Do not detect the message protocol: it is this one
+    /// Do not detect the message protocol: it is this one. With `auto` what no rule reads is learned, and
+    /// counted as `learned`
     #[arg(long, value_name = "NAME")]
     pub protocol: Option<String>,
     /// Read rules for message protocols of your own from a TOML file (may be given several times)

@@ -104,14 +104,16 @@ impl MonitorConfig {
     /// A [`UsageError`] that names the flag, or the file and its key, and the reason.
     pub fn new(args: &MonitorArgs) -> Result<Self, UsageError> {
         let file = File::of(&args.tap)?;
+        let tap = TapConfig::merge(&args.tap, &file, Wakeup::Batched)?;
+        let record = args.record.clone().or(file.record.clone()).map(RecordConfig::beside);
+        if record.is_some() {
+            tap.sources.refuse_to_learn()?;
+        }
         Ok(Self {
             web: WebSettings::merge(args, &file)?,
             exit_with_target: args.exit_with_target || file.exit_with_target,
             check: args.check || file.check,
-            tap: TapConfig {
-                record: args.record.clone().or(file.record.clone()).map(RecordConfig::beside),
-                ..TapConfig::merge(&args.tap, &file, Wakeup::Batched)?
-            },
+            tap: TapConfig { record, ..tap },
         })
     }
 }
@@ -139,14 +141,18 @@ impl TapConfig {
         if whole {
             file.window = file.window.or(Some(Size(WINDOW_MAX_BYTES.into())));
         }
-        Ok(Self { record, ..Self::merge(args, &file, Wakeup::Immediate)? })
+        let config = Self::merge(args, &file, Wakeup::Immediate)?;
+        config.sources.refuse_to_learn()?;
+        Ok(Self { record, ..config })
     }
 
     /// Checks what was typed for a recording, with the window that was asked for by another name.
     fn recorded(args: &TapArgs, window: Option<u64>) -> Result<Self, UsageError> {
         let mut file = File::of(args)?;
         file.window = window.map(Size).or(file.window);
-        Self::merge(args, &file, Wakeup::Batched)
+        let config = Self::merge(args, &file, Wakeup::Batched)?;
+        config.sources.refuse_to_learn()?;
+        Ok(config)
     }
 
     fn merge(args: &TapArgs, file: &File, wakeup: Wakeup) -> Result<Self, UsageError> {

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use super::UsageError;
 use crate::matching::{ID_PATTERN_NAME, IdPatterns, Protocols};
 
+/// The name that asks for a protocol to be learned.
+const AUTO: &str = "auto";
+
 /// Rules, patterns and a chosen protocol, not yet checked.
 #[derive(Clone, Debug, Default)]
 pub struct ProtocolSources {
@@ -31,6 +34,22 @@ impl ProtocolSources {
         Ok(())
     }
 
+    /// What no rule reads is to be learned.
+    #[must_use]
+    pub fn learns(&self) -> bool {
+        self.protocol.as_deref() == Some(AUTO)
+    }
+
+    /// Refuses to learn beside any other job than monitoring.
+    pub(super) fn refuse_to_learn(&self) -> Result<(), UsageError> {
+        if !self.learns() {
+            return Ok(());
+        }
+        let why = "protocol: auto learns beside the monitoring only, and not while that is recorded; \
+                   `wstap learn` prints a rule that --rules takes everywhere";
+        Err(UsageError(why.into()))
+    }
+
     /// The built-in protocols, before them the user's rules, then whatever is forced.
     ///
     /// # Errors
@@ -52,7 +71,9 @@ impl ProtocolSources {
                 .force_id_patterns(patterns)
                 .map_err(|error| UsageError(format!("id-pattern: {error}")))?;
         }
-        if let Some(name) = &self.protocol {
+        if self.learns() {
+            protocols.reserve_learned();
+        } else if let Some(name) = &self.protocol {
             protocols.force(name).map_err(|error| UsageError(format!("protocol: {error}")))?;
         }
         Ok(protocols)

@@ -12,7 +12,7 @@ pub use super::limits::Limits;
 pub use super::lz77::WindowRequest;
 use crate::event::zlib::ZlibCall;
 use crate::event::{ConnId, Event, EventKind, Stamp, TargetId};
-use crate::matching::Matching;
+use crate::matching::{Matching, RuleError};
 use crate::observation::{EndSign, Observation, Role, Table, Waiting, What};
 
 /// Nanoseconds between two sweeps that free memory of quiet connections.
@@ -114,6 +114,14 @@ impl Decoder {
         for conn in conns {
             self.end_unseen(conn, at_ns, EndSign::ProcessEnded, out);
         }
+    }
+
+    /// Reads by this protocol, too, from now on; see [`Matching::learn`].
+    ///
+    /// # Errors
+    /// The text is no protocol of the rule language.
+    pub fn learn(&mut self, toml: &str) -> Result<bool, RuleError> {
+        self.resources.matching.learn(toml)
     }
 
     /// So many ends of connections were lost since the start: no event will tell of them.

@@ -1,7 +1,7 @@
 //! What was learned of the connections of one group.
 
 use super::proof::{self, Evidence};
-use super::rules::toml;
+use super::rules::file;
 use crate::learning::messages::classes::Classes;
 use crate::learning::messages::places::{Row, Side, Table};
 use crate::learning::messages::sample::Group;
@@ -142,8 +142,7 @@ fn unreadable(table: &Table) -> Option<String> {
     let (read, all) = (count(&|row| row.is_read), table.rows.len());
     (read * 2 < all).then(|| {
         format!(
-            "{} of {all} messages are not JSON: only JSON is learned; for other texts there is \
-             --id-pattern",
+            "{} of {all} messages are neither JSON nor text: what is binary is not learned",
             all - read
         )
     })
@@ -164,7 +163,7 @@ impl Search<'_> {
             let mut best: Option<(usize, Trace)> = None;
             for &(pair, hits) in self.candidates {
                 match self.trace(pair, &taken) {
-                    Err(doubt) if traces.is_empty() => {
+                    Err(doubt) if traces.is_empty() && hits > 0 => {
                         suspects.push(self.suspect(pair, hits, doubt));
                     }
                     Err(_) => {}
@@ -177,6 +176,11 @@ impl Search<'_> {
                 }
             }
             let Some((_, trace)) = best else { break };
+            if self.is_content(&trace, &taken) {
+                let suspect = self.suspect(trace.pair, trace.answered(), Doubt::Contents);
+                suspects.insert(0, suspect);
+                break;
+            }
             self.take(&trace, &mut taken);
             traces.push(trace);
         }
@@ -196,6 +200,24 @@ impl Search<'_> {
         };
         let traces = splits(classes, pair).into_iter().filter_map(|split| trace(split).ok());
         traces.max_by_key(|trace| self.score(trace)).ok_or(doubt)
+    }
+
+    /// Not the id alone comes back, and nothing says that it is one: whole messages are passed on.
+    fn is_content(&self, trace: &Trace, taken: &[bool]) -> bool {
+        let place = self.table.place(trace.pair.asked);
+        let is_long = |value: &String| value.len() >= 16;
+        let texts = &place.values[trace.pair.side as usize];
+        let is_index = place.name.is_empty() && place.depth == 1;
+        if is_id_name(&place.name) || is_index || texts.values().all(is_long) {
+            return false;
+        }
+        let others = self.candidates.iter().filter(|(pair, _)| {
+            pair.side == trace.pair.side
+                && pair.asked != trace.pair.asked
+                && pair.answered != trace.pair.answered
+        });
+        let mut others = others.filter_map(|(pair, _)| self.trace(*pair, taken).ok());
+        others.any(|other| other.answered() * 5 >= trace.answered() * 4)
     }
 
     /// More answers are better; so are names that ids have, and the same name on both sides.
@@ -226,12 +248,11 @@ impl Search<'_> {
 
     /// The rule that the traces make, if the engine is convinced of it.
     fn learned(&self, group: &Group, traces: &[Trace], names: &mut Vec<String>) -> Option<Learned> {
-        let rules = toml::rules(self.table, self.classes, traces)?;
         let name = name(&group.path, names);
         // A path that all servers have would make the protocol likely everywhere.
         let paths: Vec<&str> =
             group.path.split('*').take(1).filter(|path| path.len() > 3).collect();
-        let toml = toml::toml(&name, &paths, self.table, &rules);
+        let toml = file::protocol(&name, &paths, self.table, self.classes, traces)?;
         let evidence = proof::of(&name, &toml, group).filter(Evidence::is_convincing)?;
         names.push(name.clone());
         let ids = traces.iter().map(|trace| self.places(trace.pair)).collect();

@@ -51,6 +51,18 @@ impl Learner {
         self.sample.is_full()
     }
 
+    /// Messages of the connections that have said most.
+    #[must_use]
+    pub fn most_messages(&self) -> usize {
+        self.sample.groups.iter().map(|group| group.messages).max().unwrap_or(0)
+    }
+
+    /// Hands out the sample, and goes on with an empty one of the same connections.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        Self { sample: self.sample.take() }
+    }
+
     /// Messages of connections that were too many to be followed.
     #[must_use]
     pub fn strangers(&self) -> u64 {

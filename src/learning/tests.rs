@@ -192,6 +192,54 @@ fn the_rule_is_one_that_wstap_takes() {
     protocols.force(&learned.name).unwrap();
 }
 
+/// A request, its answer, and the answer to the one before that comes later.
+fn texts(write: impl Fn(u64) -> (String, String)) -> Learned {
+    let mut talk = Talk::new();
+    for round in 0..60 {
+        let [first, second] = [2 * round, 2 * round + 1].map(&write);
+        talk.ask(0, &first.0);
+        talk.ask(0, &second.0);
+        talk.tell(0, &second.1);
+        talk.tell(0, &first.1);
+    }
+    talk.learned()
+}
+
+#[test]
+fn ids_in_header_lines_are_learned() {
+    let learned = texts(|id| {
+        let ask = format!("SEND\ndestination:/a\nreceipt:r-{id}\n\nhello\0");
+        (ask, format!("RECEIPT\nreceipt-id:r-{id}\n\n\0"))
+    });
+    assert_eq!((learned.evidence.requests, learned.evidence.answered), (120, 120));
+    assert_eq!(learned.evidence.methods["SEND"], 120);
+}
+
+#[test]
+fn ids_in_front_of_a_bracket_are_learned() {
+    for space in ["", "/rooms,"] {
+        let ask = |id| format!(r#"42{space}{id}["echo",1]"#);
+        let learned = texts(|id| (ask(id), format!("43{space}{id}[1]")));
+        assert_eq!((learned.evidence.requests, learned.evidence.answered), (120, 120));
+        assert_eq!(learned.evidence.methods["echo"], 120);
+    }
+}
+
+#[test]
+fn ids_in_attributes_are_learned() {
+    let learned = texts(|id| {
+        let ask = format!(r#"<iq type="get" id="q{id}"><ping/></iq>"#);
+        (ask, format!("<iq type='result' id='q{id}'/>"))
+    });
+    assert_eq!((learned.evidence.requests, learned.evidence.answered), (120, 120));
+}
+
+#[test]
+fn ids_among_words_are_learned() {
+    let learned = texts(|id| (format!("GET key-{id} now"), format!("VALUE of key-{id} 17")));
+    assert_eq!((learned.evidence.requests, learned.evidence.answered), (120, 120));
+}
+
 /// Each of these has values that come back, and no id.
 mod without_ids {
     use super::*;
@@ -322,6 +370,27 @@ mod without_ids {
             talk.tell(0, r#"{"type":"pong","session":"f00d-17"}"#);
         }
         assert!(matches!(talk.refused(), None | Some(Doubt::FewValues)));
+    }
+
+    #[test]
+    fn where_a_pointer_is() {
+        let mut talk = Talk::new();
+        for _ in 0..200 {
+            let (x, y) = (talk.random(1 << 20), talk.random(1 << 20));
+            talk.ask(0, &format!(r#"{{"x":{x},"y":{y}}}"#));
+            talk.tell(0, &format!(r#"{{"user":"me","x":{x},"y":{y}}}"#));
+        }
+        assert_eq!(talk.refused(), Some(Doubt::Contents));
+    }
+
+    #[test]
+    fn lines_that_are_said_back() {
+        let mut talk = Talk::new();
+        for count in 0..200 {
+            talk.ask(0, &format!("say {count}"));
+            talk.tell(0, &format!("heard say {count}"));
+        }
+        assert_eq!(talk.refused(), Some(Doubt::LockStep));
     }
 
     #[test]

@@ -95,6 +95,12 @@ impl Interpreter {
         detector.forget();
     }
 
+    /// There is another protocol: connections whose protocol is not known are looked at as if they had
+    /// just begun.
+    pub(super) fn look_again(&mut self) {
+        self.correlator.unknown().for_each(|detector| detector.look_again());
+    }
+
     /// Tells a message of a connection whose protocol is not known. `is_read` says whether any
     /// protocol had a reading for it.
     fn leave_unread(

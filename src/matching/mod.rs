@@ -26,7 +26,9 @@ mod tests;
 
 pub use interpret::Verdict;
 pub use limits::MatchLimits;
-pub use protocols::{Description, ID_PATTERN_NAME, IdPatterns, Protocols, UnknownProtocol};
+pub use protocols::{
+    Description, ID_PATTERN_NAME, IdPatterns, LEARNED_NAME, Protocols, UnknownProtocol,
+};
 pub use rules::{PatternError, RuleError};
 
 use super::event::{ConnId, Direction, Stamp, TargetId};
@@ -145,6 +147,19 @@ impl Matching {
     pub fn finish(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
         self.correlator().expire(now_ns, out);
         self.correlator().finish(now_ns, out);
+    }
+
+    /// Reads by this protocol, too, from now on: on connections whose protocol is not known. Returns
+    /// whether a place was kept for it (see [`Protocols::reserve_learned`]).
+    ///
+    /// # Errors
+    /// A [`RuleError`] if `toml` is no protocol of the rule language.
+    pub fn learn(&mut self, toml: &str) -> Result<bool, RuleError> {
+        let is_taken = self.interpreter.protocols.learn(toml)?;
+        if is_taken {
+            self.interpreter.look_again();
+        }
+        Ok(is_taken)
     }
 
     /// Requests that wait for an answer, those asked first first.

@@ -30,6 +30,10 @@ pub(super) trait Sink {
     fn publish(&mut self, losses: &[Loss]);
     /// The requests that wait for an answer, oldest first: at each tick.
     fn waiting(&mut self, waiting: &mut dyn Iterator<Item = Waiting<'_>>);
+    /// A protocol that was learned meanwhile, in the rule language: asked for at each tick.
+    fn learned(&mut self) -> Option<String> {
+        None
+    }
     /// Whether the sink's own reader has gone, so that the session may end.
     fn is_closed(&self) -> bool {
         false
@@ -209,6 +213,12 @@ impl<'a> ReadLoop<'a> {
         let sink = &mut *self.sink;
         self.decoder.tick(now_ns, &mut |observation| sink.observe(observation));
         sink.waiting(&mut self.decoder.waiting());
+        let Some(toml) = sink.learned() else { return };
+        match self.decoder.learn(&toml) {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!("a rule was learned that there is no room for: {toml}"),
+            Err(error) => tracing::warn!("a rule was learned that cannot be used: {error}"),
+        }
     }
 
     fn finish(&mut self, losses: &[Loss]) {

@@ -5,3 +5,4 @@ pub(in crate::learning) mod json;
 mod packing;
 pub(in crate::learning) mod places;
 pub(in crate::learning) mod sample;
+pub(in crate::learning) mod texts;

@@ -10,6 +10,7 @@ use crate::event::Direction;
 use crate::learning::messages::json::{self, Kind};
 use crate::learning::messages::packing::Packing;
 use crate::learning::messages::sample::{Group, Kept, Passed};
+use crate::learning::messages::texts::{self, LEAD, Spot};
 use crate::observation::Role;
 
 /// Which end of a connection sent a message.
@@ -86,8 +87,33 @@ pub(in crate::learning) struct Place {
     pub(in crate::learning) overflows: [bool; 2],
     /// By side.
     pub(in crate::learning) rows: [usize; 2],
+    /// Where it is in a text that is not JSON.
+    pub(in crate::learning) spot: Option<Spot>,
     /// By side: the kinds of values.
     pub(in crate::learning) kinds: [BTreeSet<Kind>; 2],
+}
+
+/// Which place it is.
+struct At {
+    path: String,
+    name: String,
+    depth: usize,
+    spot: Option<Spot>,
+}
+
+/// Depth of the places in texts but the first word, which alone says what a text is.
+const IN_TEXT: usize = 9;
+
+impl From<Spot> for At {
+    fn from(spot: Spot) -> Self {
+        let name = match &spot {
+            Spot::Lead => LEAD.to_owned(),
+            Spot::Header(name) | Spot::Attribute(name) => name.clone(),
+            Spot::Number | Spot::Word(_) => String::new(),
+        };
+        let depth = if spot == Spot::Lead { 1 } else { IN_TEXT };
+        Self { path: spot.describe(), name, depth, spot: Some(spot) }
+    }
 }
 
 /// A message taken apart.
@@ -97,7 +123,7 @@ pub(in crate::learning) struct Row {
     pub(in crate::learning) side: Side,
     pub(in crate::learning) at_ns: u64,
     pub(in crate::learning) fields: Vec<Field>,
-    /// It is JSON, of which the fields were read.
+    /// It is JSON or a text, of which the fields were read.
     pub(in crate::learning) is_read: bool,
 }
 
@@ -152,23 +178,32 @@ impl Table {
         packing.each(kept, &mut |text| {
             let mut row = Row { conn, side, at_ns, fields: Vec::new(), is_read: false };
             row.is_read = json::fields(text, &mut |path, kind, value| {
-                row.fields.extend(self.field(side, path, kind, value));
+                let at = At {
+                    path: path.to_string(),
+                    name: path.name(),
+                    depth: path.depth(),
+                    spot: None,
+                };
+                row.fields.extend(self.field(side, at, kind, value));
+            }) || texts::fields(text, &mut |spot, kind, value| {
+                row.fields.extend(self.field(side, At::from(spot), kind, value));
             });
             self.rows.push(row);
         });
     }
 
-    fn field(&mut self, side: Side, path: &json::Trail, kind: Kind, text: &str) -> Option<Field> {
-        let path_text = path.to_string();
-        let id = match self.known.get(&path_text) {
+    fn field(&mut self, side: Side, at: At, kind: Kind, text: &str) -> Option<Field> {
+        let id = match self.known.get(&at.path) {
             Some(&id) => id,
             None if self.places.len() < MAX_PLACES => {
                 let id = PlaceId::try_from(self.places.len()).ok()?;
-                self.known.insert(path_text.clone(), id);
+                self.known.insert(at.path.clone(), id);
+                let At { path, name, depth, spot } = at;
                 self.places.push(Place {
-                    path: path_text,
-                    name: path.name(),
-                    depth: path.depth(),
+                    path,
+                    name,
+                    depth,
+                    spot,
                     values: Default::default(),
                     overflows: [false; 2],
                     rows: [0; 2],
@@ -191,6 +226,11 @@ impl Table {
             }
         }
         Some(Field { place: id, kind, value, traits: traits(kind, text) })
+    }
+
+    /// The place of the first word of texts.
+    pub(in crate::learning) fn lead(&self) -> Option<PlaceId> {
+        self.known.get(LEAD).copied()
     }
 
     /// The kind of what stands at a place, where it may be null, too, and is else of one kind only.

@@ -131,6 +131,18 @@ impl Sample {
         self.bytes >= self.limits.bytes || self.groups.iter().any(enough)
     }
 
+    /// Hands out all that passed; connections that are open stay known.
+    pub(in crate::learning) fn take(&mut self) -> Self {
+        let mut fresh = Self::new(self.limits);
+        for (conn, (group, place)) in std::mem::take(&mut self.places) {
+            let Some(group) = self.groups.get(group) else { continue };
+            let Some(known) = group.connections.get(place as usize) else { continue };
+            // Its beginning is in what is handed out.
+            fresh.enter(conn, &group.path, known.role, true);
+        }
+        std::mem::replace(self, fresh)
+    }
+
     fn place(&mut self, conn: ConnId, role: Role) -> Option<(usize, u32)> {
         let place = match self.places.get(&conn) {
             Some(&place) => place,

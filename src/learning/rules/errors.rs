@@ -123,7 +123,7 @@ fn when(place: &Place, id: PlaceId, side: Side, says: &dyn Fn(&str) -> bool) -> 
     is_few.then_some(Condition::When(id, values))
 }
 
-fn is_wrong(text: &str) -> bool {
+pub(super) fn is_wrong(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     text.len() <= 32 && WORDS.iter().any(|word| text.contains(word))
 }

@@ -2,5 +2,8 @@
 
 mod conditions;
 mod errors;
+pub(in crate::learning) mod file;
 mod methods;
-pub(in crate::learning) mod toml;
+mod paths;
+mod patterns;
+mod quoting;

@@ -181,9 +181,12 @@ impl Steps {
     fn of(table: &Table, trace: &Trace) -> Self {
         let Trace { exchanges, pair, .. } = trace;
         let step = step(exchanges);
+        // A number that the other side says at either place was not left out: both may draw from one
+        // sequence.
         let answers = table.rows.iter().filter(|row| row.side != pair.side);
         let told: FxHashSet<Numbered> = answers
-            .filter_map(|row| row.field(pair.answered).and_then(|it| numbered(row.conn, &it)))
+            .flat_map(|row| [pair.asked, pair.answered].map(|place| (row, row.field(place))))
+            .filter_map(|(row, field)| numbered(row.conn, &field?))
             .collect();
         let mut seen: FxHashMap<Numbered, Option<usize>> = FxHashMap::default();
         let mut begun: FxHashSet<u32> = FxHashSet::default();

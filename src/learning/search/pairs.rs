@@ -33,7 +33,8 @@ struct Said {
     repeated: Vec<PlaceId>,
 }
 
-/// The pairs of places with the most values that come back, most first, and how many do.
+/// The pairs of places with the most values that come back, most first, and how many do; after them those
+/// that are only possible, with 0.
 pub(in crate::learning) fn candidates(table: &Table) -> Vec<(Pair, usize)> {
     let mut said: FxHashMap<(u32, u64), Said> = FxHashMap::default();
     for (index, row) in table.rows.iter().enumerate() {
@@ -60,16 +61,18 @@ pub(in crate::learning) fn candidates(table: &Table) -> Vec<(Pair, usize)> {
             }
         }
     }
-    // Where both sides ask with the same numbers, one of them always seems to be the first.
-    let same = hits.iter().filter(|(pair, _)| pair.asked == pair.answered);
-    let turned: Vec<(Pair, usize)> =
-        same.map(|(pair, hits)| (Pair { side: pair.side.other(), ..*pair }, *hits)).collect();
-    for (pair, mirrored) in turned {
-        hits.entry(pair).and_modify(|own| *own = mirrored.max(*own)).or_insert(mirrored);
-    }
     let mut pairs: Vec<(Pair, usize)> =
         hits.into_iter().filter(|(_, hits)| *hits >= MIN_HITS).collect();
+    // No rule reads JSON and other texts alike.
+    let is_text = |place| table.place(place).spot.is_some();
+    pairs.retain(|(pair, _)| is_text(pair.asked) == is_text(pair.answered));
     pairs.sort_unstable_by_key(|&(pair, hits)| (usize::MAX - hits, pair));
     pairs.truncate(MAX_PAIRS);
+    // Where both sides ask with the same numbers, one of them always seems to be the first.
+    let same = pairs.iter().filter(|(pair, _)| pair.asked == pair.answered);
+    let turned = same.map(|(pair, _)| Pair { side: pair.side.other(), ..*pair });
+    let is_new = |turned: &Pair| pairs.iter().all(|(pair, _)| pair != turned);
+    let turned: Vec<_> = turned.filter(is_new).map(|pair| (pair, 0)).collect();
+    pairs.extend(turned);
     pairs
 }

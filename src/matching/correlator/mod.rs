@@ -26,6 +26,7 @@ use crate::observation::{
 };
 
 use super::connection::{Connection, EarlyWatch, Since, Speaks};
+use super::detect::Detector;
 use super::feed::Feed;
 use super::key::{ConnectionIndex, Key, KeyRef};
 use super::label::{MethodId, MethodLabel, Methods, Use};
@@ -256,6 +257,14 @@ impl Correlator {
 
     pub(super) fn connection(&self, index: ConnectionIndex) -> &Connection {
         &self.connections[index as usize]
+    }
+
+    /// The searches for the protocols of connections that have none yet.
+    pub(super) fn unknown(&mut self) -> impl Iterator<Item = &mut Detector> {
+        self.connections.iter_mut().filter_map(|(_, connection)| match &mut connection.speaks {
+            Speaks::Unknown(detector) => Some(&mut **detector),
+            Speaks::Known(_) => None,
+        })
     }
 
     pub(super) fn connection_mut(&mut self, index: ConnectionIndex) -> &mut Connection {

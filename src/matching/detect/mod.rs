@@ -141,6 +141,11 @@ impl Detector {
         self.candidates.clear();
     }
 
+    /// There is something new to look for.
+    pub(super) fn look_again(&mut self) {
+        self.looks = Looks::default();
+    }
+
     /// Bytes that it keeps.
     pub(super) fn bytes(&self) -> usize {
         self.candidates.iter().map(|it| it.claims.bytes()).sum()

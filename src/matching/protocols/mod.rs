@@ -63,6 +63,13 @@ pub(super) const BUILTIN: &[(&str, &str)] = &[
     ("jsonrpc.toml", include_str!("rpc/jsonrpc.toml")),
 ];
 
+/// The value of the label `protocol` for what was learned while wstap runs, so that nobody takes it for
+/// rules that somebody wrote.
+pub const LEARNED_NAME: &str = "learned";
+
+/// Most protocols that are learned in one run.
+const LEARNED_PLACES: usize = 8;
+
 /// Index into the list of protocols.
 pub(super) type ProtocolIndex = u16;
 
@@ -75,6 +82,8 @@ pub struct Protocols {
     protocols: Vec<Protocol>,
     forced: Option<ProtocolIndex>,
     forced_for: BTreeMap<TargetId, Box<str>>,
+    /// Places that are kept for protocols that are learned later.
+    reserved: Vec<ProtocolIndex>,
 }
 
 /// How connections of a protocol are recognised.
@@ -131,6 +140,7 @@ impl Protocols {
             protocols: compiled.map(|compiled| compiled.protocol).collect(),
             forced: None,
             forced_for: BTreeMap::new(),
+            reserved: Vec::new(),
         }
     }
 
@@ -208,6 +218,41 @@ impl Protocols {
         });
         self.forced = Some(0);
         Ok(())
+    }
+
+    /// Keeps places, behind all others, for protocols that are learned later. Until then nothing is
+    /// read by them.
+    pub fn reserve_learned(&mut self) {
+        for _ in 0..LEARNED_PLACES {
+            let Ok(index) = ProtocolIndex::try_from(self.protocols.len()) else { return };
+            self.reserved.push(index);
+            self.protocols.push(Protocol {
+                name: LEARNED_NAME.into(),
+                about: Box::default(),
+                subprotocols: Vec::new(),
+                paths: Vec::new(),
+                syntax: Syntax::Rules(RuleSet {
+                    framing: Framing::default(),
+                    json: JsonRules::default(),
+                    patterns: Vec::new(),
+                    queues: Vec::new(),
+                }),
+            });
+        }
+    }
+
+    /// Takes a learned protocol into a place that was kept for one. Returns whether there was one left.
+    ///
+    /// # Errors
+    /// A [`RuleError`] if the text is no protocol.
+    pub(super) fn learn(&mut self, toml: &str) -> Result<bool, RuleError> {
+        let compiled = compile_file(LEARNED_NAME, toml)?;
+        let Some(compiled) = compiled.into_iter().next() else { return Ok(false) };
+        let Some(index) = self.reserved.pop() else { return Ok(false) };
+        if let Some(place) = self.get_mut(index) {
+            *place = Protocol { name: LEARNED_NAME.into(), ..compiled.protocol };
+        }
+        Ok(true)
     }
 
     /// The names, which are all values that the label `protocol` can have besides `unknown`.
@@ -327,5 +372,21 @@ mod tests {
         let error = Protocols::builtin().force("nope").unwrap_err().to_string();
         assert!(error.starts_with("no protocol is named nope; there are "), "{error}");
         assert!(error.contains("jsonrpc"), "{error}");
+    }
+
+    #[test]
+    fn what_is_learned_takes_the_places_that_were_kept() {
+        let mut protocols = Protocols::builtin();
+        let rule = "name = \"mine\"\nrule = [{ kind = \"request\", id = \"$.id\" }]";
+        assert!(!protocols.learn(rule).unwrap());
+        protocols.reserve_learned();
+        let count = protocols.names().count();
+        for _ in 0..LEARNED_PLACES {
+            assert!(protocols.learn(rule).unwrap());
+        }
+        assert!(!protocols.learn(rule).unwrap());
+        assert!(protocols.learn("name = 1").is_err());
+        assert_eq!(protocols.names().count(), count);
+        assert_eq!(protocols.names().filter(|name| *name == LEARNED_NAME).count(), LEARNED_PLACES);
     }
 }

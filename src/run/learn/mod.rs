@@ -1,6 +1,8 @@
 //! `wstap learn`: watches connections, or plays recordings, and prints what identifies requests and
 //! their answers.
 
+mod auto;
+
 use std::io::Write;
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ use crate::learning::{LearnLimits, Learner};
 use crate::observation::{Observation, Waiting};
 use crate::terminal::Page;
 use crate::views::learned;
+
+pub(super) use auto::AutoLearner;
 
 /// Learns until there is enough, a signal comes, the targets have ended or the time is over, and prints
 /// what is known then.

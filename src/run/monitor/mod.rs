@@ -10,6 +10,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
+use super::learn::AutoLearner;
 use super::reader::Sink;
 use super::session::{self, Audience, Prepared, Until};
 use super::stop::Stop;
@@ -52,6 +53,7 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
         unreadable: Unreadable::new(config.tap.finds_windows()),
         recorder,
         status: Arc::clone(&status),
+        learner: learner(&config)?,
     };
     let board = Board { status, check, announced: false, address, up: BTreeMap::new() };
     serve(config, prepared, front, router, (sink, board))?;
@@ -61,6 +63,12 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
         text.lines().for_each(terminal::print);
     }
     Ok(())
+}
+
+/// What learns beside the monitoring, if that was asked for.
+fn learner(config: &MonitorConfig) -> Result<Option<AutoLearner>, Failure> {
+    let wanted = config.tap.sources.learns() && !config.check;
+    wanted.then(|| AutoLearner::start(config.tap.sandbox)).transpose()
 }
 
 /// What is known of the targets before anything is tapped: their names.
@@ -131,6 +139,8 @@ struct MetricsSink {
     unreadable: Unreadable,
     recorder: Recorder,
     status: Arc<Status>,
+    /// Where learning was asked for.
+    learner: Option<AutoLearner>,
 }
 
 impl Sink for MetricsSink {
@@ -138,6 +148,13 @@ impl Sink for MetricsSink {
         self.metrics.record(observation);
         self.recorder.record(observation);
         self.unreadable.observe(observation);
+        if let Some(learner) = &mut self.learner {
+            learner.observe(observation);
+        }
+    }
+
+    fn learned(&mut self) -> Option<String> {
+        self.learner.as_mut().and_then(AutoLearner::rule)
     }
 
     fn waiting(&mut self, waiting: &mut dyn Iterator<Item = Waiting<'_>>) {

@@ -35,7 +35,7 @@ const MAX_CONDITIONS: u32 = 64;
 const MAX_QUEUES: u8 = 32;
 
 /// Names that have a meaning of their own as values of the label `protocol`.
-const RESERVED_NAMES: [&str; 2] = ["unknown", "__other__"];
+const RESERVED_NAMES: [&str; 3] = ["unknown", "__other__", "auto"];
 
 /// A mistake in a file of rules.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

@@ -9,6 +9,9 @@ mod http2;
 /// Connections that were open, compressed and busy before wstap came, of every library.
 mod open_before;
 
+/// Rules that were learned, judged by peers that they were not learned from.
+mod learned;
+
 /// Large and compressed messages.
 mod large;
 

@@ -15,10 +15,10 @@ const FOREIGN: [&str; 2] = ["unknown", "orders"];
 const SERVED_NS: f64 = 5e6;
 
 /// Requests by protocol, method and outcome.
-type Outcomes = BTreeMap<(String, String, String), u64>;
+pub(super) type Outcomes = BTreeMap<(String, String, String), u64>;
 
 /// The account of one peer: a client of one protocol.
-struct Account {
+pub(super) struct Account {
     name: String,
     protocol: String,
     client: String,
@@ -44,7 +44,7 @@ impl Account {
     }
 
     /// What it asked, in the terms of wstap.
-    fn outcomes(&self) -> Outcomes {
+    pub(super) fn outcomes(&self) -> Outcomes {
         let mut outcomes = Outcomes::new();
         for (method, counts) in &self.methods {
             for (outcome, &count) in counts.iter().filter(|(_, count)| **count > 0) {
@@ -56,7 +56,7 @@ impl Account {
     }
 
     /// wstap does not know its protocol.
-    fn is_foreign(&self) -> bool {
+    pub(super) fn is_foreign(&self) -> bool {
         FOREIGN.contains(&&*self.protocol)
     }
 
@@ -86,7 +86,7 @@ fn builtin_accounts(client: &mut Peer) -> Vec<Account> {
 }
 
 /// Lets the client ask, and takes its accounts.
-fn accounts(client: &mut Peer) -> Vec<Account> {
+pub(super) fn accounts(client: &mut Peer) -> Vec<Account> {
     client.go();
     let accounts: Value = serde_json::from_str(&client.line()).expect("accounts");
     accounts.as_array().expect("accounts").iter().map(Account::new).collect()

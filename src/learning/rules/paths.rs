@@ -1,4 +1,4 @@
-//! From what was found to the rules that say it.
+//! Rules for JSON: paths, and what tells messages apart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -7,12 +7,13 @@ use crate::learning::messages::classes::{ClassId, Classes};
 use crate::learning::messages::json::Kind;
 use crate::learning::messages::places::{PlaceId, Side, Table};
 use crate::learning::rules::conditions::{self, Condition};
-use crate::learning::rules::errors;
+use crate::learning::rules::quoting::quoted;
+use crate::learning::rules::{errors, methods};
 use crate::learning::search::trace::{Count, Trace};
 
 /// A rule of the rule language.
 #[derive(Clone, Debug)]
-pub(in crate::learning) struct Rule {
+struct Rule {
     kind: &'static str,
     from: Side,
     id: PlaceId,
@@ -21,26 +22,21 @@ pub(in crate::learning) struct Rule {
     more: bool,
 }
 
-/// Rules for what the traces explain; `None` where requests or answers cannot be told from other
-/// messages.
-pub(in crate::learning) fn rules(
-    table: &Table,
-    classes: &Classes,
-    traces: &[Trace],
-) -> Option<Vec<Rule>> {
+/// The rules for what the trace explains, in the rule language; `None` where requests or answers cannot
+/// be told from other messages.
+pub(super) fn rules(table: &Table, classes: &Classes, trace: &Trace) -> Option<String> {
+    let asks = Of { table, classes, side: trace.pair.side, id: trace.pair.asked };
+    let requests: BTreeSet<ClassId> = trace.requests.keys().copied().collect();
+    let method = methods::place(table, classes, trace.pair.side, &requests);
     let mut rules = Vec::new();
-    for trace in traces {
-        let asks = Of { table, classes, side: trace.pair.side, id: trace.pair.asked };
-        let requests: BTreeSet<ClassId> = trace.requests.keys().copied().collect();
-        let method =
-            crate::learning::rules::methods::place(table, classes, trace.pair.side, &requests);
-        for conditions in asks.apart(&requests)? {
-            rules.push(Rule { method, ..asks.rule("request", conditions) });
-        }
-        let answers = Of { side: trace.pair.side.other(), id: trace.pair.answered, ..asks };
-        rules.extend(answers.answers(&trace.answers)?);
+    for conditions in asks.apart(&requests)? {
+        rules.push(Rule { method, ..asks.rule("request", conditions) });
     }
-    Some(rules)
+    let answers = Of { side: trace.pair.side.other(), id: trace.pair.answered, ..asks };
+    rules.extend(answers.answers(&trace.answers)?);
+    let mut out = String::new();
+    rules.iter().for_each(|rule| rule.write(table, &mut out));
+    Some(out)
 }
 
 /// Messages of one side with an id at one place.
@@ -171,26 +167,26 @@ impl Rule {
         if table.sides_known {
             keys.push(format!("from = \"{}\"", self.from.as_str()));
         }
-        let quoted = |place: PlaceId| quoted(&table.place(place).path);
+        let path = |place: PlaceId| quoted(&table.place(place).path);
         let mut has = Vec::new();
         let mut lacks = Vec::new();
         let mut when: BTreeMap<String, String> = BTreeMap::new();
         let mut unless: BTreeMap<String, String> = BTreeMap::new();
         for condition in &self.conditions {
             match condition {
-                Condition::Has(place) => has.push(quoted(*place)),
-                Condition::Lacks(place) => lacks.push(quoted(*place)),
+                Condition::Has(place) => has.push(path(*place)),
+                Condition::Lacks(place) => lacks.push(path(*place)),
                 Condition::When(place, values) => {
-                    when.insert(quoted(*place), self.values(table, *place, values));
+                    when.insert(path(*place), self.values(table, *place, values));
                 }
                 Condition::Unless(place, values) => {
-                    unless.insert(quoted(*place), self.values(table, *place, values));
+                    unless.insert(path(*place), self.values(table, *place, values));
                 }
                 Condition::WhenValue(place) => {
-                    when.insert(quoted(*place), self.type_of(table, *place));
+                    when.insert(path(*place), self.type_of(table, *place));
                 }
                 Condition::UnlessValue(place) => {
-                    unless.insert(quoted(*place), self.type_of(table, *place));
+                    unless.insert(path(*place), self.type_of(table, *place));
                 }
             }
         }
@@ -206,8 +202,8 @@ impl Rule {
                 keys.push(format!("{key} = {{ {} }}", conditions.join(", ")));
             }
         }
-        keys.push(format!("id = {}", quoted(self.id)));
-        keys.extend(self.method.map(|place| format!("method = {}", quoted(place))));
+        keys.push(format!("id = {}", path(self.id)));
+        keys.extend(self.method.map(|place| format!("method = {}", path(place))));
         keys.extend(self.more.then(|| "more = true".to_owned()));
         let _ = writeln!(out, "    {{ {} }},", keys.join(", "));
     }
@@ -233,30 +229,4 @@ impl Rule {
             _ => format!("[{}]", texts.join(", ")),
         }
     }
-}
-
-/// The protocol in the rule language.
-pub(in crate::learning) fn toml(
-    name: &str,
-    paths: &[&str],
-    table: &Table,
-    rules: &[Rule],
-) -> String {
-    let mut out = format!("name = {}\n", quoted(name));
-    if !paths.is_empty() {
-        let paths: Vec<String> = paths.iter().map(|path| quoted(path)).collect();
-        let _ = writeln!(out, "paths = [{}]", paths.join(", "));
-    }
-    if let Some(packing) = table.packing.as_toml() {
-        let _ = writeln!(out, "{packing}");
-    }
-    out.push_str("rule = [\n");
-    rules.iter().for_each(|rule| rule.write(table, &mut out));
-    out.push_str("]\n");
-    out
-}
-
-/// As a string of TOML, which has the escapes of JSON.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
