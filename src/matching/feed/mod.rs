@@ -15,7 +15,7 @@ use hashbrown::HashTable;
 use crate::event::Direction;
 use crate::observation::{FeedReading, SequenceStep, Unchecked};
 
-use super::rules::{CHANNEL_PARTS, FeedFields, Numbers, SequenceField};
+use super::rules::{CHANNEL_PARTS, FeedFields, Numbers, SequenceField, equal};
 use sequence::Run;
 
 /// Longest name of a channel, all its parts together.
@@ -176,8 +176,13 @@ impl Channels {
 
 /// Whether `parts` one after the other are `name`.
 fn is_joined(name: &[u8], parts: [&[u8]; CHANNEL_PARTS]) -> bool {
+    let [first, second, third] = parts;
+    // Most channels have a name in one part.
+    if second.is_empty() && third.is_empty() {
+        return equal(name, first);
+    }
     let mut rest = name;
-    for part in parts.into_iter().filter(|part| !part.is_empty()) {
+    for part in parts {
         let Some(behind) = rest.strip_prefix(part) else { return false };
         rest = behind;
     }

@@ -160,6 +160,8 @@ fn compile_rules(source: &ProtocolSource) -> Result<RuleSet, Mistake> {
         result.map_err(|mistake| mistake.under(&key))?;
     }
     compiler.check_queues(&source.rule)?;
+    let wants = compiler.json.rules.iter().map(|rule| rule.wants);
+    compiler.json.wanted_by_all = wants.reduce(|all, wants| all & wants).unwrap_or_default();
     compiler.json.bare_ids = compiler.has_path_ids() && patterns.iter().any(PatternRule::has_id);
     Ok(RuleSet {
         framing: Framing { unwrap: source.unwrap, split: source.split },

@@ -96,17 +96,43 @@ fn plus_fraction(mut ns: i64, unit_ns: i64, digits: &[u8]) -> Option<i64> {
 pub(super) fn leading_digits(text: &[u8]) -> Option<(u64, usize)> {
     const MOST: usize = 19;
     let mut number = 0_u64;
-    let mut count = 0;
-    for &byte in text {
+    let mut rest = text;
+    // What is said of more digits than fit is not asked for.
+    while let Some((eight, behind)) = rest.split_first_chunk()
+        && let Some(value) = eight_digits(eight)
+    {
+        number = number.wrapping_mul(100_000_000).wrapping_add(value);
+        rest = behind;
+    }
+    let mut count = text.len() - rest.len();
+    for &byte in rest {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             break;
         }
-        // What this is beyond so many digits is not asked for.
         number = number.wrapping_mul(10).wrapping_add(digit.into());
         count += 1;
     }
     (1..=MOST).contains(&count).then_some((number, count))
+}
+
+/// The value of eight digits, all at once; `None` where one of the bytes is none.
+fn eight_digits(text: &[u8; 8]) -> Option<u64> {
+    const fn each(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    const PAIRS: u64 = 0x0000_00ff_0000_00ff;
+    let digits = u64::from_le_bytes(*text) ^ each(b'0');
+    // What is 10 or more reaches the top bit with 118 more, or has it already.
+    if (digits.wrapping_add(each(118)) | digits) & each(0x80) != 0 {
+        return None;
+    }
+    // Every second byte becomes a number of two digits; then two of these at a time become one of
+    // four, and the two of these one of eight, in the upper half.
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let first_and_third = (pairs & PAIRS).wrapping_mul(100 + (1_000_000 << 32));
+    let second_and_fourth = ((pairs >> 16) & PAIRS).wrapping_mul(1 + (10_000 << 32));
+    Some(first_and_third.wrapping_add(second_and_fourth) >> 32)
 }
 
 /// What stands between the quotes, or all where there are none.
@@ -117,6 +143,8 @@ pub(super) fn without_quotes(token: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// 2026-05-01T12:00:00Z
@@ -170,6 +198,15 @@ mod tests {
             ".",
         ] {
             assert_eq!(found(token), None, "{token}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn digits_are_the_number_that_they_are(number in any::<u64>(), zeros in 0_usize..9, end in "([^0-9].*)?") {
+            let digits = format!("{}{number}", "0".repeat(zeros));
+            let expected = (digits.len() <= 19).then_some((number, digits.len()));
+            prop_assert_eq!(leading_digits(format!("{digits}{end}").as_bytes()), expected);
         }
     }
 }

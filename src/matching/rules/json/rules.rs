@@ -26,6 +26,8 @@ pub(in crate::matching) struct JsonRules {
     pub(in crate::matching::rules) rules: Vec<JsonRule>,
     /// Ids lose their quotes, since patterns of the same protocol find them without.
     pub(in crate::matching::rules) bare_ids: bool,
+    /// What every rule wants: before it is known, none can be satisfied.
+    pub(in crate::matching::rules) wanted_by_all: Slots,
 }
 
 /// The conditions on one slot.
@@ -225,7 +227,15 @@ impl<'r, 'a> Evaluation<'r, 'a> {
         }
     }
 
+    #[inline]
     fn settle(&mut self) -> Next {
+        if !self.resolved.contains_all(self.rules.wanted_by_all) {
+            return Next::Continue;
+        }
+        self.settle_one()
+    }
+
+    fn settle_one(&mut self) -> Next {
         let (resolved, no) = (self.resolved, self.no);
         let is_settled =
             |rule: &&JsonRule| resolved.contains_all(rule.wants) && rule.unless & !no == 0;

@@ -131,7 +131,10 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
             self.nothing_below(entry, at + 1)?;
             return value_end(self.text, at);
         }
-        let end = value_end(self.text, at)?;
+        let end = match json_type {
+            JsonType::String => string_end(self.text, at)?,
+            _ => value_end(self.text, at)?,
+        };
         // That a number is over is only seen by what follows it.
         let seen = if json_type == JsonType::Number { end + 1 } else { end };
         self.tell(entry, Field { json_type, raw: &self.text[at..end] }, seen)?;

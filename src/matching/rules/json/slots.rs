@@ -1,6 +1,6 @@
 //! Numbers for the fields that a set of rules asks for, and sets of such numbers.
 
-use std::ops::{BitOr, BitOrAssign};
+use std::ops::{BitAnd, BitOr, BitOrAssign};
 
 /// Most fields that one set of rules may ask for.
 pub(in crate::matching::rules) const MAX_SLOTS: usize = 32;
@@ -40,6 +40,14 @@ impl Slots {
 
     pub(in crate::matching::rules) fn indexes(self) -> impl Iterator<Item = usize> {
         (0..MAX_SLOTS).filter(move |&index| self.0 & (1 << index) != 0)
+    }
+}
+
+impl BitAnd for Slots {
+    type Output = Self;
+
+    fn bitand(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 }
 
