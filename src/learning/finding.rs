@@ -199,6 +199,8 @@ impl Search<'_> {
             result => return result,
         };
         let traces = splits(classes, pair).into_iter().filter_map(|split| trace(split).ok());
+        // Where both sides ask, what seems to be a further answer may be a question.
+        let traces = traces.filter(|trace| trace.further() * 20 <= trace.answered());
         traces.max_by_key(|trace| self.score(trace)).ok_or(doubt)
     }
 

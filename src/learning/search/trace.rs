@@ -122,6 +122,11 @@ impl Trace {
         self.exchanges.iter().filter(|exchange| exchange.answered_at.is_some()).count()
     }
 
+    /// Answers that were not the first.
+    pub(in crate::learning) fn further(&self) -> usize {
+        self.answers.values().map(|count| count.further).sum()
+    }
+
     fn follow(&mut self, table: &Table, classes: &Classes, taken: &[bool]) {
         self.exchanges.clear();
         (self.orphans, self.repeated) = (0, 0);
