@@ -144,6 +144,7 @@ fn root_a_recording_replays_to_the_metrics_that_were_served_live() {
         monitor.metrics_when("the end of the server", |metrics| {
             metrics.sum("wstap_target_up", &[]) == 0.0
                 && metrics.sum("wstap_connections", &[]) == 0.0
+                && metrics.sum("wstap_requests_oldest_pending_timestamp_seconds", &[]) == 0.0
         });
         let metrics = monitor.metrics();
         let lost = metrics.sum("wstap_lost_records_total", &["reason=\"ring_full\""]);
