@@ -50,7 +50,7 @@ impl Traffic {
                 (Direction::Received, answer(id))
             };
             let compress = &mut compressors[direction.index()];
-            (direction, frame(direction, &text, deflate, compress))
+            (direction, frame(direction, text.as_bytes(), deflate, compress))
         });
         Self { deflate, calls: calls.collect() }
     }
@@ -141,8 +141,8 @@ fn answer(id: usize) -> String {
     )
 }
 
-fn frame(direction: Direction, text: &str, deflate: Deflate, compress: &mut Compress) -> Vec<u8> {
-    let mut payload = text.as_bytes().to_vec();
+fn frame(direction: Direction, text: &[u8], deflate: Deflate, compress: &mut Compress) -> Vec<u8> {
+    let mut payload = text.to_vec();
     let mut first = 0x81;
     if deflate != Deflate::Off {
         first |= 0x40;
@@ -226,6 +226,63 @@ fn json_rpc(bencher: Bencher<'_, '_>, deflate: Deflate) {
         });
 }
 
+/// How the messages of a protocol with two encodings are written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Encoding {
+    Json,
+    MessagePack,
+}
+
+/// Requests of OBS Studio and their answers, of some 140 bytes each.
+#[divan::bench(args = [Encoding::Json, Encoding::MessagePack])]
+fn obs(bencher: Bencher<'_, '_>, encoding: Encoding) {
+    let mut compress = Compress::new(Compression::default(), false);
+    let calls: Vec<_> = (0..MESSAGES)
+        .map(|n| {
+            let direction = if n % 2 == 0 { Direction::Sent } else { Direction::Received };
+            let payload = obs_message(n % 2 == 0, n / 2, encoding);
+            let mut call = frame(direction, &payload, Deflate::Off, &mut compress);
+            call[0] += u8::from(encoding == Encoding::MessagePack);
+            (direction, call)
+        })
+        .collect();
+    let name = if encoding == Encoding::Json { "json" } else { "msgpack" };
+    let subprotocol = format!("Sec-WebSocket-Protocol: obswebsocket.{name}\r\n");
+    bencher
+        .with_inputs(|| Tap::upgraded(Direction::Sent, &subprotocol))
+        .counter(ItemsCount::new(MESSAGES))
+        .bench_local_values(|mut tap| {
+            calls.iter().for_each(|(direction, call)| tap.pass(*direction, call));
+            tap
+        });
+}
+
+fn obs_message(is_request: bool, id: usize, encoding: Encoding) -> Vec<u8> {
+    let id = format!("{id:08}-7bd4-4d4a-9d0c-0123456789ab");
+    match (encoding, is_request) {
+        (Encoding::Json, true) => format!(
+            r#"{{"op":6,"d":{{"requestType":"GetSceneItemList","requestId":"{id}","requestData":{{"sceneName":"the first of the scenes"}}}}}}"#
+        )
+        .into(),
+        (Encoding::Json, false) => format!(
+            r#"{{"op":7,"d":{{"requestType":"GetSceneItemList","requestId":"{id}","requestStatus":{{"result":true,"code":100}}}}}}"#
+        )
+        .into(),
+        (Encoding::MessagePack, true) => [
+            &b"\x82\xa2op\x06\xa1d\x83\xabrequestType\xb0GetSceneItemList\xa9requestId\xd9\x24"[..],
+            id.as_bytes(),
+            b"\xabrequestData\x81\xa9sceneName\xb7the first of the scenes",
+        ]
+        .concat(),
+        (Encoding::MessagePack, false) => [
+            &b"\x82\xa2op\x07\xa1d\x83\xabrequestType\xb0GetSceneItemList\xa9requestId\xd9\x24"[..],
+            id.as_bytes(),
+            b"\xadrequestStatus\x82\xa6result\xc3\xa4code\x64",
+        ]
+        .concat(),
+    }
+}
+
 /// What the rules of a feed ask for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Keys {
@@ -246,7 +303,7 @@ fn feed(bencher: Bencher<'_, '_>, keys: Keys) {
     );
     let mut compress = Compress::new(Compression::default(), false);
     let calls: Vec<Vec<u8>> = (0..MESSAGES)
-        .map(|n| frame(Direction::Received, &tick(n), Deflate::Off, &mut compress))
+        .map(|n| frame(Direction::Received, tick(n).as_bytes(), Deflate::Off, &mut compress))
         .collect();
     bencher
         .with_inputs(|| {

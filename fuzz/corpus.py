@@ -173,23 +173,28 @@ records = [encrypted(n) for n in range(9)]
 begun = [bytes([4, 1]) + struct.pack(">H", 20) + it[:20] + struct.pack(">H", len(it) - 20) for it in records]
 (folder / "tls-with-holes").write_bytes(b"".join(begun))
 
+BINARY = 0x4000
 for number, file in enumerate(sorted(PROTOCOLS.rglob("*.toml"), key=lambda it: it.name)):
     texts = []
 
     def collect(value):
         if isinstance(value, dict):
             for key, inner in value.items():
-                if isinstance(inner, str) and key in ("text", "message", "input", "sample"):
-                    texts.append(inner.encode())
+                if key == "text":
+                    texts.append((0, inner.encode()))
+                if key == "hex":
+                    texts.append((BINARY, bytes.fromhex(inner)))
                 collect(inner)
         elif isinstance(value, list):
             for inner in value:
                 collect(inner)
 
     collect(tomllib.loads(file.read_text()))
-    pieces = [(SENT if n % 2 else RECEIVED, text[:2000]) for n, text in enumerate(texts)]
+    pieces = [((SENT if n % 2 else RECEIVED) | how, text[:2000]) for n, (how, text) in enumerate(texts)]
+    # Of each kind some, and no piece of many.
+    pieces = pieces[:8] + pieces[8:][-8:]
     for how, forced in (("detected", 0), ("forced", number + 1)):
-        write("rules", f"{file.stem}/{how}", [0, forced], *pieces[:12])
+        write("rules", f"{file.stem}/{how}", [0, forced], *pieces)
 
 
 def number(value):

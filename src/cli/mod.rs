@@ -279,6 +279,11 @@ pub struct ProtocolsArgs {
     /// too (may be given several times)
     #[arg(long, value_name = "FILE")]
     pub rules: Vec<PathBuf>,
+    /// Read messages from standard input, one a line, and show what the rules of this file make of
+    /// each. A line may begin with > for the client or < for the server as its sender, and with hex
+    /// for a binary message in hexadecimal digits
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rules", "json"])]
+    pub r#try: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

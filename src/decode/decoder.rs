@@ -84,6 +84,11 @@ impl Decoder {
         }
     }
 
+    /// What is probably wrong with rules from files, once the first minute is over.
+    pub fn rule_doubts(&mut self, now_ns: u64) -> Vec<RuleError> {
+        self.resources.matching.doubts(now_ns)
+    }
+
     /// Lets time pass: `now_ns` is `CLOCK_MONOTONIC` nanoseconds.
     pub fn tick(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
         for conn in std::mem::take(&mut self.deadlines) {

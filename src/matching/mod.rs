@@ -45,7 +45,13 @@ use rules::{Sender, Text, Wholeness};
 #[derive(Debug)]
 pub struct Matching {
     interpreter: Interpreter,
+    /// When doubts were first asked for.
+    since_ns: Option<u64>,
+    doubts_told: bool,
 }
+
+/// For so long, rules from files find what they can before something is said of them.
+const DOUBTS_NS: u64 = 60_000_000_000;
 
 /// What is known of a connection when it begins.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,7 +79,8 @@ impl Matching {
     pub fn new(protocols: Protocols, limits: MatchLimits) -> Self {
         let names = protocols.names().map(Into::into).collect();
         let correlator = Correlator::new(limits.checked(), names);
-        Self { interpreter: Interpreter::new(protocols, correlator) }
+        let interpreter = Interpreter::new(protocols, correlator);
+        Self { interpreter, since_ns: None, doubts_told: false }
     }
 
     /// Begins a connection.
@@ -141,6 +148,20 @@ impl Matching {
     pub fn tick(&mut self, now_ns: u64, out: &mut dyn FnMut(&Observation<'_>)) {
         self.correlator().expire(now_ns, out);
         self.correlator().find_quiet(now_ns, out);
+    }
+
+    /// What is probably wrong with rules from files, by the messages of the first minute: told once,
+    /// when that minute is over.
+    pub fn doubts(&mut self, now_ns: u64) -> Vec<RuleError> {
+        let since_ns = *self.since_ns.get_or_insert(now_ns);
+        if self.doubts_told || now_ns.saturating_sub(since_ns) < DOUBTS_NS {
+            return Vec::new();
+        }
+        self.doubts_told = true;
+        let protocols = &mut self.interpreter.protocols;
+        let doubts = protocols.doubts_by_messages();
+        protocols.unwatch();
+        doubts
     }
 
     /// Nothing more will come: what waits anywhere ends as detached, and every handle is void.

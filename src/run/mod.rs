@@ -99,7 +99,10 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Record(args)) => record::run(RecordConfig::tap(args)?),
         Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Learn(args)) => learn::run(args),
-        Some(Command::Protocols(args)) => list::protocols(&args.rules, args.json),
+        Some(Command::Protocols(args)) => match &args.r#try {
+            Some(file) => list::attempt(file, std::io::stdin().lock()),
+            None => list::protocols(&args.rules, args.json),
+        },
         Some(Command::Doctor(args)) => doctor::run(args.json),
         Some(Command::Health(args)) => monitor::health::run(&args.address.0),
         Some(Command::Completions(args)) => completions(args.shell),

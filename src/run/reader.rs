@@ -212,6 +212,7 @@ impl<'a> ReadLoop<'a> {
         }
         let sink = &mut *self.sink;
         self.decoder.tick(now_ns, &mut |observation| sink.observe(observation));
+        self.decoder.rule_doubts(now_ns).iter().for_each(|doubt| tracing::warn!("{doubt}"));
         sink.waiting(&mut self.decoder.waiting());
         let Some(toml) = sink.learned() else { return };
         match self.decoder.learn(&toml) {

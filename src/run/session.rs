@@ -89,6 +89,7 @@ fn protocols(
         let forced = protocols.force_for(target, name);
         forced.map_err(|error| UsageError(format!("protocol: {error}")))?;
     }
+    protocols.doubts().iter().for_each(|doubt| tracing::warn!("{doubt}"));
     Ok(protocols)
 }
 

@@ -5,12 +5,15 @@
 //! `chat`, `devices` and `markets`. Adding a protocol is adding a file and its line in
 //! [`BUILTIN`].
 
+mod attempt;
+
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
 use super::rules::{
-    Framing, JsonRules, Kind, Protocol, RuleError, RuleSet, Syntax, check_examples, compile_file,
+    Compiled, Doubt, Framing, JsonRules, Kind, Protocol, RuleError, RuleSet, Syntax,
+    check_examples, compile_file,
 };
 use super::rules::{PatternError, PatternRule};
 use crate::event::TargetId;
@@ -84,6 +87,9 @@ pub struct Protocols {
     forced_for: BTreeMap<TargetId, Box<str>>,
     /// Places that are kept for protocols that are learned later.
     reserved: Vec<ProtocolIndex>,
+    /// Names of protocols that files brought, and the files.
+    files: Vec<(Box<str>, String)>,
+    doubts: Vec<RuleError>,
 }
 
 /// How connections of a protocol are recognised.
@@ -141,6 +147,8 @@ impl Protocols {
             forced: None,
             forced_for: BTreeMap::new(),
             reserved: Vec::new(),
+            files: Vec::new(),
+            doubts: Vec::new(),
         }
     }
 
@@ -155,10 +163,36 @@ impl Protocols {
         for protocol in &mut compiled {
             check_examples(file, protocol)?;
         }
-        for protocol in compiled.into_iter().rev() {
-            self.add(protocol.protocol);
+        for Compiled { mut protocol, advice, .. } in compiled.into_iter().rev() {
+            let doubts = advice.map(|advice| protocol.watch(advice)).unwrap_or_default();
+            self.doubts
+                .extend(doubts.into_iter().map(|doubt| in_file(file, &protocol.name, doubt)));
+            self.files.push((protocol.name.clone(), file.to_owned()));
+            self.add(protocol);
         }
         Ok(())
+    }
+
+    /// What is probably wrong with the rules of files that were [added](Self::add_toml), as they were
+    /// loaded: each with the file, the key and the reason.
+    #[must_use]
+    pub fn doubts(&self) -> &[RuleError] {
+        &self.doubts
+    }
+
+    /// Looks no longer at what rules from files find: it costs something for each message.
+    pub(super) fn unwatch(&mut self) {
+        self.protocols.iter_mut().for_each(Protocol::unwatch);
+    }
+
+    /// What is probably wrong with the rules of files by the messages that were read since.
+    #[must_use]
+    pub fn doubts_by_messages(&self) -> Vec<RuleError> {
+        let of_file = |(name, file): &(Box<str>, String)| {
+            let protocol = self.protocols.iter().find(|protocol| protocol.name == *name)?;
+            Some(protocol.doubts().into_iter().map(|doubt| in_file(file, name, doubt)).collect())
+        };
+        self.files.iter().filter_map(of_file).flat_map(|doubts: Vec<_>| doubts).collect()
     }
 
     /// Makes every connection speak the protocol of this name, whatever its content looks like.
@@ -208,13 +242,14 @@ impl Protocols {
             json: JsonRules::default(),
             patterns: rules,
             queues: Vec::new(),
+            watch: None,
         };
         self.add(Protocol {
             name: patterns.name.into(),
             about: Box::default(),
             subprotocols: Vec::new(),
             paths: Vec::new(),
-            syntax: Syntax::Rules(rules),
+            syntax: Syntax::Rules(Box::new(rules)),
         });
         self.forced = Some(0);
         Ok(())
@@ -231,12 +266,7 @@ impl Protocols {
                 about: Box::default(),
                 subprotocols: Vec::new(),
                 paths: Vec::new(),
-                syntax: Syntax::Rules(RuleSet {
-                    framing: Framing::default(),
-                    json: JsonRules::default(),
-                    patterns: Vec::new(),
-                    queues: Vec::new(),
-                }),
+                syntax: Syntax::Rules(Box::default()),
             });
         }
     }
@@ -306,6 +336,12 @@ impl Protocols {
         self.protocols.insert(0, protocol);
         self.forced = forced.and_then(|name| self.by(|protocol| protocol.name == name));
     }
+}
+
+/// A doubt about the rules of the protocol `name`, with where they stand.
+fn in_file(file: &str, name: &str, doubt: Doubt) -> RuleError {
+    let Doubt { key, reason } = doubt;
+    RuleError::Rule { file: file.to_owned(), key: format!("{name}.{key}"), reason }
 }
 
 #[cfg(test)]

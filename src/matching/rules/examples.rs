@@ -8,7 +8,7 @@ use super::kind::Kind;
 #[cfg(test)]
 use super::kind::Sender;
 use super::mqtt;
-use super::protocol::{Protocol, Syntax};
+use super::protocol::Protocol;
 use super::reading::{More, Reading, RequestName, Unasked};
 use super::text::{Text, Wholeness};
 use crate::event::Direction;
@@ -16,7 +16,7 @@ use crate::observation::MessageType;
 
 /// Reads every example of `compiled`, and names the first that is read otherwise than it says.
 pub(in crate::matching) fn check(file: &str, compiled: &mut Compiled) -> Result<(), RuleError> {
-    let Compiled { protocol, examples } = compiled;
+    let Compiled { protocol, examples, .. } = compiled;
     for (index, example) in examples.iter().enumerate() {
         check_one(protocol, example).map_err(|reason| RuleError::Rule {
             file: file.to_owned(),
@@ -42,21 +42,33 @@ fn check_one(protocol: &mut Protocol, example: &ExampleSource) -> Result<(), Str
         tail: b"",
         wholeness: Wholeness::Whole,
     };
-    let queues = match &protocol.syntax {
-        Syntax::Rules(rules) => rules.queues.clone(),
-        Syntax::Mqtt => mqtt::QUEUES.iter().map(|&name| name.into()).collect(),
-    };
-    let mut read = Vec::new();
-    protocol.read(text, &mut Vec::new(), &mut mqtt::Stream::default(), &mut |reading| {
-        read.push(Summary::read(&reading, &queues));
-    });
+    let read = summaries(protocol, text, &mut mqtt::Stream::default());
     if read == expected {
         return Ok(());
     }
     Err(format!("expected {}, read {}", Listed(&expected), Listed(&read)))
 }
 
-fn bytes(digits: &str) -> Result<Vec<u8>, String> {
+/// What each application message in `text` is, in words.
+pub(in crate::matching) fn described(
+    protocol: &mut Protocol,
+    text: Text<'_>,
+    mqtt: &mut mqtt::Stream,
+) -> Vec<String> {
+    summaries(protocol, text, mqtt).iter().map(ToString::to_string).collect()
+}
+
+fn summaries(protocol: &mut Protocol, text: Text<'_>, mqtt: &mut mqtt::Stream) -> Vec<Summary> {
+    let queues = protocol.queues();
+    let mut read = Vec::new();
+    protocol.read(text, &mut Vec::new(), mqtt, &mut |reading| {
+        read.push(Summary::read(&reading, &queues));
+    });
+    read
+}
+
+/// Bytes from hexadecimal digits, with spaces between them.
+pub(in crate::matching) fn bytes(digits: &str) -> Result<Vec<u8>, String> {
     let digits: Vec<u8> = digits.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let byte = |pair: &[u8]| {
         let text = std::str::from_utf8(pair).ok().filter(|text| text.len() == 2)?;
@@ -203,13 +215,14 @@ mod tests {
     use crate::matching::protocols::BUILTIN;
     use crate::matching::rules::compile_file;
     use crate::matching::rules::forms::Form;
+    use crate::matching::rules::protocol::Syntax;
     use crate::matching::rules::reading::Extent;
 
     /// Calls `test` with each built-in protocol and each of its examples that is text.
     fn each_text_example(mut test: impl FnMut(&mut Protocol, &ExampleSource, &str)) {
         for (file, text) in BUILTIN {
             for compiled in compile_file(file, text).unwrap() {
-                let Compiled { mut protocol, examples } = compiled;
+                let Compiled { mut protocol, examples, .. } = compiled;
                 assert!(examples.len() >= 3, "{file} has examples");
                 for example in &examples {
                     if let Some(text) = &example.text {
@@ -277,6 +290,38 @@ mod tests {
                 });
             }
         });
+    }
+
+    /// So it is in messages of a binary encoding; and what settles one settles it for any rest.
+    #[test]
+    fn no_cut_of_a_binary_message_makes_up_an_id() {
+        let (mut messages, mut settled) = (0, 0);
+        for (file, text) in BUILTIN {
+            let Compiled { mut protocol, examples, .. } =
+                compile_file(file, text).unwrap().remove(0);
+            for example in examples.iter().filter(|example| example.hex.is_some()) {
+                let payload = bytes(example.hex.as_deref().unwrap()).unwrap();
+                let whole = binary(example, &payload, Wholeness::Whole);
+                let Syntax::Rules(rules) = &protocol.syntax else { continue };
+                if rules.framing.encodings(whole).is_empty() {
+                    continue;
+                }
+                messages += 1;
+                let known = ids(&mut protocol, whole);
+                for cut in 0..payload.len() {
+                    let part = binary(example, &payload[..cut], Wholeness::Cut);
+                    check(&mut protocol, &known, part);
+                    let (read, extent) = readings(&mut protocol, part);
+                    let Some(settled_by) = extent.settled_by else { continue };
+                    assert!(settled_by <= cut);
+                    settled += 1;
+                    let other = [&payload[..cut], b"\xc1\xff"].concat();
+                    let other = readings(&mut protocol, binary(example, &other, Wholeness::Whole));
+                    assert_eq!(other, (read, extent), "{file}: {payload:02x?} cut at {cut}");
+                }
+            }
+        }
+        assert!(messages >= 20 && settled > 0, "{messages} {settled}");
     }
 
     /// Where a beginning settles what a message is, whatever follows it is read no differently.
@@ -357,6 +402,11 @@ mod tests {
         assert!(read == known || extent.missed, "{name}: {read:?} for {known:?} in {}", shown());
         assert!(read.iter().all(|id| known.contains(id)), "{name}: {read:?} {known:?} {}", shown());
         read == known && !extent.missed
+    }
+
+    fn binary<'a>(example: &ExampleSource, payload: &'a [u8], wholeness: Wholeness) -> Text<'a> {
+        let message_type = MessageType::Binary;
+        Text { message_type, wholeness, ..beginning(example, payload) }
     }
 
     /// An example's text in full.

@@ -1,8 +1,10 @@
 //! Several application messages in one WebSocket message, and wrappings around them.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
+use protobuf::CodedInputStream;
 use serde::Deserialize;
 
+use super::binary::Encoding;
 use super::json::scan::elements;
 use super::json::token::unescape;
 use super::text::{Text, Wholeness};
@@ -14,6 +16,7 @@ use crate::observation::MessageType;
 pub(in crate::matching) struct Framing {
     pub(super) unwrap: Unwrap,
     pub(super) split: Split,
+    pub(super) prefix: Prefix,
 }
 
 /// A wrapping to take off first.
@@ -35,7 +38,32 @@ pub(super) enum Unwrap {
     /// A MIME type in front of the JSON text of a binary message, and its length in a byte
     /// (TinkerPop, "Graph Driver Provider Requirements"). Text messages are passed on as they are.
     Mime,
+    /// Binary messages are MessagePack. Text messages, and binary ones that are JSON, are passed on as they are;
+    /// so it is with the next three.
+    Msgpack,
+    /// Binary messages are CBOR.
+    Cbor,
+    /// Binary messages are one or the other, whichever a rule holds for.
+    MsgpackOrCbor,
+    /// Binary messages are Protocol Buffers, of which paths name fields by their numbers: `$[1][2]`.
+    Protobuf,
+    /// Some text in front of JSON, without brackets. A message without JSON is passed on as it is.
+    AfterText,
 }
+
+/// What stands in front of each of several messages in a binary one.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Prefix {
+    /// Nothing: one message.
+    #[default]
+    None,
+    /// Its length in bytes, in groups of seven bits, the lowest first.
+    Varint,
+}
+
+/// Bytes in front of JSON that may be another text.
+const MAX_FRONT_BYTES: usize = 256;
 
 /// What stands between messages.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -80,7 +108,46 @@ impl Framing {
                 let payload = without_mime(text.payload).unwrap_or(text.payload);
                 self.split.each(Text { payload, ..text }, found);
             }
-            Unwrap::JupyterV1 | Unwrap::PhoenixV2 | Unwrap::Mime => self.split.each(text, found),
+            Unwrap::AfterText => {
+                let payload = after_text(text.payload).unwrap_or(text.payload);
+                self.split.each(Text { payload, ..text }, found);
+            }
+            Unwrap::JupyterV1
+            | Unwrap::PhoenixV2
+            | Unwrap::Mime
+            | Unwrap::Msgpack
+            | Unwrap::Cbor
+            | Unwrap::MsgpackOrCbor
+            | Unwrap::Protobuf => self.split.each(text, found),
+        }
+    }
+
+    /// The encodings that `text` may be in, where it is not JSON.
+    pub(super) fn encodings(self, text: Text<'_>) -> &'static [Encoding] {
+        if text.message_type != MessageType::Binary {
+            return &[];
+        }
+        // In none of the encodings is a message of more than one byte that begins so.
+        let is_json = matches!(text.payload, [b'{' | b'[', 0..0x80, ..]);
+        if is_json { &[] } else { self.unwrap.encodings() }
+    }
+
+    /// Calls `found` for each message in `text`, which is in one of the [encodings](Self::encodings).
+    pub(super) fn each_encoded(self, text: Text<'_>, found: &mut dyn FnMut(Text<'_>)) {
+        if self.prefix == Prefix::None {
+            return found(text);
+        }
+        let mut rest = text.payload;
+        while !rest.is_empty() {
+            let mut stream = CodedInputStream::from_bytes(rest);
+            let Ok(length) = stream.read_raw_varint32() else { return };
+            let start = usize::try_from(stream.pos()).unwrap_or(rest.len());
+            let behind = rest.get(start..).unwrap_or_default();
+            let part = behind.split_at_checked(length as usize);
+            let (payload, after) = part.unwrap_or((behind, b""));
+            let wholeness = if part.is_some() { Wholeness::Whole } else { text.wholeness };
+            found(Text { payload, wholeness, ..text });
+            rest = after;
         }
     }
 
@@ -88,11 +155,15 @@ impl Framing {
     pub(in crate::matching) fn is_single(self, beginning: Text<'_>) -> bool {
         let is_wrapped = match self.unwrap {
             Unwrap::None => false,
-            Unwrap::Sockjs => true,
+            Unwrap::Sockjs | Unwrap::AfterText => true,
+            Unwrap::Msgpack | Unwrap::Cbor | Unwrap::MsgpackOrCbor | Unwrap::Protobuf => false,
             Unwrap::JupyterV1 | Unwrap::PhoenixV2 | Unwrap::Mime => {
                 beginning.message_type == MessageType::Binary
             }
         };
+        if !self.encodings(beginning).is_empty() {
+            return self.prefix == Prefix::None;
+        }
         let is_split = match self.split {
             Split::None => false,
             Split::Array => beginning.payload.trim_ascii_start().starts_with(b"["),
@@ -103,8 +174,11 @@ impl Framing {
 
     /// Further application messages may have stood in what is missing of `text`.
     pub(in crate::matching) fn hides_more(self, text: Text<'_>) -> bool {
-        if text.wholeness == Wholeness::Whole || text.message_type != MessageType::Text {
+        if text.wholeness == Wholeness::Whole {
             return false;
+        }
+        if text.message_type != MessageType::Text {
+            return !self.encodings(text).is_empty() && self.prefix != Prefix::None;
         }
         match self.split {
             Split::None => self.unwrap == Unwrap::Sockjs,
@@ -130,6 +204,24 @@ impl Framing {
             self.split.each(Text { payload: scratch, wholeness: Wholeness::Whole, ..text }, found);
         }
     }
+}
+
+impl Unwrap {
+    pub(super) fn encodings(self) -> &'static [Encoding] {
+        match self {
+            Self::Msgpack => &[Encoding::MessagePack],
+            Self::Cbor => &[Encoding::Cbor],
+            Self::MsgpackOrCbor => &[Encoding::MessagePack, Encoding::Cbor],
+            Self::Protobuf => &[Encoding::Protobuf],
+            _ => &[],
+        }
+    }
+}
+
+/// The JSON in `payload` behind a text.
+fn after_text(payload: &[u8]) -> Option<&[u8]> {
+    let front = &payload[..payload.len().min(MAX_FRONT_BYTES)];
+    payload.get(memchr2(b'{', b'[', front)?..)
 }
 
 impl Split {

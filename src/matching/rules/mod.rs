@@ -19,7 +19,8 @@
 //! | `about` | what its messages look like, for `wstap protocols` |
 //! | `subprotocols` | tokens in the 101 that stand for it |
 //! | `paths` | pieces of the request target that make it likely; one fitting message then decides |
-//! | `unwrap` | `sockjs`, `jupyter-v1`, `phoenix-v2`, `mime`: a form that is not JSON around or instead of JSON |
+//! | `unwrap` | `sockjs`, `jupyter-v1`, `phoenix-v2`, `mime`, `after-text`: a form that is not JSON around or instead of JSON; `msgpack`, `cbor`, `msgpack-or-cbor`, `protobuf`: what binary messages are |
+//! | `prefix` | `varint`: several binary messages in one, each behind its length |
 //! | `split` | `record-separator`, `newline`, `array`: several messages in one |
 //! | `rule`, `example` | see below |
 //!
@@ -52,7 +53,11 @@
 //! | `step` | from one number to the next; 1 unless given |
 //! | `reset` | the sequence begins anew with this message: a snapshot |
 //!
-//! A path has one to three steps, `$.name` or `$[index]`. A condition is a value, a list of values
+//! A path has one to three steps, `$.name` or `$[index]`. In a binary encoding it is the same; there a
+//! key that is a number is written like a name, bytes count as a string of their hexadecimal digits,
+//! and a float that is a whole number as that number. In Protocol Buffers an index is the number of a field.
+//!
+//! A condition is a value, a list of values
 //! or one of `{ type = "string" }` (`number`, `bool`, `null`, `object`, `array`),
 //! `{ begins_with = "…" }`, `{ ends_with = "…" }` and `{ at_least = 400 }`.
 //!
@@ -68,11 +73,14 @@
 //! # Inside
 //!
 //! `compile` reads the language as it is written, checks it, and turns it into a few wanted paths
-//! and bit masks. `json` finds the paths in one scan and decides which rule holds; `pattern` and
+//! and bit masks. `json` finds the paths in one scan and decides which rule holds; `binary` finds
+//! them in MessagePack, CBOR and Protocol Buffers; `advice` says what is probably wrong with rules; `pattern` and
 //! `mqtt` do the same for messages that are not JSON. `framing` and `unwrap` come first: they take
 //! one WebSocket message apart into application messages. What then becomes of a request and its
 //! response is left to the parent module.
 
+mod advice;
+mod binary;
 mod compile;
 mod continuation;
 mod examples;
@@ -89,11 +97,12 @@ mod reading;
 mod text;
 mod unwrap;
 
+pub(super) use advice::Doubt;
 pub use compile::RuleError;
-pub(super) use compile::compile_file;
-pub(super) use examples::check as check_examples;
+pub(super) use compile::{Compiled, compile_file};
 #[cfg(test)]
 pub(super) use examples::{Said, conversation};
+pub(super) use examples::{bytes as hex_bytes, check as check_examples, described};
 pub(super) use feed::{CHANNEL_PARTS, FeedFields, Numbers, SequenceField};
 pub(super) use framing::Framing;
 pub(super) use json::rules::JsonRules;

@@ -45,6 +45,8 @@ pub(in crate::matching) struct PatternRule {
     queue: Option<u8>,
     /// Made when it is first needed; `Some(None)` where the pattern may begin anywhere.
     continuation: Option<Option<Box<Continuation>>>,
+    /// Messages that it matched.
+    pub(super) matched: u64,
 }
 
 /// What a rule says besides its pattern.
@@ -68,6 +70,14 @@ impl PatternRule {
             (false, true) => Err(PatternError::IdWithoutRequest),
             _ => Ok(compiled),
         }
+    }
+
+    pub(super) fn pattern(&self) -> &str {
+        self.regex.as_str()
+    }
+
+    pub(super) fn from(&self) -> From {
+        self.from
     }
 
     pub(super) fn has_id(&self) -> bool {
@@ -105,6 +115,7 @@ impl PatternRule {
             label: None,
             queue: None,
             continuation: None,
+            matched: 0,
         })
     }
 
@@ -123,6 +134,7 @@ impl PatternRule {
             _ if self.regex.captures_read(&mut self.groups, payload).is_none() => return false,
             _ => payload,
         };
+        self.matched += 1;
         self.tell(searched, text.wholeness == Wholeness::Cut, found);
         true
     }

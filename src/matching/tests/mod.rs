@@ -5,6 +5,7 @@ mod conversation;
 mod detection;
 mod endings;
 mod feeds;
+mod foreign;
 mod load;
 mod markets;
 mod rivals;

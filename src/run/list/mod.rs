@@ -1,10 +1,13 @@
 //! `wstap ps` lists the processes that can be tapped, `wstap probes` shows where probes would go, and
-//! `wstap protocols` lists the message protocols. None of them attaches anything.
+//! `wstap protocols` lists the message protocols, or tries rules on messages. None of them attaches
+//! anything.
 
+mod attempt;
 mod probes;
 mod protocols;
 mod ps;
 
+pub(super) use self::attempt::attempt;
 pub(super) use self::probes::probes;
 pub(super) use self::protocols::protocols;
 pub(super) use self::ps::ps;

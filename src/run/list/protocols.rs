@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::config;
 use crate::matching::Description;
 use crate::run::Failure;
-use crate::terminal::Page;
+use crate::terminal::{self, Page};
 
 /// One protocol.
 #[derive(Debug, Serialize)]
@@ -38,6 +38,7 @@ impl<'a> Row<'a> {
 /// A file of rules cannot be read or makes no sense, or standard output cannot be written.
 pub(in crate::run) fn protocols(rules: &[PathBuf], json: bool) -> Result<(), Failure> {
     let protocols = config::with_rules(rules)?;
+    protocols.doubts().iter().for_each(|doubt| terminal::complain(format_args!("wstap: {doubt}")));
     let mut out = Page::new(!json);
     for row in protocols.descriptions().map(Row::new) {
         if json {

@@ -14,7 +14,8 @@ use toml::Value;
 use condition::test;
 use source::{Codec, ManySource, ProtocolSource, RuleSource};
 
-use super::framing::Framing;
+use super::advice::{Advice, Placed, Watch, doubts};
+use super::framing::{Framing, Prefix};
 use super::json::field::JsonType;
 use super::json::path::Path;
 use super::json::rules::{IdSource, JsonRule, JsonRules, SlotConditions, Test};
@@ -109,20 +110,25 @@ pub(in crate::matching) fn compile_file(
 pub(in crate::matching) struct Compiled {
     pub(in crate::matching) protocol: Protocol,
     pub(super) examples: Vec<source::ExampleSource>,
+    /// `None` where there are no rules.
+    pub(in crate::matching) advice: Option<Advice>,
 }
 
 fn compile(source: ProtocolSource) -> Result<Compiled, Mistake> {
     check_name(&source.name)?;
     let under = |mistake: Mistake| mistake.under(&source.name);
-    let syntax = match (source.codec, source.rule.is_empty()) {
-        (Some(Codec::Mqtt), true) => Syntax::Mqtt,
+    let (syntax, advice) = match (source.codec, source.rule.is_empty()) {
+        (Some(Codec::Mqtt), true) => (Syntax::Mqtt, None),
         (Some(_), false) => {
             return Err(under(Mistake::new("rule", "a protocol with a codec has no rules")));
         }
         (None, true) => {
             return Err(under(Mistake::new("rule", "a protocol needs at least one rule")));
         }
-        (None, false) => Syntax::Rules(compile_rules(&source).map_err(under)?),
+        (None, false) => {
+            let (rules, advice) = compile_rules(&source).map_err(under)?;
+            (Syntax::Rules(Box::new(rules)), Some(advice))
+        }
     };
     Ok(Compiled {
         protocol: Protocol {
@@ -133,6 +139,7 @@ fn compile(source: ProtocolSource) -> Result<Compiled, Mistake> {
             syntax,
         },
         examples: source.example,
+        advice,
     })
 }
 
@@ -148,14 +155,22 @@ fn check_name(name: &str) -> Result<(), Mistake> {
     Ok(())
 }
 
-fn compile_rules(source: &ProtocolSource) -> Result<RuleSet, Mistake> {
+fn compile_rules(source: &ProtocolSource) -> Result<(RuleSet, Advice), Mistake> {
+    check_encoding(source)?;
     let mut compiler = Compiler::default();
     let mut patterns = Vec::new();
+    let (mut json_places, mut pattern_places) = (Vec::new(), Vec::new());
     for (index, rule) in source.rule.iter().enumerate() {
         let key = format!("rule[{index}]");
         let result = check_combination(rule).and_then(|()| match &rule.pattern {
-            Some(pattern) => compiler.pattern(pattern, rule).map(|rule| patterns.push(rule)),
-            None => compiler.json(rule),
+            Some(pattern) => {
+                pattern_places.push(index);
+                compiler.pattern(pattern, rule).map(|rule| patterns.push(rule))
+            }
+            None => {
+                json_places.push(index);
+                compiler.json(rule)
+            }
         });
         result.map_err(|mistake| mistake.under(&key))?;
     }
@@ -163,12 +178,38 @@ fn compile_rules(source: &ProtocolSource) -> Result<RuleSet, Mistake> {
     let wants = compiler.json.rules.iter().map(|rule| rule.wants);
     compiler.json.wanted_by_all = wants.reduce(|all, wants| all & wants).unwrap_or_default();
     compiler.json.bare_ids = compiler.has_path_ids() && patterns.iter().any(PatternRule::has_id);
-    Ok(RuleSet {
-        framing: Framing { unwrap: source.unwrap, split: source.split },
+    let placed = Placed {
+        sources: &source.rule,
+        json: &compiler.json,
+        patterns: &patterns,
+        json_places: &json_places,
+        pattern_places: &pattern_places,
+    };
+    let advice = Advice { doubts: doubts(&placed), watch: Watch::new(&placed) };
+    let rules = RuleSet {
+        watch: None,
+        framing: Framing { unwrap: source.unwrap, split: source.split, prefix: source.prefix },
         json: compiler.json,
         patterns,
         queues: compiler.queues,
-    })
+    };
+    Ok((rules, advice))
+}
+
+/// What a binary encoding does not have.
+fn check_encoding(source: &ProtocolSource) -> Result<(), Mistake> {
+    let encodings = source.unwrap.encodings();
+    if encodings.is_empty() && source.prefix != Prefix::None {
+        return Err(Mistake::new("prefix", "it stands in front of messages in a binary encoding"));
+    }
+    for (index, rule) in source.rule.iter().enumerate() {
+        let id = rule.id.as_deref().unwrap_or_default();
+        if !encodings.is_empty() && id.ends_with("[*]") {
+            let reason = "of a binary encoding, an array of ids is not read";
+            return Err(Mistake::new(format!("rule[{index}].id"), reason));
+        }
+    }
+    Ok(())
 }
 
 /// What may not stand together in one rule.

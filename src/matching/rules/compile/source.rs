@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::matching::rules::feed::time::TimeUnit;
-use crate::matching::rules::framing::{Split, Unwrap};
+use crate::matching::rules::framing::{Prefix, Split, Unwrap};
 use crate::matching::rules::kind::{From, Kind, Sender};
 
 /// A file: one protocol at the top, or several under `[[protocol]]`.
@@ -33,6 +33,8 @@ pub(in crate::matching::rules) struct ProtocolSource {
     pub(in crate::matching::rules) unwrap: Unwrap,
     #[serde(default)]
     pub(in crate::matching::rules) split: Split,
+    #[serde(default)]
+    pub(in crate::matching::rules) prefix: Prefix,
     /// A decoder in code instead of rules.
     pub(in crate::matching::rules) codec: Option<Codec>,
     #[serde(default)]

@@ -8,10 +8,12 @@
 use std::borrow::Cow;
 
 use super::field::{End, Field, JsonType, Next, Sink};
+use super::found::Found;
 use super::scan::elements;
 use super::slots::{MAX_SLOTS, Slot, Slots};
 use super::token::{equal, has_escape, unescape};
 use super::wanted::Wanted;
+use crate::matching::rules::binary::Encoding;
 use crate::matching::rules::feed::{Asked, FeedRule};
 use crate::matching::rules::kind::{From, Sender};
 use crate::matching::rules::reading::{MAX_ID_BYTES, Reading, RequestName, RuleTraits};
@@ -28,6 +30,8 @@ pub(in crate::matching) struct JsonRules {
     pub(in crate::matching::rules) bare_ids: bool,
     /// What every rule wants: before it is known, none can be satisfied.
     pub(in crate::matching::rules) wanted_by_all: Slots,
+    /// Of rules that are watched, what they found.
+    pub(in crate::matching::rules) found: Option<Found>,
 }
 
 /// The conditions on one slot.
@@ -116,13 +120,27 @@ impl JsonRules {
             }
             End::Cut | End::Malformed => return Held::NoRule { is_open: false },
         };
-        let Some(rule) = evaluation.verdict() else { return Held::NoRule { is_open } };
-        evaluation.tell(rule, found);
-        // An array of ids is known before its end is.
-        let reads_on = matches!(rule.id, IdSource::Elements(_));
-        let settled_by = settled_by.filter(|_| !reads_on);
-        let is_open = is_open || (reads_on && text.wholeness == Wholeness::Cut);
-        Held::Rule { settled_by, is_open }
+        evaluation.conclude(settled_by, is_open, text.wholeness, found)
+    }
+
+    /// The same for a message in a binary encoding, of which the end is not read by itself. The values
+    /// are written into `room`.
+    pub(in crate::matching::rules) fn read_binary(
+        &self,
+        encoding: Encoding,
+        text: Text<'_>,
+        room: &mut Vec<u8>,
+        found: &mut dyn FnMut(Reading<'_>),
+    ) -> Held {
+        let mut evaluation = Evaluation::new(self, text.sender);
+        let end = encoding.scan(&self.wanted, text.payload, room, &mut evaluation);
+        let (settled_by, is_open) = match end {
+            End::Stopped(seen) => (Some(seen), false),
+            End::Complete => (None, false),
+            End::Cut if text.wholeness == Wholeness::Cut => (None, true),
+            End::Cut | End::Malformed => return Held::NoRule { is_open: false },
+        };
+        evaluation.conclude(settled_by, is_open, text.wholeness, found)
     }
 }
 
@@ -131,6 +149,11 @@ impl SlotConditions {
     pub(in crate::matching::rules) fn bit(&self, test: &Test) -> Option<u64> {
         let mut known = self.type_tests.iter().chain(&self.value_tests);
         known.find(|(_, known)| known == test).map(|(bit, _)| *bit)
+    }
+
+    /// All conditions with their bits.
+    pub(in crate::matching::rules) fn all(&self) -> impl Iterator<Item = (u64, &Test)> {
+        self.type_tests.iter().chain(&self.value_tests).map(|(bit, test)| (*bit, test))
     }
 
     pub(in crate::matching::rules) fn add(&mut self, bit: u64, test: Test) {
@@ -252,6 +275,33 @@ impl<'r, 'a> Evaluation<'r, 'a> {
                 && rule.unless & yes == 0
                 && rule.from.admits(sender)
         })
+    }
+
+    /// Tells `found` what the rule says that holds, if one does.
+    fn conclude(
+        &self,
+        settled_by: Option<usize>,
+        is_open: bool,
+        wholeness: Wholeness,
+        found: &mut dyn FnMut(Reading<'_>),
+    ) -> Held {
+        let Some(rule) = self.verdict() else { return Held::NoRule { is_open } };
+        if let Some(found) = &self.rules.found {
+            self.count(rule, found);
+        }
+        self.tell(rule, found);
+        // An array of ids is known before its end is.
+        let reads_on = matches!(rule.id, IdSource::Elements(_));
+        let settled_by = settled_by.filter(|_| !reads_on);
+        let is_open = is_open || (reads_on && wholeness == Wholeness::Cut);
+        Held::Rule { settled_by, is_open }
+    }
+
+    fn count(&self, rule: &JsonRule, found: &Found) {
+        let place = self.rules.rules.iter().position(|it| std::ptr::eq(it, rule));
+        let there = (0..MAX_SLOTS).filter(|&index| self.fields[index].is_some());
+        let slots = there.filter_map(Slot::at).fold(Slots::default(), |all, it| all | it.into());
+        found.count(place.unwrap_or(usize::MAX), slots);
     }
 
     fn verdict(&self) -> Option<&'r JsonRule> {

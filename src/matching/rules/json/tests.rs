@@ -10,18 +10,18 @@ use super::slots::{Slot, Slots};
 use super::wanted::{Need, Wanted};
 use crate::matching::rules::text::Wholeness;
 
-const PATHS: [&str; 9] =
+pub(in crate::matching::rules) const PATHS: [&str; 9] =
     ["$.id", "$.method", "$.d", "$.d.id", "$.d.d.id", "$[0]", "$[1]", "$[1].id", "$.d[1]"];
 
 /// Collects everything, and stops at nothing.
 #[derive(Debug, Default, PartialEq)]
-struct Everything {
+pub(in crate::matching::rules) struct Everything {
     /// What was told for each path: a value's text, or that it is missing.
-    found: [Option<Told>; PATHS.len()],
+    pub(in crate::matching::rules) found: [Option<Told>; PATHS.len()],
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Told {
+pub(in crate::matching::rules) enum Told {
     Scalar(String),
     Container(JsonType),
     Missing,
@@ -45,7 +45,7 @@ impl<'a> Sink<'a> for Everything {
     }
 }
 
-fn wanted() -> Wanted {
+pub(in crate::matching::rules) fn wanted() -> Wanted {
     let mut wanted = Wanted::default();
     for path in PATHS {
         wanted.slot(&Path::parse(path).unwrap(), Need::Value).unwrap();
@@ -60,7 +60,7 @@ fn scanned(text: &[u8]) -> (End, Everything) {
 }
 
 /// What a full parser finds at a path.
-fn parsed(value: &Value, path: &str) -> Told {
+pub(in crate::matching::rules) fn parsed(value: &Value, path: &str) -> Told {
     let found = Path::parse(path).unwrap().steps.iter().try_fold(value, |value, step| match step {
         Step::Key(key) => value.as_object()?.get(&**key),
         Step::Index(index) => value.as_array()?.get(*index as usize),
@@ -73,7 +73,7 @@ fn parsed(value: &Value, path: &str) -> Told {
     }
 }
 
-fn json() -> impl Strategy<Value = Value> {
+pub(in crate::matching::rules) fn json() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
         Just("id".to_owned()),
         Just(r#"{"id":1}"#.to_owned()),

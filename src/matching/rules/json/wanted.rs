@@ -53,6 +53,13 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// The slot of a path that was asked for.
+    pub(in crate::matching::rules) fn known(&self, path: &Path) -> Option<Slot> {
+        Slot::at(self.slots.iter().position(|known| known.steps == path.steps)?)
+    }
+}
+
 impl Node {
     fn insert(&mut self, steps: &[Step], slot: Slot, need: Need) {
         let Some((step, rest)) = steps.split_first() else { return };
@@ -92,8 +99,9 @@ impl Node {
         }
     }
 
+    /// The entry of a key that has no escapes.
     #[inline]
-    fn by_name(&self, name: &[u8]) -> Option<&Entry> {
+    pub(in crate::matching::rules) fn by_name(&self, name: &[u8]) -> Option<&Entry> {
         let found = self.keys.iter().find(|(wanted, _)| equal(wanted.as_bytes(), name));
         found.map(|(_, entry)| entry)
     }

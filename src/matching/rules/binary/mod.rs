@@ -1,0 +1,52 @@
+//! Messages in a binary encoding: where the wanted fields stand, told in the words of JSON.
+//!
+//! `scan` walks over MessagePack and CBOR alike, in place and only as far as the rules need; `msgpack`
+//! and `cbor` read one head each with the crates for their encodings. `protobuf` walks by the numbers
+//! of fields. `token` writes the few values that are wanted as JSON would write them, so that
+//! conditions and ids mean the same in every encoding. What rules make of the fields is left to
+//! `json::rules`.
+//!
+//! Nothing here calls itself deeper than a path has steps, whatever the message says.
+
+mod cbor;
+mod head;
+mod msgpack;
+mod protobuf;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use super::json::field::{End, Sink};
+use super::json::wanted::Wanted;
+use token::Tokens;
+
+/// How a binary message is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::matching) enum Encoding {
+    /// MessagePack (github.com/msgpack/msgpack, `spec.md`).
+    MessagePack,
+    /// CBOR (RFC 8949).
+    Cbor,
+    /// Protocol Buffers (protobuf.dev, "Encoding"), without their schema: a path names fields by their numbers.
+    Protobuf,
+}
+
+impl Encoding {
+    /// Reads `bytes` from their start and reports to `sink` what is `wanted`. The values are written
+    /// into `room`, which grows to a fixed size.
+    pub(super) fn scan<'a>(
+        self,
+        wanted: &Wanted,
+        bytes: &'a [u8],
+        room: &'a mut Vec<u8>,
+        sink: &mut impl Sink<'a>,
+    ) -> End {
+        let tokens = Tokens::new(room);
+        match self {
+            Self::MessagePack => scan::scan::<msgpack::MessagePack>(wanted, bytes, tokens, sink),
+            Self::Cbor => scan::scan::<cbor::Cbor>(wanted, bytes, tokens, sink),
+            Self::Protobuf => protobuf::scan(wanted, bytes, tokens, sink),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Protocol Buffers without their schema: fields by their numbers, read with `protobuf`.
+//!
+//! The encoding does not tell a text from a message inside of a message. What a path goes into is a
+//! message; anything else of that kind is a text where it is UTF-8, and bytes where it is not.
+//! Integers are signed ones of 64 bits. Where a field is repeated, the first counts. A field with the
+//! value 0 is often not sent at all, so it is missing.
+
+use protobuf::CodedInputStream;
+use protobuf::rt::WireType;
+
+use super::head::Scalar;
+use super::token::Tokens;
+use crate::matching::rules::json::field::{End, Field, JsonType, Next, Sink};
+use crate::matching::rules::json::slots::Slots;
+use crate::matching::rules::json::wanted::{Entry, Need, Node, Wanted};
+
+/// Reads `bytes` from their start and reports to `sink` what is wanted.
+pub(super) fn scan<'a>(
+    wanted: &Wanted,
+    bytes: &'a [u8],
+    tokens: Tokens<'a>,
+    sink: &mut impl Sink<'a>,
+) -> End {
+    let mut scan = Scan { tokens, told: Slots::default(), sink };
+    scan.message(bytes, 0, &wanted.root).err().unwrap_or(End::Complete)
+}
+
+struct Scan<'a, 's, S> {
+    tokens: Tokens<'a>,
+    /// Slots that were told.
+    told: Slots,
+    sink: &'s mut S,
+}
+
+/// A value as it stands in the message.
+enum Value<'a> {
+    Number(i64),
+    Bytes(&'a [u8]),
+}
+
+impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
+    /// Reads the message `bytes`, which begins behind `before` bytes of the whole.
+    fn message(&mut self, bytes: &'a [u8], before: usize, node: &Node) -> Result<(), End> {
+        let mut stream = CodedInputStream::from_bytes(bytes);
+        // An error is where the bytes end too early or make no sense: the crate does not say which.
+        while let Some(tag) = stream.read_raw_tag_or_eof().map_err(|_| End::Cut)? {
+            let value = value(&mut stream, bytes, tag & 7)?;
+            let entry = node.by_index(tag >> 3);
+            let seen = before + position(&stream);
+            if let Some(entry) = entry {
+                self.field(value, seen, entry)?;
+            }
+        }
+        let next = self.sink.absent(node.all);
+        proceed(next, before + bytes.len())
+    }
+
+    fn field(&mut self, value: Value<'a>, seen: usize, entry: &Entry) -> Result<(), End> {
+        match value {
+            Value::Number(number) => {
+                let write = |tokens: &mut Tokens<'a>| tokens.scalar(Scalar::Signed(number));
+                self.tell(entry, JsonType::Number, seen, write)?;
+            }
+            Value::Bytes(bytes) => match &entry.below {
+                Some(node) => {
+                    self.tell(entry, JsonType::Object, seen, |_| &[])?;
+                    // What is no message has no fields.
+                    if let Err(End::Stopped(seen)) = self.message(bytes, seen - bytes.len(), node) {
+                        return Err(End::Stopped(seen));
+                    }
+                }
+                None => self.tell(entry, JsonType::String, seen, |tokens| {
+                    if std::str::from_utf8(bytes).is_ok() {
+                        tokens.text(bytes)
+                    } else {
+                        tokens.bytes(bytes)
+                    }
+                })?,
+            },
+        }
+        match &entry.below {
+            Some(node) => proceed(self.sink.absent(node.all), seen),
+            None => Ok(()),
+        }
+    }
+
+    fn tell(
+        &mut self,
+        entry: &Entry,
+        json_type: JsonType,
+        seen: usize,
+        write: impl FnOnce(&mut Tokens<'a>) -> &'a [u8],
+    ) -> Result<(), End> {
+        let Some(slot) = entry.slot else { return Ok(()) };
+        if self.told.contains(slot) {
+            return Ok(());
+        }
+        self.told |= slot.into();
+        let raw = if entry.need == Need::Value { write(&mut self.tokens) } else { &[] };
+        proceed(self.sink.present(slot, Field { json_type, raw }), seen)
+    }
+}
+
+/// The value of a field of this wire type. Groups, which nobody writes any more, are not read.
+fn value<'a>(
+    stream: &mut CodedInputStream<'_>,
+    bytes: &'a [u8],
+    wire_type: u32,
+) -> Result<Value<'a>, End> {
+    let number = match WireType::new(wire_type).ok_or(End::Malformed)? {
+        WireType::Varint => stream.read_raw_varint64().map(u64::cast_signed),
+        WireType::Fixed64 => stream.read_raw_little_endian64().map(u64::cast_signed),
+        WireType::Fixed32 => stream.read_raw_little_endian32().map(i64::from),
+        WireType::LengthDelimited => {
+            let length = stream.read_raw_varint32().map_err(|_| End::Cut)?;
+            let start = position(stream);
+            stream.skip_raw_bytes(length).map_err(|_| End::Cut)?;
+            let value = bytes.get(start..position(stream)).ok_or(End::Cut)?;
+            return Ok(Value::Bytes(value));
+        }
+        WireType::StartGroup | WireType::EndGroup => return Err(End::Malformed),
+    };
+    number.map(Value::Number).map_err(|_| End::Cut)
+}
+
+fn position(stream: &CodedInputStream<'_>) -> usize {
+    usize::try_from(stream.pos()).unwrap_or(usize::MAX)
+}
+
+fn proceed(next: Next, seen: usize) -> Result<(), End> {
+    match next {
+        Next::Continue => Ok(()),
+        Next::Stop => Err(End::Stopped(seen)),
+    }
+}

@@ -1,0 +1,321 @@
+//! One walk over a message of values that say how long they are, for a few wanted fields.
+//!
+//! It is the walk of `json::scan` for MessagePack and CBOR: a field is reported where its value
+//! begins, the sink may stop it, what is not wanted is hopped over without a look inside of texts, and a
+//! message that was cut still yields every field before the cut.
+
+use std::marker::PhantomData;
+
+use super::head::{Format, Head, Scalar};
+use super::token::Tokens;
+use crate::matching::rules::json::field::{End, Field, JsonType, Next, Sink};
+use crate::matching::rules::json::slots::Slots;
+use crate::matching::rules::json::wanted::{Entry, Need, Node, Wanted};
+
+/// Deepest nesting of arrays and maps that do not say their length, where they are hopped over.
+const MAX_OPEN: usize = 32;
+
+/// Longest text that is put together of several pieces.
+const MAX_PIECES_BYTES: usize = 1 << 10;
+
+/// Reads `bytes` from their start and reports to `sink` what is wanted.
+pub(super) fn scan<'a, F: Format>(
+    wanted: &Wanted,
+    bytes: &'a [u8],
+    tokens: Tokens<'a>,
+    sink: &mut impl Sink<'a>,
+) -> End {
+    let (told, format) = (Slots::default(), PhantomData::<F>);
+    let mut scan = Scan { bytes, at: 0, tokens, told, sink, format };
+    let result = match scan.value_head() {
+        Ok(Head::Map(count)) => scan.map(count, &wanted.root),
+        Ok(Head::Array(count)) => scan.array(count, &wanted.root),
+        Ok(_) => Err(End::Malformed),
+        Err(end) => Err(end),
+    };
+    result.err().unwrap_or(End::Complete)
+}
+
+struct Scan<'a, 's, F, S> {
+    bytes: &'a [u8],
+    /// Bytes that were read.
+    at: usize,
+    tokens: Tokens<'a>,
+    /// Slots whose value was written: where a key is repeated, the first counts.
+    told: Slots,
+    sink: &'s mut S,
+    format: PhantomData<F>,
+}
+
+impl<'a, F: Format, S: Sink<'a>> Scan<'a, '_, F, S> {
+    fn map(&mut self, count: Option<u64>, node: &Node) -> Result<(), End> {
+        let mut left = count;
+        while let Some(head) = self.next_of(&mut left)? {
+            let entry = self.entry_of_key(head, node)?;
+            self.value(entry)?;
+        }
+        self.nothing_more(node)
+    }
+
+    fn array(&mut self, count: Option<u64>, node: &Node) -> Result<(), End> {
+        let mut left = count;
+        let mut index = 0_u32;
+        while let Some(head) = self.next_of(&mut left)? {
+            self.value_after(head, node.by_index(index))?;
+            index = index.saturating_add(1);
+        }
+        self.nothing_more(node)
+    }
+
+    /// The head of the next of `left` elements or keys; `None` where there is none.
+    fn next_of(&mut self, left: &mut Option<u64>) -> Result<Option<Head>, End> {
+        match left {
+            Some(0) => return Ok(None),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        match self.value_head()? {
+            Head::Break if left.is_none() => Ok(None),
+            Head::Break => Err(End::Malformed),
+            head => Ok(Some(head)),
+        }
+    }
+
+    /// What is wanted of the value whose key begins with `head`. A key may be a number, which a
+    /// path writes as it would write a name.
+    fn entry_of_key<'n>(&mut self, head: Head, node: &'n Node) -> Result<Option<&'n Entry>, End> {
+        match head {
+            Head::Text(Some(length)) => Ok(node.by_name(self.take(length)?)),
+            Head::Scalar(Scalar::Unsigned(number)) => {
+                let mut digits = [0; 20];
+                Ok(node.by_name(decimal(number, &mut digits)))
+            }
+            head => {
+                self.hop_over(head)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn value(&mut self, entry: Option<&Entry>) -> Result<(), End> {
+        match self.value_head()? {
+            Head::Break => Err(End::Malformed),
+            head => self.value_after(head, entry),
+        }
+    }
+
+    /// Reads the value that begins with `head`. Reports it if it is wanted, and enters it if
+    /// something below it is.
+    fn value_after(&mut self, head: Head, entry: Option<&Entry>) -> Result<(), End> {
+        let Some(entry) = entry else { return self.hop_over(head) };
+        match head {
+            Head::Array(count) => self.container(JsonType::Array, head, count, entry)?,
+            Head::Map(count) => self.container(JsonType::Object, head, count, entry)?,
+            Head::Scalar(scalar) => {
+                self.tell(entry, scalar.json_type(), |tokens| tokens.scalar(scalar))?;
+            }
+            Head::Text(_) | Head::Bytes(_) if entry.need == Need::Presence => {
+                self.tell(entry, JsonType::String, |_| &[])?;
+                self.nothing_below(entry)?;
+                return self.hop_over(head);
+            }
+            Head::Text(Some(length)) => {
+                let text = self.take(length)?;
+                self.tell(entry, JsonType::String, |tokens| tokens.text(text))?;
+            }
+            Head::Bytes(Some(length)) => {
+                let bytes = self.take(length)?;
+                self.tell(entry, JsonType::String, |tokens| tokens.bytes(bytes))?;
+            }
+            Head::Text(None) => {
+                let text = self.pieces()?;
+                self.tell(entry, JsonType::String, |tokens| tokens.text(&text))?;
+            }
+            Head::Bytes(None) => {
+                let bytes = self.pieces()?;
+                self.tell(entry, JsonType::String, |tokens| tokens.bytes(&bytes))?;
+            }
+            Head::Tag | Head::Break => return Err(End::Malformed),
+        }
+        self.nothing_below(entry)
+    }
+
+    fn container(
+        &mut self,
+        json_type: JsonType,
+        head: Head,
+        count: Option<u64>,
+        entry: &Entry,
+    ) -> Result<(), End> {
+        self.tell(entry, json_type, |_| &[])?;
+        match (&entry.below, json_type) {
+            (Some(node), JsonType::Object) if !node.keys.is_empty() => self.map(count, node),
+            (Some(node), JsonType::Array) if !node.indexes.is_empty() => self.array(count, node),
+            _ => self.hop_over(head),
+        }
+    }
+
+    /// Reports a field, whose value `write` writes if it is wanted.
+    fn tell(
+        &mut self,
+        entry: &Entry,
+        json_type: JsonType,
+        write: impl FnOnce(&mut Tokens<'a>) -> &'a [u8],
+    ) -> Result<(), End> {
+        let Some(slot) = entry.slot else { return Ok(()) };
+        if self.told.contains(slot) {
+            return Ok(());
+        }
+        self.told |= slot.into();
+        let raw = if entry.need == Need::Value { write(&mut self.tokens) } else { &[] };
+        let next = self.sink.present(slot, Field { json_type, raw });
+        self.proceed(next)
+    }
+
+    fn nothing_more(&mut self, node: &Node) -> Result<(), End> {
+        let next = self.sink.absent(node.all);
+        self.proceed(next)
+    }
+
+    fn nothing_below(&mut self, entry: &Entry) -> Result<(), End> {
+        entry.below.as_ref().map_or(Ok(()), |node| self.nothing_more(node))
+    }
+
+    fn proceed(&self, next: Next) -> Result<(), End> {
+        match next {
+            Next::Continue => Ok(()),
+            Next::Stop => Err(End::Stopped(self.at)),
+        }
+    }
+
+    /// Hops over the value whose head was read. It keeps numbers instead of calling itself, so
+    /// nesting costs nothing but the bytes that say so.
+    fn hop_over(&mut self, head: Head) -> Result<(), End> {
+        let mut open = Open::default();
+        open.enter(Some(1))?;
+        let mut head = head;
+        loop {
+            open.read_one(head)?;
+            match head {
+                Head::Text(Some(length)) | Head::Bytes(Some(length)) => {
+                    self.take(length)?;
+                }
+                Head::Array(count) => open.enter(count)?,
+                Head::Map(count) => open.enter(match count {
+                    Some(pairs) => Some(pairs.checked_mul(2).ok_or(End::Malformed)?),
+                    None => None,
+                })?,
+                // Its pieces are values, and a break ends them.
+                Head::Text(None) | Head::Bytes(None) => open.enter(None)?,
+                Head::Scalar(_) | Head::Break | Head::Tag => {}
+            }
+            if open.is_done() {
+                return Ok(());
+            }
+            head = self.value_head()?;
+        }
+    }
+
+    /// The pieces of a text that did not say its length; beyond a bound they are not kept.
+    fn pieces(&mut self) -> Result<Vec<u8>, End> {
+        let mut all = Vec::new();
+        loop {
+            match self.value_head()? {
+                Head::Break => return Ok(all),
+                Head::Text(Some(length)) | Head::Bytes(Some(length)) => {
+                    let piece = self.take(length)?;
+                    if all.len() <= MAX_PIECES_BYTES {
+                        all.extend_from_slice(piece);
+                    }
+                }
+                _ => return Err(End::Malformed),
+            }
+        }
+    }
+
+    /// The next head that is not a tag.
+    #[inline]
+    fn value_head(&mut self) -> Result<Head, End> {
+        loop {
+            let rest = self.bytes.get(self.at..).ok_or(End::Cut)?;
+            let (head, length) = F::head(rest)?;
+            self.at += length;
+            if head != Head::Tag {
+                return Ok(head);
+            }
+        }
+    }
+
+    /// The next `length` bytes.
+    #[inline]
+    fn take(&mut self, length: u64) -> Result<&'a [u8], End> {
+        let rest = self.bytes.get(self.at..).ok_or(End::Cut)?;
+        let length = usize::try_from(length).map_err(|_| End::Cut)?;
+        let taken = rest.get(..length).ok_or(End::Cut)?;
+        self.at += length;
+        Ok(taken)
+    }
+}
+
+/// How many values are still to be hopped over. Where all lengths are known, one number will do.
+#[derive(Default)]
+struct Open {
+    /// `None`: until a break.
+    left: Option<u64>,
+    /// What is left of those around.
+    around: [Option<u64>; MAX_OPEN],
+    depth: usize,
+}
+
+impl Open {
+    fn enter(&mut self, count: Option<u64>) -> Result<(), End> {
+        if let (Some(left), Some(count)) = (self.left, count)
+            && self.depth > 0
+        {
+            self.left = Some(left.checked_add(count).ok_or(End::Malformed)?);
+            return Ok(());
+        }
+        *self.around.get_mut(self.depth).ok_or(End::Malformed)? = self.left;
+        self.depth += 1;
+        self.left = count;
+        Ok(())
+    }
+
+    /// A value begins with `head`, or a break is read.
+    fn read_one(&mut self, head: Head) -> Result<(), End> {
+        match (head, &mut self.left) {
+            (Head::Break, None) => self.leave(),
+            (Head::Break, Some(_)) => return Err(End::Malformed),
+            (_, Some(left)) => *left = left.checked_sub(1).ok_or(End::Malformed)?,
+            (_, None) => {}
+        }
+        Ok(())
+    }
+
+    /// Whether all was hopped over; leaves what is at its end.
+    fn is_done(&mut self) -> bool {
+        while self.depth > 0 && self.left == Some(0) {
+            self.leave();
+        }
+        self.depth == 0
+    }
+
+    fn leave(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        self.left = self.around[self.depth];
+    }
+}
+
+/// `number` in decimal digits, at the end of `digits`.
+fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        // A digit fits.
+        digits[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[start..];
+        }
+    }
+}
