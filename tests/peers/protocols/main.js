@@ -9,6 +9,7 @@
 // A protocol is a file in a folder here that exports
 //   protocol     the name that wstap has for it
 //   client       the npm package that asks
+//   form         how it writes, if it is not the form that goes without saying
 //   server       the npm or Python package that answers, or null where the answers are written by
 //                hand
 //   echo, other  the two kinds of request: [method as wstap names it, expected outcome]; the
@@ -39,7 +40,7 @@ const { values: options, positionals: [role] } = parseArgs({
   },
 });
 
-const KINDS = ['channels', 'chat', 'devices', 'markets', 'rpc', 'user'];
+const KINDS = ['calls', 'channels', 'chat', 'data', 'devices', 'markets', 'rpc', 'user'];
 // Requests under way on one connection.
 const CONCURRENCY = 4;
 // Every tenth request is of the other kind.
@@ -119,7 +120,7 @@ async function run(name) {
   return {
     name,
     protocol: protocol.protocol,
-    client: version(protocol.client),
+    client: [version(protocol.client), protocol.form].filter(Boolean).join(', '),
     server: version(protocol.server),
     method: protocol.echo[0],
     ...tally.summary(protocol.echo[0]),

@@ -1,49 +1,5 @@
 'use strict';
 
-const { Server } = require('socket.io');
-const { io } = require('socket.io-client');
-const { behind, delay } = require('../support/socket');
+const socketio = require('../support/socketio');
 
-const path = '/socketio/socket.io/';
-
-module.exports = {
-  protocol: 'socketio',
-  client: 'socket.io-client',
-  server: 'socket.io',
-  echo: ['echo', 'matched'],
-  // An acknowledgement does not know of errors.
-  other: ['blob', 'matched'],
-
-  serve() {
-    return behind((http) => {
-      const server = new Server(http, { path, transports: ['websocket'] });
-      server.of('/rooms').on('connection', (socket) => {
-        socket.on('echo', async (n, acknowledge) => {
-          await delay();
-          acknowledge(n);
-        });
-        // Attachments both ways.
-        socket.on('blob', (data, acknowledge) => acknowledge(data));
-      });
-    });
-  },
-
-  async connect(url) {
-    const { origin } = new URL(url);
-    const socket = io(`${origin}/rooms`, {
-      path,
-      transports: ['websocket'],
-      rejectUnauthorized: false,
-      forceNew: true,
-    });
-    await new Promise((resolve, reject) => {
-      socket.on('connect', resolve);
-      socket.on('connect_error', reject);
-    });
-    return {
-      echo: (n) => socket.emitWithAck('echo', n),
-      other: (n) => socket.emitWithAck('blob', Buffer.from([n])),
-      close: () => socket.disconnect(),
-    };
-  },
-};
+module.exports = socketio('socketio');

@@ -1,7 +1,9 @@
 // What several protocols need of the layer below.
 'use strict';
 
+const fs = require('fs');
 const http = require('http');
+const path = require('path');
 const { pathToFileURL } = require('url');
 const { WebSocketServer } = require('ws');
 
@@ -33,5 +35,10 @@ exports.behind = (attach) => {
   return (...upgrade) => server.emit('upgrade', ...upgrade);
 };
 
-// A package that is a module; those are not looked for where NODE_PATH says.
-exports.load = (name) => import(pathToFileURL(require.resolve(name)));
+// A package that is a module; those are not looked for where NODE_PATH says. `file` is given where it
+// has nothing for `require`.
+exports.load = (name, file) => {
+  if (file === undefined) return import(pathToFileURL(require.resolve(name)));
+  const root = require.resolve.paths(name).find((folder) => fs.existsSync(path.join(folder, name)));
+  return import(pathToFileURL(path.join(root, name, file)));
+};

@@ -92,43 +92,55 @@ pub(super) fn accounts(client: &mut Peer) -> Vec<Account> {
     accounts.as_array().expect("accounts").iter().map(Account::new).collect()
 }
 
-/// Requests that one of two counted and the other did not, of the methods of `account`.
+/// Requests of one peer that one of two counted and the other did not.
 fn miscounted(account: &Account, ours: &Outcomes) -> u64 {
     let theirs = account.outcomes();
-    let of_it = |(protocol, method, _): &&(String, String, String)| {
-        *protocol == account.protocol && account.methods.contains_key(method)
-    };
-    let mut keys: Vec<_> = theirs.keys().chain(ours.keys()).filter(of_it).collect();
+    let mut keys: Vec<_> = theirs.keys().chain(ours.keys()).collect();
     keys.sort();
     keys.dedup();
     let count = |outcomes: &Outcomes, key| outcomes.get(key).copied().unwrap_or(0);
     keys.into_iter().map(|key| count(&theirs, key).abs_diff(count(ours, key))).sum()
 }
 
-/// Everything that all peers asked.
-fn all_outcomes(accounts: &[Account]) -> Outcomes {
-    accounts.iter().flat_map(Account::outcomes).collect()
+/// Everything that these peers asked.
+fn all_outcomes<'a>(accounts: impl IntoIterator<Item = &'a Account>) -> Outcomes {
+    let mut all = Outcomes::new();
+    for (key, count) in accounts.into_iter().flat_map(Account::outcomes) {
+        *all.entry(key).or_default() += count;
+    }
+    all
 }
 
-/// The exchanges that `wstap messages` printed.
+/// The exchanges of one peer that `wstap messages` printed.
+#[derive(Default)]
 struct Exchanges {
     outcomes: Outcomes,
     times: BTreeMap<(String, String), Vec<f64>>,
 }
 
 impl Exchanges {
-    fn new(lines: &[Value]) -> Self {
-        let mut exchanges = Self { outcomes: Outcomes::new(), times: BTreeMap::new() };
-        for line in lines.iter().filter(|line| line["event"] == "exchange") {
-            let text = |key: &str| line[key].as_str().expect("a text").to_owned();
-            let key = (text("protocol"), text("method"), text("outcome"));
-            *exchanges.outcomes.entry(key).or_default() += 1;
-            if line["outcome"] == "matched" {
-                let times = exchanges.times.entry((text("protocol"), text("method"))).or_default();
-                times.extend(line["turnaround_ns"].as_f64());
+    /// By the peer's name, which is the first part of its connections' path.
+    fn by_peer(lines: &[Value]) -> BTreeMap<String, Self> {
+        let (mut names, mut by_peer) = (BTreeMap::new(), BTreeMap::<_, Self>::new());
+        for line in lines {
+            let conn = line["conn"].as_str().expect("a connection");
+            if line["event"] == "open" {
+                names.insert(conn, peer_name(line));
+            } else if line["event"] == "exchange" {
+                by_peer.entry(names[conn].clone()).or_default().add(line);
             }
         }
-        exchanges
+        by_peer
+    }
+
+    fn add(&mut self, line: &Value) {
+        let text = |key: &str| line[key].as_str().expect("a text").to_owned();
+        let key = (text("protocol"), text("method"), text("outcome"));
+        *self.outcomes.entry(key).or_default() += 1;
+        if line["outcome"] == "matched" {
+            let times = self.times.entry((text("protocol"), text("method"))).or_default();
+            times.extend(line["turnaround_ns"].as_f64());
+        }
     }
 
     /// Times of the requests that the peer timed, in ascending order.
@@ -137,6 +149,12 @@ impl Exchanges {
         times.sort_by(f64::total_cmp);
         times
     }
+}
+
+/// Whose connection it is that opened: the first part of its path.
+fn peer_name(open: &Value) -> String {
+    let path = open["path"].as_str().expect("a path");
+    path.split('/').nth(1).expect("a name").to_owned()
 }
 
 /// One after the other, seen from the client: each peer's counts and times beside wstap's.
@@ -150,9 +168,12 @@ fn root_every_protocol_is_matched_as_its_own_client_matches_it() {
     let monitor = Monitor::attach(client.pid(), &[]);
     let tap = Frames::attach(client.pid(), &[]);
     let accounts = builtin_accounts(&mut client);
-    let exchanges = Exchanges::new(&tap.finish());
+    let exchanges = Exchanges::by_peer(&tap.finish());
     let mut table = Table::new();
     for account in &accounts {
+        let exchanges = exchanges.get(&account.name);
+        let exchanges = exchanges.unwrap_or_else(|| panic!("{}: nothing", account.name));
+        println!("{}: {:?}", account.name, exchanges.outcomes);
         // An answer that comes before the server can have given it is another request's.
         let times = exchanges.times_ns(account);
         let early = times.iter().filter(|&&time| time < SERVED_NS).count() as u64;
@@ -163,9 +184,8 @@ fn root_every_protocol_is_matched_as_its_own_client_matches_it() {
         assert!(times[times.len() / 2] <= account.median_ns, "{}: {times:?}", account.name);
     }
     println!("{}", table.text);
-    assert_eq!(exchanges.outcomes, all_outcomes(&accounts));
     assert_eq!(table.wrong, 0);
-    let started = exchanges.outcomes.values().sum::<u64>() as f64;
+    let started = all_outcomes(&accounts).values().sum::<u64>() as f64;
     let metrics =
         monitor.metrics_when("every answer", |m| m.sum("wstap_requests_total", &[]) >= started);
     metrics.assert_balance(started);
@@ -190,8 +210,7 @@ fn root_many_connections_of_mixed_protocols_are_told_apart() {
     let tap = Monitor::attach(server.pid(), &options);
     let frames = Frames::attach(server.pid(), &options);
     let accounts = accounts(&mut client);
-    let builtin = accounts.iter().filter(|account| !account.is_foreign());
-    let theirs: Outcomes = builtin.flat_map(Account::outcomes).collect();
+    let theirs = all_outcomes(accounts.iter().filter(|account| !account.is_foreign()));
     let started = theirs.values().sum::<u64>() as f64;
     let metrics =
         tap.metrics_when("every answer", |m| m.sum("wstap_requests_total", &[]) >= started);
@@ -229,11 +248,9 @@ impl Labels {
         for line in lines {
             let conn = line["conn"].as_str().expect("a connection");
             if line["event"] == "open" {
-                let path = line["path"].as_str().expect("a path");
-                let name = path.split('/').nth(1).expect("a name");
-                assert_eq!(names.insert(conn, name), None, "{conn} opened twice");
+                assert_eq!(names.insert(conn, peer_name(line)), None, "{conn} opened twice");
             } else if line["event"] == "message" {
-                let of_peer = messages.entry(names[conn].to_owned()).or_default();
+                let of_peer = messages.entry(names[conn].clone()).or_default();
                 let protocol = line["protocol"].as_str().expect("a protocol").to_owned();
                 *of_peer.entry(protocol).or_default() += 1;
             }

@@ -1,15 +1,20 @@
+// WAMP v2 in one of its serializations: a router for one session, and a client that calls itself.
 'use strict';
 
 const autobahn = require('autobahn');
 const WebSocket = require('ws');
-const { delay, listener } = require('../support/socket');
+const { delay, listener } = require('./socket');
 
 // A router for one session, whose calls go to its own registrations.
-function accept(socket) {
+function accept(socket, serializer) {
   const registrations = new Map();
   const invocations = new Map();
   let ids = 1;
-  const send = (...message) => socket.send(JSON.stringify(message));
+  // The next is written when the one before it was: some serializers are not done at once.
+  let written = Promise.resolve();
+  const send = (...message) => {
+    written = written.then(async () => socket.send(await serializer.serialize(message)));
+  };
   const received = {
     1: () => send(2, ids++, { roles: { broker: {}, dealer: {} } }),
     6: () => send(6, {}, 'wamp.close.goodbye_and_out'),
@@ -25,19 +30,21 @@ function accept(socket) {
     8: (type, request, details, error) => send(8, 48, invocations.get(request), {}, error),
   };
   socket.on('message', (data) => {
-    const [type, ...rest] = JSON.parse(data);
+    const [type, ...rest] = serializer.unserialize(serializer.BINARY ? data : String(data));
     received[type](...rest);
   });
 }
 
-module.exports = {
+// The peer that speaks `subprotocol`.
+module.exports = (subprotocol, serializer, form) => ({
   protocol: 'wamp2',
   client: 'autobahn',
+  form,
   server: null,
   echo: ['com.example.echo', 'matched'],
   other: ['com.example.fail', 'error'],
 
-  serve: () => listener('wamp.2.json', accept),
+  serve: () => listener(subprotocol, (socket) => accept(socket, serializer)),
 
   async connect(url, tally) {
     // The package takes the one of browsers.
@@ -45,7 +52,8 @@ module.exports = {
     const connection = new autobahn.Connection({
       url,
       realm: 'realm1',
-      protocols: ['wamp.2.json'],
+      protocols: [subprotocol],
+      serializers: [serializer],
       max_retries: 0,
       on_user_error: () => {},
     });
@@ -76,4 +84,4 @@ module.exports = {
       close: () => connection.close(),
     };
   },
-};
+});
