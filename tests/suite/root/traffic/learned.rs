@@ -80,7 +80,8 @@ fn judge(scene: &Scene, name: &str, finding: &Value, mut client: Peer, table: &m
     }
     let theirs = theirs(&account, ours.keys().any(|(method, _)| !method.is_empty()));
     let has_method = |method: &String| theirs.keys().any(|(known, _)| known == method);
-    let names_differ = !ours.keys().any(|(method, _)| has_method(method));
+    let is_named = |method: &String| !method.is_empty() && has_method(method);
+    let names_differ = !ours.keys().any(|(method, _)| is_named(method));
     let wrong = if names_differ {
         unexplained(sums(&ours), &account)
     } else {
