@@ -112,5 +112,7 @@ fn root_the_page_in_a_browser_shows_the_metrics_and_does_what_it_offers() {
     browser.say("ended");
     assert!(tap.terminate().success());
     let said: Value = serde_json::from_str(&browser.line()).expect("JSON");
+    // The script closes the browser, which would go on without it.
+    browser.wait();
     assert_eq!((&said["sentence"], &said["gone"]), (&"wstap is gone.".into(), &"gone".into()));
 }
