@@ -234,6 +234,29 @@ fn ids_in_attributes_are_learned() {
     assert_eq!((learned.evidence.requests, learned.evidence.answered), (120, 120));
 }
 
+/// Every third answer is an error.
+#[test]
+fn errors_of_texts_are_told_by_a_code_or_an_attribute() {
+    let is_wrong = |id: u64| id.is_multiple_of(3);
+    let sip = texts(|id| {
+        let code = if is_wrong(id) { "404 Not Found" } else { "200 OK" };
+        let ask = format!("MESSAGE sip:a@b SIP/2.0\r\nCall-ID: c{id}\r\n\r\n");
+        (ask, format!("SIP/2.0 {code}\r\nVia: x\r\nCall-ID: c{id}\r\n\r\n"))
+    });
+    let xmpp = |is_first: bool| {
+        texts(move |id| {
+            let how = if is_wrong(id) { "type='error'" } else { "type='result'" };
+            let id = format!("id='q{id}'");
+            let answer = if is_first { format!("{how} {id}") } else { format!("{id} {how}") };
+            (format!("<iq type='get' {id}/>"), format!("<iq {answer}/>"))
+        })
+    };
+    for learned in [sip, xmpp(true), xmpp(false)] {
+        let evidence = &learned.evidence;
+        assert_eq!((evidence.requests, evidence.answered, evidence.errors), (120, 80, 40));
+    }
+}
+
 #[test]
 fn ids_among_words_are_learned() {
     let learned = texts(|id| (format!("GET key-{id} now"), format!("VALUE of key-{id} 17")));

@@ -1,6 +1,8 @@
 //! The places in a text that is not JSON: its first word, a number in front of a bracket, header lines,
 //! attributes, the words of its first line.
 
+use std::collections::BTreeSet;
+
 use crate::learning::messages::json::Kind;
 
 /// The place of the first word.
@@ -19,6 +21,15 @@ pub(in crate::learning) enum Spot {
     Attribute(String),
     /// A word of the first line, from 1: the first is the lead.
     Word(usize),
+}
+
+/// What says in a text that something went wrong.
+#[derive(Clone, Debug)]
+pub(in crate::learning) enum Sign<'a> {
+    /// A code like those of HTTP, as this word of the first line.
+    Code(usize),
+    /// An attribute that has one of these values.
+    Attribute(&'a str, BTreeSet<&'a str>),
 }
 
 /// Of a text so much is looked at.
@@ -161,5 +172,25 @@ impl Spot {
                 index - 1
             ),
         })
+    }
+
+    /// The same for a text that has `sign`, too: in any order, so there may be several. None where
+    /// the language of rules cannot say it.
+    pub(in crate::learning) fn error_patterns(&self, lead: &str, sign: &Sign<'_>) -> Vec<String> {
+        match (self, sign) {
+            (Self::Header(name), Sign::Code(index)) => vec![format!(
+                r"^{lead}[^ \t\r\n]*(?:[ \t][^ \t\r\n]+){{{}}}[ \t][4-6][0-9]{{2}}\b[^\n]*\n(?:[^\r\n]+\r?\n)*?{name}:[ \t]*(?P<id>[^\r\n]+)",
+                index - 1
+            )],
+            (Self::Attribute(name), Sign::Attribute(other, values)) if name != other => {
+                let values: Vec<String> = values.iter().map(|it| regex::escape(it)).collect();
+                let wrong = format!(r#"[ \t\n]{other}=["'](?:{})["']"#, values.join("|"));
+                let id = format!(r#"[ \t\n]{name}=["'](?P<id>[^"']+)["']"#);
+                [format!("{wrong}[^>]*?{id}"), format!("{id}[^>]*?{wrong}")]
+                    .map(|both| format!(r"^{lead}\b[^>]*?{both}"))
+                    .into()
+            }
+            _ => Vec::new(),
+        }
     }
 }

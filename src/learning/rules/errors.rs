@@ -127,3 +127,11 @@ pub(super) fn is_wrong(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     text.len() <= 32 && WORDS.iter().any(|word| text.contains(word))
 }
+
+/// Whether some of these are codes like those of HTTP that say so, and some that say that all is well.
+pub(super) fn are_codes<'a>(texts: impl Iterator<Item = &'a str>) -> bool {
+    let is_code = |text: &&str| text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (wrong, right): (Vec<&str>, Vec<&str>) =
+        texts.filter(is_code).partition(|text| matches!(text.as_bytes(), [b'4'..=b'6', ..]));
+    !wrong.is_empty() && right.iter().any(|text| matches!(text.as_bytes(), [b'1'..=b'3', ..]))
+}

@@ -1,11 +1,11 @@
 //! Rules for texts that are not JSON: a pattern for each first word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::learning::messages::classes::{ClassId, Classes};
 use crate::learning::messages::places::{PlaceId, Side, Table};
-use crate::learning::messages::texts::Spot;
+use crate::learning::messages::texts::{Sign, Spot};
 use crate::learning::rules::errors;
 use crate::learning::rules::quoting::quoted;
 use crate::learning::search::trace::{Count, Trace};
@@ -25,8 +25,13 @@ pub(super) fn rules(table: &Table, classes: &Classes, trace: &Trace) -> Option<S
     }
     let side = side.other();
     for lead in writer.leads(&trace.answers, side)? {
-        let kind = if errors::is_wrong(&lead) { "error" } else { "response" };
-        writer.rule(&mut out, kind, side, trace.pair.answered, &lead, "")?;
+        if errors::is_wrong(&lead) {
+            writer.rule(&mut out, "error", side, trace.pair.answered, &lead, "")?;
+            continue;
+        }
+        // These come first: the one for the answer holds for errors, too.
+        writer.errors(&mut out, side, trace.pair.answered, &lead);
+        writer.rule(&mut out, "response", side, trace.pair.answered, &lead, "")?;
     }
     Some(out)
 }
@@ -56,12 +61,37 @@ impl Writer<'_> {
         more: &str,
     ) -> Option<()> {
         let spot: &Spot = self.table.place(place).spot.as_ref()?;
-        let pattern = quoted(&spot.pattern(lead, kind == "request")?);
+        let pattern = spot.pattern(lead, kind == "request")?;
+        self.write(out, kind, side, &pattern, more);
+        Some(())
+    }
+
+    /// The rules for answers that a code or an attribute calls errors.
+    fn errors(&self, out: &mut String, side: Side, place: PlaceId, lead: &str) {
+        let Some(id) = &self.table.place(place).spot else { return };
+        let told = self.table.places.iter().filter_map(|place| {
+            let texts = || place.values[side as usize].values().map(String::as_str);
+            match place.spot.as_ref()? {
+                Spot::Word(index) => errors::are_codes(texts()).then_some(Sign::Code(*index)),
+                Spot::Attribute(name) => {
+                    let wrong: BTreeSet<&str> = texts().filter(|it| errors::is_wrong(it)).collect();
+                    let is_telling = !wrong.is_empty() && texts().any(|it| !wrong.contains(it));
+                    is_telling.then_some(Sign::Attribute(name, wrong))
+                }
+                _ => None,
+            }
+        });
+        for pattern in told.flat_map(|sign| id.error_patterns(lead, &sign)) {
+            self.write(out, "error", side, &pattern, "");
+        }
+    }
+
+    fn write(&self, out: &mut String, kind: &str, side: Side, pattern: &str, more: &str) {
         let from = match self.table.sides_known {
             true => format!("from = \"{}\", ", side.as_str()),
             false => String::new(),
         };
+        let pattern = quoted(pattern);
         let _ = writeln!(out, "    {{ kind = \"{kind}\", {from}pattern = {pattern}{more} }},");
-        Some(())
     }
 }

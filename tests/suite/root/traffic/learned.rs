@@ -73,13 +73,12 @@ fn judge(scene: &Scene, name: &str, finding: &Value, mut client: Peer, table: &m
     let rules = rules.to_str().expect("a path");
     let tap = Frames::attach(client.pid(), &["--rules", rules, "--protocol", text("name")]);
     let account = accounts(&mut client).remove(0);
-    let is_blind = account.is_foreign() || text("toml").contains("pattern = ");
     let mut ours: BTreeMap<(String, String), u64> = BTreeMap::new();
     for line in tap.finish().iter().filter(|line| line["event"] == "exchange") {
         let text = |key: &str| line[key].as_str().expect("a text").to_owned();
-        *ours.entry((text("method"), outcome(is_blind, text("outcome")))).or_default() += 1;
+        *ours.entry((text("method"), outcome(&account, text("outcome")))).or_default() += 1;
     }
-    let theirs = theirs(&account, is_blind, ours.keys().any(|(method, _)| !method.is_empty()));
+    let theirs = theirs(&account, ours.keys().any(|(method, _)| !method.is_empty()));
     let has_method = |method: &String| theirs.keys().any(|(known, _)| known == method);
     let is_named = |method: &String| !method.is_empty() && has_method(method);
     let names_differ = !ours.keys().any(|(method, _)| is_named(method));
@@ -106,22 +105,17 @@ fn unexplained(ours: u64, account: &Account) -> u64 {
     if (most..=all.iter().sum()).contains(&ours) { 0 } else { ours.abs_diff(most) }
 }
 
-/// The clients of protocols that are not built in take no note of errors, and rules for texts know only
-/// those that the first word tells.
-fn outcome(is_blind: bool, outcome: String) -> String {
-    if is_blind && outcome == "error" { "matched".to_owned() } else { outcome }
+/// The clients of protocols that are not built in take no note of errors.
+fn outcome(account: &Account, outcome: String) -> String {
+    if account.is_foreign() && outcome == "error" { "matched".to_owned() } else { outcome }
 }
 
 /// What the peer asked, by method and outcome; without methods where the rule knows none.
-fn theirs(
-    account: &Account,
-    is_blind: bool,
-    with_methods: bool,
-) -> BTreeMap<(String, String), u64> {
+fn theirs(account: &Account, with_methods: bool) -> BTreeMap<(String, String), u64> {
     let mut theirs: BTreeMap<(String, String), u64> = BTreeMap::new();
     for ((_, method, ended), count) in account.outcomes() {
         let method = if with_methods { method } else { String::new() };
-        *theirs.entry((method, outcome(is_blind, ended))).or_default() += count;
+        *theirs.entry((method, outcome(account, ended))).or_default() += count;
     }
     theirs
 }
