@@ -2,7 +2,7 @@
 //!
 //! `scan` walks over MessagePack and CBOR alike, in place and only as far as the rules need; `msgpack`
 //! and `cbor` read one head each with the crates for their encodings. `protobuf` walks by the numbers
-//! of fields. `token` writes the few values that are wanted as JSON would write them, so that
+//! of fields. `report` tells what either has found. `token` writes the few values that are wanted as JSON would write them, so that
 //! conditions and ids mean the same in every encoding. What rules make of the fields is left to
 //! `json::rules`.
 //!
@@ -12,6 +12,7 @@ mod cbor;
 mod head;
 mod msgpack;
 mod protobuf;
+mod report;
 mod scan;
 #[cfg(test)]
 mod tests;

@@ -9,10 +9,10 @@ use protobuf::CodedInputStream;
 use protobuf::rt::WireType;
 
 use super::head::Scalar;
+use super::report::Report;
 use super::token::Tokens;
-use crate::matching::rules::json::field::{End, Field, JsonType, Next, Sink};
-use crate::matching::rules::json::slots::Slots;
-use crate::matching::rules::json::wanted::{Entry, Need, Node, Wanted};
+use crate::matching::rules::json::field::{End, JsonType, Sink};
+use crate::matching::rules::json::wanted::{Entry, Node, Wanted};
 
 /// Reads `bytes` from their start and reports to `sink` what is wanted.
 pub(super) fn scan<'a>(
@@ -21,15 +21,12 @@ pub(super) fn scan<'a>(
     tokens: Tokens<'a>,
     sink: &mut impl Sink<'a>,
 ) -> End {
-    let mut scan = Scan { tokens, told: Slots::default(), sink };
+    let mut scan = Scan { report: Report::new(tokens, sink) };
     scan.message(bytes, 0, &wanted.root).err().unwrap_or(End::Complete)
 }
 
 struct Scan<'a, 's, S> {
-    tokens: Tokens<'a>,
-    /// Slots that were told.
-    told: Slots,
-    sink: &'s mut S,
+    report: Report<'a, 's, S>,
 }
 
 /// A value as it stands in the message.
@@ -51,25 +48,24 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
                 self.field(value, seen, entry)?;
             }
         }
-        let next = self.sink.absent(node.all);
-        proceed(next, before + bytes.len())
+        self.report.nothing_more(node, before + bytes.len())
     }
 
     fn field(&mut self, value: Value<'a>, seen: usize, entry: &Entry) -> Result<(), End> {
         match value {
             Value::Number(number) => {
                 let write = |tokens: &mut Tokens<'a>| tokens.scalar(Scalar::Signed(number));
-                self.tell(entry, JsonType::Number, seen, write)?;
+                self.report.tell(entry, JsonType::Number, seen, write)?;
             }
             Value::Bytes(bytes) => match &entry.below {
                 Some(node) => {
-                    self.tell(entry, JsonType::Object, seen, |_| &[])?;
+                    self.report.tell(entry, JsonType::Object, seen, |_| &[])?;
                     // What is no message has no fields.
                     if let Err(End::Stopped(seen)) = self.message(bytes, seen - bytes.len(), node) {
                         return Err(End::Stopped(seen));
                     }
                 }
-                None => self.tell(entry, JsonType::String, seen, |tokens| {
+                None => self.report.tell(entry, JsonType::String, seen, |tokens| {
                     if std::str::from_utf8(bytes).is_ok() {
                         tokens.text(bytes)
                     } else {
@@ -78,26 +74,7 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
                 })?,
             },
         }
-        match &entry.below {
-            Some(node) => proceed(self.sink.absent(node.all), seen),
-            None => Ok(()),
-        }
-    }
-
-    fn tell(
-        &mut self,
-        entry: &Entry,
-        json_type: JsonType,
-        seen: usize,
-        write: impl FnOnce(&mut Tokens<'a>) -> &'a [u8],
-    ) -> Result<(), End> {
-        let Some(slot) = entry.slot else { return Ok(()) };
-        if self.told.contains(slot) {
-            return Ok(());
-        }
-        self.told |= slot.into();
-        let raw = if entry.need == Need::Value { write(&mut self.tokens) } else { &[] };
-        proceed(self.sink.present(slot, Field { json_type, raw }), seen)
+        self.report.nothing_below(entry, seen)
     }
 }
 
@@ -125,11 +102,4 @@ fn value<'a>(
 
 fn position(stream: &CodedInputStream<'_>) -> usize {
     usize::try_from(stream.pos()).unwrap_or(usize::MAX)
-}
-
-fn proceed(next: Next, seen: usize) -> Result<(), End> {
-    match next {
-        Next::Continue => Ok(()),
-        Next::Stop => Err(End::Stopped(seen)),
-    }
 }

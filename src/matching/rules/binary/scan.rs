@@ -7,9 +7,9 @@
 use std::marker::PhantomData;
 
 use super::head::{Format, Head, Scalar};
+use super::report::Report;
 use super::token::Tokens;
-use crate::matching::rules::json::field::{End, Field, JsonType, Next, Sink};
-use crate::matching::rules::json::slots::Slots;
+use crate::matching::rules::json::field::{End, JsonType, Sink};
 use crate::matching::rules::json::wanted::{Entry, Need, Node, Wanted};
 
 /// Deepest nesting of arrays and maps that do not say their length, where they are hopped over.
@@ -25,8 +25,8 @@ pub(super) fn scan<'a, F: Format>(
     tokens: Tokens<'a>,
     sink: &mut impl Sink<'a>,
 ) -> End {
-    let (told, format) = (Slots::default(), PhantomData::<F>);
-    let mut scan = Scan { bytes, at: 0, tokens, told, sink, format };
+    let report = Report::new(tokens, sink);
+    let mut scan = Scan { bytes, at: 0, report, format: PhantomData::<F> };
     let result = match scan.value_head() {
         Ok(Head::Map(count)) => scan.map(count, &wanted.root),
         Ok(Head::Array(count)) => scan.array(count, &wanted.root),
@@ -40,10 +40,7 @@ struct Scan<'a, 's, F, S> {
     bytes: &'a [u8],
     /// Bytes that were read.
     at: usize,
-    tokens: Tokens<'a>,
-    /// Slots whose value was written: where a key is repeated, the first counts.
-    told: Slots,
-    sink: &'s mut S,
+    report: Report<'a, 's, S>,
     format: PhantomData<F>,
 }
 
@@ -54,7 +51,7 @@ impl<'a, F: Format, S: Sink<'a>> Scan<'a, '_, F, S> {
             let entry = self.entry_of_key(head, node)?;
             self.value(entry)?;
         }
-        self.nothing_more(node)
+        self.report.nothing_more(node, self.at)
     }
 
     fn array(&mut self, count: Option<u64>, node: &Node) -> Result<(), End> {
@@ -64,7 +61,7 @@ impl<'a, F: Format, S: Sink<'a>> Scan<'a, '_, F, S> {
             self.value_after(head, node.by_index(index))?;
             index = index.saturating_add(1);
         }
-        self.nothing_more(node)
+        self.report.nothing_more(node, self.at)
     }
 
     /// The head of the next of `left` elements or keys; `None` where there is none.
@@ -112,32 +109,34 @@ impl<'a, F: Format, S: Sink<'a>> Scan<'a, '_, F, S> {
             Head::Array(count) => self.container(JsonType::Array, head, count, entry)?,
             Head::Map(count) => self.container(JsonType::Object, head, count, entry)?,
             Head::Scalar(scalar) => {
-                self.tell(entry, scalar.json_type(), |tokens| tokens.scalar(scalar))?;
+                self.report
+                    .tell(entry, scalar.json_type(), self.at, |tokens| tokens.scalar(scalar))?;
             }
             Head::Text(_) | Head::Bytes(_) if entry.need == Need::Presence => {
-                self.tell(entry, JsonType::String, |_| &[])?;
-                self.nothing_below(entry)?;
+                self.report.tell(entry, JsonType::String, self.at, |_| &[])?;
+                self.report.nothing_below(entry, self.at)?;
                 return self.hop_over(head);
             }
             Head::Text(Some(length)) => {
                 let text = self.take(length)?;
-                self.tell(entry, JsonType::String, |tokens| tokens.text(text))?;
+                self.report.tell(entry, JsonType::String, self.at, |tokens| tokens.text(text))?;
             }
             Head::Bytes(Some(length)) => {
                 let bytes = self.take(length)?;
-                self.tell(entry, JsonType::String, |tokens| tokens.bytes(bytes))?;
+                self.report.tell(entry, JsonType::String, self.at, |tokens| tokens.bytes(bytes))?;
             }
             Head::Text(None) => {
                 let text = self.pieces()?;
-                self.tell(entry, JsonType::String, |tokens| tokens.text(&text))?;
+                self.report.tell(entry, JsonType::String, self.at, |tokens| tokens.text(&text))?;
             }
             Head::Bytes(None) => {
                 let bytes = self.pieces()?;
-                self.tell(entry, JsonType::String, |tokens| tokens.bytes(&bytes))?;
+                self.report
+                    .tell(entry, JsonType::String, self.at, |tokens| tokens.bytes(&bytes))?;
             }
             Head::Tag | Head::Break => return Err(End::Malformed),
         }
-        self.nothing_below(entry)
+        self.report.nothing_below(entry, self.at)
     }
 
     fn container(
@@ -147,44 +146,11 @@ impl<'a, F: Format, S: Sink<'a>> Scan<'a, '_, F, S> {
         count: Option<u64>,
         entry: &Entry,
     ) -> Result<(), End> {
-        self.tell(entry, json_type, |_| &[])?;
+        self.report.tell(entry, json_type, self.at, |_| &[])?;
         match (&entry.below, json_type) {
             (Some(node), JsonType::Object) if !node.keys.is_empty() => self.map(count, node),
             (Some(node), JsonType::Array) if !node.indexes.is_empty() => self.array(count, node),
             _ => self.hop_over(head),
-        }
-    }
-
-    /// Reports a field, whose value `write` writes if it is wanted.
-    fn tell(
-        &mut self,
-        entry: &Entry,
-        json_type: JsonType,
-        write: impl FnOnce(&mut Tokens<'a>) -> &'a [u8],
-    ) -> Result<(), End> {
-        let Some(slot) = entry.slot else { return Ok(()) };
-        if self.told.contains(slot) {
-            return Ok(());
-        }
-        self.told |= slot.into();
-        let raw = if entry.need == Need::Value { write(&mut self.tokens) } else { &[] };
-        let next = self.sink.present(slot, Field { json_type, raw });
-        self.proceed(next)
-    }
-
-    fn nothing_more(&mut self, node: &Node) -> Result<(), End> {
-        let next = self.sink.absent(node.all);
-        self.proceed(next)
-    }
-
-    fn nothing_below(&mut self, entry: &Entry) -> Result<(), End> {
-        entry.below.as_ref().map_or(Ok(()), |node| self.nothing_more(node))
-    }
-
-    fn proceed(&self, next: Next) -> Result<(), End> {
-        match next {
-            Next::Continue => Ok(()),
-            Next::Stop => Err(End::Stopped(self.at)),
         }
     }
 
