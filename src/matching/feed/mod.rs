@@ -18,6 +18,9 @@ use crate::observation::{FeedReading, SequenceStep, Unchecked};
 use super::rules::{CHANNEL_PARTS, FeedFields, Numbers, SequenceField, equal};
 use sequence::Run;
 
+/// Stands between the parts of a name, for 1 and 23 are not 12 and 3. No token of JSON has this byte.
+const PART_BORDER: u8 = 0;
+
 /// Longest name of a channel, all its parts together.
 const MAX_CHANNEL_BYTES: usize = 256;
 
@@ -53,7 +56,7 @@ struct Channels {
 #[derive(Debug)]
 struct Channel {
     hash: u64,
-    /// Its raw tokens, one after the other.
+    /// Its raw tokens, as [`joined`] puts them together.
     name: Box<[u8]>,
     /// `Channels::losses` when its last number came.
     losses: u32,
@@ -161,7 +164,7 @@ impl Channels {
         if self.by_name.len() + others >= limits.per_connection || limits.room == 0 {
             return SequenceStep::Unchecked(Unchecked::TooManyChannels);
         }
-        let (name, losses, run) = (name.concat().into(), self.losses, Run::new(numbers));
+        let (name, losses, run) = (joined(name), self.losses, Run::new(numbers));
         let channel = Channel { hash, name, losses, run };
         self.by_name.insert_unique(hash, channel, |known| known.hash);
         SequenceStep::Begun
@@ -174,19 +177,28 @@ impl Channels {
     }
 }
 
-/// Whether `parts` one after the other are `name`.
+/// The name that these parts make: as it is where there is one, else with [`PART_BORDER`] between them.
+fn joined(parts: [&[u8]; CHANNEL_PARTS]) -> Box<[u8]> {
+    match parts {
+        [first, [], []] => first.into(),
+        parts => parts.join(&PART_BORDER).into(),
+    }
+}
+
+/// Whether `name` is what [`joined`] makes of `parts`.
 fn is_joined(name: &[u8], parts: [&[u8]; CHANNEL_PARTS]) -> bool {
-    let [first, second, third] = parts;
+    let [first, rest @ ..] = parts;
     // Most channels have a name in one part.
-    if second.is_empty() && third.is_empty() {
+    if rest.iter().all(|part| part.is_empty()) {
         return equal(name, first);
     }
-    let mut rest = name;
-    for part in parts {
-        let Some(behind) = rest.strip_prefix(part) else { return false };
-        rest = behind;
+    let Some(mut left) = name.strip_prefix(first) else { return false };
+    for part in rest {
+        let [PART_BORDER, behind @ ..] = left else { return false };
+        let Some(behind) = behind.strip_prefix(part) else { return false };
+        left = behind;
     }
-    rest.is_empty()
+    left.is_empty()
 }
 
 /// Words that say only that their sender is there: as a method, or as a whole message.
@@ -210,4 +222,20 @@ pub(super) fn looks_like_a_heartbeat(payload: &[u8], is_whole: bool) -> bool {
     }
     let word = payload.trim_ascii();
     word.len() < 2 || word == b"{}" || is_heartbeat(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_whose_parts_make_the_same_text_are_told_apart() {
+        let names: [[&[u8]; CHANNEL_PARTS]; 4] =
+            [[b"1", b"23", b""], [b"12", b"3", b""], [b"123", b"", b""], [b"1", b"", b"23"]];
+        for (at, one) in names.into_iter().enumerate() {
+            for (other_at, other) in names.into_iter().enumerate() {
+                assert_eq!(is_joined(&joined(one), other), at == other_at, "{at} {other_at}");
+            }
+        }
+    }
 }
