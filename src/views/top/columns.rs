@@ -1,4 +1,5 @@
-//! What the tables hold (that of feeds is in `feed_columns`): a column has a head, a text for each row, and an order.
+//! What the tables of methods and connections hold, and what a column is: a head, a text for each row, and
+//! an order. The table of feeds is in `feed_columns`.
 
 use std::cmp::Ordering;
 
@@ -23,6 +24,38 @@ pub(super) struct Column<R> {
     pub(super) is_bad: fn(&R) -> bool,
 }
 
+impl<R> Column<R> {
+    /// A column of words, which every terminal shows and which reports no failure.
+    pub(super) const fn text(
+        head: &'static str,
+        width: u16,
+        text: fn(&R, f64) -> String,
+        order: fn(&R, &R) -> Ordering,
+    ) -> Self {
+        Self { head, width, is_number: false, from_width: 0, text, order, is_bad: |_| false }
+    }
+
+    /// The same of numbers.
+    pub(super) const fn number(
+        head: &'static str,
+        width: u16,
+        text: fn(&R, f64) -> String,
+        order: fn(&R, &R) -> Ordering,
+    ) -> Self {
+        Self { is_number: true, ..Self::text(head, width, text, order) }
+    }
+
+    /// Leaves it out of a terminal that is narrower than `from_width`.
+    pub(super) const fn shown_from(self, from_width: u16) -> Self {
+        Self { from_width, ..self }
+    }
+
+    /// Shows it as a failure where `is_bad` says so.
+    pub(super) const fn bad(self, is_bad: fn(&R) -> bool) -> Self {
+        Self { is_bad, ..self }
+    }
+}
+
 /// A row of a table.
 pub(super) trait Listed: Sized + 'static {
     const COLUMNS: &'static [Column<Self>];
@@ -43,10 +76,6 @@ pub(super) fn descending<T: PartialOrd>(a: T, b: T) -> Ordering {
     b.partial_cmp(&a).unwrap_or(Ordering::Equal)
 }
 
-pub(super) fn never<R>(_: &R) -> bool {
-    false
-}
-
 fn method(row: &MethodRow) -> String {
     if row.method().is_empty() { "(no method)".to_owned() } else { safe(row.method()) }
 }
@@ -57,105 +86,77 @@ fn asker(row: &MethodRow) -> &'static str {
 
 impl Listed for MethodRow {
     const COLUMNS: &'static [Column<Self>] = &[
-        Column {
-            head: "METHOD",
-            width: 0,
-            is_number: false,
-            from_width: 0,
-            text: |row, _| method(row),
-            order: |a, b| a.method().cmp(b.method()),
-            is_bad: never,
-        },
-        Column {
-            head: "PROTOCOL",
-            width: 12,
-            is_number: false,
-            from_width: 100,
-            text: |row, _| safe(row.protocol()),
-            order: |a, b| a.protocol().cmp(b.protocol()),
-            is_bad: never,
-        },
-        Column {
-            head: "ASKED BY",
-            width: 8,
-            is_number: false,
-            from_width: 0,
-            text: |row, _| asker(row).to_owned(),
-            order: |a, b| asker(a).cmp(asker(b)),
-            is_bad: never,
-        },
-        Column {
-            head: "ANSWERED",
-            width: 8,
-            is_number: true,
-            from_width: 0,
-            text: |row, _| count(row.answered),
-            order: |a, b| descending(a.answered, b.answered),
-            is_bad: never,
-        },
-        Column {
-            head: "/S",
-            width: 6,
-            is_number: true,
-            from_width: 0,
-            text: |row, _| rate(row.rate),
-            order: |a, b| descending(a.rate, b.rate),
-            is_bad: never,
-        },
-        Column {
-            head: "P50",
-            width: 7,
-            is_number: true,
-            from_width: 0,
-            text: |row, _| seconds(row.p50),
-            order: |a, b| descending(a.p50, b.p50),
-            is_bad: never,
-        },
-        Column {
-            head: "P99",
-            width: 7,
-            is_number: true,
-            from_width: 0,
-            text: |row, _| seconds(row.p99),
-            order: |a, b| descending(a.p99, b.p99),
-            is_bad: never,
-        },
-        Column {
-            head: "SLOWEST",
-            width: 7,
-            is_number: true,
-            from_width: 100,
-            text: |row, _| seconds(row.slowest),
-            order: |a, b| descending(a.slowest, b.slowest),
-            is_bad: never,
-        },
-        Column {
-            head: "ERRORS",
-            width: 6,
-            is_number: true,
-            from_width: 0,
-            text: |row, _| share(row.errors, row.answered),
-            order: |a, b| descending(a.errors, b.errors),
-            is_bad: |row| row.errors > 0,
-        },
-        Column {
-            head: "UNANSWERED",
-            width: 10,
-            is_number: true,
-            from_width: 0,
-            text: |row, _| count(row.unanswered),
-            order: |a, b| descending(a.unanswered, b.unanswered),
-            is_bad: |row| row.unanswered > 0,
-        },
-        Column {
-            head: "ANSWERS OVER TIME",
-            width: 30,
-            is_number: false,
-            from_width: 140,
-            text: |row, _| spark(&row.spark),
-            order: |a, b| descending(a.answered, b.answered),
-            is_bad: never,
-        },
+        Column::text(
+            "METHOD",
+            0,
+            |row: &MethodRow, _| method(row),
+            |a, b| a.method().cmp(b.method()),
+        ),
+        Column::text(
+            "PROTOCOL",
+            12,
+            |row: &MethodRow, _| safe(row.protocol()),
+            |a, b| a.protocol().cmp(b.protocol()),
+        )
+        .shown_from(100),
+        Column::text(
+            "ASKED BY",
+            8,
+            |row: &MethodRow, _| asker(row).to_owned(),
+            |a, b| asker(a).cmp(asker(b)),
+        ),
+        Column::number(
+            "ANSWERED",
+            8,
+            |row: &MethodRow, _| count(row.answered),
+            |a, b| descending(a.answered, b.answered),
+        ),
+        Column::number(
+            "/S",
+            6,
+            |row: &MethodRow, _| rate(row.rate),
+            |a, b| descending(a.rate, b.rate),
+        ),
+        Column::number(
+            "P50",
+            7,
+            |row: &MethodRow, _| seconds(row.p50),
+            |a, b| descending(a.p50, b.p50),
+        ),
+        Column::number(
+            "P99",
+            7,
+            |row: &MethodRow, _| seconds(row.p99),
+            |a, b| descending(a.p99, b.p99),
+        ),
+        Column::number(
+            "SLOWEST",
+            7,
+            |row: &MethodRow, _| seconds(row.slowest),
+            |a, b| descending(a.slowest, b.slowest),
+        )
+        .shown_from(100),
+        Column::number(
+            "ERRORS",
+            6,
+            |row: &MethodRow, _| share(row.errors, row.answered),
+            |a, b| descending(a.errors, b.errors),
+        )
+        .bad(|row| row.errors > 0),
+        Column::number(
+            "UNANSWERED",
+            10,
+            |row: &MethodRow, _| count(row.unanswered),
+            |a, b| descending(a.unanswered, b.unanswered),
+        )
+        .bad(|row| row.unanswered > 0),
+        Column::text(
+            "ANSWERS OVER TIME",
+            30,
+            |row: &MethodRow, _| spark(&row.spark),
+            |a, b| descending(a.answered, b.answered),
+        )
+        .shown_from(140),
     ];
 
     fn key(&self) -> String {
@@ -192,114 +193,84 @@ fn readable(row: &ConnectionRow) -> &'static str {
 
 impl Listed for ConnectionRow {
     const COLUMNS: &'static [Column<Self>] = &[
-        Column {
-            head: "CONNECTION",
-            width: 13,
-            is_number: false,
-            from_width: 0,
-            text: |row, _| row.conn.clone(),
-            order: |a, b| a.conn.cmp(&b.conn),
-            is_bad: never,
-        },
-        Column {
-            head: "ROLE",
-            width: 7,
-            is_number: false,
-            from_width: 90,
-            text: |row, _| row.role.to_owned(),
-            order: |a, b| a.role.cmp(b.role),
-            is_bad: never,
-        },
-        Column {
-            head: "HOST AND PATH",
-            width: 0,
-            is_number: false,
-            from_width: 0,
-            text: |row, _| place(row),
-            order: |a, b| place(a).cmp(&place(b)),
-            is_bad: never,
-        },
-        Column {
-            head: "OVER",
-            width: 5,
-            is_number: false,
-            from_width: 120,
-            text: |row, _| row.transport.to_owned(),
-            order: |a, b| a.transport.cmp(b.transport),
-            is_bad: never,
-        },
-        Column {
-            head: "PROTOCOL",
-            width: 12,
-            is_number: false,
-            from_width: 100,
-            text: |row, _| safe(&row.protocol),
-            order: |a, b| a.protocol.cmp(&b.protocol),
-            is_bad: never,
-        },
-        Column {
-            head: "AGE",
-            width: 7,
-            is_number: true,
-            from_width: 80,
-            text: |row, now| span(now - row.since),
-            order: |a, b| a.since.total_cmp(&b.since),
-            is_bad: never,
-        },
-        Column {
-            head: "SENT/S",
-            width: 6,
-            is_number: true,
-            from_width: 0,
-            text: |row, _| rate(row.sent_rate),
-            order: |a, b| descending(a.sent_rate, b.sent_rate),
-            is_bad: never,
-        },
-        Column {
-            head: "RECV/S",
-            width: 6,
-            is_number: true,
-            from_width: 0,
-            text: |row, _| rate(row.received_rate),
-            order: |a, b| descending(a.received_rate, b.received_rate),
-            is_bad: never,
-        },
-        Column {
-            head: "P99",
-            width: 7,
-            is_number: true,
-            from_width: 0,
-            text: |row, _| seconds(row.p99),
-            order: |a, b| descending(a.p99, b.p99),
-            is_bad: never,
-        },
-        Column {
-            head: "WAITING",
-            width: 7,
-            is_number: true,
-            from_width: 0,
-            text: |row, _| count(row.pending),
-            order: |a, b| descending(a.pending, b.pending),
-            is_bad: never,
-        },
-        Column {
-            head: "PING",
-            width: 7,
-            is_number: true,
-            from_width: 120,
-            text: |row, _| seconds(row.ping),
-            order: |a, b| descending(a.ping, b.ping),
-            is_bad: never,
-        },
-        Column {
-            head: "READ",
-            width: 7,
-            is_number: false,
-            from_width: 0,
-            text: |row, _| readable(row).to_owned(),
-            order: |a, b| readable(a).cmp(readable(b)),
-            is_bad: |row| row.decode != "full",
-        },
+        Column::text(
+            "CONNECTION",
+            13,
+            |row: &ConnectionRow, _| row.conn.clone(),
+            |a, b| a.conn.cmp(&b.conn),
+        ),
+        Column::text(
+            "ROLE",
+            7,
+            |row: &ConnectionRow, _| row.role.to_owned(),
+            |a, b| a.role.cmp(b.role),
+        )
+        .shown_from(90),
+        Column::text(
+            "HOST AND PATH",
+            0,
+            |row: &ConnectionRow, _| place(row),
+            |a, b| place(a).cmp(&place(b)),
+        ),
+        Column::text(
+            "OVER",
+            5,
+            |row: &ConnectionRow, _| row.transport.to_owned(),
+            |a, b| a.transport.cmp(b.transport),
+        )
+        .shown_from(120),
+        Column::text(
+            "PROTOCOL",
+            12,
+            |row: &ConnectionRow, _| safe(&row.protocol),
+            |a, b| a.protocol.cmp(&b.protocol),
+        )
+        .shown_from(100),
+        Column::number(
+            "AGE",
+            7,
+            |row: &ConnectionRow, now| span(now - row.since),
+            |a, b| a.since.total_cmp(&b.since),
+        )
+        .shown_from(80),
+        Column::number(
+            "SENT/S",
+            6,
+            |row: &ConnectionRow, _| rate(row.sent_rate),
+            |a, b| descending(a.sent_rate, b.sent_rate),
+        ),
+        Column::number(
+            "RECV/S",
+            6,
+            |row: &ConnectionRow, _| rate(row.received_rate),
+            |a, b| descending(a.received_rate, b.received_rate),
+        ),
+        Column::number(
+            "P99",
+            7,
+            |row: &ConnectionRow, _| seconds(row.p99),
+            |a, b| descending(a.p99, b.p99),
+        ),
+        Column::number(
+            "WAITING",
+            7,
+            |row: &ConnectionRow, _| count(row.pending),
+            |a, b| descending(a.pending, b.pending),
+        ),
+        Column::number(
+            "PING",
+            7,
+            |row: &ConnectionRow, _| seconds(row.ping),
+            |a, b| descending(a.ping, b.ping),
+        )
+        .shown_from(120),
+        Column::text(
+            "READ",
+            7,
+            |row: &ConnectionRow, _| readable(row).to_owned(),
+            |a, b| readable(a).cmp(readable(b)),
+        )
+        .bad(|row| row.decode != "full"),
     ];
 
     fn key(&self) -> String {
