@@ -81,7 +81,7 @@ impl Users {
         }
         let known = self.hashes.get(&user);
         let hash = known.unwrap_or(&self.decoy).clone();
-        if verify(password, hash, turn).await && known.is_some() {
+        if verify(password, hash, known.is_some(), turn).await {
             let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
             right.insert(user, hmac::sign(&self.key, &signed));
             return Verdict::Known;
@@ -96,11 +96,11 @@ impl Users {
 }
 
 /// Hashes on another thread. `turn` is given back when that is done, even if the client has left, and
-/// after a wrong password only when the pause is over.
-async fn verify(password: String, hash: String, turn: OwnedSemaphorePermit) -> bool {
+/// after a wrong password or name only when the pause is over.
+async fn verify(password: String, hash: String, is_user: bool, turn: OwnedSemaphorePermit) -> bool {
     let hashed = tokio::task::spawn_blocking(move || {
         let begun = Instant::now();
-        let is_right = bcrypt::verify(password, &hash).unwrap_or(false);
+        let is_right = bcrypt::verify(password, &hash).unwrap_or(false) && is_user;
         (is_right, begun.elapsed(), turn)
     });
     let Ok((is_right, took, turn)) = hashed.await else { return false };
