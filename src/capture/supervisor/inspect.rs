@@ -111,7 +111,7 @@ impl Supervisor<'_, '_> {
             }
             member.seen.insert(mapping.file);
             match self.planner.image(pid, mapping, patience) {
-                Ok(image) if member.may_soon_be_harmed(&image, now_ns) => {
+                Ok(image) if member.is_too_young_for(&image, now_ns) => {
                     // It is probed with the next inspection, unless it runs another program by then.
                     member.seen.remove(&mapping.file);
                 }

@@ -110,7 +110,9 @@ impl Process {
     /// be its own: both were in the same state then, so that made no difference to the other one.
     pub(super) fn reconsider(&mut self, serial: u64) {
         let Some(waiting) = self.waiting.get(&serial) else { return };
-        if !waiting.is_to_be_reconsidered() || self.alike(waiting.direction).count() > ALIKE_MAX {
+        if !waiting.is_to_be_reconsidered()
+            || self.waiting_in(waiting.direction).count() > ALIKE_MAX
+        {
             return;
         }
         self.free_streams();
@@ -122,8 +124,8 @@ impl Process {
         self.streams.values_mut().for_each(|it| it.vote = Vote::default());
     }
 
-    /// The directions of that kind that wait.
-    fn alike(&self, direction: Direction) -> impl Iterator<Item = (u64, &Waiting)> {
+    /// Those that wait among the connections' directions of this kind.
+    fn waiting_in(&self, direction: Direction) -> impl Iterator<Item = (u64, &Waiting)> {
         let all = self.waiting.iter().map(|(serial, it)| (*serial, it));
         all.filter(move |(_, it)| it.direction == direction && it.ready.is_none())
     }
@@ -266,7 +268,7 @@ impl Process {
         }
         let may_be =
             |it: &Waiting| walk::is_promising(stream, &it.samples, key.1) && explains(stream, it);
-        let alike = self.alike(key.1).filter(|(_, it)| may_be(it));
+        let alike = self.waiting_in(key.1).filter(|(_, it)| may_be(it));
         let mut alike: Vec<u64> = alike.map(|(serial, _)| serial).collect();
         if alike.len() > ALIKE_MAX {
             return;
@@ -340,7 +342,7 @@ impl Process {
     /// makes no difference.
     fn has_rivals(&self, key: Key, serial: u64) -> bool {
         let Some(stream) = self.streams.get(&key) else { return true };
-        let others = self.alike(key.1).filter(|(other, _)| *other != serial);
+        let others = self.waiting_in(key.1).filter(|(other, _)| *other != serial);
         let rivals: Vec<&Waiting> =
             others.map(|(_, it)| it).filter(|it| explains(stream, it)).collect();
         let Some(one) = rivals.first() else { return false };

@@ -16,7 +16,7 @@ const SAMPLES_MAX: usize = 48;
 const PATIENCE: u32 = 64;
 const PATIENCE_NS: u64 = 20_000_000_000;
 
-/// Messages after which, each time, what was decided about other directions is called into question.
+/// Each time that so many messages have passed, what was decided about other directions is doubted.
 const RECONSIDER: u32 = 24;
 
 /// A direction that waits.

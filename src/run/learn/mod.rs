@@ -96,11 +96,15 @@ fn print(args: &LearnArgs, learner: &Learner) -> Result<(), Failure> {
         }
     }
     if findings.is_empty() {
-        tracing::warn!("no message has passed");
+        tracing::warn!(
+            "no WebSocket message has passed, so there is nothing to learn from; `wstap messages` \
+             shows what passes, with the same options"
+        );
     }
     if learner.strangers() > 0 {
         tracing::warn!(
-            "{} messages of further connections were not looked at: they are too many",
+            "{} messages were not looked at: they passed on more connections than are learned from; \
+             fewer processes at a time have fewer connections",
             learner.strangers()
         );
     }

@@ -222,10 +222,10 @@ impl Member {
         true
     }
 
-    /// Whether probes in this image have to wait, because the process may be about to run another
-    /// program, in which they would do harm: one that copies its own code, and the probes with it (Node.js
-    /// forks for no other purpose), or one that reads the dynamic loader as data.
-    pub(super) fn may_soon_be_harmed(&self, image: &Image, now_ns: u64) -> bool {
+    /// Whether probes in this image have to wait. The process was forked lately and may be about to run
+    /// another program, in which they would do harm: one that copies its own code, and the probes with it
+    /// (Node.js forks for no other purpose), or one that reads the dynamic loader as data.
+    pub(super) fn is_too_young_for(&self, image: &Image, now_ns: u64) -> bool {
         let Some(forked_ns) = self.forked_ns else { return false };
         let age_ns = now_ns.saturating_sub(forked_ns);
         let is_loader = image.plan.loader_notifier.is_some();

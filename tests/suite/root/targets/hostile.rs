@@ -139,7 +139,7 @@ fn root_a_process_with_very_many_mappings_does_not_keep_others_from_being_tapped
 
 /// The kernel waits for each link that is closed. One after the other, this took a minute.
 #[test]
-#[ignore = "heavy: `make attack`"]
+#[ignore = "probes 300 files; make attack runs it"]
 fn root_three_hundred_probed_files_are_let_go_side_by_side() {
     let scene = Scene::new();
     if !privileged() {
