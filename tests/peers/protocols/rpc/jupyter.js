@@ -13,6 +13,21 @@ const WebSocket = require('ws');
 
 const TOKEN = 'token';
 
+// It says its port a moment before it listens there.
+const PATIENCE_MS = 60_000;
+
+async function listening(url, request) {
+  const deadline = Date.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await fetch(url, request);
+    } catch (error) {
+      if (error.cause?.code !== 'ECONNREFUSED' || Date.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
 // Its port, and the path of a kernel's channels.
 async function start() {
   const python = path.join(process.env.NODE_PATH, '../venv/bin/python');
@@ -23,7 +38,7 @@ async function start() {
   process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
   const lines = readline.createInterface({ input: server.stdout });
   const port = Number(await new Promise((resolve) => lines.once('line', resolve)));
-  const kernel = await fetch(`http://127.0.0.1:${port}/api/kernels`, {
+  const kernel = await listening(`http://127.0.0.1:${port}/api/kernels`, {
     method: 'POST',
     headers: { authorization: `token ${TOKEN}` },
   });
