@@ -18,7 +18,7 @@ use self::learn::LearnArgs;
 use self::messages::MessagesArgs;
 use self::recording::{RecordArgs, ReplayArgs};
 use self::top::TopArgs;
-use self::values::{Listen, MetricsPath, Pid, Size, Span};
+use self::values::{Labels, Listen, MetricsPath, Pid, Size, Span};
 
 /// Turnaround times of the WebSocket messages inside a running process's TLS connections.
 ///
@@ -108,6 +108,11 @@ pub struct MonitorArgs {
     /// Serve the metrics under this path, too [default: /metrics]
     #[arg(long, value_name = "PATH", visible_alias = "web.telemetry-path")]
     pub metrics_path: Option<MetricsPath>,
+    /// Labels of series that tell processes and connections of one target apart: container_id, pod_uid,
+    /// unit, host, path, with commas between them, or none [default: container_id,unit for what --comm,
+    /// --exe and --cgroup find]
+    #[arg(long = "label", value_name = "NAMES")]
+    pub labels: Vec<Labels>,
     /// End when the last target has ended, instead of serving `wstap_target_up 0`
     #[arg(long)]
     pub exit_with_target: bool,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::export::Address;
+use crate::export::metrics::InstanceLabel;
 
 /// Where HTTP is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +158,28 @@ impl FromStr for ConnName {
         parsed.ok_or_else(|| {
             format!("`{text}` is no connection: name it as the lines do, such as 4242-17")
         })
+    }
+}
+
+/// Labels of series, as `container_id,path`; `none` for none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels(pub Vec<InstanceLabel>);
+
+impl FromStr for Labels {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        let label = |word: &str| {
+            let known = InstanceLabel::ALL.into_iter().find(|label| label.as_str() == word);
+            known.ok_or_else(|| {
+                let known = InstanceLabel::ALL.map(InstanceLabel::as_str).join(", ");
+                format!("`{word}` is no label: give some of {known}, such as host,path, or none")
+            })
+        };
+        text.split(',').map(label).collect::<Result<_, _>>().map(Self)
     }
 }
 

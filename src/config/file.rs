@@ -12,7 +12,7 @@ use wstap_symbols::{UserOffset, known_functions};
 
 use super::UsageError;
 use crate::capture::procfs::image::UserLibrary;
-use crate::cli::values::{Listen, MetricsPath, Pid, Size, Span};
+use crate::cli::values::{Labels, Listen, MetricsPath, Pid, Size, Span};
 use crate::cli::{PlainArg, ProbeSite, TapArgs};
 
 /// What the file says.
@@ -62,6 +62,8 @@ pub(super) struct File {
     pub(super) window: Option<Size>,
     pub(super) plain: Option<PlainArg>,
     pub(super) probe_site: Option<ProbeSite>,
+    #[serde(deserialize_with = "several")]
+    pub(super) label: Vec<Labels>,
     pub(super) exit_with_target: bool,
     pub(super) check: bool,
     pub(super) record: Option<PathBuf>,
@@ -207,6 +209,9 @@ mod tests {
         assert_eq!(read.timeout, Some(Span(Duration::from_secs(5))));
         assert_eq!(read.listen, [":9090".parse().expect("an address")]);
         assert_eq!(read.rules, [PathBuf::from("mine.toml")]);
+        let labels = |text: &str| file(text).label.into_iter().flat_map(|it| it.0).count();
+        assert_eq!(labels("label = [\"unit\", \"host,path\"]"), 3);
+        assert_eq!(labels("label = \"none\""), 0);
         let read = file("pid = [1, \"2\"]\nlisten = 8080\ntimeout = 60\ncheck = true\n");
         assert_eq!(read.pid, [Pid(1), Pid(2)]);
         assert_eq!(read.listen, ["8080".parse().expect("an address")]);
@@ -215,9 +220,13 @@ mod tests {
 
     #[test]
     fn a_wrong_value_is_answered_with_what_was_expected() {
-        for text in
-            ["pid = \"abc\"", "ring-size = \"8x\"", "timeout = \"soon\"", "listen = \"here\""]
-        {
+        for text in [
+            "pid = \"abc\"",
+            "ring-size = \"8x\"",
+            "timeout = \"soon\"",
+            "listen = \"here\"",
+            "label = \"unit,hosts\"",
+        ] {
             let error = toml::from_str::<File>(text).expect_err(text).to_string();
             assert!(error.contains("such as"), "{error}");
         }
@@ -234,7 +243,8 @@ mod tests {
             if ["config", "verbose", "quiet", "version"].contains(&flag) {
                 continue;
             }
-            let values = ["true", "4242", "\"x\"", "\"auto\"", "\"symbol\"", "\"8m\"", "\"/x\""];
+            let values =
+                ["true", "4242", "\"x\"", "\"auto\"", "\"symbol\"", "\"8m\"", "\"/x\"", "\"none\""];
             let known = values
                 .iter()
                 .any(|value| toml::from_str::<File>(&format!("{flag} = {value}")).is_ok());

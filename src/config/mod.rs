@@ -24,9 +24,10 @@ use crate::capture::procfs::cgroup::CgroupPath;
 use crate::capture::procfs::image::UserLibrary;
 use crate::capture::procfs::selector::{Children, Rule, Wanted};
 use crate::capture::supervisor::plain::Plain;
-use crate::cli::values::{Pid, Size};
+use crate::cli::values::{Labels, Pid, Size};
 use crate::cli::{MonitorArgs, PlainArg, ProbeSite, TapArgs};
 use crate::decode::decoder::Limits;
+use crate::export::metrics::InstanceLabel;
 use crate::matching::{MatchLimits, Protocols};
 
 pub use self::protocols::ProtocolSources;
@@ -82,6 +83,8 @@ pub struct MonitorConfig {
     pub tap: TapConfig,
     /// Where HTTP is served, and what is asked of clients.
     pub web: WebSettings,
+    /// Labels that tell processes and connections of a target apart; `None` where nothing was said.
+    pub labels: Option<Vec<InstanceLabel>>,
     /// End with the last target.
     pub exit_with_target: bool,
     /// Only attach, print the probes, and end.
@@ -111,6 +114,7 @@ impl MonitorConfig {
         }
         Ok(Self {
             web: WebSettings::merge(args, &file)?,
+            labels: labels(if args.labels.is_empty() { &file.label } else { &args.labels }),
             exit_with_target: args.exit_with_target || file.exit_with_target,
             check: args.check || file.check,
             tap: TapConfig { record, ..tap },
@@ -209,6 +213,13 @@ impl TapConfig {
             target_protocols: target_protocols(args, file),
         })
     }
+}
+
+/// `None` where nothing was said, which is something else than none.
+fn labels(given: &[Labels]) -> Option<Vec<InstanceLabel>> {
+    let all = given.iter().flat_map(|labels| labels.0.iter().copied());
+    let all: BTreeSet<InstanceLabel> = all.collect();
+    (!given.is_empty()).then(|| all.into_iter().collect())
 }
 
 /// The selectors of the command line; where there are none, those of the file.

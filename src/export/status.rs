@@ -3,6 +3,7 @@
 //! [`Status`] is shared between `run`, which writes it, and HTTP, which reads it. It holds plain
 //! facts; what they are called as metrics stands in the catalogue.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -63,6 +64,10 @@ pub struct Target {
     pub oldest_pending: Option<f64>,
     /// Files of its processes in which traffic may pass that is not seen.
     pub not_seen: NotSeen,
+    /// Systemd units in which a process of it has run, outside of containers: at most 100. A unit stays when
+    /// its processes have ended, so that its end shows.
+    #[serde(skip)]
+    pub units: BTreeSet<String>,
 }
 
 /// Executable files of processes in which traffic may pass that is not seen, by what keeps it from
@@ -86,7 +91,20 @@ impl NotSeen {
     }
 }
 
+/// Units of a target that are remembered.
+const UNITS_MAX: usize = 100;
+
 impl Target {
+    /// Adds a process.
+    pub fn push(&mut self, process: Process) {
+        let unit = &process.unit;
+        let is_service = !unit.is_empty() && process.container_id.is_empty();
+        if is_service && self.units.len() < UNITS_MAX && !self.units.contains(unit) {
+            self.units.insert(unit.clone());
+        }
+        self.processes.push(process);
+    }
+
     /// Whether one of its processes is alive and tapped.
     #[must_use]
     pub fn is_up(&self) -> bool {

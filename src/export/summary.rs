@@ -3,10 +3,12 @@
 //! It reads the same series that `/metrics` serves, so the two never disagree.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::metrics::histogram::Histogram;
 use super::metrics::rows::Catalogue;
 use crate::observation::{Fidelity, Outcome};
 
@@ -62,36 +64,51 @@ pub struct Totals {
     pub protocol_errors: u64,
 }
 
+/// Turnaround times, and ended requests by outcome.
+type Sum = (Histogram, BTreeMap<&'static str, u64>);
+
 impl View {
     pub(super) fn new(all: Catalogue) -> Self {
         Self { all }
     }
 
-    /// One row for each series of requests, the most frequent first.
+    /// One row for each target, origin, protocol and method, the most frequent first.
     #[must_use]
     pub fn turnarounds(&self) -> Vec<Turnaround> {
-        let mut rows: Vec<_> = self
-            .all
-            .turnaround
-            .vec
-            .snapshot()
-            .into_iter()
-            .filter_map(|(labels, histogram)| {
-                let [target, origin, protocol, method] = <[String; 4]>::try_from(labels).ok()?;
-                let seconds = |duration: Duration| duration.as_secs_f64();
-                Some(Turnaround {
-                    outcomes: self.outcomes([&target, &origin, &protocol, &method]),
-                    target,
-                    origin,
-                    protocol,
-                    method,
-                    count: histogram.count(),
-                    mean_seconds: histogram.mean().map(seconds),
-                    p50_seconds: histogram.quantile(0.5).map(seconds),
-                    p99_seconds: histogram.quantile(0.99).map(seconds),
-                })
-            })
-            .collect();
+        // Instances of one target are summed up.
+        let mut sums: BTreeMap<[String; 4], Sum> = BTreeMap::new();
+        for (labels, histogram) in self.all.turnaround.vec.snapshot() {
+            let outcomes = self.outcomes(&labels);
+            let (Some(target), Some(request)) = (labels.first(), labels.last_chunk::<3>()) else {
+                continue;
+            };
+            let [origin, protocol, method] = request.clone();
+            match sums.entry([target.clone(), origin, protocol, method]) {
+                Entry::Vacant(entry) => drop(entry.insert((histogram, outcomes))),
+                Entry::Occupied(mut sum) => {
+                    let (times, counts) = sum.get_mut();
+                    times.merge(&histogram);
+                    for (outcome, count) in outcomes {
+                        *counts.entry(outcome).or_default() += count;
+                    }
+                }
+            }
+        }
+        let seconds = |duration: Duration| duration.as_secs_f64();
+        let row = |([target, origin, protocol, method], (times, outcomes)): ([String; 4], Sum)| {
+            Turnaround {
+                target,
+                origin,
+                protocol,
+                method,
+                outcomes,
+                count: times.count(),
+                mean_seconds: times.mean().map(seconds),
+                p50_seconds: times.quantile(0.5).map(seconds),
+                p99_seconds: times.quantile(0.99).map(seconds),
+            }
+        };
+        let mut rows: Vec<_> = sums.into_iter().map(row).collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.count));
         rows
     }
@@ -115,7 +132,7 @@ impl View {
         }
     }
 
-    fn outcomes(&self, request: [&str; 4]) -> BTreeMap<&'static str, u64> {
+    fn outcomes(&self, request: &[String]) -> BTreeMap<&'static str, u64> {
         let counts = self.all.requests.counts(request).into_iter();
         let seen = counts.filter(|&(_, count)| count > 0);
         seen.map(|(outcome, count): (Outcome, u64)| (outcome.as_str(), count)).collect()

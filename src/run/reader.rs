@@ -34,6 +34,8 @@ pub(super) trait Sink {
     fn learned(&mut self) -> Option<String> {
         None
     }
+    /// A process has made a copy of itself: before anything of that is observed.
+    fn forked(&mut self, _pid: u32, _parent: u32) {}
     /// Whether the sink's own reader has gone, so that the session may end.
     fn is_closed(&self) -> bool {
         false
@@ -145,8 +147,10 @@ impl<'a> ReadLoop<'a> {
             }
             Record::Process(message) => {
                 // The ring buffer keeps the order: every event of the process came before.
-                if message.change == Change::Exited {
-                    self.exited(message.pid, message.at_ns);
+                match message.change {
+                    Change::Exited => self.exited(message.pid, message.at_ns),
+                    Change::Forked { parent } => self.sink.forked(message.pid, parent),
+                    Change::Executed | Change::Loaded => {}
                 }
                 self.lifecycle.push(*message);
             }

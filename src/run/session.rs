@@ -23,6 +23,7 @@ use crate::capture::confine::sandbox::{self, Task};
 use crate::capture::procfs::planner::Planner;
 use crate::capture::procfs::selector::Selection;
 use crate::capture::supervisor::command::Launch;
+use crate::capture::supervisor::homes::Homes;
 use crate::capture::supervisor::plain::Plain;
 use crate::capture::supervisor::{Late, Member, Supervisor};
 use crate::config::{TapConfig, UsageError};
@@ -60,6 +61,8 @@ pub(super) struct Prepared {
     /// Wall clock minus `CLOCK_MONOTONIC` in nanoseconds, read once.
     pub(super) wall_offset_ns: i64,
     launch: Option<Launch>,
+    /// Who wants to hear where the processes are at home.
+    pub(super) homes: Option<Homes>,
 }
 
 /// Looks up the names of the targets. If a command was given, forks the child that will become it.
@@ -75,7 +78,7 @@ pub(super) fn prepare(config: &TapConfig) -> Result<Prepared, Error> {
     // The command has inherited the limits as they were.
     limits::raise_descriptors();
     limits::forbid_core_dumps();
-    Ok(Prepared { selection, wall_offset_ns: wall_offset_ns(), launch })
+    Ok(Prepared { selection, wall_offset_ns: wall_offset_ns(), launch, homes: None })
 }
 
 /// The protocols, with those that single targets were given.
@@ -116,7 +119,7 @@ pub(super) fn run(
     sink: &mut (dyn Sink + Send),
     audience: &mut dyn Audience,
 ) -> Result<(), Failure> {
-    let Prepared { selection, launch, wall_offset_ns } = prepared;
+    let Prepared { selection, launch, wall_offset_ns, homes } = prepared;
     let finds_windows = config.finds_windows();
     let (recording, tape) = start_recording(&mut config, &selection, wall_offset_ns)?.unzip();
     let mut listening;
@@ -135,6 +138,7 @@ pub(super) fn run(
     let planner = planner.without_own_program();
     let attaching = Attaching {
         launch,
+        homes,
         wait: config.wait,
         plain: config.plain,
         powers: config.powers,
@@ -205,6 +209,7 @@ impl Drop for Done<'_> {
 /// The attaching thread's part of the session.
 struct Attaching<'a> {
     launch: Option<Launch>,
+    homes: Option<Homes>,
     wait: bool,
     plain: Plain,
     powers: Powers,
@@ -221,9 +226,9 @@ impl Attaching<'_> {
         selection: Selection,
         mailbox: &Mailbox,
     ) -> Result<(), Error> {
-        let (plain, powers) = (self.plain, self.powers);
+        let (plain, powers, homes) = (self.plain, self.powers, self.homes.take());
         let mut supervisor =
-            Supervisor::new(tap, planner, selection, plain, powers, monotonic_ns())?;
+            Supervisor::new(tap, planner, selection, plain, powers, homes, monotonic_ns())?;
         if !self.wait {
             supervisor.require_reason()?;
         }

@@ -185,6 +185,13 @@ impl Selection {
         self.selectors.iter().any(|selector| selector.rule.is_open())
     }
 
+    /// Whether processes that do not exist yet may match for this target: they may run in several
+    /// places.
+    #[must_use]
+    pub fn is_open_for(&self, target: TargetId) -> bool {
+        self.selectors.iter().any(|it| it.target == target && it.rule.is_open())
+    }
+
     /// The processes that were given by pid.
     pub fn pids(&self) -> impl Iterator<Item = (u32, TargetId)> {
         self.selectors.iter().filter_map(|selector| match selector.rule {

@@ -43,6 +43,7 @@ impl Supervisor<'_, '_> {
         for pid in self.members.pids() {
             let is_alive = self.members.get(pid).is_some_and(|it| it.target.process.is_alive());
             if is_alive {
+                self.look_at_home(pid);
                 self.inspect(pid, now_ns);
             } else {
                 self.ended_unheard(pid);

@@ -1,6 +1,7 @@
 //! Which processes begin and stop being tapped: newcomers, children, processes that run another
 //! program, and those that end.
 
+use super::homes::Move;
 use super::member::unread::Unread;
 use super::member::{Arrival, Member, Start};
 use super::plain::Sockets;
@@ -8,6 +9,7 @@ use super::supervise::Supervisor;
 use crate::capture::bpf::Admission;
 use crate::capture::bpf::lifecycle::Lifecycle;
 use crate::capture::confine::privilege::Powers;
+use crate::capture::procfs::cgroup::Home;
 use crate::capture::procfs::process::{self, Process};
 use crate::capture::procfs::selector::Children;
 use crate::capture::procfs::target::has_tappable;
@@ -61,6 +63,7 @@ impl Supervisor<'_, '_> {
         member.accounted_ns = began_ns;
         member.forked_ns = None;
         self.members.note_change(true);
+        self.look_at_home(pid);
         self.inspect(pid, now_ns);
         self.plan_early_inspection(pid, now_ns);
     }
@@ -171,6 +174,9 @@ impl Supervisor<'_, '_> {
         start: Start,
     ) -> Result<(), Error> {
         let pid = process.pid;
+        let home = Home::of(pid);
+        // Before anything of it can be seen.
+        self.tell_home(pid, Move::To(target, home.clone()));
         let mut admitted_ns = 0;
         // Without powers wstap can only follow processes that the kernel side has admitted itself.
         if self.powers != Powers::None {
@@ -194,7 +200,7 @@ impl Supervisor<'_, '_> {
             late,
             named: start.named,
             forked_ns: start.forked_ns,
-            ..Member::new(target, process, technique)
+            ..Member::new(target, process, technique, home)
         };
         self.members.insert(member);
         self.inspect(pid, now_ns);
@@ -216,5 +222,6 @@ impl Supervisor<'_, '_> {
             releases.forget(pid);
         }
         self.members.end(pid);
+        self.tell_home(pid, Move::Ended);
     }
 }

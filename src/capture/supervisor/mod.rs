@@ -13,11 +13,13 @@
 //!   plain    TCP sockets                        command  the command that wstap starts itself
 //!   windows  zlib, while connections wait for what it remembers
 //!   agenda   when to inspect whom               news     what the kernel counts and does not report
+//!   homes    where each process runs, for others
 //! ```
 
 mod agenda;
 pub mod command;
 mod foresight;
+pub mod homes;
 mod inspect;
 mod member;
 mod members;

@@ -2,6 +2,7 @@
 
 use super::agenda::Agenda;
 use super::command::Releases;
+use super::homes::{Homes, Move};
 use super::member::{Arrival, Late, Member, Start};
 use super::members::Members;
 use super::news::News;
@@ -10,6 +11,7 @@ use super::probes::Probes;
 use crate::capture::bpf::Tap;
 use crate::capture::bpf::lifecycle::{Change, Lifecycle};
 use crate::capture::confine::privilege::Powers;
+use crate::capture::procfs::cgroup::Home;
 use crate::capture::procfs::planner::Planner;
 use crate::capture::procfs::process::Process;
 use crate::capture::procfs::selector::Selection;
@@ -44,6 +46,8 @@ pub struct Supervisor<'tap, 'obj> {
     pub(super) releases: Option<Releases>,
     /// Processes that have ended without a report.
     pub(super) unheard_ends: Vec<u32>,
+    /// Who wants to hear where the processes are at home.
+    homes: Option<Homes>,
 }
 
 impl<'tap, 'obj> Supervisor<'tap, 'obj> {
@@ -59,6 +63,7 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
         selection: Selection,
         plain: Plain,
         powers: Powers,
+        homes: Option<Homes>,
         now_ns: u64,
     ) -> Result<Self, Error> {
         if kernel::sees_all_processes() == Some(false) {
@@ -83,10 +88,32 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
             news: News::subscribe(tap, now_ns)?,
             releases: (powers != Powers::None).then(Releases::default),
             unheard_ends: Vec::new(),
+            homes,
         };
         supervisor.tap_selected(plain, now_ns)?;
         supervisor.members.arrival = Arrival::New;
         Ok(supervisor)
+    }
+
+    /// Tells whoever listens what has become of a process.
+    pub(super) fn tell_home(&self, pid: u32, what: Move) {
+        if let Some(homes) = &self.homes {
+            homes.tell(pid, what);
+        }
+    }
+
+    /// Looks again where a process is at home: it may have been moved.
+    pub(super) fn look_at_home(&mut self, pid: u32) {
+        let Some(member) = self.members.get_mut(pid) else { return };
+        let home = Home::of(pid);
+        // Of one that has just ended nothing can be read.
+        if home == member.home || !member.target.process.is_alive() {
+            return;
+        }
+        member.home.clone_from(&home);
+        let target = member.target.id;
+        self.members.note_change(true);
+        self.tell_home(pid, Move::To(target, home));
     }
 
     /// Taps the processes that are there.

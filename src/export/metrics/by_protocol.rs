@@ -5,6 +5,7 @@
 //! the first message on that moves it.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use prometheus::core::{AtomicU64, GenericLocalCounter};
 use prometheus::{Gauge, GaugeVec, IntCounterVec, Opts, Registry, Result};
@@ -13,7 +14,7 @@ use super::by_request::ByRequest as ByNumber;
 use super::histogram::labelled::{Timing, TimingVec};
 use super::histogram::{Bounds, INTERVAL_BOUNDS_NS, LAG_BOUNDS_NS, SIZE_BOUNDS, Unit};
 use super::labels::Labels;
-use super::row::{Flush, Seen, Shape};
+use super::row::{Flush, Owner, Seen, Shape, forget, owned};
 use super::shapes::register;
 use crate::observation::What;
 
@@ -70,16 +71,20 @@ impl<L: Labels> Shape for ProtocolCounter<L> {
         Ok(Self { vec, labels: PhantomData })
     }
 
-    fn of(&self, target: &str) -> ProtocolCounters<L> {
-        let (vec, target) = (self.vec.clone(), target.to_owned());
-        ProtocolCounters { vec, target, counters: ByNumber::default(), labels: PhantomData }
+    fn of(&self, owner: &Owner) -> ProtocolCounters<L> {
+        let (vec, owner) = (self.vec.clone(), Arc::clone(owner));
+        ProtocolCounters { vec, owner, counters: ByNumber::default(), labels: PhantomData }
+    }
+
+    fn forget(&self, owner: &Owner) {
+        forget(&self.vec, owner);
     }
 }
 
 #[derive(Debug)]
 pub(super) struct ProtocolCounters<L> {
     vec: IntCounterVec,
-    target: String,
+    owner: Owner,
     /// Each a counter for every one of `L::all`.
     counters: ByNumber<Vec<GenericLocalCounter<AtomicU64>>>,
     labels: PhantomData<L>,
@@ -89,11 +94,10 @@ impl<L: Labels> ProtocolCounters<L> {
     /// Adds `by` to the series of the protocol that was seen; with 0 it only makes it exist.
     pub(super) fn add(&mut self, seen: &Seen<'_>, labels: L, by: u64) {
         let Some(protocol) = seen.protocol else { return };
-        let Self { vec, target, counters, .. } = self;
+        let Self { vec, owner, counters, .. } = self;
         let new = || {
             let local = |labels: L| {
-                let values: Vec<_> =
-                    [target.as_str(), protocol.name].into_iter().chain(labels.values()).collect();
+                let values = owned(owner, [protocol.name].into_iter().chain(labels.values()));
                 vec.with_label_values(&values).local()
             };
             L::all().into_iter().map(local).collect()
@@ -119,16 +123,20 @@ impl Shape for ProtocolTimestamp {
         register(to, GaugeVec::new(Opts::new(name, help), labels)?).map(Self)
     }
 
-    fn of(&self, target: &str) -> ProtocolTimestamps {
-        let (vec, target) = (self.0.clone(), target.to_owned());
-        ProtocolTimestamps { vec, target, last: ByNumber::default() }
+    fn of(&self, owner: &Owner) -> ProtocolTimestamps {
+        let (vec, owner) = (self.0.clone(), Arc::clone(owner));
+        ProtocolTimestamps { vec, owner, last: ByNumber::default() }
+    }
+
+    fn forget(&self, owner: &Owner) {
+        forget(&self.0, owner);
     }
 }
 
 #[derive(Debug)]
 pub(super) struct ProtocolTimestamps {
     vec: GaugeVec,
-    target: String,
+    owner: Owner,
     /// Each with the time that is not shown yet, in nanoseconds since 1970.
     last: ByNumber<(Gauge, i64)>,
 }
@@ -137,8 +145,8 @@ impl ProtocolTimestamps {
     /// It happened when the observation says.
     pub(super) fn note(&mut self, seen: &Seen<'_>) {
         let Some(protocol) = seen.protocol else { return };
-        let Self { vec, target, last } = self;
-        let new = || (vec.with_label_values(&[target.as_str(), protocol.name]), 0);
+        let Self { vec, owner, last } = self;
+        let new = || (vec.with_label_values(&owned(owner, [protocol.name])), 0);
         last.change(protocol.index, new).1 = seen.wall_ns;
     }
 }
@@ -163,16 +171,20 @@ impl Shape for ProtocolLeast {
         register(to, GaugeVec::new(Opts::new(name, help), labels)?).map(Self)
     }
 
-    fn of(&self, target: &str) -> ProtocolLeasts {
-        let (vec, target) = (self.0.clone(), target.to_owned());
-        ProtocolLeasts { vec, target, least: ByNumber::default() }
+    fn of(&self, owner: &Owner) -> ProtocolLeasts {
+        let (vec, owner) = (self.0.clone(), Arc::clone(owner));
+        ProtocolLeasts { vec, owner, least: ByNumber::default() }
+    }
+
+    fn forget(&self, owner: &Owner) {
+        forget(&self.0, owner);
     }
 }
 
 #[derive(Debug)]
 pub(super) struct ProtocolLeasts {
     vec: GaugeVec,
-    target: String,
+    owner: Owner,
     least: ByNumber<(Gauge, Least)>,
 }
 
@@ -205,8 +217,8 @@ impl ProtocolLeasts {
     /// A value in nanoseconds.
     pub(super) fn note(&mut self, seen: &Seen<'_>, value_ns: i64) {
         let Some(protocol) = seen.protocol else { return };
-        let Self { vec, target, least } = self;
-        let new = || (vec.with_label_values(&[target.as_str(), protocol.name]), Least::NONE);
+        let Self { vec, owner, least } = self;
+        let new = || (vec.with_label_values(&owned(owner, [protocol.name])), Least::NONE);
         least.change(protocol.index, new).1.note(seen.wall_ns, value_ns);
     }
 }
@@ -265,16 +277,20 @@ impl<M: Measure> Shape for ProtocolHistogram<M> {
         Ok(Self { vec: register(to, vec)?, measure: PhantomData })
     }
 
-    fn of(&self, target: &str) -> ProtocolHistograms<M> {
-        let (vec, target) = (self.vec.clone(), target.to_owned());
-        ProtocolHistograms { vec, target, series: ByNumber::default(), measure: PhantomData }
+    fn of(&self, owner: &Owner) -> ProtocolHistograms<M> {
+        let (vec, owner) = (self.vec.clone(), Arc::clone(owner));
+        ProtocolHistograms { vec, owner, series: ByNumber::default(), measure: PhantomData }
+    }
+
+    fn forget(&self, owner: &Owner) {
+        self.vec.forget(owner);
     }
 }
 
 #[derive(Debug)]
 pub(super) struct ProtocolHistograms<M> {
     vec: TimingVec,
-    target: String,
+    owner: Owner,
     series: ByNumber<Timing>,
     measure: PhantomData<M>,
 }
@@ -294,8 +310,8 @@ impl<M> ProtocolHistograms<M> {
 
     fn series(&mut self, seen: &Seen<'_>) -> Option<&mut Timing> {
         let protocol = seen.protocol?;
-        let Self { vec, target, series, .. } = self;
-        Some(series.change(protocol.index, || vec.series(&[target.as_str(), protocol.name])))
+        let Self { vec, owner, series, .. } = self;
+        Some(series.change(protocol.index, || vec.series(&owned(owner, [protocol.name]))))
     }
 }
 

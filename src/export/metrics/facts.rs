@@ -9,14 +9,17 @@ use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{MetricFamily, MetricType};
 
-use super::families::Family;
+use super::families::{Family, leave_out_empty};
+use super::instances::InstanceLabel;
 use crate::event::Loss;
 use crate::export::status::{SharedLosses, Snapshot, Status, Target};
 
 /// One moment, as the rows see it.
-struct Moment {
+struct Moment<'a> {
     now: Snapshot,
     losses: Vec<Loss>,
+    /// Of each target the labels that tell its instances apart.
+    labels: &'a [Vec<InstanceLabel>],
 }
 
 /// Label values and a value. Those with equal labels are joined into one series, because a series
@@ -29,7 +32,7 @@ struct Fact {
     kind: MetricType,
     labels: &'static [&'static str],
     help: &'static str,
-    read: fn(&Moment) -> Vec<Sample>,
+    read: fn(&Moment<'_>) -> Vec<Sample>,
     /// How samples with equal labels become one.
     join: fn(f64, f64) -> f64,
 }
@@ -87,9 +90,9 @@ const FACTS: [Fact; 9] = [
     Fact {
         name: "wstap_target_up",
         kind: MetricType::GAUGE,
-        labels: &["target"],
+        labels: &["target", "container_id", "pod_uid", "unit"],
         help: "Whether a process of the target is alive and tapped.",
-        read: |at| by_target(at, |target| f64::from(u8::from(target.is_up()))),
+        read: up,
         // Two selectors may have one name.
         join: f64::max,
     },
@@ -129,12 +132,12 @@ fn sum(one: f64, other: f64) -> f64 {
     one + other
 }
 
-fn lost(at: &Moment, of: impl Fn(&Loss) -> u64) -> Vec<Sample> {
+fn lost(at: &Moment<'_>, of: impl Fn(&Loss) -> u64) -> Vec<Sample> {
     at.losses.iter().map(|loss| (vec![loss.reason.to_owned()], of(loss) as f64)).collect()
 }
 
 /// By TLS library and not by file, because the number of files has no bound.
-fn probes(at: &Moment) -> Vec<Sample> {
+fn probes(at: &Moment<'_>) -> Vec<Sample> {
     let sample = |probe: &crate::export::status::Probe| {
         let labels = vec![probe.stack.clone(), probe.function.clone(), probe.technique.clone()];
         (labels, f64::from(probe.attached))
@@ -142,12 +145,48 @@ fn probes(at: &Moment) -> Vec<Sample> {
     at.now.probes.iter().map(sample).collect()
 }
 
-fn by_target(at: &Moment, value: impl Fn(&Target) -> f64) -> Vec<Sample> {
+fn by_target(at: &Moment<'_>, value: impl Fn(&Target) -> f64) -> Vec<Sample> {
     let targets = at.now.targets.iter();
     targets.map(|target| (vec![target.name.clone()], value(target))).collect()
 }
 
-fn not_seen(at: &Moment) -> Vec<Sample> {
+/// By instance, where labels of processes tell any apart. The end of a container is nothing to be told of: it is
+/// replaced by another. A systemd unit has a name to which it comes back.
+fn up(at: &Moment<'_>) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for (number, target) in at.now.targets.iter().enumerate() {
+        let labels = at.labels.get(number).map_or(&[] as &[InstanceLabel], Vec::as_slice);
+        let shown = |label, value: &str| match labels.contains(&label) {
+            true => value.to_owned(),
+            false => String::new(),
+        };
+        let sample = |container: &str, pod: &str, unit: &str, up: bool| {
+            let values = vec![
+                target.name.clone(),
+                shown(InstanceLabel::ContainerId, container),
+                shown(InstanceLabel::PodUid, pod),
+                shown(InstanceLabel::Unit, unit),
+            ];
+            (values, f64::from(u8::from(up)))
+        };
+        let before = samples.len();
+        samples.extend(
+            target
+                .processes
+                .iter()
+                .map(|it| sample(&it.container_id, &it.pod_uid, &it.unit, it.up)),
+        );
+        if labels.contains(&InstanceLabel::Unit) {
+            samples.extend(target.units.iter().map(|unit| sample("", "", unit, false)));
+        }
+        if samples.len() == before {
+            samples.push(sample("", "", "", false));
+        }
+    }
+    samples
+}
+
+fn not_seen(at: &Moment<'_>) -> Vec<Sample> {
     let of_target = |target: &Target| {
         let name = target.name.clone();
         target
@@ -158,7 +197,7 @@ fn not_seen(at: &Moment) -> Vec<Sample> {
     at.now.targets.iter().flat_map(of_target).collect()
 }
 
-fn processes(at: &Moment) -> Vec<Sample> {
+fn processes(at: &Moment<'_>) -> Vec<Sample> {
     let mut samples = Vec::new();
     for target in &at.now.targets {
         samples.extend(target.processes.iter().map(|process| {
@@ -177,6 +216,7 @@ struct FactCollector {
     families: Vec<(Fact, Family)>,
     status: Arc<Status>,
     losses: SharedLosses,
+    labels: Vec<Vec<InstanceLabel>>,
 }
 
 /// Registers them, and the `process_*` metrics of wstap itself.
@@ -184,13 +224,14 @@ pub(in crate::export) fn register(
     registry: &Registry,
     status: Arc<Status>,
     losses: SharedLosses,
+    labels: Vec<Vec<InstanceLabel>>,
 ) -> prometheus::Result<()> {
     let mut families = Vec::new();
     for fact in FACTS {
         let family = Family::new(fact.name, fact.help, fact.labels, fact.kind)?;
         families.push((fact, family));
     }
-    registry.register(Box::new(FactCollector { families, status, losses }))?;
+    registry.register(Box::new(FactCollector { families, status, losses, labels }))?;
     registry.register(Box::new(ProcessCollector::for_self()))
 }
 
@@ -200,7 +241,11 @@ impl Collector for FactCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let at = Moment { now: self.status.snapshot(), losses: self.losses.read() };
+        let at = Moment {
+            now: self.status.snapshot(),
+            losses: self.losses.read(),
+            labels: &self.labels,
+        };
         let collect = |(fact, family): &(Fact, Family)| {
             let mut joined = BTreeMap::new();
             for (labels, value) in (fact.read)(&at) {
@@ -213,7 +258,11 @@ impl Collector for FactCollector {
                 let labels: Vec<_> = labels.iter().map(String::as_str).collect();
                 family.sample(&labels, value)
             });
-            family.with(series.collect())
+            let mut family = family.with(series.collect());
+            if fact.name != "wstap_target_info" {
+                leave_out_empty(&mut family);
+            }
+            family
         };
         self.families.iter().map(collect).collect()
     }

@@ -3,8 +3,39 @@
 
 use std::collections::HashMap;
 
-use prometheus::core::Desc;
+use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+
+use super::instances::InstanceLabel;
+
+/// A metric whose series do not show labels of instances that are empty: a process that is in no
+/// container has no label for one. To Prometheus an empty label and none are the same.
+pub(super) struct WithoutEmpty<M>(pub(super) M);
+
+impl<M: Collector> Collector for WithoutEmpty<M> {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = self.0.collect();
+        families.iter_mut().for_each(leave_out_empty);
+        families
+    }
+}
+
+/// Takes labels of instances away where they are empty.
+pub(super) fn leave_out_empty(family: &mut MetricFamily) {
+    let is_shown = |pair: &LabelPair| {
+        !(pair.value().is_empty() && InstanceLabel::ALL.iter().any(|it| it.as_str() == pair.name()))
+    };
+    for metric in family.mut_metric() {
+        if !metric.get_label().iter().all(is_shown) {
+            let labels = metric.take_label().into_iter().filter(is_shown).collect();
+            metric.set_label(labels);
+        }
+    }
+}
 
 /// Name, help and label names of one family.
 #[derive(Clone, Debug)]

@@ -11,6 +11,7 @@ pub mod exposition;
 mod facts;
 mod families;
 pub mod histogram;
+mod instances;
 mod labels;
 mod row;
 pub(in crate::export) mod rows;
@@ -22,12 +23,14 @@ use prometheus::Registry;
 
 use self::by_protocol::Protocols;
 use self::by_request::Requests;
-use self::row::Seen;
+pub use self::instances::{Home, InstanceLabel};
+use self::instances::{Instances, Place};
+use self::row::{Owner, Seen, Shape};
 use self::rows::{Catalogue, Series};
 use super::status::{LossCounters, SharedLosses, Status};
 use super::summary::View;
 use crate::event::TargetId;
-use crate::observation::Observation;
+use crate::observation::{Observation, What};
 
 /// Observations after which [`Metrics::record`] flushes by itself, so that a batch without end
 /// cannot pile up durations or hide from scrapes.
@@ -36,24 +39,26 @@ const FLUSH_EVERY: u32 = 4_096;
 /// Two clocks that drift apart by more than this were not read badly: one was set.
 const CLOCK_SET_NS: u64 = 1_000_000;
 
-/// Name of the series for a target that was not announced; it should never appear.
-const UNKNOWN_TARGET: &str = "__unknown__";
-
-/// One target's numbers.
+/// The numbers of one instance, which mostly is a whole target.
 #[derive(Debug)]
-struct Target {
+struct Numbers {
+    owner: Owner,
     requests: Requests,
     protocols: Protocols,
     series: Series,
+    /// Something was recorded since the last flush.
+    is_dirty: bool,
 }
 
-impl Target {
-    fn new(all: &Catalogue, name: &str) -> Self {
+impl Numbers {
+    fn new(all: &Catalogue, owner: &Owner) -> Self {
         let (requests, protocols) = Default::default();
-        Self { requests, protocols, series: Series::new(all, name) }
+        let series = Series::new(all, owner);
+        Self { owner: Arc::clone(owner), requests, protocols, series, is_dirty: false }
     }
 
     fn record(&mut self, observation: &Observation<'_>, wall_offset_ns: i64) {
+        self.is_dirty = true;
         self.series.record(&Seen {
             what: &observation.what,
             wall_ns: observation.at_ns.cast_signed().saturating_add(wall_offset_ns),
@@ -64,6 +69,12 @@ impl Target {
             protocol: self.protocols.find(&observation.what),
         });
     }
+
+    fn flush(&mut self) {
+        if std::mem::take(&mut self.is_dirty) {
+            self.series.flush();
+        }
+    }
 }
 
 /// Turns observations into metrics. One thread owns it; scrapes go through [`Metrics::registry`].
@@ -73,9 +84,9 @@ pub struct Metrics {
     gate: Arc<Mutex<()>>,
     losses: SharedLosses,
     all: Catalogue,
-    /// In `TargetId` order; behind the announced ones at most one more, for all others.
-    targets: Vec<Target>,
-    announced: usize,
+    instances: Instances,
+    /// By number of the instance.
+    numbers: Vec<Numbers>,
     unflushed: u32,
     wall_offset_ns: i64,
 }
@@ -91,21 +102,62 @@ impl Metrics {
         status: Arc<Status>,
         losses: impl LossCounters + 'static,
     ) -> prometheus::Result<Self> {
+        let targets: Vec<_> =
+            targets.iter().map(|name| (name.as_ref(), &[] as &[InstanceLabel])).collect();
+        Self::with_labels(&targets, status, losses)
+    }
+
+    /// The same, with labels for each target that tell its processes or connections apart. The series of
+    /// such a target exist from when its first process has [arrived](Self::arrived).
+    ///
+    /// # Errors
+    ///
+    /// As [`Metrics::new`].
+    pub fn with_labels(
+        targets: &[(&str, &[InstanceLabel])],
+        status: Arc<Status>,
+        losses: impl LossCounters + 'static,
+    ) -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let all = Catalogue::register(&registry)?;
+        let instances = Instances::new(targets.iter().copied());
+        let labels = instances.label_names();
+        let all = Catalogue::register(&registry, &labels)?;
+        let overflow = all.label_overflow.of(&Owner::default());
+        labels.iter().for_each(|label| overflow.announce(&[label]));
         let losses = SharedLosses(Arc::new(losses));
-        facts::register(&registry, status, losses.clone())?;
-        let names = targets.iter().map(AsRef::as_ref);
-        Ok(Self {
+        let of_targets = targets.iter().map(|(_, labels)| labels.to_vec()).collect();
+        facts::register(&registry, status, losses.clone(), of_targets)?;
+        let mut metrics = Self {
             registry,
             gate: Arc::default(),
             losses,
-            targets: names.map(|name| Target::new(&all, name)).collect(),
-            announced: targets.len(),
             all,
+            instances,
+            numbers: Vec::new(),
             unflushed: 0,
             wall_offset_ns: 0,
-        })
+        };
+        let Self { all, instances, numbers, .. } = &mut metrics;
+        instances.begin_all(&mut |place, owner| begin(all, numbers, place, owner));
+        Ok(metrics)
+    }
+
+    /// A process of a target is going to be tapped, or has moved to this home: where labels of processes
+    /// are wanted, its series exist from now on.
+    pub fn arrived(&mut self, target: TargetId, pid: u32, home: Home) {
+        let Self { all, instances, numbers, .. } = self;
+        let begin = &mut |place, owner: &Owner| begin(all, numbers, place, owner);
+        instances.arrived(target.0, pid, home, begin);
+    }
+
+    /// A process has made a copy of itself, which is at home where it is.
+    pub fn forked(&mut self, pid: u32, parent: u32) {
+        self.instances.forked(pid, parent);
+    }
+
+    /// A process that had [arrived](Self::arrived) has ended.
+    pub fn ended(&mut self, pid: u32) {
+        self.instances.ended(pid);
     }
 
     /// Closed while a scrape is gathered or a batch is flushed.
@@ -145,8 +197,14 @@ impl Metrics {
 
     /// Counts one observation.
     pub fn record(&mut self, observation: &Observation<'_>) {
-        let wall_offset_ns = self.wall_offset_ns;
-        self.target(observation.target).record(observation, wall_offset_ns);
+        let Self { all, instances, numbers, wall_offset_ns, .. } = self;
+        let begin = &mut |place, owner: &Owner| begin(all, numbers, place, owner);
+        let at = instances.find(observation, begin);
+        numbers[at].record(observation, *wall_offset_ns);
+        for label in instances.take_folded() {
+            let folded = Observation { what: What::LabelOverflow(label), ..observation.clone() };
+            numbers[at].record(&folded, *wall_offset_ns);
+        }
         self.unflushed += 1;
         if self.unflushed >= FLUSH_EVERY {
             self.flush();
@@ -164,16 +222,18 @@ impl Metrics {
         }
         let Ok(_whole) = self.gate.try_lock() else { return };
         self.unflushed = 0;
-        self.targets.iter_mut().for_each(|target| target.series.flush());
+        self.numbers.iter_mut().for_each(Numbers::flush);
     }
+}
 
-    /// Targets that were not announced share one more entry, made when it is needed.
-    fn target(&mut self, id: TargetId) -> &mut Target {
-        let at = usize::from(id.0).min(self.announced);
-        if at == self.targets.len() {
-            self.targets.push(Target::new(&self.all, UNKNOWN_TARGET));
+/// Makes the series of a new instance, and takes those away in whose place they come.
+fn begin(all: &Catalogue, numbers: &mut Vec<Numbers>, place: Place, owner: &Owner) {
+    match place {
+        Place::Next => numbers.push(Numbers::new(all, owner)),
+        Place::InsteadOf(at) => {
+            all.forget(&numbers[at].owner);
+            numbers[at] = Numbers::new(all, owner);
         }
-        &mut self.targets[at]
     }
 }
 

@@ -1,9 +1,13 @@
 //! What a row of the table in `rows` becomes.
 //!
 //! [`metrics!`] makes two structs of the rows. `Catalogue` has the registered metric of each row,
-//! which any thread may read. `Series` has one target's part of each: plain numbers of the decode
+//! which any thread may read. `Series` has one owner's part of each: plain numbers of the decode
 //! thread, moved by observations and added to the catalogue by a flush.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{Registry, Result};
 
 use super::by_protocol::Protocol;
@@ -26,16 +30,52 @@ pub(super) struct Seen<'a> {
     pub(super) protocol: Option<Protocol<'a>>,
 }
 
-/// A type of metric: how it is registered, and what the decode thread keeps for one target.
+/// A type of metric: how it is registered, and what the decode thread keeps for one owner.
 pub(super) trait Shape: Sized {
-    /// What one target moves.
+    /// What one owner moves.
     type Series: Flush;
 
     /// Registers the metric. Fails where the name is not a legal one or is taken.
     fn register(to: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<Self>;
 
-    /// The series of one target. Those that are known in advance exist from now on.
-    fn of(&self, target: &str) -> Self::Series;
+    /// The series of one owner. Those that are known in advance exist from now on.
+    fn of(&self, owner: &Owner) -> Self::Series;
+
+    /// Takes the series of one owner away.
+    fn forget(&self, owner: &Owner);
+}
+
+/// Whose series they are: the values of `target` and of the labels of instances, in this order.
+pub(super) type Owner = Arc<[Box<str>]>;
+
+/// The label values of a series: those of its owner, then its own.
+pub(super) fn owned<'a>(
+    owner: &'a [Box<str>],
+    own: impl IntoIterator<Item = &'a str>,
+) -> Vec<&'a str> {
+    owner.iter().map(|value| &**value).chain(own).collect()
+}
+
+/// The label names of a metric: those of instances stand behind `target`.
+pub(super) fn with_instance<'a>(labels: &[&'a str], instance: &[&'a str]) -> Vec<&'a str> {
+    match labels.split_first() {
+        Some((&"target", own)) => ["target"].iter().chain(instance).chain(own).copied().collect(),
+        _ => labels.to_vec(),
+    }
+}
+
+/// Removes the series of one owner from a metric whose first labels are those of owners.
+pub(super) fn forget<B: MetricVecBuilder>(metrics: &MetricVec<B>, owner: &Owner) {
+    let Some(names) = metrics.desc().first().map(|desc| &desc.variable_labels) else { return };
+    for metric in metrics.collect().iter().flat_map(|family| family.get_metric()) {
+        let labels: HashMap<&str, &str> =
+            metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
+        let mut owned = names.iter().zip(owner.iter());
+        if owned.all(|(name, value)| labels.get(name.as_str()) == Some(&&**value)) {
+            // It was collected just now.
+            let _ = metrics.remove(&labels);
+        }
+    }
 }
 
 /// What holds numbers back until a flush.
@@ -59,25 +99,42 @@ macro_rules! metrics {
         }
 
         impl Catalogue {
-            /// Fails where one of the metrics is registered already.
-            pub(super) fn register(to: &prometheus::Registry) -> prometheus::Result<Self> {
+            /// Registers all, with these labels of instances. Fails where one of the metrics is
+            /// registered already.
+            pub(super) fn register(
+                to: &prometheus::Registry,
+                instance: &[&str],
+            ) -> prometheus::Result<Self> {
+                use $crate::export::metrics::row::{Shape, with_instance};
+                Ok(Self {
+                    $($field: Shape::register(
+                        to, $name, $help, &with_instance(&[$($label),*], instance),
+                    )?,)+
+                })
+            }
+
+            /// Takes the series of one owner away.
+            pub(super) fn forget(&self, owner: &$crate::export::metrics::row::Owner) {
                 use $crate::export::metrics::row::Shape;
-                Ok(Self { $($field: Shape::register(to, $name, $help, &[$($label),*])?,)+ })
+                $(self.$field.forget(owner);)+
             }
         }
 
-        /// One target's part of every metric.
+        /// One owner's part of every metric.
         #[derive(Debug)]
         pub(super) struct Series {
             $($field: <$shape as $crate::export::metrics::row::Shape>::Series,)+
         }
 
         impl Series {
-            /// Makes every series of the target that is known in advance exist at 0.
-            pub(super) fn new(all: &Catalogue, target: &str) -> Self {
+            /// Makes every series of the owner that is known in advance exist at 0.
+            pub(super) fn new(
+                all: &Catalogue,
+                owner: &$crate::export::metrics::row::Owner,
+            ) -> Self {
                 use $crate::export::metrics::row::Shape;
-                $($(all.$field.of(target).announce(&[$($zero),*]);)?)+
-                Self { $($field: all.$field.of(target),)+ }
+                $($(all.$field.of(owner).announce(&[$($zero),*]);)?)+
+                Self { $($field: all.$field.of(owner),)+ }
             }
 
             /// Lets one observation move the rows that wait for its kind.

@@ -9,21 +9,23 @@
 //! Those by protocol are in `by_protocol`.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use prometheus::core::{AtomicU64, Collector, GenericLocalCounter, MetricVec, MetricVecBuilder};
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result};
 
 use super::by_request::{ByRequest, Request};
+use super::families::WithoutEmpty;
 use super::histogram::labelled::{Timing as TimingSeries, TimingVec};
 use super::histogram::{ANSWER_BOUNDS_NS, Bounds, STREAM_BOUNDS_NS};
 use super::labels::Labels;
-use super::row::{Flush, Seen, Shape};
+use super::row::{Flush, Owner, Seen, Shape, forget, owned};
 
 type LocalCounter = GenericLocalCounter<AtomicU64>;
 
 /// Registers a metric and hands it back.
 pub(super) fn register<M: Collector + Clone + 'static>(to: &Registry, metric: M) -> Result<M> {
-    to.register(Box::new(metric.clone()))?;
+    to.register(Box::new(WithoutEmpty(metric.clone())))?;
     Ok(metric)
 }
 
@@ -32,12 +34,9 @@ fn is_by_target(labels: &[&str]) -> bool {
     labels.first() == Some(&"target")
 }
 
-/// The label values of every series of one target, in the order of `L::all`.
-fn values<L: Labels>(by_target: bool, target: &str) -> impl Iterator<Item = Vec<&str>> {
-    L::all().into_iter().map(move |labels| {
-        let target = by_target.then_some(target);
-        target.into_iter().chain(labels.values()).collect()
-    })
+/// The label values of every series of one owner, in the order of `L::all`.
+fn values<L: Labels>(owner: &[Box<str>]) -> impl Iterator<Item = Vec<&str>> {
+    L::all().into_iter().map(move |labels| owned(owner, labels.values()))
 }
 
 /// Sum over all series of a counter or a gauge.
@@ -69,16 +68,20 @@ impl<L: Labels> Shape for Counter<L> {
         let vec = register(to, IntCounterVec::new(Opts::new(name, help), labels)?)?;
         let by_target = is_by_target(labels);
         if !by_target {
-            values::<L>(false, "").for_each(|values| drop(vec.with_label_values(&values)));
+            values::<L>(&[]).for_each(|values| drop(vec.with_label_values(&values)));
         }
         Ok(Self { vec, by_target, labels: PhantomData })
     }
 
-    fn of(&self, target: &str) -> CounterSeries<L> {
+    fn of(&self, owner: &Owner) -> CounterSeries<L> {
         let local = |values: Vec<&str>| self.vec.with_label_values(&values).local();
-        CounterSeries {
-            counters: values::<L>(self.by_target, target).map(local).collect(),
-            labels: PhantomData,
+        let owner: &[Box<str>] = if self.by_target { owner } else { &[] };
+        CounterSeries { counters: values::<L>(owner).map(local).collect(), labels: PhantomData }
+    }
+
+    fn forget(&self, owner: &Owner) {
+        if self.by_target {
+            forget(&self.vec, owner);
         }
     }
 }
@@ -149,9 +152,13 @@ impl<L: Labels> Shape for Gauge<L> {
         Ok(Self { vec, labels: PhantomData })
     }
 
-    fn of(&self, target: &str) -> GaugeSeries<L> {
+    fn of(&self, owner: &Owner) -> GaugeSeries<L> {
         let gauge = |values: Vec<&str>| (self.vec.with_label_values(&values), 0);
-        GaugeSeries { gauges: values::<L>(true, target).map(gauge).collect(), labels: PhantomData }
+        GaugeSeries { gauges: values::<L>(owner).map(gauge).collect(), labels: PhantomData }
+    }
+
+    fn forget(&self, owner: &Owner) {
+        forget(&self.vec, owner);
     }
 }
 
@@ -191,12 +198,13 @@ impl<L: Labels> Shape for Timing<L> {
         Ok(Self { vec, labels: PhantomData })
     }
 
-    fn of(&self, target: &str) -> LabelledTimings<L> {
+    fn of(&self, owner: &Owner) -> LabelledTimings<L> {
         let timing = |values: Vec<&str>| self.vec.series(&values);
-        LabelledTimings {
-            timings: values::<L>(true, target).map(timing).collect(),
-            labels: PhantomData,
-        }
+        LabelledTimings { timings: values::<L>(owner).map(timing).collect(), labels: PhantomData }
+    }
+
+    fn forget(&self, owner: &Owner) {
+        self.vec.forget(owner);
     }
 }
 
@@ -241,20 +249,27 @@ impl Shape for OpenCounter {
         Ok(Self { vec, by_target: is_by_target(labels) })
     }
 
-    fn of(&self, target: &str) -> OpenSeries {
-        let target = self.by_target.then(|| target.to_owned());
-        OpenSeries { vec: self.vec.clone(), target }
+    fn of(&self, owner: &Owner) -> OpenSeries {
+        let owner = if self.by_target { Arc::clone(owner) } else { Owner::default() };
+        OpenSeries { vec: self.vec.clone(), owner }
+    }
+
+    fn forget(&self, owner: &Owner) {
+        if self.by_target {
+            forget(&self.vec, owner);
+        }
     }
 }
 
 #[derive(Debug)]
 pub(super) struct OpenSeries {
     vec: IntCounterVec,
-    target: Option<String>,
+    /// Nobody where the metric is not by target.
+    owner: Owner,
 }
 
 impl OpenSeries {
-    /// Counts one with these values of the labels behind `target`.
+    /// Counts one with these values of the labels behind those of its owner.
     pub(super) fn inc(&self, values: &[&str]) {
         self.with(values, 1);
     }
@@ -265,8 +280,7 @@ impl OpenSeries {
     }
 
     fn with(&self, values: &[&str], by: u64) {
-        let values: Vec<_> =
-            self.target.as_deref().into_iter().chain(values.iter().copied()).collect();
+        let values = owned(&self.owner, values.iter().copied());
         self.vec.with_label_values(&values).inc_by(by);
     }
 }
@@ -275,9 +289,9 @@ impl Flush for OpenSeries {
     fn flush(&mut self) {}
 }
 
-/// Values of the labels target, origin, protocol and method, as many as a metric has.
-fn request_values<'a>(target: &'a str, request: &Request<'a>) -> [&'a str; 4] {
-    [target, request.origin.as_str(), request.protocol, request.method]
+/// Values of the labels origin, protocol and method.
+fn request_values<'a>(request: &Request<'a>) -> [&'a str; 3] {
+    [request.origin.as_str(), request.protocol, request.method]
 }
 
 /// A counter by target, origin, protocol and method, and by `L`.
@@ -288,10 +302,11 @@ pub(in crate::export) struct RequestCounter<L = ()> {
 }
 
 impl<L: Labels> RequestCounter<L> {
-    /// What was counted for one target, origin, protocol and method, by `L`.
-    pub(in crate::export) fn counts(&self, request: [&str; 4]) -> Vec<(L, u64)> {
+    /// What was counted for one owner, origin, protocol and method, by `L`.
+    pub(in crate::export) fn counts(&self, request: &[String]) -> Vec<(L, u64)> {
         let count = |labels: &L| {
-            let values: Vec<_> = request.into_iter().chain(labels.values()).collect();
+            let known = request.iter().map(String::as_str);
+            let values: Vec<_> = known.chain(labels.values()).collect();
             self.vec.with_label_values(&values).get()
         };
         L::all().into_iter().map(|labels| (labels, count(&labels))).collect()
@@ -306,16 +321,20 @@ impl<L: Labels> Shape for RequestCounter<L> {
         Ok(Self { vec, labels: PhantomData })
     }
 
-    fn of(&self, target: &str) -> RequestCounters<L> {
-        let (all, target) = (self.clone(), target.to_owned());
-        RequestCounters { all, target, counters: ByRequest::default() }
+    fn of(&self, owner: &Owner) -> RequestCounters<L> {
+        let (all, owner) = (self.clone(), Arc::clone(owner));
+        RequestCounters { all, owner, counters: ByRequest::default() }
+    }
+
+    fn forget(&self, owner: &Owner) {
+        forget(&self.vec, owner);
     }
 }
 
 #[derive(Debug)]
 pub(super) struct RequestCounters<L> {
     all: RequestCounter<L>,
-    target: String,
+    owner: Owner,
     /// Each a counter for every one of `L::all`.
     counters: ByRequest<Vec<LocalCounter>>,
 }
@@ -336,11 +355,11 @@ impl<L: Labels> RequestCounters<L> {
 
     fn counters(&mut self, seen: &Seen<'_>) -> Option<&mut Vec<LocalCounter>> {
         let request = seen.request?;
-        let Self { all, target, counters } = self;
+        let Self { all, owner, counters } = self;
         let new = || {
-            let known = request_values(target, &request);
+            let known = request_values(&request);
             let local = |labels: L| {
-                let values: Vec<_> = known.into_iter().chain(labels.values()).collect();
+                let values = owned(owner, known.into_iter().chain(labels.values()));
                 all.vec.with_label_values(&values).local()
             };
             L::all().into_iter().map(local).collect()
@@ -355,8 +374,8 @@ impl<L> Flush for RequestCounters<L> {
     }
 }
 
-/// What a histogram measures: its buckets and how many of the labels target, origin, protocol and
-/// method it has.
+/// What a histogram measures: its buckets and how many of the labels origin, protocol and method it
+/// has.
 pub(in crate::export) trait Measure {
     const BOUNDS_NS: &'static Bounds;
     const LABELS: usize;
@@ -368,7 +387,7 @@ pub(in crate::export) struct Answer;
 
 impl Measure for Answer {
     const BOUNDS_NS: &'static Bounds = &ANSWER_BOUNDS_NS;
-    const LABELS: usize = 4;
+    const LABELS: usize = 3;
 }
 
 /// How long something went on.
@@ -377,7 +396,7 @@ pub(in crate::export) struct Stream;
 
 impl Measure for Stream {
     const BOUNDS_NS: &'static Bounds = &STREAM_BOUNDS_NS;
-    const LABELS: usize = 4;
+    const LABELS: usize = 3;
 }
 
 /// The time to an answer of what has no method.
@@ -386,7 +405,7 @@ pub(in crate::export) struct Heartbeat;
 
 impl Measure for Heartbeat {
     const BOUNDS_NS: &'static Bounds = &ANSWER_BOUNDS_NS;
-    const LABELS: usize = 3;
+    const LABELS: usize = 2;
 }
 
 /// A histogram by target, origin, protocol and, unless `M` says otherwise, method.
@@ -401,21 +420,25 @@ impl<M: Measure> Shape for RequestTiming<M> {
     type Series = RequestTimings<M>;
 
     fn register(to: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<Self> {
-        debug_assert_eq!(labels.len(), M::LABELS, "{name}");
+        debug_assert!(labels.ends_with(&["origin", "protocol", "method"][..M::LABELS]), "{name}");
         let vec = register(to, TimingVec::new(name, help, labels, M::BOUNDS_NS)?)?;
         Ok(Self { vec, measure: PhantomData })
     }
 
-    fn of(&self, target: &str) -> RequestTimings<M> {
-        let (vec, target) = (self.vec.clone(), target.to_owned());
-        RequestTimings { vec, target, timings: ByRequest::default(), measure: PhantomData }
+    fn of(&self, owner: &Owner) -> RequestTimings<M> {
+        let (vec, owner) = (self.vec.clone(), Arc::clone(owner));
+        RequestTimings { vec, owner, timings: ByRequest::default(), measure: PhantomData }
+    }
+
+    fn forget(&self, owner: &Owner) {
+        self.vec.forget(owner);
     }
 }
 
 #[derive(Debug)]
 pub(super) struct RequestTimings<M> {
     vec: TimingVec,
-    target: String,
+    owner: Owner,
     timings: ByRequest<TimingSeries>,
     measure: PhantomData<M>,
 }
@@ -434,8 +457,9 @@ impl<M: Measure> RequestTimings<M> {
 
     fn timing(&mut self, seen: &Seen<'_>) -> Option<&mut TimingSeries> {
         let request = seen.request?;
-        let Self { vec, target, timings, .. } = self;
-        let new = || vec.series(&request_values(target, &request)[..M::LABELS]);
+        let Self { vec, owner, timings, .. } = self;
+        let known = request_values(&request);
+        let new = || vec.series(&owned(owner, known.into_iter().take(M::LABELS)));
         Some(timings.change(request.index, new))
     }
 }

@@ -26,16 +26,24 @@ fn record_for(metrics: &mut Metrics, target: u16, what: What<'_>) {
     });
 }
 
-fn started(method: &str) -> What<'_> {
+pub(in crate::export::metrics) fn started(method: &str) -> What<'_> {
     What::Started { origin: Origin::Local, protocol: "jsonrpc", method }
 }
 
-fn ended(method: &str, outcome: Outcome, turnaround_ns: Option<u64>) -> What<'_> {
+pub(in crate::export::metrics) fn ended(
+    method: &str,
+    outcome: Outcome,
+    turnaround_ns: Option<u64>,
+) -> What<'_> {
     let (origin, protocol, id) = (Origin::Local, "jsonrpc", "1".into());
     What::Exchange(Exchange { origin, protocol, method, id, outcome, turnaround_ns })
 }
 
-pub(super) fn message(direction: Direction, length: Option<u64>, identical: bool) -> What<'static> {
+pub(in crate::export::metrics) fn message(
+    direction: Direction,
+    length: Option<u64>,
+    identical: bool,
+) -> What<'static> {
     let message = Message {
         direction,
         message_type: MessageType::Text,
@@ -52,7 +60,7 @@ pub(super) fn message(direction: Direction, length: Option<u64>, identical: bool
 }
 
 /// The present samples: name with labels as in the text format, to value.
-fn samples(metrics: &mut Metrics) -> BTreeMap<String, f64> {
+pub(in crate::export::metrics) fn samples(metrics: &mut Metrics) -> BTreeMap<String, f64> {
     metrics.flush();
     let text = TextEncoder::new().encode_to_string(&metrics.registry().gather()).expect("text");
     let samples = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
@@ -63,7 +71,7 @@ fn samples(metrics: &mut Metrics) -> BTreeMap<String, f64> {
 }
 
 #[track_caller]
-pub(super) fn assert_samples(metrics: &mut Metrics, expected: &[(&str, f64)]) {
+pub(in crate::export::metrics) fn assert_samples(metrics: &mut Metrics, expected: &[(&str, f64)]) {
     let samples = samples(metrics);
     for (name, value) in expected {
         assert_eq!(samples.get(*name), Some(value), "{name}");
@@ -306,7 +314,7 @@ fn a_target_that_nobody_announced_is_not_lost() {
     for target in [9, u16::MAX, 9] {
         record_for(&mut metrics, target, What::Wire { direction: Direction::Sent, bytes: 1 });
     }
-    assert_eq!(metrics.targets.len(), 1);
+    assert_eq!(metrics.numbers.len(), 1);
     assert_samples(
         &mut metrics,
         &[(r#"wstap_plaintext_bytes_sent_total{target="__unknown__"}"#, 3.0)],
@@ -372,6 +380,7 @@ fn facts_and_loss_counters_are_read_at_the_scrape() {
         tapped_late: 2,
         oldest_pending: None,
         not_seen: NotSeen { refused: 1, ..NotSeen::default() },
+        ..TargetStatus::default()
     };
     // Two files of one library are one series.
     let probe = |attached| Probe {

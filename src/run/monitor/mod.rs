@@ -2,6 +2,7 @@
 
 mod front;
 pub(super) mod health;
+mod instances;
 mod summary;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use super::unreadable::Unreadable;
 use super::{Failure, signals};
 use crate::capture::bpf::socket;
 use crate::capture::clock::{monotonic_ns, wall_offset_ns};
+use crate::capture::supervisor::homes::{Homes, Move};
 use crate::capture::supervisor::{Late, Member};
 use crate::config::MonitorConfig;
 use crate::event::{Loss, TargetId};
@@ -29,7 +31,10 @@ use crate::terminal;
 /// Runs until a signal comes, or until the targets have ended where that was asked for.
 pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
     let front = front::Prepared::new(&config.web)?;
-    let prepared = session::prepare(&config.tap)?;
+    let mut prepared = session::prepare(&config.tap)?;
+    let instances = instances::Wanted::new(config.labels.as_deref(), &prepared.selection);
+    prepared.homes = instances.homes();
+    let homes = prepared.homes.clone();
     let names = prepared.selection.names();
     let front = front.open()?;
     let status = initial_status(names);
@@ -38,7 +43,7 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
         let losses = Arc::clone(&losses);
         move || losses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     };
-    let mut metrics = Metrics::new(names, Arc::clone(&status), read_losses)
+    let mut metrics = Metrics::with_labels(&instances.of(names), Arc::clone(&status), read_losses)
         .map_err(|error| Failure::Runtime(format!("failed to register the metrics: {error}")))?;
     metrics.set_wall_offset_ns(prepared.wall_offset_ns);
     let recorder = Recorder::new(names, prepared.wall_offset_ns.into());
@@ -49,6 +54,7 @@ pub(super) fn run(config: MonitorConfig) -> Result<(), Failure> {
     let (check, view) = (config.check, metrics.view());
     let sink = MetricsSink {
         metrics,
+        homes,
         losses: Arc::clone(&losses),
         unreadable: Unreadable::new(config.tap.finds_windows()),
         recorder,
@@ -135,6 +141,8 @@ const WAITING_LOOKED_AT: usize = 10_000;
 /// Counts observations, and keeps the loss counters current.
 struct MetricsSink {
     metrics: Metrics,
+    /// Where processes are at home, if labels say so.
+    homes: Option<Homes>,
     losses: Arc<Mutex<Vec<Loss>>>,
     unreadable: Unreadable,
     recorder: Recorder,
@@ -143,8 +151,24 @@ struct MetricsSink {
     learner: Option<AutoLearner>,
 }
 
+impl MetricsSink {
+    /// Takes up where processes run, before something of them is counted.
+    fn hear_of_homes(&mut self) {
+        let Some(homes) = &self.homes else { return };
+        for (pid, what) in homes.take() {
+            match what {
+                Move::To(target, home) => {
+                    self.metrics.arrived(target, pid, instances::home(home));
+                }
+                Move::Ended => self.metrics.ended(pid),
+            }
+        }
+    }
+}
+
 impl Sink for MetricsSink {
     fn observe(&mut self, observation: &Observation<'_>) {
+        self.hear_of_homes();
         self.metrics.record(observation);
         self.recorder.record(observation);
         self.unreadable.observe(observation);
@@ -157,7 +181,13 @@ impl Sink for MetricsSink {
         self.learner.as_mut().and_then(AutoLearner::rule)
     }
 
+    fn forked(&mut self, pid: u32, parent: u32) {
+        self.hear_of_homes();
+        self.metrics.forked(pid, parent);
+    }
+
     fn waiting(&mut self, waiting: &mut dyn Iterator<Item = Waiting<'_>>) {
+        self.hear_of_homes();
         self.metrics.keep_wall_offset_ns(wall_offset_ns());
         let waiting: Vec<_> = waiting.take(WAITING_LOOKED_AT).collect();
         self.recorder.waiting(waiting.iter().copied());
@@ -235,7 +265,7 @@ pub(super) fn take_up(now: &mut status::Snapshot, members: &[&Member], late: &La
     let tapped = |member: &&&Member| member.has_sockets() || !member.target.images.is_empty();
     for member in members.iter().filter(tapped) {
         if let Some(target) = now.targets.get_mut(usize::from(member.target.id.0)) {
-            target.processes.push(process(member));
+            target.push(process(member));
         }
     }
     now.probes = members.iter().copied().flat_map(probes).collect();

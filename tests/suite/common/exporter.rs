@@ -39,6 +39,7 @@ impl Fixture {
                 tapped_late: 1,
                 oldest_pending: None,
                 not_seen: NotSeen { refused: 1, ..NotSeen::default() },
+                ..Target::default()
             }];
             now.probes = ["SSL_write", "SSL_read"]
                 .map(|function| Probe {

@@ -3,6 +3,9 @@
 /// An exporter that serves observations made by hand.
 pub(crate) mod exporter;
 
+/// Control groups.
+pub(crate) mod groups;
+
 /// Programs in other languages that talk WebSocket and keep a log of what they said.
 pub(crate) mod peers;
 

@@ -92,9 +92,9 @@ pub struct Member {
 
 impl Member {
     /// A process of which only the identity is known yet.
-    pub(super) fn new(id: TargetId, process: Process, technique: &'static str) -> Self {
+    pub(super) fn new(id: TargetId, process: Process, technique: &'static str, home: Home) -> Self {
         Self {
-            home: Home::of(process.pid),
+            home,
             target: Target {
                 id,
                 process,

@@ -63,6 +63,14 @@ impl TimingVec {
         Timing { shared, pending: Vec::new() }
     }
 
+    /// Takes away the series whose label values begin with these.
+    pub(in crate::export) fn forget(&self, first: &[Box<str>]) {
+        let begins = |values: &[String]| {
+            values.len() >= first.len() && values.iter().zip(first).all(|(a, b)| **a == **b)
+        };
+        lock(&self.series).retain(|series| !begins(&series.values));
+    }
+
     /// The label values and the present contents of every series.
     #[must_use]
     pub(in crate::export) fn snapshot(&self) -> Vec<(Vec<String>, Histogram)> {

@@ -1,6 +1,7 @@
 use std::fs;
 use std::process::Command;
 
+use crate::suite::common::groups::Group;
 use crate::suite::common::peers::Scene;
 use crate::suite::common::peers::wss_pair::{self, Pair};
 use crate::suite::common::wstap::{Monitor, privileged, program};
@@ -92,16 +93,9 @@ fn root_ps_shows_what_is_in_a_container() {
 #[test]
 fn root_a_control_group_selects_the_processes_in_it() {
     let Some(program) = wss_pair::program().filter(|_| privileged()) else { return };
-    let Some(group) = Group::new() else { return };
+    let Some(group) = Group::new("selected") else { return };
     let tap = Monitor::start(&["--cgroup", &group.name()]);
-    let mut inside = Command::new("sh");
-    let script = format!(
-        "echo $$ > {}/cgroup.procs && exec {} go requests=15",
-        group.folder.display(),
-        program.display()
-    );
-    inside.args(["-c", &script]);
-    let mut inside = Pair::spawn(inside);
+    let mut inside = Pair::spawn(group.command(&program, "go requests=15"));
     let mut outside = Pair::start(&program, &["go", "requests=15"]);
     tap.await_tapped(inside.pid());
     inside.go();
@@ -109,34 +103,4 @@ fn root_a_control_group_selects_the_processes_in_it() {
     assert_eq!((inside.finish(), outside.finish()), (15, 15));
     let metrics = tap.metrics_when("30", |m| m.sum("turnaround_count", &[]) >= 30.0);
     assert_eq!(metrics.sum("turnaround_count", &[]), 30.0);
-}
-
-/// A group of its own in any hierarchy that there is, removed at the end.
-struct Group {
-    folder: std::path::PathBuf,
-}
-
-impl Group {
-    fn new() -> Option<Self> {
-        let name = format!("wstap-test-{}", std::process::id());
-        let hierarchies = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids", "/sys/fs/cgroup"];
-        let folder = hierarchies.iter().find_map(|hierarchy| {
-            let folder = std::path::Path::new(hierarchy).join(&name);
-            fs::create_dir(&folder).ok().map(|()| folder)
-        });
-        if folder.is_none() {
-            eprintln!("skipped: no control group can be made here");
-        }
-        Some(Self { folder: folder? })
-    }
-
-    fn name(&self) -> String {
-        self.folder.file_name().expect("a name").to_string_lossy().into_owned()
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.folder);
-    }
 }

@@ -3,6 +3,9 @@
 /// Clients that follow the live page.
 mod followers;
 
+/// What tells processes and connections of one target apart in the metrics.
+mod instances;
+
 /// Where HTTP is served, and for whom.
 mod listener;
 
