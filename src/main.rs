@@ -6,7 +6,7 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use wstap::cli::{self, Verbosity};
+use wstap::cli::{self, LogLevel, Verbosity};
 use wstap::terminal;
 
 fn main() -> ExitCode {
@@ -24,11 +24,12 @@ fn main() -> ExitCode {
 /// The log goes to standard error: standard output belongs to what was asked for. It has no colours,
 /// because every control character in it is escaped.
 fn log(verbosity: &Verbosity) {
-    let level = match (verbosity.quiet, verbosity.verbose) {
-        (true, _) => Level::ERROR,
-        (_, 0) => Level::INFO,
-        (_, 1) => Level::DEBUG,
-        _ => Level::TRACE,
+    let level = match (verbosity.log_level, verbosity.quiet, verbosity.verbose) {
+        (Some(LogLevel::Error), ..) | (None, true, _) => Level::ERROR,
+        (Some(LogLevel::Warn), ..) => Level::WARN,
+        (Some(LogLevel::Info), ..) | (None, _, 0) => Level::INFO,
+        (Some(LogLevel::Debug), ..) | (None, _, 1) => Level::DEBUG,
+        (None, ..) => Level::TRACE,
     };
     // What other crates do with each head of HTTP/2 is of no use to anybody here.
     let own = Targets::new().with_target("wstap", level);

@@ -86,6 +86,22 @@ pub struct Verbosity {
     /// Log errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// How much is logged, as other exporters are told [default: info]
+    #[arg(long = "log.level", value_name = "LEVEL", global = true, conflicts_with_all = ["verbose", "quiet"])]
+    pub log_level: Option<LogLevel>,
+}
+
+/// How much is logged, in the words of Prometheus exporters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What is decided, as -v
+    Debug,
+    /// What a person should know
+    Info,
+    /// What is not seen, or goes wrong
+    Warn,
+    /// Only what ends a job, as -q
+    Error,
 }
 
 /// `wstap --pid N`.

@@ -1,5 +1,8 @@
 //! What people look at, with real processes behind it.
 
+/// Clients that make it hard for the listener.
+mod crowd;
+
 /// Clients that follow the live page.
 mod followers;
 
