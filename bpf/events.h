@@ -190,8 +190,12 @@ _Static_assert(sizeof(struct wstap_losses) == 104, "wire.rs asserts the same siz
  *   bits 12-15    argument that points to the count (status only)
  *   bit  16       of a function that ends connections: only those that bytes have passed both ways
  *   bit  17       of a read: it is a peek if a register says so
- *   bits 20-23    at a return site: the register with the result, as machine code numbers it
+ *   bit  18       at a return site: calls of functions that are not probed return here as well
+ *   bit  19       at a return site: the call returns only if a condition holds for the flags
+ *   bits 20-23    at a return site: the register with the result, as machine code numbers it; the
+ *                 stack pointer's number where only calls return that have failed
  *   bits 24-27    of a read: the register that says whether it is a peek
+ *   bits 28-31    at a return site: the condition, as machine code numbers it
  *   bits 32-63    at a return site: how far the stack pointer is above the one at entry, signed
  *
  * Of a read for which one probe is enough, bits 4-15 number registers instead of arguments.
@@ -209,8 +213,11 @@ enum wstap_cookie {
 	WSTAP_COOKIE_COUNT_SHIFT = 12,
 	WSTAP_COOKIE_USED = 0x10000,
 	WSTAP_COOKIE_PEEK = 0x20000,
+	WSTAP_COOKIE_SHARED = 0x40000,
+	WSTAP_COOKIE_CONDITIONAL = 0x80000,
 	WSTAP_COOKIE_REGISTER_SHIFT = 20,
 	WSTAP_COOKIE_PEEK_SHIFT = 24,
+	WSTAP_COOKIE_CONDITION_SHIFT = 28,
 	WSTAP_COOKIE_DISTANCE_SHIFT = 32,
 };
 

@@ -221,12 +221,13 @@ static __always_inline void count_in_flight(__u64 bytes)
 
 /* A call returns whose entry was not seen. If no entry was ever seen on this thread, the thread was in
  * the call when its process was tapped. Its arguments are not known any more, and so is not its
- * connection. On a thread with entries, something else than a call has passed the instruction. */
+ * connection. On a thread with entries, something else than a call has passed the instruction; and
+ * where other calls return, too, nothing can be said. */
 static __noinline int return_without_entry(__u64 result, __u64 cookie)
 {
 	struct thread *thread = tapped_thread();
 
-	if (!thread || thread->entered || (__s32)result <= 0)
+	if (!thread || thread->entered || (__s32)result <= 0 || (cookie & WSTAP_COOKIE_SHARED))
 		return 0;
 	/* Where the result is a status, the number of bytes is behind an argument. */
 	count_in_flight(cookie & WSTAP_COOKIE_STATUS ? 0 : bytes_passed(result, cookie, 0));
@@ -264,8 +265,8 @@ int tap_return(struct pt_regs *ctx)
 		opaque(value);                                                                     \
 		return value
 
-/* A register by its number in machine code. Results are where a function returns them, or in a register
- * that it keeps for its caller. */
+/* A register by its number in machine code: where a function returns its result, or one that it keeps
+ * for its caller. */
 static __always_inline __u64 numbered_register(struct pt_regs *ctx, __u32 number)
 {
 	__u64 value;
@@ -283,6 +284,64 @@ static __always_inline __u64 numbered_register(struct pt_regs *ctx, __u32 number
 		return value;
 	}
 }
+
+/* The result of a call in any register. Calls whose result is in none have failed. */
+static __always_inline __u64 result_in(struct pt_regs *ctx, __u32 number)
+{
+	__u64 value;
+
+	switch (number & 15) {
+		REGISTER_CASE(1, cx);
+		REGISTER_CASE(2, dx);
+		REGISTER_CASE(6, si);
+		REGISTER_CASE(7, di);
+		REGISTER_CASE(8, r8);
+		REGISTER_CASE(9, r9);
+		REGISTER_CASE(10, r10);
+		REGISTER_CASE(11, r11);
+	case 4:
+		return 0;
+	default:
+		return numbered_register(ctx, number);
+	}
+}
+
+/* Whether a conditional jump is taken whose condition has this number in machine code. Bit 0 of the
+ * number inverts. */
+static __always_inline bool holds(struct pt_regs *ctx, __u32 condition)
+{
+	enum { CARRY = 0x1, PARITY = 0x4, ZERO = 0x40, SIGN = 0x80, OVERFLOW = 0x800 };
+	__u64 flags = ctx->flags;
+	bool less = !(flags & SIGN) != !(flags & OVERFLOW);
+	bool holds;
+
+	switch ((condition >> 1) & 7) {
+	case 0:
+		holds = flags & OVERFLOW;
+		break;
+	case 1:
+		holds = flags & CARRY;
+		break;
+	case 2:
+		holds = flags & ZERO;
+		break;
+	case 3:
+		holds = flags & (CARRY | ZERO);
+		break;
+	case 4:
+		holds = flags & SIGN;
+		break;
+	case 5:
+		holds = flags & PARITY;
+		break;
+	case 6:
+		holds = less;
+		break;
+	default:
+		holds = less || (flags & ZERO);
+	}
+	return holds != (condition & 1);
+}
 #else
 /* Return sites are found on x86-64 only. */
 static __always_inline __u64 numbered_register(struct pt_regs *ctx, __u32 number)
@@ -290,17 +349,32 @@ static __always_inline __u64 numbered_register(struct pt_regs *ctx, __u32 number
 	(void)ctx, (void)number;
 	return 0;
 }
+
+static __always_inline __u64 result_in(struct pt_regs *ctx, __u32 number)
+{
+	(void)ctx, (void)number;
+	return 0;
+}
+
+static __always_inline bool holds(struct pt_regs *ctx, __u32 condition)
+{
+	(void)ctx, (void)condition;
+	return false;
+}
 #endif
 
-/* An instruction that every return of the function passes. Others may pass it as well: the stack
- * pointer tells. */
+/* An instruction that calls of the function pass when they return. Others may pass it as well: the
+ * stack pointer tells, and the flags. */
 SEC("uprobe")
 int tap_return_site(struct pt_regs *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	__s64 distance = (__s64)cookie >> WSTAP_COOKIE_DISTANCE_SHIFT;
-	__u64 result = numbered_register(ctx, cookie >> WSTAP_COOKIE_REGISTER_SHIFT);
+	__u64 result = result_in(ctx, cookie >> WSTAP_COOKIE_REGISTER_SHIFT);
 
+	if ((cookie & WSTAP_COOKIE_CONDITIONAL) &&
+	    !holds(ctx, (__u32)cookie >> WSTAP_COOKIE_CONDITION_SHIFT))
+		return 0;
 	return call_returns(PT_REGS_SP(ctx) - distance, result, cookie);
 }
 

@@ -130,10 +130,16 @@ pub(crate) const OPENSSL_READ_INTERNAL: &str = "ssl_read_internal";
 const READ_INTERNAL: &[FunctionRow] =
     &[internal(OPENSSL_READ_INTERNAL, transfer(Direction::Received, COUNT_IN_FOURTH))];
 
+/// The name of OpenSSL's internal function for writing.
+pub(crate) const OPENSSL_WRITE_INTERNAL: &str = "ssl_write_internal";
+
 const WRITE_INTERNAL: &[FunctionRow] = &[
-    internal("ssl_write_internal", transfer(Direction::Sent, COUNT_IN_FOURTH)),
-    internal("ssl_write_internal", transfer(Direction::Sent, COUNT_IN_FIFTH)),
+    internal(OPENSSL_WRITE_INTERNAL, transfer(Direction::Sent, COUNT_IN_FOURTH)),
+    internal(OPENSSL_WRITE_INTERNAL, transfer(Direction::Sent, COUNT_IN_FIFTH)),
 ];
+
+/// The arguments of OpenSSL's `ssl3_write`, below all of these.
+pub(crate) const OPENSSL_WRITER: Transfer = common_form(Direction::Sent, COUNT_IN_FOURTH);
 
 /// gnutls_record_recv(3), gnutls_record_send(3), gnutls_record_send2(3), gnutls_deinit(3).
 ///

@@ -233,25 +233,40 @@ pub(in crate::capture) fn transfer_cookie(transfer: &Transfer) -> u64 {
 
 /// The attach cookie of an instruction where calls of such a function return.
 pub(in crate::capture) fn return_cookie(site: &TransferReturn) -> u64 {
-    direction_cookie(site.direction)
+    let mut cookie = direction_cookie(site.direction)
         | result_bits(site.result)
-        | u64::from(site.register & 15) << wstap_cookie::WSTAP_COOKIE_REGISTER_SHIFT.0
-        | u64::from(site.distance.cast_unsigned()) << wstap_cookie::WSTAP_COOKIE_DISTANCE_SHIFT.0
+        | four_bits(site.register.unwrap_or(FAILED), wstap_cookie::WSTAP_COOKIE_REGISTER_SHIFT)
+        | u64::from(site.distance.cast_unsigned()) << wstap_cookie::WSTAP_COOKIE_DISTANCE_SHIFT.0;
+    if let Some(condition) = site.condition {
+        cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_CONDITIONAL.0)
+            | four_bits(condition, wstap_cookie::WSTAP_COOKIE_CONDITION_SHIFT);
+    }
+    if site.is_shared {
+        cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_SHARED.0);
+    }
+    cookie
+}
+
+/// The number of the stack pointer, which has no result: the call failed.
+const FAILED: u8 = 4;
+
+/// A number of a register or a condition at its place in a cookie.
+fn four_bits(number: u8, shift: wstap_cookie) -> u64 {
+    u64::from(number & 15) << shift.0
 }
 
 /// The attach cookie of an instruction at which all arguments and the result of a read are in
 /// registers.
 pub(in crate::capture) fn read_cookie(read: &Read) -> u64 {
-    let bits = |register: u8, shift: wstap_cookie| u64::from(register & 15) << shift.0;
     let cookie = direction_cookie(ProbeDirection::Received)
         | u64::from(wstap_cookie::WSTAP_COOKIE_STATUS.0)
-        | bits(read.handle, wstap_cookie::WSTAP_COOKIE_HANDLE_SHIFT)
-        | bits(read.buffer, wstap_cookie::WSTAP_COOKIE_BUFFER_SHIFT)
-        | bits(read.count, wstap_cookie::WSTAP_COOKIE_COUNT_SHIFT);
+        | four_bits(read.handle, wstap_cookie::WSTAP_COOKIE_HANDLE_SHIFT)
+        | four_bits(read.buffer, wstap_cookie::WSTAP_COOKIE_BUFFER_SHIFT)
+        | four_bits(read.count, wstap_cookie::WSTAP_COOKIE_COUNT_SHIFT);
     read.peek.map_or(cookie, |peek| {
         cookie
             | u64::from(wstap_cookie::WSTAP_COOKIE_PEEK.0)
-            | bits(peek, wstap_cookie::WSTAP_COOKIE_PEEK_SHIFT)
+            | four_bits(peek, wstap_cookie::WSTAP_COOKIE_PEEK_SHIFT)
     })
 }
 

@@ -4,6 +4,7 @@
 //! needs none, because it looks symbols up by hash; so the length is taken from the hash table.
 
 use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
 
 use goblin::container::Ctx;
 use goblin::elf::dynamic::DynamicInfo;
@@ -72,18 +73,19 @@ impl<'data> Dynamic<'data> {
         self.symbols(meter)?.get(index)
     }
 
-    /// What the loader writes at `address` in an image that is not moved, if it writes there
-    /// without looking up a symbol.
-    pub(super) fn addend(&self, address: u64, meter: &Meter) -> Option<u64> {
-        let found = self.relocations(meter).find(|relocation| relocation.r_offset == address)?;
-        found.r_addend.filter(|_| found.r_sym == 0).map(i64::cast_unsigned)
+    /// What the loader writes at each of these addresses in an image that is not moved, if it writes
+    /// there: `None` where it has to look up a symbol for that.
+    pub(super) fn addends(&self, addresses: &[u64], meter: &Meter) -> HashMap<u64, Option<u64>> {
+        let wanted: HashSet<u64> = addresses.iter().copied().collect();
+        let here = self.relocations(meter).filter(|it| wanted.contains(&it.r_offset));
+        let addend = |it: &Reloc| it.r_addend.filter(|_| it.r_sym == 0).map(i64::cast_unsigned);
+        here.map(|it| (it.r_offset, addend(&it))).collect()
     }
 
-    /// Whether the loader writes `address` anywhere in an image that is not moved.
-    pub(super) fn writes(&self, address: u64, meter: &Meter) -> bool {
-        let writes =
-            |relocation: Reloc| relocation.r_addend.map(i64::cast_unsigned) == Some(address);
-        self.relocations(meter).any(writes)
+    /// Where the loader writes `address` in an image that is not moved.
+    pub(super) fn places_of(&self, address: u64, meter: &Meter) -> impl Iterator<Item = u64> {
+        let writes = move |it: &Reloc| it.r_addend.map(i64::cast_unsigned) == Some(address);
+        self.relocations(meter).filter(writes).map(|relocation| relocation.r_offset)
     }
 
     /// The relocations that the loader applies, those of the procedure linkage table first.

@@ -74,6 +74,8 @@ const MAX_PROGRAM_HEADERS: usize = 65_536 / size_of::<ProgramHeader64<Endianness
 const MAX_SECTIONS: usize = 4096;
 /// Longest name of a section that is compared, in bytes.
 const MAX_SECTION_NAME: usize = 64;
+/// Most places in one range that are looked at for one address.
+const MAX_PLACES: usize = 4096;
 /// Longest segment of notes that is read, in bytes.
 const MAX_NOTES: usize = 64 << 10;
 
@@ -326,14 +328,21 @@ impl<'data> Image<'data> {
 
     /// Whether the data hold `address`, as stored or as the loader writes it.
     pub(crate) fn holds_address(&self, address: u64) -> bool {
+        self.places_of(address).next().is_some()
+    }
+
+    /// Where the data hold `address`: first where the loader writes it, then where it is stored.
+    pub(crate) fn places_of(&self, address: u64) -> impl Iterator<Item = u64> {
         let stored = match self.endian {
             Endianness::Little => address.to_le_bytes(),
             Endianness::Big => address.to_be_bytes(),
         };
-        let writes = |dynamic: &Dynamic<'_>| dynamic.writes(address, &self.meter);
-        let relocated = self.dynamic.as_ref().is_some_and(writes);
-        let mut data = self.searched(&self.mapped_data);
-        relocated || data.any(|(_, bytes)| memmem::find(bytes, &stored).is_some())
+        let dynamic = self.dynamic.iter();
+        let written = dynamic.flat_map(move |it| it.places_of(address, &self.meter));
+        written.chain(self.searched(&self.mapped_data).flat_map(move |(base, bytes)| {
+            let found: Vec<usize> = memmem::find_iter(bytes, &stored).take(MAX_PLACES).collect();
+            found.into_iter().map(move |at| base.wrapping_add(at as u64))
+        }))
     }
 
     /// The address and the bytes of a section of the file.
@@ -345,15 +354,29 @@ impl<'data> Image<'data> {
         self.meter.bytes(bytes.len()).then(|| (section.sh_addr(self.endian), bytes))
     }
 
-    /// The 64-bit word at `address`, as the loader leaves it in an image that is not moved.
+    /// The 64-bit word at `address`, as the loader leaves it in an image that is not moved. What it
+    /// looks up by a symbol is left as it is stored.
     pub(crate) fn relocated_word(&self, address: u64) -> Option<u64> {
-        let relocation = || self.dynamic.as_ref()?.addend(address, &self.meter);
-        let stored = || {
-            let (_, at) = self.locate(address)?;
-            let bytes: [u8; 8] = *self.data.get(at..)?.first_chunk()?;
-            Some(self.endian.read_u64(bytes))
+        let addends = |it: &Dynamic<'_>| it.addends(&[address], &self.meter);
+        let written = self.dynamic.as_ref().map(addends).unwrap_or_default();
+        written.get(&address).copied().flatten().or_else(|| self.stored_word(address))
+    }
+
+    /// The same for several addresses; `None` if the loader looks one up by a symbol.
+    pub(crate) fn relocated_words(&self, addresses: &[u64]) -> Option<Vec<u64>> {
+        let addends = |it: &Dynamic<'_>| it.addends(addresses, &self.meter);
+        let written = self.dynamic.as_ref().map(addends).unwrap_or_default();
+        let word = |address: &u64| match written.get(address) {
+            Some(&addend) => addend,
+            None => self.stored_word(*address),
         };
-        relocation().or_else(stored)
+        addresses.iter().map(word).collect()
+    }
+
+    fn stored_word(&self, address: u64) -> Option<u64> {
+        let (_, at) = self.locate(address)?;
+        let bytes: [u8; 8] = *self.data.get(at..)?.first_chunk()?;
+        Some(self.endian.read_u64(bytes))
     }
 
     /// All code with its addresses. Each byte comes once.

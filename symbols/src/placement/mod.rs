@@ -4,6 +4,7 @@
 
 mod read;
 mod returns;
+mod write;
 
 use crate::elf::{Image, Machine};
 use crate::plan::{Action, CallResult, Direction, Probe, SitePreference, Technique, Transfer};
@@ -42,9 +43,12 @@ pub(crate) fn probes(
     let mut probes = Vec::new();
     for direction in [Direction::Received, Direction::Sent] {
         let movers = movers(image, definitions, direction);
-        if let (Strategy::Prove, Direction::Received) = (strategy(image, preference), direction)
-            && let Some(found) = read::probes(image, definitions, &movers)
-        {
+        let below = match (strategy(image, preference), direction) {
+            (Strategy::Symbols(_), _) => None,
+            (Strategy::Prove, Direction::Received) => read::probes(image, definitions, &movers),
+            (Strategy::Prove, Direction::Sent) => write::probes(image, definitions, &movers),
+        };
+        if let Some(found) = below {
             probes.extend(found);
             continue;
         }

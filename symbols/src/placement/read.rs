@@ -8,10 +8,10 @@ use crate::search::Definition;
 use crate::site::{self, ReadSite};
 use crate::stacks;
 
-/// `mov $23, %esi`: the type of record that applications read, as second argument.
-const APPLICATION_DATA: &[u8] = &[0xbe, 23, 0, 0, 0];
+/// `mov $23, %esi`: the type of record that applications read and write, as second argument.
+pub(super) const APPLICATION_DATA: &[u8] = &[0xbe, 23, 0, 0, 0];
 /// Most functions with that constant that are looked at.
-const MAX_FUNCTIONS: usize = 64;
+pub(super) const MAX_FUNCTIONS: usize = 64;
 
 /// The probes for all reads, if exactly one function of the image is the one that reads, and
 /// something refers to it: it is called, or it stands in a table of methods.

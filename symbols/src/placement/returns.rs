@@ -45,11 +45,14 @@ pub(super) fn attached(
 
 fn probe(image: &Image<'_>, entered: &Probe, site: &ReturnSite) -> Option<Probe> {
     let Action::Transfer(transfer) = entered.action else { return None };
-    let (technique, reason) = match site.emulated {
-        Some(name) => {
-            (Technique::ReturnJump, format!("every return passes this {name}, which is emulated"))
-        }
-        None => (Technique::Return, "it returns here; this instruction is single-stepped".into()),
+    let (technique, how) = match site.emulated {
+        Some(name) => (Technique::ReturnJump, format!("this {name}, which is emulated")),
+        None => (Technique::Return, "this instruction, which is single-stepped".to_owned()),
+    };
+    let reason = match (site.condition, site.register) {
+        (Some(_), _) => format!("it may return by way of {how}; the jump's condition tells"),
+        (None, None) => format!("it returns by way of {how}, where it has failed"),
+        (None, Some(_)) => format!("it returns by way of {how}"),
     };
     Some(Probe {
         covers: entered.covers.clone(),
@@ -59,6 +62,8 @@ fn probe(image: &Image<'_>, entered: &Probe, site: &ReturnSite) -> Option<Probe>
             result: transfer.result,
             register: site.register,
             distance: site.distance,
+            condition: site.condition,
+            is_shared: site.is_shared,
         }),
         technique,
         reason,

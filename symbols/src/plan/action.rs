@@ -121,10 +121,16 @@ pub struct TransferReturn {
     /// How to read the number of bytes that passed; of the argument with the address of the count,
     /// what it was when the function was called.
     pub result: CallResult,
-    /// The register with the function's result, as x86-64 machine code numbers it: 0 is RAX.
-    pub register: u8,
+    /// The register with the function's result, as x86-64 machine code numbers it: 0 is RAX. `None`
+    /// where only calls return that have failed.
+    pub register: Option<u8>,
     /// How far the stack pointer is above the one at the call's [`Action::Transfer`], in bytes.
     pub distance: i32,
+    /// If this is there, the call returns only where this condition holds for the flags; else it goes
+    /// on. Conditions are numbered as x86-64 machine code does it: 4 is "equal".
+    pub condition: Option<u8>,
+    /// Calls of functions that are not probed return here as well.
+    pub is_shared: bool,
 }
 
 /// Which handles of a function are TLS connections.

@@ -27,6 +27,7 @@ mod state;
 mod value;
 mod walk;
 mod wrapper;
+mod write;
 
 pub(crate) use self::body::{body, jumps_out, returns};
 pub(crate) use self::pointer::{count_argument, counts_in_frame};
@@ -34,9 +35,12 @@ pub(crate) use self::prologue::{TransferSite, release_site, transfer_site};
 pub(crate) use self::read::{ReadSite, read_sites};
 pub(crate) use self::returns::{
     ReturnSite, Unknown as UnknownReturns, after_call, own as own_returns,
+    through as returns_through,
 };
+pub(crate) use self::value::Method;
 pub(crate) use self::walk::decode;
 pub(crate) use self::wrapper::{Callee, Form, Reach, callees, reach};
+pub(crate) use self::write::{handed_on, writer};
 
 use crate::plan::ArgIndex;
 

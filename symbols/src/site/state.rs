@@ -9,7 +9,7 @@ use iced_x86::{
 };
 
 use super::frame::{Frame, replaces_return_address};
-use super::value::Value;
+use super::value::{Method, Value};
 
 /// Registers of the six integer arguments, in order.
 const ARGUMENTS: [Register; 6] =
@@ -96,6 +96,14 @@ impl State {
     /// What the word at the stack pointer holds: the first argument that is passed on the stack.
     pub(super) fn top_of_stack(&self) -> Value {
         self.stack_change().map_or(Value::Unknown, |at| self.frame.load(at, 8))
+    }
+
+    /// The method of the object in the first argument that this instruction calls or jumps to.
+    pub(super) fn method(&self, instruction: &Instruction) -> Option<Method> {
+        match self.source(instruction, 0) {
+            Value::Method(method) => Some(method),
+            _ => None,
+        }
     }
 
     /// The register of the return value.
@@ -358,7 +366,7 @@ impl State {
             }
             OpKind::Memory => match self.address(instruction) {
                 Some(at) => self.frame.load(at, instruction.memory_size().size()),
-                None => Value::Unknown,
+                None => self.pointed(instruction).unwrap_or(Value::Unknown),
             },
             OpKind::Immediate8to32
             | OpKind::Immediate8to64
@@ -404,6 +412,21 @@ impl State {
             Value::Stack(at) => {
                 Some(at.wrapping_add(instruction.memory_displacement64().cast_signed()))
             }
+            _ => None,
+        }
+    }
+
+    /// What the memory operand of `instruction` is, if it is part of an object or of its table.
+    fn pointed(&self, instruction: &Instruction) -> Option<Value> {
+        let base = self.known(instruction.memory_base())?;
+        let offset = u16::try_from(instruction.memory_displacement64()).ok()?;
+        let is_word = instruction.memory_size().size() == 8;
+        let is_plain = instruction.memory_index() == Register::None
+            && instruction.segment_prefix() == Register::None;
+        match base {
+            _ if !is_word || !is_plain => None,
+            Value::Arg(0) => Some(Value::Field(offset)),
+            Value::Field(table) => Some(Value::Method(Method { table, slot: offset })),
             _ => None,
         }
     }

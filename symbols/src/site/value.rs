@@ -23,6 +23,20 @@ pub(super) enum Value {
         /// Index of its argument.
         arg: u8,
     },
+    /// What the object that the first argument points to holds at this offset, all 64 bits.
+    Field(u16),
+    /// What a table holds that such a field points to.
+    Method(Method),
+}
+
+/// A function that is called through a table: the first argument points to an object, which points to
+/// the table. Both offsets are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Method {
+    /// Where in the object the table's address is.
+    pub(crate) table: u16,
+    /// Where in the table the function's address is.
+    pub(crate) slot: u16,
 }
 
 impl Value {
@@ -40,7 +54,7 @@ impl Value {
     pub(super) fn low_half(self) -> Self {
         match self {
             Self::Arg(index) => Self::ArgLow(index),
-            Self::Stack(_) => Self::Unknown,
+            Self::Stack(_) | Self::Field(_) | Self::Method(_) => Self::Unknown,
             other => other,
         }
     }

@@ -145,20 +145,19 @@ impl<'text> Walk<'text> {
             }
             let Some(instruction) = self.step(&point)? else { continue };
             let (at, state) = (point.address, &point.state);
+            let target = direct_target(&instruction).map(|it| self.arrival(it, &point.function));
+            exits.visit(&instruction, target, change, state.checks_stack());
             match instruction.flow_control() {
                 FlowControl::Return if returns_as_called(&instruction, state) => {
-                    exits.returns.insert(at);
+                    exits.returned(at);
                     continue;
                 }
                 FlowControl::IndirectBranch if state.stack_is_as_at_entry() => {
-                    exits.tail_jump();
-                    return Err(Unprovable);
+                    exits.tail_jump(state.method(&instruction));
+                    continue;
                 }
                 FlowControl::Return | FlowControl::IndirectBranch => return Err(Unprovable),
-                FlowControl::ConditionalBranch if state.checks_stack() => {
-                    exits.stack_checks.insert(at, change);
-                }
-                _ => exits.targets.extend(direct_target(&instruction)),
+                _ => {}
             }
             self.advance(point, &instruction)?;
         }
@@ -230,8 +229,13 @@ impl<'text> Walk<'text> {
         Ok(())
     }
 
+    /// Where control arrives that jumps to `target` from a function.
+    fn arrival(&self, target: u64, from: &Range<u64>) -> u64 {
+        if from.contains(&target) { target } else { self.text.callee(target) }
+    }
+
     fn jump(&mut self, target: u64, from: Range<u64>, state: State) {
-        let target = if from.contains(&target) { target } else { self.text.callee(target) };
+        let target = self.arrival(target, &from);
         let function = if from.contains(&target) {
             from
         } else if self.home.contains(&target) {

@@ -285,7 +285,7 @@ fn return_sites_say_how_far_they_are_from_the_entry() {
     assert!(internal.len() >= 2, "SSL_read and SSL_read_ex call it");
     for probe in internal {
         let Action::TransferReturn(site) = probe.action else { panic!("{probe:?}") };
-        assert_eq!((site.register, site.distance % 8), (0, 0), "{probe:?}");
+        assert_eq!((site.register, site.distance % 8), (Some(0), 0), "{probe:?}");
         assert!(site.distance >= 8, "{probe:?}");
         assert!(matches!(site.result, CallResult::Status { .. }), "{probe:?}");
     }
@@ -297,4 +297,69 @@ fn return_sites_say_how_far_they_are_from_the_entry() {
         assert_eq!(site.distance < 0, is_check, "{probe:?}");
         assert!(site.distance <= 0 && site.result == CallResult::Count, "{probe:?}");
     }
+}
+
+/// The images with the protocol's methods: all writes go through one of them.
+const METHODS: [(&str, &[u8]); 5] = [
+    ("1.1.1w", openssl!("1.1.1w/methods.so")),
+    ("3.0.8", openssl!("3.0.8/methods.so")),
+    ("3.0.8, protected", openssl!("3.0.8/methods-protected.so")),
+    ("3.6.3", openssl!("3.6.3/methods.so")),
+    ("4.0.3, protected", openssl!("4.0.3/methods.so")),
+];
+
+#[test]
+fn both_ways_to_write_return_where_the_kernel_emulates() {
+    for (name, image) in METHODS {
+        let library = planned(image);
+        let entered: Vec<&Probe> =
+            entries(&library).filter(|it| it.covers.contains(&"SSL_write_ex")).collect();
+        let [entered] = entered[..] else { panic!("{name}: {entered:?}") };
+        assert_eq!(entered.covers, ["SSL_write", "SSL_write_ex"], "{name}");
+        assert!(is_emulated(image, entered) && !transfer(entered).return_probe, "{name}");
+        assert_eq!(count_argument(entered), 3, "{name}");
+        let returns = returns(&library, "SSL_write_ex");
+        let emulated = returns.iter().filter(|it| it.technique == Technique::ReturnJump);
+        assert!(emulated.clone().count() > 0, "{name}: {returns:?}");
+        for probe in emulated {
+            let Action::TransferReturn(site) = probe.action else { panic!("{probe:?}") };
+            assert!(is_emulated(image, probe), "{name}: {probe:?}");
+            assert_eq!(site.result, transfer(entered).result, "{name}: {probe:?}");
+        }
+        // Handshakes write there, too.
+        let is_shared = |it: &&Probe| match it.action {
+            Action::TransferReturn(site) => site.is_shared,
+            _ => false,
+        };
+        assert!(returns.iter().filter(|it| is_shared(it)).count() > 1, "{name}: {returns:?}");
+    }
+}
+
+/// Without the tables nothing says which function the method is; with a direct call, it may be that
+/// of another object.
+#[test]
+fn a_method_that_is_not_known_is_not_followed() {
+    let (_, image) = METHODS[1];
+    let write = probe(&planned(image), "SSL_write").offset;
+    let others = |image: &[u8]| {
+        let library = planned(image);
+        let at_methods = entries(&library).any(|it| it.offset == write);
+        assert!(entries(&library).any(|it| it.covers.contains(&"SSL_write_ex")));
+        !at_methods
+    };
+    let mut untold = image.to_vec();
+    let address = write.to_le_bytes();
+    let places: Vec<usize> = memchr::memmem::find_iter(image, &address).collect();
+    assert!(!places.is_empty(), "the loader writes it into the tables");
+    for place in places {
+        untold[place] ^= 1;
+    }
+    assert!(others(&untold));
+    // A call of it, in the padding behind a function.
+    let mut called = image.to_vec();
+    let padding = memchr::memmem::find(image, &[0x66, 0x2e, 0x0f, 0x1f, 0x84]).expect("padding");
+    let distance = i32::try_from(write as i64 - (padding as i64 + 5)).expect("near");
+    called[padding] = 0xe8;
+    called[padding + 1..padding + 5].copy_from_slice(&distance.to_le_bytes());
+    assert!(others(&called));
 }
