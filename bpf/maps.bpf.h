@@ -51,6 +51,8 @@ enum {
 	PIECE_BYTES = 16 << 10,
 	/* A stream that is shorter is in its handshake. */
 	URGENT_BYTES = 512,
+	/* A thread asks for the fill of `events` when it has put in this part of `wake_bytes`. */
+	ASKS_SHIFT = 8,
 	/* Skipped bytes are reported with the first call after this many, or after this long. */
 	SKIP_REPORT_BYTES = 4 << 20,
 	SKIP_REPORT_NS = 250000000,
@@ -106,7 +108,7 @@ struct stream {
 	__u8 pad[3];
 	__u32 seq; /* of a socket: TCP's own number of the byte at `offset` */
 	__u32 http2_stream; /* in HTTP2: whose content is passing, if it may be a WebSocket's */
-	__u32 pad_2;
+	__u32 steered;	    /* the upper half of the steering word that was followed last */
 	__u64 record_at; /* of a socket: if it carries TLS a record begins here; 0 = not known */
 };
 
@@ -149,6 +151,7 @@ struct report {
 	__u16 target;
 	__u8 direction;
 	__u8 pad;
+	__u64 unasked; /* bytes put into `events` since this thread asked for its fill */
 	/* The HTTP/2 frame that begins: its stream, up to where what follows its copied beginning
 	 * is skipped, and its fields or other content. */
 	struct http2_key key;

@@ -172,6 +172,12 @@ static __always_inline void own_socket(struct sock *sk, __u64 handle, __u32 tgid
 	owner->tgid = tgid;
 }
 
+/* A function of its own, so that the frame of its caller stays small (struct thread says why). */
+static __noinline struct conn *conn_of_socket(struct report *report, __u32 born)
+{
+	return conn_of(report, born);
+}
+
 static __always_inline void socket_passed(struct sock *sk, const struct wstap_tapped *process,
 					  __u32 direction, __u32 count)
 {
@@ -194,7 +200,7 @@ static __always_inline void socket_passed(struct sock *sk, const struct wstap_ta
 	}
 	call->report.thread = thread;
 	call->report.handle = handle;
-	conn = conn_of(&call->report, process->born);
+	conn = conn_of_socket(&call->report, process->born);
 	if (!conn) {
 		count_too_many(count);
 		return;

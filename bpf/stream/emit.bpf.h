@@ -30,22 +30,37 @@ static __always_inline long read_user(void *to, __u32 size, __u64 from)
 	return read_user_or_fail(to, size, from, true);
 }
 
-/* A record does not wake the reader, which polls on a timer. It is woken once when the fill
- * rises above the threshold. The first bytes of a connection are urgent: once the reader knows
- * the handshake, less payload must be copied. So is the first record after a while without any,
- * because the timer is slow then. */
-static __always_inline __u64 wakeup_flag(__u32 size, __u64 offset)
+/* Whether the reader sleeps long, because nothing came: then it must be woken. */
+static __always_inline bool ends_sleep(void)
 {
-	__u64 held;
+	if (!*(volatile __u32 *)&reader_sleeps)
+		return false;
+	reader_sleeps = 0;
+	return true;
+}
 
-	if (!wake_bytes || offset < URGENT_BYTES)
+/* For records that are no part of a stream: there are few of them. */
+static __always_inline __u64 wakeup_by_fill(void)
+{
+	bool is_due = !wake_bytes || ends_sleep() ||
+		      bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= wake_bytes;
+
+	return is_due ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+/* A record does not wake the reader, which polls on a timer. It is woken while the fill is above the
+ * threshold. To ask for the fill costs as much as a map, so that is done seldom. The first bytes of a
+ * connection are urgent: once the reader knows the handshake, less payload must be copied. So is the
+ * first record after a while without any, because the timer is slow then. */
+static __always_inline __u64 wakeup_flag(struct report *report, __u32 size, __u64 offset)
+{
+	if (!wake_bytes || offset < URGENT_BYTES || ends_sleep())
 		return BPF_RB_FORCE_WAKEUP;
-	if (*(volatile __u32 *)&reader_sleeps) {
-		reader_sleeps = 0;
-		return BPF_RB_FORCE_WAKEUP;
-	}
-	held = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
-	if (held < wake_bytes || held >= wake_bytes + size)
+	report->unasked += size;
+	if (report->unasked < wake_bytes >> ASKS_SHIFT)
+		return BPF_RB_NO_WAKEUP;
+	report->unasked = 0;
+	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < wake_bytes)
 		return BPF_RB_NO_WAKEUP;
 	return BPF_RB_FORCE_WAKEUP;
 }
@@ -93,8 +108,8 @@ static __always_inline void count_copy_failed(__u64 bytes)
  */
 
 /* Bytes [from, to) of a direction are not copied. */
-__noinline int emit_hole(const struct report *report, __u32 direction, __u64 from,
-				__u64 to, __u32 why)
+__noinline int emit_hole(struct report *report, __u32 direction, __u64 from, __u64 to,
+			 __u32 why)
 {
 	struct wstap_record *r;
 
@@ -108,7 +123,7 @@ __noinline int emit_hole(const struct report *report, __u32 direction, __u64 fro
 	fill_header(r, report, from, to - from);
 	r->direction = direction;
 	r->absent = why;
-	bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r), from));
+	bpf_ringbuf_submit(r, wakeup_flag(report, sizeof(*r), from));
 	return 0;
 }
 
@@ -137,7 +152,7 @@ __noinline int emit_hole(const struct report *report, __u32 direction, __u64 fro
 			count_copy_failed(len);                                                    \
 			rest = 0;                                                                  \
 		}                                                                                  \
-		bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r), report->pos));                       \
+		bpf_ringbuf_submit(r, wakeup_flag(report, sizeof(*r), report->pos));               \
 		return len + rest;                                                                 \
 	}
 
@@ -150,7 +165,7 @@ __noinline int emit_hole(const struct report *report, __u32 direction, __u64 fro
  * must not take the room of 16 KiB. With the headers of the record and of the ring buffer, which
  * have 64 bytes together, each record fills whole cache lines.
  */
-static __always_inline __u64 emit_bytes_how(const struct report *report, __u32 len, __u64 rest,
+static __always_inline __u64 emit_bytes_how(struct report *report, __u32 len, __u64 rest,
 					    __u32 start, bool may_sleep)
 {
 	__u64 from;
@@ -170,20 +185,20 @@ static __always_inline __u64 emit_bytes_how(const struct report *report, __u32 l
 	EMIT_CLASS(PIECE_BYTES)
 }
 
-__noinline __u64 emit_bytes_atomic(const struct report *report, __u32 len, __u64 rest, __u32 start)
+__noinline __u64 emit_bytes_atomic(struct report *report, __u32 len, __u64 rest, __u32 start)
 {
 	return emit_bytes_how(report, len, rest, start, false);
 }
 
 #ifndef NEVER_SLEEPS
-__noinline __u64 emit_bytes_sleepable(const struct report *report, __u32 len, __u64 rest,
+__noinline __u64 emit_bytes_sleepable(struct report *report, __u32 len, __u64 rest,
 				      __u32 start)
 {
 	return emit_bytes_how(report, len, rest, start, true);
 }
 #endif
 
-static __always_inline __u64 emit_bytes(const struct report *report, __u32 len, __u64 rest,
+static __always_inline __u64 emit_bytes(struct report *report, __u32 len, __u64 rest,
 					__u32 start, bool may_sleep)
 {
 #ifndef NEVER_SLEEPS

@@ -38,7 +38,7 @@ static __always_inline __u64 tail_start(const struct stream *s)
 }
 
 /* Reports the bytes skipped up to `stop`. */
-static __always_inline void report_skipped(const struct report *report, struct stream *s,
+static __always_inline void report_skipped(struct report *report, struct stream *s,
 					   __u32 direction, __u64 stop)
 {
 	s->skipping = 0;

@@ -12,21 +12,27 @@
 
 #include "stream/http2.bpf.h"
 
+/* The word that userspace has written for this direction, if it has: another connection may have the
+ * same slot. */
+static __always_inline __u64 steering_word(const struct report *report)
+{
+	__u32 slot = report->generation % WSTAP_STEER_SLOTS;
+	struct wstap_steer *steer = bpf_map_lookup_elem(&steering, &slot);
+
+	return steer ? *(volatile __u64 *)&steer->word[report->direction & 1] : 0;
+}
+
 /* Follows the word that userspace has written, unless the stream is already past its offset. Bytes
  * before the named header are payload of a message whose start was copied: a window of them is
  * enough. */
 static __noinline int take_steering(const struct report *report, struct conn *conn)
 {
 	struct stream *s = &conn->streams[report->direction & 1];
-	__u32 slot = report->generation % WSTAP_STEER_SLOTS;
 	__u64 tag = (report->generation >> WSTAP_STEER_SLOT_BITS & WSTAP_STEER_TAG_MASK) + 1;
-	struct wstap_steer *steer;
-	__u64 word, offset;
+	__u64 word = steering_word(report);
+	__u64 offset;
 
-	steer = bpf_map_lookup_elem(&steering, &slot);
-	if (!steer)
-		return 0;
-	word = *(volatile __u64 *)&steer->word[report->direction & 1];
+	s->steered = word >> 32;
 	if (word >> WSTAP_STEER_TAG_SHIFT != tag)
 		return 0;
 	offset = word & WSTAP_STEER_IGNORE;
@@ -116,7 +122,7 @@ static __always_inline int walk_on(struct report *report, struct conn *conn, __u
 
 /* An ignored connection may still be upgraded later. The answer to the upgrade begins a call of its
  * own. Skipped bytes are reported first, so that the reader knows where frames begin both ways. */
-static __always_inline void notice_upgrade(const struct report *report, struct conn *conn)
+static __always_inline void notice_upgrade(struct report *report, struct conn *conn)
 {
 	/* The minor version is not looked at. */
 	static const char switching[12] = "HTTP/1.? 101";
@@ -182,7 +188,7 @@ static __noinline int walk_rest(struct report *report, struct conn *conn)
 }
 
 /* Changes of mode, which happen only at the beginning of a call. */
-static __noinline int begin_call(const struct report *report, struct conn *conn)
+static __noinline int begin_call(struct report *report, struct conn *conn)
 {
 	struct stream *s = &conn->streams[report->direction & 1];
 
@@ -196,10 +202,20 @@ static __noinline int begin_call(const struct report *report, struct conn *conn)
 	return 0;
 }
 
+/* Whether the beginning of a call changes nothing: frames are walked, and what userspace has written
+ * of that is what it was. */
+static __always_inline bool goes_on(const struct report *report, const struct conn *conn)
+{
+	const struct stream *s = &conn->streams[report->direction & 1];
+
+	return s->mode == STREAM_WALK && s->steered == steering_word(report) >> 32;
+}
+
 /* Reports the bytes [base, end) of one call. */
 static __always_inline void walk(struct report *report, struct conn *conn)
 {
-	begin_call(report, conn);
+	if (!goes_on(report, conn))
+		begin_call(report, conn);
 	/* Most calls are one piece: they are spared the loop. */
 	if (!walk_on(report, conn, 0))
 		walk_rest(report, conn);

@@ -136,15 +136,14 @@ static __always_inline __u64 bytes_passed(__u64 value, __u64 cookie, __u64 count
 	return count;
 }
 
-/* The connection of a handle; made on first sight, with a generation of its own. NULL if there are too
+/* A connection that is seen for the first time, with a generation of its own. NULL if there are too
  * many. */
-static __noinline struct conn *conn_of(struct report *report, __u32 born)
+static __noinline struct conn *new_connection(struct report *report)
 {
 	struct conn_key key = { .handle = report->handle, .tgid = report->thread >> 32 };
 	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
 
-	if (conn && !is_stale(conn, born))
-		return conn;
+	/* Of an earlier process. */
 	if (conn)
 		remove_connection(&key, conn);
 	/* Before a generation is given: there are not enough for every call that is not followed. */
@@ -156,6 +155,15 @@ static __noinline struct conn *conn_of(struct report *report, __u32 born)
 	if (!bpf_map_update_elem(&conns, &key, &report->fresh, BPF_NOEXIST))
 		count_connection(key.tgid, 1);
 	return bpf_map_lookup_elem(&conns, &key);
+}
+
+/* The connection of a handle, or NULL if there are too many. */
+static __always_inline struct conn *conn_of(struct report *report, __u32 born)
+{
+	struct conn_key key = { .handle = report->handle, .tgid = report->thread >> 32 };
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+
+	return conn && !is_stale(conn, born) ? conn : new_connection(report);
 }
 
 /* A call has passed bytes on a connection that is not followed. */
@@ -193,23 +201,29 @@ static __noinline int report_call(struct report *report, const struct call_args 
 	return 0;
 }
 
-/* Moves the call that was entered with stack pointer `sp` to `entering`; false if there is none.
- * The calls then continue from one place, which the verifier has to follow only once. */
-static __noinline bool take_call(struct thread *thread, __u64 sp)
+/* Moves a call to `entering` that the thread had no place for; false if there is none. */
+static __noinline bool take_displaced_call(struct thread *thread, __u64 sp)
 {
-	struct call_args *args = call_at(thread, sp);
 	struct call_key key = call_key(sp);
+	struct call_args *args = bpf_map_lookup_elem(&more_calls, &key);
 
-	if (args) {
-		thread->entering.args = *args;
-		args->sp = 0;
-		return true;
-	}
-	args = bpf_map_lookup_elem(&more_calls, &key);
 	if (!args)
 		return false;
 	thread->entering.args = *args;
 	bpf_map_delete_elem(&more_calls, &key);
+	return true;
+}
+
+/* Moves the call that was entered with stack pointer `sp` to `entering`; false if there is none.
+ * The calls then continue from one place, which the verifier has to follow only once. */
+static __always_inline bool take_call(struct thread *thread, __u64 sp)
+{
+	struct call_args *args = call_at(thread, sp);
+
+	if (!args)
+		return take_displaced_call(thread, sp);
+	thread->entering.args = *args;
+	args->sp = 0;
 	return true;
 }
 
@@ -418,7 +432,7 @@ static __always_inline void report_closed(const struct report *report, const str
 	fill_header(r, report, conn->streams[WSTAP_SENT].offset,
 		    conn->streams[WSTAP_RECEIVED].offset);
 	r->kind = WSTAP_CLOSED;
-	bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r), URGENT_BYTES));
+	bpf_ringbuf_submit(r, wakeup_by_fill());
 }
 
 /* The handle's next use is another connection. */

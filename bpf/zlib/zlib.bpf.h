@@ -242,7 +242,7 @@ static __noinline int report_zlib_call(const struct zlib_look *look)
 	if (!r)
 		return 0;
 	fill_zlib_call(r, look);
-	bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r), URGENT_BYTES));
+	bpf_ringbuf_submit(r, wakeup_by_fill());
 	return 0;
 }
 
@@ -265,7 +265,7 @@ static __noinline int report_zlib_call(const struct zlib_look *look)
 			bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);                                  \
 			return 0;                                                                  \
 		}                                                                                  \
-		bpf_ringbuf_submit(r, wakeup_flag(sizeof(*r), URGENT_BYTES));                                           \
+		bpf_ringbuf_submit(r, wakeup_by_fill());                                           \
 		return 0;                                                                          \
 	}
 
