@@ -11,6 +11,11 @@ use crate::program::{Dialogue, Wstap, peer, this};
 
 /// Rounds of each mode. The modes take turns; the median of each is printed.
 const ROUNDS: usize = 5;
+/// Most rounds, where those before were disturbed.
+const MAX_ROUNDS: usize = 10;
+/// A floor is believed if the quartiles of what its rounds added differ by no more than this part of
+/// their median.
+const STEADY: f64 = 0.25;
 /// Messages, as the ping-pong is asked for them.
 const MESSAGES: [&str; 4] = ["128", "4096", "16384", "4096 plain"];
 
@@ -127,14 +132,36 @@ pub(crate) fn measure() {
     }
 }
 
-fn medians(process: &mut Dialogue, message: &str) -> BTreeMap<Mode, f64> {
+/// What a message took under each mode, and whether the floor can be believed.
+struct Medians {
+    ns: BTreeMap<Mode, f64>,
+    is_steady: bool,
+}
+
+/// Runs rounds until the floor is steady, and no more than [`MAX_ROUNDS`].
+fn medians(process: &mut Dialogue, message: &str) -> Medians {
     let mut rounds: BTreeMap<Mode, Vec<f64>> = BTreeMap::new();
-    for _ in 0..ROUNDS {
+    for round in 1..=MAX_ROUNDS {
         for mode in Mode::ALL {
             rounds.entry(mode).or_default().extend(mode.round(process, message));
         }
+        if round >= ROUNDS && is_steady(&rounds) {
+            break;
+        }
     }
-    rounds.into_iter().filter_map(|(mode, values)| Some((mode, median(values)?))).collect()
+    let is_steady = is_steady(&rounds);
+    let ns = rounds.into_iter().filter_map(|(mode, values)| Some((mode, median(values)?)));
+    Medians { ns: ns.collect(), is_steady }
+}
+
+/// Whether the empty probes added about the same in most rounds.
+fn is_steady(rounds: &BTreeMap<Mode, Vec<f64>>) -> bool {
+    let pairs = rounds[&Mode::Empty].iter().zip(&rounds[&Mode::None]);
+    let mut added: Vec<f64> = pairs.map(|(with, without)| with - without).collect();
+    added.sort_by(f64::total_cmp);
+    let quartile = |part: usize| added[added.len() * part / 4];
+    let middle = quartile(2);
+    middle > 0.0 && quartile(3) - quartile(1) <= STEADY * middle
 }
 
 pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
@@ -142,18 +169,21 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-fn print(message: &str, medians: &BTreeMap<Mode, f64>) {
-    let added = |mode: Mode| medians[&mode] - medians[&Mode::None];
+fn print(message: &str, medians: &Medians) {
+    let added = |mode: Mode| medians.ns[&mode] - medians.ns[&Mode::None];
     for mode in Mode::ALL {
-        let Some(&total) = medians.get(&mode) else {
+        let Some(&total) = medians.ns.get(&mode) else {
             println!("{message:>10}  {:34} skipped: not installed", mode.name());
             continue;
         };
         let ns = if mode == Mode::None { total } else { added(mode) };
         print!("{message:>10}  {:34} {ns:>9.0}", mode.name());
         if matches!(mode, Mode::Wstap | Mode::WholeWindow) {
-            let (floor, symbol) = (ns / added(Mode::Empty), ns / added(Mode::Symbol));
-            print!("  {floor:>8.2} {symbol:>8.3}");
+            let symbol = ns / added(Mode::Symbol);
+            match medians.is_steady {
+                true => print!("  {:>8.2} {symbol:>8.3}", ns / added(Mode::Empty)),
+                false => print!("  disturbed {symbol:>7.3}"),
+            }
         }
         println!();
     }

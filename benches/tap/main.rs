@@ -46,9 +46,29 @@ fn machine() -> String {
         line.split_once(':').map_or(line.clone(), |(_, value)| value.trim().to_owned())
     };
     format!(
-        "{} x {}, Linux {}",
+        "{} x {} ({}), Linux {}\nmitigations: {}",
         std::thread::available_parallelism().map_or(0, usize::from),
         field("/proc/cpuinfo", "model name"),
-        std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim()
+        field("/proc/cpuinfo", "vendor_id"),
+        std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
+        mitigations().join("; ")
     )
+}
+
+/// What the kernel does against each flaw of the processor: every trap and every call in the kernel
+/// may cost more for it.
+fn mitigations() -> Vec<String> {
+    let folder = "/sys/devices/system/cpu/vulnerabilities";
+    let mut found: Vec<String> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|flaw| {
+            let told = std::fs::read_to_string(flaw.path()).ok()?;
+            let mitigation = told.trim().strip_prefix("Mitigation: ")?.to_owned();
+            Some(format!("{}: {mitigation}", flaw.file_name().to_string_lossy()))
+        })
+        .collect();
+    found.sort();
+    found
 }
