@@ -20,8 +20,8 @@ pub(super) fn probes(
     definitions: &[Definition],
     movers: &[Mover],
 ) -> Option<Vec<Probe>> {
-    let reads = |row: &str| row == "SSL_read" || row == stacks::OPENSSL_READ_INTERNAL;
-    definitions.iter().find(|it| reads(it.row.name))?;
+    let reads = ["SSL_read", "SSL_read_ex", stacks::OPENSSL_READ_INTERNAL];
+    definitions.iter().find(|it| reads.contains(&it.row.name))?;
     let mut found = functions_with(image, APPLICATION_DATA, MAX_FUNCTIONS)
         .into_iter()
         .filter_map(|entry| Some((entry, site::read_sites(image, entry)?)));

@@ -37,8 +37,8 @@ pub(super) fn probes(
     definitions: &[Definition],
     movers: &[Mover],
 ) -> Option<Vec<Probe>> {
-    let writes = |row: &str| row == "SSL_write" || row == stacks::OPENSSL_WRITE_INTERNAL;
-    definitions.iter().find(|it| writes(it.row.name))?;
+    let writes = ["SSL_write", "SSL_write_ex", stacks::OPENSSL_WRITE_INTERNAL];
+    definitions.iter().find(|it| writes.contains(&it.row.name))?;
     let mut found = functions_with(image, APPLICATION_DATA, MAX_FUNCTIONS)
         .into_iter()
         .filter_map(|entry| Some((entry, site::writer(image, entry)?)));

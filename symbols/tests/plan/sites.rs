@@ -335,6 +335,22 @@ fn both_ways_to_write_return_where_the_kernel_emulates() {
     }
 }
 
+#[test]
+fn a_program_that_writes_in_one_way_only_is_tapped_at_the_same_method() {
+    for (name, image) in METHODS {
+        let whole = planned(image);
+        for (gone, kept) in [("SSL_write", "SSL_write_ex"), ("SSL_write_ex", "SSL_write")] {
+            let mut one = image.to_vec();
+            let symbol = [b"\0", gone.as_bytes(), b"\0"].concat();
+            let at = memchr::memmem::find(&one, &symbol).expect("its name");
+            one[at + 1] = b'X';
+            let probe = probe(&planned(&one), kept).clone();
+            assert_eq!(probe.covers, [kept], "{name}");
+            assert_eq!(probe.offset, self::probe(&whole, kept).offset, "{name}, {kept} alone");
+        }
+    }
+}
+
 /// Without the tables nothing says which function the method is; with a direct call, it may be that
 /// of another object.
 #[test]

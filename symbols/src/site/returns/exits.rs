@@ -149,7 +149,7 @@ impl Exits {
             // The other way never returns.
             Some(_) if self.stack_checks.contains(&jump) => None,
             // It would be passed again and again.
-            Some(_) if self.is_in_loop(jump) => return None,
+            Some(_) if self.is_in_tight_loop(text, jump) => return None,
             Some(condition) => Some(condition ^ u8::from(!taken)),
         };
         let site = self.site(text, &instruction, Outcome::In(register))?;
@@ -206,8 +206,9 @@ impl Exits {
         })
     }
 
-    /// Whether control may come back to this instruction.
-    fn is_in_loop(&self, at: u64) -> bool {
+    /// Whether control may come back to this instruction without a call. Beside what a call costs, a
+    /// probe that is hit once more is bearable.
+    fn is_in_tight_loop(&self, text: &impl Text, at: u64) -> bool {
         let mut seen = HashSet::new();
         let mut pending = vec![at];
         while let Some(next) = pending.pop() {
@@ -216,13 +217,20 @@ impl Exits {
                 if before == at {
                     return true;
                 }
-                if seen.insert(before) {
+                if seen.insert(before) && !is_call(text, before) {
                     pending.push(before);
                 }
             }
         }
         false
     }
+}
+
+fn is_call(text: &impl Text, at: u64) -> bool {
+    let call = |it: Instruction| {
+        matches!(it.flow_control(), FlowControl::Call | FlowControl::IndirectCall)
+    };
+    decode(text, at).is_some_and(call)
 }
 
 /// Adds a site. If a jump leads to a return whether it is taken or not, and the result is in the same

@@ -64,11 +64,14 @@ fn the_jumps_to_a_return_stand_for_it() {
 }
 
 #[test]
-fn a_jump_in_a_loop_is_no_site() {
-    // call; test %eax, %eax; jle out; jmp to the call; out: ret
+fn a_jump_in_a_tight_loop_is_no_site() {
+    // call; dec %ecx; jle out; jmp to dec; out: ret
     let call: &[u8] = &[0xe8, 0, 1, 0, 0];
-    let code = [call, &[0x85, 0xc0, 0x7e, 0x02, 0xeb, 0xf5, 0xc3]];
+    let code = [call, &[0xff, 0xc9, 0x7e, 0x02, 0xeb, 0xfa, 0xc3]];
     assert_eq!(returns(&code), Ok(vec![at(11)]));
+    // call; test %eax, %eax; jle out; jmp to the call; out: ret
+    let code = [call, &[0x85, 0xc0, 0x7e, 0x02, 0xeb, 0xf5, 0xc3]];
+    assert_eq!(returns(&code), Ok(vec![branch(7, Some(14))]));
 }
 
 #[test]
