@@ -73,7 +73,7 @@ fn slot(image: &Image<'_>, movers: &[Mover], method: Method) -> Option<u16> {
 
 /// The addresses of the tables that hold the function's address in this place.
 fn tables(image: &Image<'_>, entry: u64, slot: u16) -> Option<Vec<u64>> {
-    let aligned = |place: &u64| place % WORD == 0;
+    let aligned = |place: &u64| place.is_multiple_of(WORD);
     let places: BTreeSet<u64> =
         image.places_of(entry).filter(aligned).take(MAX_TABLES + 1).collect();
     (1..=MAX_TABLES).contains(&places.len()).then_some(())?;
