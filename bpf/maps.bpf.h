@@ -105,7 +105,8 @@ struct stream {
 	__u8 has_end; /* all that was to pass has: of a socket, to be received */
 	__u8 narrow;  /* long messages that are not compressed are copied in part */
 	__u8 is_carried; /* by HTTP/2 */
-	__u8 pad[3];
+	__u8 parted; /* the last frame was not all of a call */
+	__u8 pad[2];
 	__u32 seq; /* of a socket: TCP's own number of the byte at `offset` */
 	__u32 http2_stream; /* in HTTP2: whose content is passing, if it may be a WebSocket's */
 	__u32 steered;	    /* the upper half of the steering word that was followed last */

@@ -135,25 +135,39 @@ static __always_inline __u64 window_of(const struct stream *s, __u64 payload)
 	return s->narrow && payload > long_bytes ? narrow_bytes : window_bytes;
 }
 
+/* Payload bytes to copy of a frame whose header is known. */
+static __always_inline __u64 granted(const struct stream *s, __u64 payload)
+{
+	__u8 opcode = s->head[0] & 0x0f;
+
+	/* A control frame, or one with a reserved opcode: part of no message. */
+	if (opcode > 2)
+		return min_u64(payload, window_bytes);
+	return min_u64(payload, opcode ? window_of(s, payload) : s->window_left);
+}
+
 /* A header is known: sets where its payload's copy and the frame itself end. */
 static __always_inline void begin_frame(struct stream *s, __u64 payload_at, __u64 payload)
 {
 	__u8 opcode = s->head[0] & 0x0f;
-	__u64 grant;
+	__u64 grant = granted(s, payload);
 
-	/* A control frame, or one with a reserved opcode: part of no message. */
-	if (opcode > 2) {
-		s->copy_until = payload_at + min_u64(payload, window_bytes);
-		s->next_header = payload_at + payload;
-		return;
-	}
-	if (opcode)
-		s->window_left = window_of(s, payload);
-	grant = min_u64(payload, s->window_left);
-	if (s->window_left != ~0ULL)
-		s->window_left -= grant;
 	s->copy_until = payload_at + grant;
 	s->next_header = payload_at + payload;
+	if (opcode > 2)
+		return;
+	if (opcode)
+		s->window_left = window_of(s, payload);
+	if (s->window_left != ~0ULL)
+		s->window_left -= grant;
+}
+
+/* Whether the frame that has begun is anything else than the whole call, copied in one piece. */
+static __always_inline bool is_parted(const struct report *report, const struct stream *s, __u32 have)
+{
+	if (have || report->pos != report->base || s->next_header != report->end)
+		return true;
+	return s->copy_until != s->next_header && !s->narrow;
 }
 
 static __always_inline void walk_header(struct report *report, struct stream *s, bool may_sleep)
@@ -190,6 +204,7 @@ static __always_inline void walk_header(struct report *report, struct stream *s,
 	}
 	s->head_have = 0;
 	begin_frame(s, report->pos - have + length, payload);
+	s->parted = is_parted(report, s, have);
 	copy_window(report, s, start, may_sleep);
 }
 

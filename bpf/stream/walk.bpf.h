@@ -3,14 +3,16 @@
  * Decides which bytes of a call are copied.
  *
  * Until userspace has named the offset of a frame header, every byte is copied. From then on the
- * kernel side walks the headers itself: those of a WebSocket (frames.bpf.h), or those of HTTP/2
- * (http2.bpf.h), which the kernel side recognises by itself where it begins. The walk reads the application's memory and never the ring buffer, so an overflow does
- * not confuse it: the first record after a loss says where a frame begins.
+ * kernel side walks the headers itself: those of a WebSocket (whole.bpf.h, frames.bpf.h), or those of
+ * HTTP/2 (http2.bpf.h), which the kernel side recognises by itself where it begins. The walk goes by the
+ * application's memory, whether a record finds room or not, so an overflow does not confuse it: the first
+ * record after a loss says where a frame begins.
  */
 #ifndef WSTAP_WALK_BPF_H
 #define WSTAP_WALK_BPF_H
 
 #include "stream/http2.bpf.h"
+#include "stream/whole.bpf.h"
 
 /* The word that userspace has written for this direction, if it has: another connection may have the
  * same slot. */
@@ -216,6 +218,8 @@ static __always_inline void walk(struct report *report, struct conn *conn)
 {
 	if (!goes_on(report, conn))
 		begin_call(report, conn);
+	if (may_be_whole(report, &conn->streams[report->direction & 1]) && take_whole(report, conn))
+		return;
 	/* Most calls are one piece: they are spared the loop. */
 	if (!walk_on(report, conn, 0))
 		walk_rest(report, conn);
