@@ -93,4 +93,10 @@ impl Members {
         self.late.count(process, target, unseen_ns);
         self.changed = true;
     }
+
+    /// Counts a process that has ended before it was inspected.
+    pub(super) fn count_ended(&mut self, pid: u32, target: TargetId) {
+        self.late.count_ended(pid, target);
+        self.changed = true;
+    }
 }

@@ -215,6 +215,24 @@ impl Supervisor<'_, '_> {
         self.ended(pid);
     }
 
+    /// The kernel side tells that a process is gone. One that was selected, and that wstap never came to, is
+    /// counted. A child that runs a program for which nobody asked is not: most have no TLS.
+    pub(super) fn exited(&mut self, message: &Lifecycle) {
+        let pid = message.pid;
+        let uncounted = match self.members.get(pid) {
+            None => message.target,
+            Some(member) if member.late || !member.is_uninspected() => None,
+            Some(member) => {
+                let selected = self.selection.matching(&member.target.process);
+                selected.map(|_| member.target.id)
+            }
+        };
+        if let Some(target) = uncounted.filter(|_| self.powers != Powers::None) {
+            self.members.count_ended(pid, target);
+        }
+        self.ended(pid);
+    }
+
     /// A process is gone. One that was given by its pid is remembered.
     pub(super) fn ended(&mut self, pid: u32) {
         self.probes.remove(pid);

@@ -271,7 +271,7 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
             Change::Forked { parent } => self.forked(message, parent, now_ns),
             Change::Executed => self.executed(message, now_ns),
             Change::Loaded => self.loaded(message, now_ns),
-            Change::Exited => self.ended(pid),
+            Change::Exited => self.exited(message),
         }
         let stops = matches!(message.change, Change::Executed | Change::Loaded);
         if stops && self.selection.holds(pid) {

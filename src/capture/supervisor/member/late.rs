@@ -4,7 +4,8 @@
 //! it takes the kernel milliseconds, on a busy machine a second, and the process runs meanwhile.
 //! The same holds for TCP sockets that a process opens between two inspections.
 //! What it sends and receives meanwhile reaches no counter, and nobody knows whether there was
-//! anything. So such processes are counted, and the log names the first one.
+//! anything. So such processes are counted, and the log names the first one. On a busy machine some
+//! have ended before wstap comes to them; they are counted as well.
 
 use std::collections::BTreeMap;
 
@@ -32,19 +33,30 @@ impl Late {
         target: TargetId,
         unseen_ns: u64,
     ) {
-        let is_first = self.by_target.is_empty();
-        *self.by_target.entry(target).or_insert(0) += 1;
         let Process { pid, comm, .. } = process;
         let unseen_ms = unseen_ns as f64 / 1e6;
+        let what = format!(
+            "pid {pid} ({comm}) ran for up to {unseen_ms:.1} ms before its probes were in place"
+        );
+        self.add(target, &what);
+    }
+
+    /// Counts a process that has ended before it was inspected.
+    pub(in crate::capture::supervisor) fn count_ended(&mut self, pid: u32, target: TargetId) {
+        self.add(target, &format!("pid {pid} ended before its probes were in place"));
+    }
+
+    fn add(&mut self, target: TargetId, what: &str) {
+        let is_first = self.by_target.is_empty();
+        *self.by_target.entry(target).or_insert(0) += 1;
         if is_first {
             tracing::warn!(
-                "pid {pid} ({comm}) ran for up to {unseen_ms:.1} ms before its probes were in \
-                 place; what it sent and received by then is not counted. \
+                "{what}; what it sent and received by then is not counted. \
                  wstap_processes_tapped_late_total counts such processes; the next ones are not \
                  named here (-v names them)"
             );
         } else {
-            tracing::debug!("pid {pid} ({comm}) was tapped late, by up to {unseen_ms:.1} ms");
+            tracing::debug!("{what}; it is counted as tapped late");
         }
     }
 }

@@ -174,6 +174,11 @@ impl Member {
         Some(unseen_ns)
     }
 
+    /// Whether the program that it runs has never been inspected.
+    pub(super) fn is_uninspected(&self) -> bool {
+        self.seen.is_empty() && self.unread.count() == 0 && self.translator.is_none()
+    }
+
     /// Warns that its sockets are tapped, and that its TLS cannot be.
     pub(super) fn say_what_is_not_seen(&mut self) {
         let Some(why) = refusals(&self.target.images) else { return };

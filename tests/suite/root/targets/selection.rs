@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::suite::common::peers::wss_pair::{self, Pair};
 use crate::suite::common::peers::{Runtime, Scene, installed};
-use crate::suite::common::wstap::{Monitor, privileged, resident_kb, wait_for};
+use crate::suite::common::wstap::{Metrics, Monitor, privileged, resident_kb, signal, wait_for};
 
 /// Every exchange is seen from both ends.
 pub(super) const ENDS: f64 = 2.0;
@@ -262,6 +262,31 @@ fn root_targets_of_the_configuration_file_have_their_own_names_and_protocols() {
     assert_eq!(metrics.sum("wstap_requests_total", &["target=\"first\""]), 20.0);
     // What is no OCPP has no ids there.
     assert_eq!(metrics.sum("wstap_requests_total", &["target=\"second\""]), 0.0);
+}
+
+/// wstap stands still while some processes come and go, as on a machine that is too busy for it.
+#[test]
+fn root_processes_that_end_before_wstap_comes_to_them_are_counted() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some(program) = wss_pair::named(&scene.path(""), "pair-gone") else { return };
+    let tap = Monitor::start(&["--comm", "pair-gone"]);
+    // The first one shows which library it is.
+    let mut first = Pair::start(&program, &["go", "requests=0"]);
+    tap.await_tapped(first.pid());
+    first.go();
+    assert_eq!(first.finish(), 0);
+    let late = |m: &Metrics| m.sum("wstap_processes_tapped_late_total", &[]);
+    let before = late(&tap.metrics());
+    signal(tap.pid(), Signal::STOP);
+    for _ in 0..5 {
+        assert_eq!(Pair::start(&program, &["requests=1"]).finish(), 1);
+    }
+    signal(tap.pid(), Signal::CONT);
+    let metrics = tap.metrics_when("five that nobody saw", |m| late(m) == before + 5.0);
+    assert_eq!(metrics.sum("turnaround_count", &[]), 0.0);
 }
 
 /// 2,000 processes in a minute, 150 ms of conversation each. They do not wait for their probes, so the
