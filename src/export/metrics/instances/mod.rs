@@ -19,8 +19,9 @@ use super::row::Owner;
 use crate::event::ConnId;
 use crate::observation::{Observation, Open, What};
 
-/// Instances of a target whose host and path are known: peers choose these.
-const BY_CONNECTION_MAX: usize = 100;
+/// Instances of a target whose host and path are known: peers choose these. Each takes some 240 KiB, and
+/// nearly as much again while it is scraped.
+const BY_CONNECTION_MAX: usize = 50;
 
 /// Instances of a target that only processes make.
 const BY_PROCESS_MAX: usize = 100;
@@ -430,7 +431,8 @@ impl Instances {
         if !std::mem::replace(&mut own.warned, true) {
             tracing::warn!(
                 "target {}: some values of the labels {} are counted together as {OTHER}, because there \
-                 are more than {BY_PROCESS_MAX} or they are longer than {TEXT_MAX} bytes; \
+                 are more than {BY_PROCESS_MAX} places or {BY_CONNECTION_MAX} hosts and paths, or they are \
+                 longer than {TEXT_MAX} bytes; \
                  wstap_label_overflow_total counts them",
                 own.name,
                 names.join(", ")

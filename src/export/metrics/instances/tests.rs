@@ -125,14 +125,14 @@ fn a_peer_makes_so_many_instances_and_no_more() {
     for n in 0..10_000 {
         scene.now_ns += 1_000_000;
         let at = scene.connect(1, n, ["host", &format!("/{n}")], true);
-        let path = if n < 100 { format!("/{n}") } else { OTHER.into() };
-        let host = if n < 100 { "host" } else { OTHER };
+        let path = if n < BY_CONNECTION_MAX as u32 { format!("/{n}") } else { OTHER.into() };
+        let host = if n < BY_CONNECTION_MAX as u32 { "host" } else { OTHER };
         assert_eq!(at, ["node", "c0ffee", "pod of c0ffee", "a.service", host, path.as_str()]);
     }
-    assert_eq!(scene.begun.len(), 102);
+    assert_eq!(scene.begun.len(), BY_CONNECTION_MAX + 2);
     assert!(scene.instances.connections.len() <= ENDED_MAX + 1);
     let folded = scene.instances.take_folded();
-    assert_eq!(folded.len(), 2 * 9_900);
+    assert_eq!(folded.len(), 2 * (10_000 - BY_CONNECTION_MAX));
     assert!(folded.contains(&"host") && folded.contains(&"path"));
 }
 
@@ -150,18 +150,18 @@ fn an_instance_in_which_nothing_is_open_gives_way_after_a_while() {
     let mut scene = Scene::new(&[("node", ALL)]);
     scene.arrive(1, "c0ffee", "");
     scene.connect(1, 0, ["open", "/"], false);
-    for n in 1..100 {
+    for n in 1..BY_CONNECTION_MAX as u32 {
         scene.connect(1, n, ["old", &format!("/{n}")], true);
     }
     scene.now_ns += IDLE_NS - 1;
     assert_eq!(scene.connect(1, 200, ["new", "/"], true)[4], OTHER);
     scene.now_ns += 1;
-    for n in 300..399 {
+    for n in 300..299 + BY_CONNECTION_MAX as u32 {
         assert_eq!(scene.connect(1, n, ["new", &format!("/{n}")], true)[4], "new");
     }
     assert_eq!(scene.connect(1, 400, ["new", "/400"], true)[4], OTHER, "one is still open");
     assert_eq!(scene.see(1, 0, FRAME)[4], "open");
-    assert_eq!(scene.begun.len(), 102);
+    assert_eq!(scene.begun.len(), BY_CONNECTION_MAX + 2);
 }
 
 #[test]
