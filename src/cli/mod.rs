@@ -87,7 +87,7 @@ pub struct Verbosity {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// How much is logged, as other exporters are told [default: info]
-    #[arg(long = "log.level", value_name = "LEVEL", global = true, conflicts_with_all = ["verbose", "quiet"])]
+    #[arg(long, visible_alias = "log.level", value_name = "LEVEL", global = true, conflicts_with_all = ["verbose", "quiet"])]
     pub log_level: Option<LogLevel>,
 }
 
@@ -353,6 +353,15 @@ mod tests {
     #[test]
     fn the_flags_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// With another sign in a flag's own name, fish completes nothing at all. Aliases may have any.
+    #[test]
+    fn every_flag_has_a_name_that_every_shell_completes() {
+        for flag in Cli::command().get_arguments().filter_map(clap::Arg::get_long) {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+            assert!(flag.bytes().all(is_plain), "--{flag}");
+        }
     }
 
     #[test]
