@@ -24,12 +24,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use feed::is_heartbeat;
 pub use interpret::Verdict;
 pub use limits::MatchLimits;
 pub use protocols::{
     Description, ID_PATTERN_NAME, IdPatterns, LEARNED_NAME, Protocols, UnknownProtocol,
 };
-pub use rules::{PatternError, RuleError};
+pub use rules::{Encoding, PatternError, RuleError, own_time_ns};
 
 use super::event::{ConnId, Direction, Stamp, TargetId};
 use super::observation::{Message, Observation, Role, Waiting};

@@ -5,6 +5,7 @@
 //! [`FeedReading`]. What wstap itself lost or could not read is never taken for a fault of the feed:
 //! after [`Feed::lose`] the interval and every channel of that direction begin anew.
 
+mod heartbeats;
 mod sequence;
 
 use std::hash::{BuildHasher, Hasher};
@@ -16,6 +17,8 @@ use crate::event::Direction;
 use crate::observation::{FeedReading, SequenceStep, Unchecked};
 
 use super::rules::{CHANNEL_PARTS, FeedFields, Numbers, SequenceField, equal};
+pub use heartbeats::is_heartbeat;
+pub(super) use heartbeats::looks_like_a_heartbeat;
 use sequence::Run;
 
 /// Stands between the parts of a name, for 1 and 23 are not 12 and 3. No token of JSON has this byte.
@@ -92,12 +95,35 @@ impl Feed {
                 Some(SequenceStep::Unchecked(Unchecked::Unreadable))
             }
             SequenceField::At { channel, numbers } => {
-                let others = self.channels(direction.opposite());
-                let channels = self.channels[direction.index()].get_or_insert_default();
-                Some(channels.step(channel, numbers, limits, others))
+                let known = self.channels[direction.index()].as_mut();
+                let step = known.and_then(|channels| channels.step(channel, numbers));
+                Some(step.unwrap_or_else(|| self.begin(direction, channel, numbers, limits)))
             }
         };
         FeedReading { since_ns: None, time: fields.time, sequence }
+    }
+
+    /// The first number of a channel.
+    #[inline(never)]
+    fn begin(
+        &mut self,
+        direction: Direction,
+        name: [&[u8]; CHANNEL_PARTS],
+        numbers: Numbers,
+        limits: ChannelLimits,
+    ) -> SequenceStep {
+        if name.into_iter().map(<[u8]>::len).sum::<usize>() > MAX_CHANNEL_BYTES {
+            return SequenceStep::Unchecked(Unchecked::Unreadable);
+        }
+        if self.channel_count() >= limits.per_connection || limits.room == 0 {
+            return SequenceStep::Unchecked(Unchecked::TooManyChannels);
+        }
+        let channels = self.channels[direction.index()].get_or_insert_default();
+        let hash = channels.hash(name);
+        let (name, losses, run) = (joined(name), channels.losses, Run::new(numbers));
+        let channel = Channel { hash, name, losses, run };
+        channels.by_name.insert_unique(hash, channel, |known| known.hash);
+        SequenceStep::Begun
     }
 
     /// Messages of `direction` may have been lost.
@@ -144,35 +170,23 @@ impl Feed {
 }
 
 impl Channels {
-    /// `others` are the channels of the other direction.
-    fn step(
-        &mut self,
-        name: [&[u8]; CHANNEL_PARTS],
-        numbers: Numbers,
-        limits: ChannelLimits,
-        others: usize,
-    ) -> SequenceStep {
+    /// The next number of a channel; `None` where that is not known.
+    #[inline]
+    fn step(&mut self, name: [&[u8]; CHANNEL_PARTS], numbers: Numbers) -> Option<SequenceStep> {
         let hash = self.hash(name);
         let is_it = |channel: &Channel| is_joined(&channel.name, name);
         if let Some(channel) = self.by_name.find_mut(hash, is_it) {
             let has_lost = std::mem::replace(&mut channel.losses, self.losses) != self.losses;
-            return channel.run.step(numbers, has_lost);
+            return Some(channel.run.step(numbers, has_lost));
         }
-        if name.into_iter().map(<[u8]>::len).sum::<usize>() > MAX_CHANNEL_BYTES {
-            return SequenceStep::Unchecked(Unchecked::Unreadable);
-        }
-        if self.by_name.len() + others >= limits.per_connection || limits.room == 0 {
-            return SequenceStep::Unchecked(Unchecked::TooManyChannels);
-        }
-        let (name, losses, run) = (joined(name), self.losses, Run::new(numbers));
-        let channel = Channel { hash, name, losses, run };
-        self.by_name.insert_unique(hash, channel, |known| known.hash);
-        SequenceStep::Begun
+        None
     }
 
     fn hash(&self, name: [&[u8]; CHANNEL_PARTS]) -> u64 {
         let mut state = self.hasher.build_hasher();
-        name.into_iter().filter(|part| !part.is_empty()).for_each(|part| state.write(part));
+        let [first, rest @ ..] = name;
+        state.write(first);
+        rest.into_iter().filter(|part| !part.is_empty()).for_each(|part| state.write(part));
         state.finish()
     }
 }
@@ -199,29 +213,6 @@ fn is_joined(name: &[u8], parts: [&[u8]; CHANNEL_PARTS]) -> bool {
         left = behind;
     }
     left.is_empty()
-}
-
-/// Words that say only that their sender is there: as a method, or as a whole message.
-const BEATS: [&[u8]; 7] =
-    [b"ping", b"pong", b"hb", b"ka", b"heartbeat", b"keepalive", b"keep_alive"];
-
-/// The longest of them.
-const LONGEST_BEAT: usize = 10;
-
-/// Whether a method is that of a heartbeat, whatever the protocol.
-pub(super) fn is_heartbeat(method: &[u8]) -> bool {
-    method.len() <= LONGEST_BEAT && BEATS.into_iter().any(|beat| beat.eq_ignore_ascii_case(method))
-}
-
-/// Whether a message that no rule reads is a heartbeat by its looks: a word that says so, an empty
-/// object, or not even that.
-pub(super) fn looks_like_a_heartbeat(payload: &[u8], is_whole: bool) -> bool {
-    // With some space around it.
-    if !is_whole || payload.len() > LONGEST_BEAT + 2 {
-        return false;
-    }
-    let word = payload.trim_ascii();
-    word.len() < 2 || word == b"{}" || is_heartbeat(word)
 }
 
 #[cfg(test)]

@@ -33,6 +33,17 @@ impl Run {
     /// Goes on with `numbers`. `has_lost` says that messages between may not have been seen.
     #[inline]
     pub(super) fn step(&mut self, numbers: Numbers, has_lost: bool) -> SequenceStep {
+        // Most follow the one before them.
+        let follows = self.last.checked_add(numbers.step.into()) == Some(numbers.first);
+        if follows && numbers.previous.is_none() && !has_lost && !numbers.resets {
+            *self = Self::new(numbers);
+            return SequenceStep::InOrder;
+        }
+        self.odd_step(numbers, has_lost)
+    }
+
+    #[inline(never)]
+    fn odd_step(&mut self, numbers: Numbers, has_lost: bool) -> SequenceStep {
         let step = if numbers.resets {
             SequenceStep::Reset
         } else if has_lost {
@@ -64,9 +75,6 @@ impl Run {
 
     /// Numbers that follow each other at a known distance.
     fn counted(&self, numbers: Numbers) -> SequenceStep {
-        if self.last.checked_add(numbers.step.into()) == Some(numbers.first) {
-            return SequenceStep::InOrder;
-        }
         let [last, from, to] = [self.last, numbers.first, numbers.last].map(i128::from);
         let step = i128::from(numbers.step);
         let missing = (from - last - 1).div_euclid(step);

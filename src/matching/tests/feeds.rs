@@ -269,6 +269,28 @@ fn heartbeats_are_no_sign_of_data() {
     }
 }
 
+/// Before the protocol is recognised, and where it never is.
+#[test]
+fn heartbeats_that_no_rule_reads_are_told_by_their_looks() {
+    let mut tap = Tap::new(Protocols::builtin());
+    tap.open(tap.hint());
+    let mut said = Vec::new();
+    for text in [
+        r#"{"event":"heartbeat","no":1}"#,
+        r#"{"px":1.5,"no":1}"#,
+        r#"{"op":"ping"}"#,
+        r#"[17,"hb"]"#,
+        r#"{"px":1.5,"no":2}"#,
+    ] {
+        tap.at.at_ns += MILLISECOND_NS;
+        tap.text(Direction::Received, text, &mut |it| {
+            let What::Message { reading, .. } = &it.what else { return };
+            said.push(reading.feed.map(|feed| feed.since_ns));
+        });
+    }
+    assert_eq!(said, [None, Some(None), None, None, Some(Some(3 * MILLISECOND_NS))]);
+}
+
 #[test]
 fn a_method_that_is_called_ping_is_a_heartbeat_in_every_protocol() {
     for (protocol, beat, data) in [

@@ -2,7 +2,7 @@
 //!
 //! Only values that rules ask for are written, each once, into memory that is there before.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use super::head::Scalar;
 use crate::matching::rules::json::slots::MAX_SLOTS;
@@ -37,16 +37,7 @@ impl<'a> Tokens<'a> {
         let written = |mut room: &mut [u8]| {
             let size = room.len();
             // There is room for any number.
-            let _ = match scalar {
-                Scalar::Null => room.write_all(b"null"),
-                Scalar::Bool(truth) => write!(room, "{truth}"),
-                Scalar::Unsigned(number) => write!(room, "{number}"),
-                Scalar::Signed(number) => write!(room, "{number}"),
-                Scalar::Float(number) => match whole(number) {
-                    Some(number) => write!(room, "{number}"),
-                    None => write!(room, "{number:e}"),
-                },
-            };
+            let _ = write_scalar(scalar, &mut room);
             size - room.len()
         };
         self.take(written)
@@ -84,6 +75,20 @@ impl<'a> Tokens<'a> {
         self.room = rest;
         let length = write(token);
         &token[..length]
+    }
+}
+
+/// Writes a number, true, false or null.
+pub(super) fn write_scalar(scalar: Scalar, out: &mut impl Write) -> io::Result<()> {
+    match scalar {
+        Scalar::Null => out.write_all(b"null"),
+        Scalar::Bool(truth) => write!(out, "{truth}"),
+        Scalar::Unsigned(number) => write!(out, "{number}"),
+        Scalar::Signed(number) => write!(out, "{number}"),
+        Scalar::Float(number) => match whole(number) {
+            Some(number) => write!(out, "{number}"),
+            None => write!(out, "{number:e}"),
+        },
     }
 }
 

@@ -395,6 +395,7 @@ impl Compiler {
             .ok_or_else(|| Mistake::new(key, format!("more than {MAX_CONDITIONS} conditions")))?;
         self.conditions += 1;
         conditions.add(bit, test);
+        self.json.conditioned |= slot.into();
         Ok(bit)
     }
 

@@ -17,7 +17,14 @@ pub(super) mod time;
 
 use super::json::slots::Slot;
 use crate::observation::OwnTime;
-use time::{TimeUnit, leading_digits, without_quotes};
+use time::{TimeUnit, whole_number, without_quotes};
+
+/// Nanoseconds since 1970 of a time as messages write it: a number of s, ms, us or ns, of which the unit
+/// is found by its size, with quotes or without, or RFC 3339. `None` where it is no time.
+#[must_use]
+pub fn own_time_ns(token: &[u8]) -> Option<i64> {
+    time::parse(token, None)
+}
 
 /// Most paths that together name a channel.
 pub(in crate::matching) const CHANNEL_PARTS: usize = 3;
@@ -112,7 +119,7 @@ impl SequenceRule {
             Some(found) => integer(found).map(Some).ok_or(()),
         };
         let mut channel = [&b""[..]; CHANNEL_PARTS];
-        for (part, &slot) in channel.iter_mut().zip(&self.channel) {
+        for (part, &slot) in channel.iter_mut().zip(&*self.channel) {
             match value(slot) {
                 Asked::Token(token) => *part = token,
                 Asked::Absent => {}
@@ -133,14 +140,25 @@ impl SequenceRule {
 }
 
 /// A whole number, with quotes or without.
+#[inline]
 fn integer(found: Asked<'_>) -> Option<i64> {
-    let Asked::Token(token) = found else { return None };
+    match found {
+        Asked::Token(token) if token.first().is_some_and(u8::is_ascii_digit) => {
+            whole_number(token)?.try_into().ok()
+        }
+        Asked::Token(token) => marked_integer(token),
+        _ => None,
+    }
+}
+
+/// The same of a token with quotes or a sign.
+#[inline(never)]
+fn marked_integer(token: &[u8]) -> Option<i64> {
     let text = without_quotes(token);
     let (sign, digits) = match text {
         [b'-', digits @ ..] => (-1, digits),
         digits => (1, digits),
     };
-    let (number, count) = leading_digits(digits)?;
-    let number = i64::try_from(number).ok()?;
-    (count == digits.len()).then_some(sign * number)
+    let number = i64::try_from(whole_number(digits)?).ok()?;
+    Some(sign * number)
 }

@@ -27,18 +27,20 @@ const LATEST_S: i64 = 1_000 * EARLIEST_S;
 const NS: i64 = 1_000_000_000;
 
 impl TimeUnit {
-    /// The unit in which a number is a time of our days.
-    fn of(number: i64) -> Option<Self> {
-        Some(match number {
+    /// Nanoseconds in the unit in which a number is a time of our days.
+    fn ns_of(number: i64) -> Option<i64> {
+        let unit = match number {
             ..EARLIEST_S => return None,
             EARLIEST_S..LATEST_S => Self::Seconds,
             LATEST_S..100_000_000_000_000 => Self::Milliseconds,
             100_000_000_000_000..100_000_000_000_000_000 => Self::Microseconds,
             _ => Self::Nanoseconds,
-        })
+        };
+        unit.ns()
     }
 
     /// Nanoseconds in one; none in a date.
+    #[inline]
     fn ns(self) -> Option<i64> {
         match self {
             Self::Seconds => Some(NS),
@@ -52,7 +54,20 @@ impl TimeUnit {
 
 /// Nanoseconds since 1970 of a raw token; `None` where it is no time. Without a unit that is found by
 /// the size of the number.
+#[inline]
 pub(super) fn parse(token: &[u8], unit: Option<TimeUnit>) -> Option<i64> {
+    // Most are whole numbers of milliseconds.
+    if unit.is_none()
+        && let Some(whole) = half_and_half(token)
+    {
+        let whole = i64::try_from(whole).ok()?;
+        return whole.checked_mul(TimeUnit::ns_of(whole)?);
+    }
+    parse_any(token, unit)
+}
+
+#[inline(never)]
+fn parse_any(token: &[u8], unit: Option<TimeUnit>) -> Option<i64> {
     let text = without_quotes(token);
     match unit {
         Some(TimeUnit::Rfc3339) => date(text),
@@ -70,12 +85,17 @@ fn date(text: &[u8]) -> Option<i64> {
 fn number(text: &[u8], unit: Option<TimeUnit>) -> Option<i64> {
     let (whole, count) = leading_digits(text)?;
     let whole = i64::try_from(whole).ok()?;
-    let unit_ns = unit.or_else(|| TimeUnit::of(whole))?.ns()?;
+    let unit_ns = match unit {
+        None => TimeUnit::ns_of(whole),
+        Some(unit) => unit.ns(),
+    }?;
     let ns = whole.checked_mul(unit_ns)?;
+    if count == text.len() {
+        return Some(ns);
+    }
     match text.get(count..) {
-        None | Some([]) => Some(ns),
         Some([b'.', fraction @ ..]) => plus_fraction(ns, unit_ns, fraction),
-        Some(_) => None,
+        _ => None,
     }
 }
 
@@ -92,8 +112,43 @@ fn plus_fraction(mut ns: i64, unit_ns: i64, digits: &[u8]) -> Option<i64> {
     Some(ns)
 }
 
+/// The number that `text` is, where it is nothing but digits: 1 to 19, so that it fits.
+#[inline]
+pub(super) fn whole_number(text: &[u8]) -> Option<u64> {
+    match text.len() {
+        // Two words that overlap say the same where they do, and zeros in front change nothing.
+        4..8 => {
+            let [first, last] =
+                [text.first_chunk()?, text.last_chunk()?].map(|&it| u32::from_le_bytes(it));
+            let missing_bits = 8 * (8 - text.len());
+            let both = u64::from(first) | u64::from(last) << (32 - missing_bits);
+            let zeros = each(b'0') & !(u64::MAX << missing_bits);
+            digits((both << missing_bits) | zeros).map(value)
+        }
+        8 => eight_digits(text.first_chunk()?),
+        9..=16 => half_and_half(text),
+        _ => {
+            let (number, count) = leading_digits(text)?;
+            (count == text.len()).then_some(number)
+        }
+    }
+}
+
+/// The number that `text` is, where it is 9 to 16 digits and nothing else.
+#[inline]
+fn half_and_half(text: &[u8]) -> Option<u64> {
+    if !(9..=16).contains(&text.len()) {
+        return None;
+    }
+    let [first, last] = [text.first_chunk()?, text.last_chunk()?].map(|&it| u64::from_le_bytes(it));
+    // What the second half says, too, is shifted out of the first one.
+    let overlap_bits = 8 * (16 - text.len());
+    let (first, last) = (digits(first)? << overlap_bits, digits(last)?);
+    Some(value(first) * 100_000_000 + value(last))
+}
+
 /// The number that `text` begins with, and how many digits it has: 1 to 19, so that it fits.
-pub(super) fn leading_digits(text: &[u8]) -> Option<(u64, usize)> {
+fn leading_digits(text: &[u8]) -> Option<(u64, usize)> {
     const MOST: usize = 19;
     let mut number = 0_u64;
     let mut rest = text;
@@ -117,22 +172,35 @@ pub(super) fn leading_digits(text: &[u8]) -> Option<(u64, usize)> {
 }
 
 /// The value of eight digits, all at once; `None` where one of the bytes is none.
+#[inline]
 fn eight_digits(text: &[u8; 8]) -> Option<u64> {
-    const fn each(byte: u8) -> u64 {
-        u64::from_ne_bytes([byte; 8])
-    }
-    const PAIRS: u64 = 0x0000_00ff_0000_00ff;
-    let digits = u64::from_le_bytes(*text) ^ each(b'0');
+    digits(u64::from_le_bytes(*text)).map(value)
+}
+
+/// Eight times the same byte.
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// What each of eight digits is worth by itself, the first in the lowest byte.
+#[inline]
+fn digits(text: u64) -> Option<u64> {
+    let digits = text ^ each(b'0');
     // What is 10 or more reaches the top bit with 118 more, or has it already.
-    if (digits.wrapping_add(each(118)) | digits) & each(0x80) != 0 {
-        return None;
-    }
+    let is_other = (digits.wrapping_add(each(118)) | digits) & each(0x80) != 0;
+    (!is_other).then_some(digits)
+}
+
+/// What eight digits are worth together.
+#[inline]
+fn value(digits: u64) -> u64 {
+    const PAIRS: u64 = 0x0000_00ff_0000_00ff;
     // Every second byte becomes a number of two digits; then two of these at a time become one of
     // four, and the two of these one of eight, in the upper half.
     let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
     let first_and_third = (pairs & PAIRS).wrapping_mul(100 + (1_000_000 << 32));
     let second_and_fourth = ((pairs >> 16) & PAIRS).wrapping_mul(1 + (10_000 << 32));
-    Some(first_and_third.wrapping_add(second_and_fourth) >> 32)
+    first_and_third.wrapping_add(second_and_fourth) >> 32
 }
 
 /// What stands between the quotes, or all where there are none.
@@ -203,10 +271,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn digits_are_the_number_that_they_are(number in any::<u64>(), zeros in 0_usize..9, end in "([^0-9].*)?") {
+        fn digits_are_the_number_that_they_are(
+            number in (any::<u64>(), 0_u32..64).prop_map(|(number, bits)| number >> bits),
+            zeros in 0_usize..9,
+            end in "([^0-9].*)?",
+        ) {
             let digits = format!("{}{number}", "0".repeat(zeros));
             let expected = (digits.len() <= 19).then_some((number, digits.len()));
             prop_assert_eq!(leading_digits(format!("{digits}{end}").as_bytes()), expected);
+            let whole = expected.filter(|_| end.is_empty()).map(|(number, _)| number);
+            prop_assert_eq!(whole_number(format!("{digits}{end}").as_bytes()), whole);
+        }
+
+        /// One byte among digits that is none makes it no number, wherever it stands.
+        #[test]
+        fn what_is_not_all_digits_is_no_number(
+            mut text in prop::collection::vec(b'0'..=b'9', 1..20),
+            at in any::<prop::sample::Index>(),
+            other in any::<u8>(),
+        ) {
+            let at = at.index(text.len());
+            text[at] = other;
+            let whole = std::str::from_utf8(&text).ok().filter(|it| !it.starts_with('+'));
+            prop_assert_eq!(whole_number(&text), whole.and_then(|it| it.parse().ok()));
         }
     }
 }

@@ -25,6 +25,8 @@ pub(in crate::matching) struct JsonRules {
     pub(in crate::matching::rules) wanted: Wanted,
     /// Conditions by slot.
     pub(in crate::matching::rules) conditions: Vec<SlotConditions>,
+    /// Slots that have some.
+    pub(in crate::matching::rules) conditioned: Slots,
     pub(in crate::matching::rules) rules: Vec<JsonRule>,
     /// Ids lose their quotes, since patterns of the same protocol find them without.
     pub(in crate::matching::rules) bare_ids: bool,
@@ -169,11 +171,11 @@ impl SlotConditions {
         self.type_tests.push((bit, test));
     }
 
-    /// The bits of those that hold for a field.
-    #[inline]
+    /// The bits of those that the value of a field decides, and that hold for it.
+    #[inline(never)]
     fn holding(&self, field: Field<'_>) -> u64 {
         let holding = self.value_tests.iter().filter(|(_, test)| test.holds(field));
-        holding.fold(self.by_type[field.json_type as usize], |bits, (bit, _)| bits | bit)
+        holding.fold(0, |bits, (bit, _)| bits | bit)
     }
 }
 
@@ -208,16 +210,20 @@ struct Evaluation<'r, 'a> {
 }
 
 impl<'a> Sink<'a> for Evaluation<'_, 'a> {
+    #[inline(always)]
     fn present(&mut self, slot: Slot, field: Field<'a>) -> Next {
         if self.resolved.contains(slot) {
             return Next::Continue;
         }
         self.resolved |= slot.into();
         self.fields[slot.index()] = Some(field);
-        let conditions = &self.rules.conditions[slot.index()];
-        // Most fields that are only read have none.
-        if conditions.bits != 0 {
-            let holding = conditions.holding(field);
+        // Most fields that are only read have no conditions.
+        if self.rules.conditioned.contains(slot) {
+            let conditions = &self.rules.conditions[slot.index()];
+            let mut holding = conditions.by_type[field.json_type as usize];
+            if !conditions.value_tests.is_empty() {
+                holding |= conditions.holding(field);
+            }
             self.yes |= holding;
             self.no |= conditions.bits & !holding;
         }
@@ -258,6 +264,7 @@ impl<'r, 'a> Evaluation<'r, 'a> {
         self.settle_one()
     }
 
+    #[inline(never)]
     fn settle_one(&mut self) -> Next {
         let (resolved, no) = (self.resolved, self.no);
         let is_settled =
@@ -367,10 +374,13 @@ impl<'r, 'a> Evaluation<'r, 'a> {
         matches!(field.json_type, JsonType::String | JsonType::Number).then_some(field.raw)
     }
 
+    #[inline]
     fn asked(&self, slot: Slot) -> Asked<'a> {
-        match self.field(slot).map(|field| (field.json_type, field.raw)) {
-            Some((JsonType::String | JsonType::Number, raw)) => Asked::Token(raw),
-            Some((JsonType::Null, _)) => Asked::Absent,
+        match &self.fields[slot.index()] {
+            Some(Field { json_type: JsonType::String | JsonType::Number, raw }) => {
+                Asked::Token(raw)
+            }
+            Some(Field { json_type: JsonType::Null, .. }) => Asked::Absent,
             None if self.resolved.contains(slot) => Asked::Absent,
             _ => Asked::Unreadable,
         }

@@ -9,7 +9,7 @@
 //! is valid JSON is not the question here, and what is hopped over is not validated.
 
 use super::field::{End, Field, JsonType, Next, Sink};
-use super::token::{Position, container_end, space_end, string_end, value_end};
+use super::token::{Position, container_end, number_end, space_end, string_end, value_end};
 use super::wanted::{Entry, Need, Node, Wanted};
 use crate::matching::rules::text::Wholeness;
 
@@ -65,7 +65,11 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
         loop {
             let (key, after) = self.member_key(next)?;
             let (at, first) = self.after_space(after)?;
-            let end = self.value(at, first, node.by_key(key))?;
+            let end = match node.by_key(key) {
+                None => value_end(self.text, at)?,
+                Some(entry) if is_token(first, entry) => self.token(at, first, entry)?,
+                Some(entry) => self.value(at, first, entry)?,
+            };
             next = match self.after_space(end)? {
                 (comma, b',') => self.after_space(comma + 1)?,
                 (close, b'}') => return self.close(close, node),
@@ -81,7 +85,10 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
         }
         for index in 0.. {
             let (at, first) = next;
-            let end = self.value(at, first, node.by_index(index))?;
+            let end = match node.by_index(index) {
+                None => value_end(self.text, at)?,
+                Some(entry) => self.value(at, first, entry)?,
+            };
             next = match self.after_space(end)? {
                 (comma, b',') => self.after_space(comma + 1)?,
                 (close, b']') => return self.close(close, node),
@@ -110,10 +117,12 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
         }
     }
 
-    /// Reads the value that begins at `at` with the byte `first`. Reports it if it is wanted, and
-    /// enters it if something below it is.
-    pub(super) fn value(&mut self, at: usize, first: u8, entry: Option<&Entry>) -> Position {
-        let Some(entry) = entry else { return value_end(self.text, at) };
+    /// Reads the wanted value that begins at `at` with the byte `first`. Reports it, and enters it if
+    /// something below it is wanted.
+    pub(super) fn value(&mut self, at: usize, first: u8, entry: &Entry) -> Position {
+        if is_token(first, entry) {
+            return self.token(at, first, entry);
+        }
         let json_type = match first {
             b'"' => JsonType::String,
             b'{' => JsonType::Object,
@@ -131,12 +140,23 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
             self.nothing_below(entry, at + 1)?;
             return value_end(self.text, at);
         }
-        let end = match json_type {
-            JsonType::String => string_end(self.text, at)?,
-            _ => value_end(self.text, at)?,
+        let end = value_end(self.text, at)?;
+        self.tell(entry, Field { json_type, raw: &self.text[at..end] }, end)?;
+        self.nothing_below(entry, end)?;
+        Ok(end)
+    }
+
+    /// The string or the number at `at`. What most rules want is one, so it is read without a call.
+    #[inline(always)]
+    fn token(&mut self, at: usize, first: u8, entry: &Entry) -> Position {
+        let (json_type, end, seen) = if first == b'"' {
+            let end = string_end(self.text, at)?;
+            (JsonType::String, end, end)
+        } else {
+            let end = number_end(self.text, at)?;
+            // That it is over is only seen by what follows it.
+            (JsonType::Number, end, end + 1)
         };
-        // That a number is over is only seen by what follows it.
-        let seen = if json_type == JsonType::Number { end + 1 } else { end };
         self.tell(entry, Field { json_type, raw: &self.text[at..end] }, seen)?;
         self.nothing_below(entry, seen)?;
         Ok(end)
@@ -154,10 +174,12 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
     }
 
     /// `seen` is how many bytes of the text it took to know the field.
+    #[inline]
     fn tell(&mut self, entry: &Entry, field: Field<'a>, seen: usize) -> Result<(), End> {
         entry.slot.map_or(Ok(()), |slot| proceed(self.sink.present(slot, field), seen))
     }
 
+    #[inline]
     fn nothing_below(&mut self, entry: &Entry, seen: usize) -> Result<(), End> {
         entry.below.as_ref().map_or(Ok(()), |node| proceed(self.sink.absent(node.all), seen))
     }
@@ -168,6 +190,12 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
         let end = space_end(self.text, at);
         self.text.get(end).map(|&byte| (end, byte)).ok_or(End::Cut)
     }
+}
+
+/// Whether a value with this first byte is a string or a number of which all is wanted.
+#[inline]
+fn is_token(first: u8, entry: &Entry) -> bool {
+    entry.need == Need::Value && matches!(first, b'"' | b'-' | b'0'..=b'9')
 }
 
 fn proceed(next: Next, seen: usize) -> Result<(), End> {

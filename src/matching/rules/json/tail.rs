@@ -35,7 +35,7 @@ impl Wanted {
             if let Some(entry) = self.root.by_key(key) {
                 let mut scan = Scan { text: tail, sink };
                 let first = tail[member.value];
-                if let Err(End::Stopped(seen)) = scan.value(member.value, first, Some(entry)) {
+                if let Err(End::Stopped(seen)) = scan.value(member.value, first, entry) {
                     return End::Stopped(seen);
                 }
             }

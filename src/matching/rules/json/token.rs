@@ -119,7 +119,7 @@ fn bytes_equal(word: u64, byte: u8) -> u64 {
 
 /// Position after a number. A number at the very end of the text may have been cut in two, so it
 /// counts as cut.
-fn number_end(text: &[u8], at: usize) -> Position {
+pub(in crate::matching::rules) fn number_end(text: &[u8], at: usize) -> Position {
     let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
     let length = text[at..].iter().position(|byte| !is_part(byte)).ok_or(End::Cut)?;
     Ok(at + length)
