@@ -1,17 +1,22 @@
-//! Finds out of what passes which value identifies a request and its answer, and writes it down as a
-//! rule; or says why there is none.
+//! Finds out of what passes which value identifies a request and its answer, and which number and which
+//! time say that a feed is whole and fresh. Writes it down as rules; or says why there are none.
 //!
 //! ```text
 //!   Observation -> messages -> search -----------> rules -> proof --> Finding
 //!                  a bounded   what comes back,    TOML     the engine
 //!                  sample      and is it an id?             counts
+//!                           -> feeds
+//!                              what goes on by itself
 //! ```
 //!
 //! It reads no clock and no file, and it remembers a bounded sample. It knows JSON, also several texts
-//! in one message; text protocols and binary encodings are refused with that reason. To tap, to print
-//! and to use the rule is left to others.
+//! in one message, and texts; what is binary is refused with that reason. To tap, to print and to use the
+//! rule is left to others.
 
+mod draft;
+mod feeds;
 mod finding;
+mod ids;
 mod messages;
 mod proof;
 mod rules;
@@ -19,9 +24,9 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-pub use finding::{Finding, IdPlaces, Learned, Refusal, Suspect, Verdict};
+pub use finding::{FeedPlaces, Finding, IdPlaces, Learned, Refusal, Suspect, Verdict};
 pub use messages::sample::LearnLimits;
-pub use proof::Evidence;
+pub use proof::{Evidence, FeedEvidence};
 pub use search::doubts::{Doubt, LEAST_ANSWERED};
 
 use crate::observation::Observation;
@@ -38,6 +43,12 @@ impl Learner {
     #[must_use]
     pub fn new(limits: LearnLimits) -> Self {
         Self { sample: Sample::new(limits) }
+    }
+
+    /// Wall clock minus the clock of the observations to come, in nanoseconds: what a time in a message is
+    /// compared with. Unless it is given, times are not found.
+    pub fn set_wall_offset_ns(&mut self, wall_offset_ns: i64) {
+        self.sample.wall_offset_ns = wall_offset_ns;
     }
 
     /// Takes what passed into the sample.
@@ -75,6 +86,6 @@ impl Learner {
     pub fn findings(&self) -> Vec<Finding> {
         let mut names = Vec::new();
         let groups = self.sample.groups.iter().filter(|group| group.messages > 0);
-        groups.map(|group| finding::of(group, &mut names)).collect()
+        groups.map(|group| draft::finding(group, &mut names)).collect()
     }
 }

@@ -4,7 +4,9 @@
 //! their answers are in `history`.
 
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 
+use rustc_hash::{FxBuildHasher, FxHashSet};
 use serde::Serialize;
 
 use super::SECOND_NS;
@@ -22,6 +24,9 @@ const MINUTE_NS: u64 = 60 * SECOND_NS;
 
 /// Feeds that are followed; a target has few. More are in the metrics only.
 const FEEDS_MAX: usize = 64;
+
+/// Feeds that are counted beyond these.
+const UNLISTED_MAX: usize = 10_000;
 
 /// A feed, as it is shown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -129,12 +134,14 @@ pub(super) struct Feeds {
     feeds: Vec<Feed>,
     /// The last one that had a message: most messages belong to the same.
     recent: usize,
+    /// Hashes of target, direction and protocol of those that are not followed.
+    unlisted: FxHashSet<u64>,
 }
 
 impl Feeds {
     pub(super) fn new(targets: &[impl AsRef<str>]) -> Self {
         let names = targets.iter().map(|name| name.as_ref().to_owned()).collect();
-        Self { names, feeds: Vec::new(), recent: 0 }
+        Self { names, feeds: Vec::new(), recent: 0, unlisted: FxHashSet::default() }
     }
 
     /// Takes note of a message, given the offset of the wall clock.
@@ -170,7 +177,10 @@ impl Feeds {
         if !self.feeds.get(self.recent).is_some_and(is_it) {
             self.recent = match self.feeds.iter().position(is_it) {
                 Some(at) => at,
-                None if self.feeds.len() >= FEEDS_MAX => return None,
+                None if self.feeds.len() >= FEEDS_MAX => {
+                    self.leave_out(target, direction, protocol);
+                    return None;
+                }
                 None => {
                     let name = self.names.get(usize::from(target.0)).cloned().unwrap_or_default();
                     self.feeds.push(Feed::new(
@@ -185,6 +195,19 @@ impl Feeds {
             };
         }
         self.feeds.get_mut(self.recent)
+    }
+
+    #[cold]
+    fn leave_out(&mut self, target: TargetId, direction: Direction, protocol: &str) {
+        let hash = FxBuildHasher.hash_one((target, direction, protocol));
+        if self.unlisted.len() < UNLISTED_MAX {
+            self.unlisted.insert(hash);
+        }
+    }
+
+    /// Feeds that are not followed, up to [`UNLISTED_MAX`].
+    pub(super) fn unlisted(&self) -> u64 {
+        self.unlisted.len() as u64
     }
 
     /// Every feed, the fastest first.
@@ -323,6 +346,18 @@ mod tests {
             role: Role::Client,
             what: What::Message { message, reading },
         }
+    }
+
+    #[test]
+    fn feeds_that_are_too_many_to_be_listed_are_counted() {
+        let mut feeds = Feeds::new(&["feed"]);
+        for _ in 0..2 {
+            for target in 0..71 {
+                let one = tick(SECOND_NS, None, Some(FeedReading::PLAIN));
+                feeds.record(&Observation { target: TargetId(target), ..one }, 0);
+            }
+        }
+        assert_eq!((feeds.rows(2 * SECOND_NS, 0).len(), feeds.unlisted()), (64, 7));
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct Now {
     pub waiting: Vec<WaitingRow>,
     /// What passes without being asked for, the fastest first.
     pub feeds: Vec<FeedRow>,
+    /// Feeds that are too many to be shown: the metrics have them.
+    pub feeds_unlisted: u64,
 }
 
 #[derive(Debug)]
@@ -232,6 +234,7 @@ impl Recorder {
             unreadable: self.connections.unreadable(),
             waiting: self.waiting.clone(),
             feeds: self.feeds.rows(now_ns, self.wall_offset_ns),
+            feeds_unlisted: self.feeds.unlisted(),
         };
     }
 

@@ -21,6 +21,14 @@ pub(super) fn sentence(status: &Snapshot, now: &Now, lost_bytes: u64) -> String 
     } else {
         text += &format!(" {} connection{plural} open, and all can be read.", now.open);
     }
+    if now.feeds_unlisted > 0 {
+        let plural = if now.feeds_unlisted == 1 { "" } else { "s" };
+        text += &format!(
+            " {} feed{plural} more than the {} that are listed: /metrics has them all.",
+            now.feeds_unlisted,
+            now.feeds.len()
+        );
+    }
     if lost_bytes > 0 {
         text += &format!(
             " {lost_bytes} bytes were lost before they could be decoded; a larger --ring-size helps."

@@ -11,6 +11,7 @@ use crate::learning::messages::json::{self, Kind};
 use crate::learning::messages::packing::Packing;
 use crate::learning::messages::sample::{Group, Kept, Passed};
 use crate::learning::messages::texts::{self, LEAD, Spot};
+use crate::matching::own_time_ns;
 use crate::observation::Role;
 
 /// Which end of a connection sent a message.
@@ -71,6 +72,10 @@ pub(in crate::learning) struct Traits {
     pub(in crate::learning) is_decimal: bool,
     /// A date, or as large as the seconds (or parts of them) since 1970 are now.
     pub(in crate::learning) unit_ns: Option<u64>,
+    /// A whole number, all of it, with a sign or without.
+    pub(in crate::learning) whole: Option<i64>,
+    /// As a time, in nanoseconds since 1970.
+    pub(in crate::learning) time_ns: Option<i64>,
 }
 
 /// A place, and what stood there.
@@ -143,6 +148,8 @@ pub(in crate::learning) struct Table {
     pub(in crate::learning) last_ns: Vec<u64>,
     /// Connections that were not seen from their start.
     pub(in crate::learning) mid_stream: Vec<bool>,
+    /// By connection: wall clock minus the clock of `at_ns`, in nanoseconds.
+    pub(in crate::learning) wall_offsets_ns: Vec<i64>,
     /// Who is the client is known of every connection.
     pub(in crate::learning) sides_known: bool,
     pub(in crate::learning) packing: Packing,
@@ -158,6 +165,7 @@ impl Table {
             rows: Vec::new(),
             last_ns: vec![0; group.connections.len()],
             mid_stream: roles.clone().map(|it| it.mid_stream).collect(),
+            wall_offsets_ns: roles.clone().map(|it| it.wall_offset_ns).collect(),
             sides_known: roles.clone().all(|it| it.role != Role::Unknown),
             packing: Packing::of(group),
         };
@@ -281,7 +289,9 @@ fn traits(kind: Kind, text: &str) -> Traits {
     let is_whole = digits == text.len();
     let stem = hash(kind, text.get(..text.len() - digits).unwrap_or_default());
     let unit_ns = if is_whole { number.and_then(epoch_unit) } else { date_unit(text) };
-    Traits { is_token, number, stem, is_decimal, unit_ns }
+    let whole = text.parse().ok();
+    let time_ns = own_time_ns(text.as_bytes());
+    Traits { is_token, number, stem, is_decimal, unit_ns, whole, time_ns }
 }
 
 fn is_decimal(text: &str) -> bool {

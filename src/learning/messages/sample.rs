@@ -53,6 +53,8 @@ pub(in crate::learning) struct Group {
 pub(in crate::learning) struct Connection {
     pub(in crate::learning) role: Role,
     pub(in crate::learning) mid_stream: bool,
+    /// Wall clock minus the clock of its events, in nanoseconds.
+    pub(in crate::learning) wall_offset_ns: i64,
 }
 
 /// Something that happened on a connection of a group.
@@ -88,6 +90,8 @@ pub(in crate::learning) struct Sample {
     /// Group and place in it.
     places: FxHashMap<ConnId, (usize, u32)>,
     limits: LearnLimits,
+    /// Of the connections that begin now: see [`Connection`].
+    pub(in crate::learning) wall_offset_ns: i64,
     bytes: usize,
     /// Messages of connections that are in no group.
     pub(in crate::learning) strangers: u64,
@@ -95,7 +99,14 @@ pub(in crate::learning) struct Sample {
 
 impl Sample {
     pub(in crate::learning) fn new(limits: LearnLimits) -> Self {
-        Self { groups: Vec::new(), places: FxHashMap::default(), limits, bytes: 0, strangers: 0 }
+        Self {
+            groups: Vec::new(),
+            places: FxHashMap::default(),
+            limits,
+            wall_offset_ns: 0,
+            bytes: 0,
+            strangers: 0,
+        }
     }
 
     pub(in crate::learning) fn observe(&mut self, observation: &Observation<'_>) {
@@ -133,7 +144,7 @@ impl Sample {
 
     /// Hands out all that passed; connections that are open stay known.
     pub(in crate::learning) fn take(&mut self) -> Self {
-        let mut fresh = Self::new(self.limits);
+        let mut fresh = Self { wall_offset_ns: self.wall_offset_ns, ..Self::new(self.limits) };
         for (conn, (group, place)) in std::mem::take(&mut self.places) {
             let Some(group) = self.groups.get(group) else { continue };
             let Some(known) = group.connections.get(place as usize) else { continue };
@@ -176,7 +187,8 @@ impl Sample {
         };
         let group = &mut self.groups[index];
         let place = (index, u32::try_from(group.connections.len()).ok()?);
-        group.connections.push(Connection { role, mid_stream });
+        let wall_offset_ns = self.wall_offset_ns;
+        group.connections.push(Connection { role, mid_stream, wall_offset_ns });
         self.places.insert(conn, place);
         Some(place)
     }

@@ -2,19 +2,22 @@
 
 use std::fmt::Write;
 
+use crate::learning::feeds::Proposal;
 use crate::learning::messages::classes::Classes;
 use crate::learning::messages::places::Table;
 use crate::learning::rules::quoting::quoted;
-use crate::learning::rules::{paths, patterns};
+use crate::learning::rules::{feeds, paths, patterns};
 use crate::learning::search::trace::Trace;
 
-/// The protocol that the traces make; `None` where requests or answers cannot be told from other messages.
+/// The protocol that the traces and the feeds make; `None` where requests or answers, or what is a feed,
+/// cannot be told from other messages.
 pub(in crate::learning) fn protocol(
     name: &str,
     paths: &[&str],
     table: &Table,
     classes: &Classes,
     traces: &[Trace],
+    proposals: &[Proposal],
 ) -> Option<String> {
     let mut out = format!("name = {}\n", quoted(name));
     if !paths.is_empty() {
@@ -30,6 +33,9 @@ pub(in crate::learning) fn protocol(
             Some(_) => patterns::rules(table, classes, trace)?,
             None => paths::rules(table, classes, trace)?,
         });
+    }
+    for proposal in proposals {
+        out.push_str(&feeds::rule(table, classes, proposal)?);
     }
     out.push_str("]\n");
     Some(out)

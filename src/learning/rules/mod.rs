@@ -2,8 +2,10 @@
 
 mod conditions;
 mod errors;
+mod feeds;
 pub(in crate::learning) mod file;
 mod methods;
 mod paths;
 mod patterns;
 mod quoting;
+mod rule;

@@ -1,33 +1,21 @@
 //! Rules for JSON: paths, and what tells messages apart.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 
 use crate::learning::messages::classes::{ClassId, Classes};
 use crate::learning::messages::json::Kind;
 use crate::learning::messages::places::{PlaceId, Side, Table};
 use crate::learning::rules::conditions::{self, Condition};
-use crate::learning::rules::quoting::quoted;
+use crate::learning::rules::rule::Rule;
 use crate::learning::rules::{errors, methods};
 use crate::learning::search::trace::{Count, Trace};
-
-/// A rule of the rule language.
-#[derive(Clone, Debug)]
-struct Rule {
-    kind: &'static str,
-    from: Side,
-    id: PlaceId,
-    conditions: Vec<Condition>,
-    method: Option<PlaceId>,
-    more: bool,
-}
 
 /// The rules for what the trace explains, in the rule language; `None` where requests or answers cannot
 /// be told from other messages.
 pub(super) fn rules(table: &Table, classes: &Classes, trace: &Trace) -> Option<String> {
     let asks = Of { table, classes, side: trace.pair.side, id: trace.pair.asked };
     let requests: BTreeSet<ClassId> = trace.requests.keys().copied().collect();
-    let method = methods::place(table, classes, trace.pair.side, &requests);
+    let method = methods::place(table, classes, trace.pair.side, &requests, Some(trace.pair.asked));
     let mut rules = Vec::new();
     for conditions in asks.apart(&requests)? {
         rules.push(Rule { method, ..asks.rule("request", conditions) });
@@ -50,7 +38,7 @@ struct Of<'a> {
 
 impl Of<'_> {
     fn rule(&self, kind: &'static str, conditions: Vec<Condition>) -> Rule {
-        Rule { kind, from: self.side, id: self.id, conditions, method: None, more: false }
+        Rule { id: Some(self.id), conditions, ..Rule::new(kind, self.side) }
     }
 
     /// Conditions that tell `wanted` from all others that have the id: one list, or several of which
@@ -159,74 +147,4 @@ impl Of<'_> {
 /// Another answer to the same request follows nearly each.
 fn is_followed(counts: &BTreeMap<ClassId, Count>, class: ClassId) -> bool {
     counts.get(&class).is_some_and(|it| it.followed * 10 >= it.messages * 9)
-}
-
-impl Rule {
-    fn write(&self, table: &Table, out: &mut String) {
-        let mut keys = vec![format!("kind = \"{}\"", self.kind)];
-        if table.sides_known {
-            keys.push(format!("from = \"{}\"", self.from.as_str()));
-        }
-        let path = |place: PlaceId| quoted(&table.place(place).path);
-        let mut has = Vec::new();
-        let mut lacks = Vec::new();
-        let mut when: BTreeMap<String, String> = BTreeMap::new();
-        let mut unless: BTreeMap<String, String> = BTreeMap::new();
-        for condition in &self.conditions {
-            match condition {
-                Condition::Has(place) => has.push(path(*place)),
-                Condition::Lacks(place) => lacks.push(path(*place)),
-                Condition::When(place, values) => {
-                    when.insert(path(*place), self.values(table, *place, values));
-                }
-                Condition::Unless(place, values) => {
-                    unless.insert(path(*place), self.values(table, *place, values));
-                }
-                Condition::WhenValue(place) => {
-                    when.insert(path(*place), self.type_of(table, *place));
-                }
-                Condition::UnlessValue(place) => {
-                    unless.insert(path(*place), self.type_of(table, *place));
-                }
-            }
-        }
-        for (key, list) in [("has", has), ("lacks", lacks)] {
-            if !list.is_empty() {
-                keys.push(format!("{key} = [{}]", list.join(", ")));
-            }
-        }
-        for (key, conditions) in [("when", when), ("unless", unless)] {
-            if !conditions.is_empty() {
-                let conditions: Vec<String> =
-                    conditions.iter().map(|(path, test)| format!("{path} = {test}")).collect();
-                keys.push(format!("{key} = {{ {} }}", conditions.join(", ")));
-            }
-        }
-        keys.push(format!("id = {}", path(self.id)));
-        keys.extend(self.method.map(|place| format!("method = {}", path(place))));
-        keys.extend(self.more.then(|| "more = true".to_owned()));
-        let _ = writeln!(out, "    {{ {} }},", keys.join(", "));
-    }
-
-    fn type_of(&self, table: &Table, place: PlaceId) -> String {
-        let kind = table.only_kind_but_null(place, self.from).unwrap_or(Kind::Object);
-        format!("{{ type = \"{}\" }}", kind.as_str())
-    }
-
-    /// The values as a list, or the one there is.
-    fn values(&self, table: &Table, place: PlaceId, values: &[u64]) -> String {
-        let place = table.place(place);
-        let texts = &place.values[self.from as usize];
-        let is_text = place.kinds[self.from as usize].contains(&Kind::Text);
-        let mut texts: Vec<String> = values
-            .iter()
-            .filter_map(|value| texts.get(value))
-            .map(|text| if is_text { quoted(text) } else { text.clone() })
-            .collect();
-        texts.sort();
-        match &*texts {
-            [one] => one.clone(),
-            _ => format!("[{}]", texts.join(", ")),
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use crate::capture::clock::monotonic_ns;
+use crate::capture::clock::{monotonic_ns, wall_offset_ns};
 use crate::learning::{Finding, LearnLimits, Learner, Verdict};
 use crate::observation::{MessageReading, Observation, What};
 use crate::run::{Failure, session};
@@ -52,8 +52,10 @@ impl AutoLearner {
             }
         })?;
         let limits = LearnLimits { messages: MESSAGES, bytes: 16 << 20, ..LearnLimits::default() };
+        let mut learner = Learner::new(limits);
+        learner.set_wall_offset_ns(wall_offset_ns());
         Ok(Self {
-            learner: Learner::new(limits),
+            learner,
             samples,
             findings,
             rules: VecDeque::new(),
@@ -92,13 +94,18 @@ impl AutoLearner {
     fn take(&mut self, finding: Finding) {
         match finding.verdict {
             Verdict::Learned(learned) => {
-                let ids: Vec<&str> = learned.ids.iter().map(|it| &*it.asked).collect();
+                let ids = learned.ids.iter().map(|it| format!("ids in {}", it.asked));
+                let times = learned.feeds.iter().filter_map(|it| it.time.as_ref());
+                let times = times.map(|path| format!("times in {path}"));
+                let numbers = learned.feeds.iter().filter_map(|it| it.number.as_ref());
+                let numbers = numbers.map(|path| format!("numbers in {path}"));
+                let places: Vec<String> = ids.chain(times).chain(numbers).collect();
                 tracing::info!(
-                    "learned where the ids of {} connections to `{}` are: {}; they are counted as \
-                     protocol `learned` from now on; `wstap learn` prints the rule",
+                    "learned of {} connections to `{}`: {}; they are counted as protocol `learned` \
+                     from now on; `wstap learn` prints the rule",
                     finding.connections,
                     finding.path,
-                    ids.join(", ")
+                    places.join(", ")
                 );
                 self.rules.push_back(learned.toml);
             }

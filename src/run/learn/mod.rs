@@ -31,7 +31,8 @@ pub(super) fn run(args: &LearnArgs) -> Result<(), Failure> {
         watch(args, &mut learner)?;
     } else {
         let stop = stop_on_signal(true, signals::ended)?;
-        replay::observe(&args.files, &mut |observation| {
+        replay::observe(&args.files, &mut |wall_offset_ns, observation| {
+            learner.set_wall_offset_ns(wall_offset_ns);
             learner.observe(observation);
             !stop.is_asked() && !learner.is_full()
         })?;
@@ -43,6 +44,7 @@ fn watch(args: &LearnArgs, learner: &mut Learner) -> Result<(), Failure> {
     let config = TapConfig::interactive(&args.tap, None, false)?;
     let prepared = session::prepare(&config)?;
     let stop = stop_on_signal(config.sandbox, signals::ended)?;
+    learner.set_wall_offset_ns(prepared.wall_offset_ns);
     let until = Until { stop: &stop, targets_end: true, attached: false };
     let most = args.duration.map_or(Duration::MAX, |span| span.0);
     let mut sink = Listening { learner, began_ns: monotonic_ns(), most, is_over: false };

@@ -72,23 +72,24 @@ fn print(timeline: Timeline, pace: Option<Pace>, args: &ReplayArgs) -> Result<()
     output::finish(lines.0)
 }
 
-/// Plays recordings as fast as it goes, and hands on what is observed until `observe` has enough.
+/// Plays recordings as fast as it goes, and hands on what is observed until `observe` has enough. Its first
+/// argument is the wall clock minus the clock of the observation, in nanoseconds.
 pub(super) fn observe(
     files: &[PathBuf],
-    observe: &mut dyn FnMut(&Observation<'_>) -> bool,
+    observe: &mut dyn FnMut(i64, &Observation<'_>) -> bool,
 ) -> Result<(), Failure> {
     play(Timeline::open(files)?, None, &mut Observed { observe, has_enough: false })
 }
 
 /// See [`observe`].
 struct Observed<'a> {
-    observe: &'a mut dyn FnMut(&Observation<'_>) -> bool,
+    observe: &'a mut dyn FnMut(i64, &Observation<'_>) -> bool,
     has_enough: bool,
 }
 
 impl Output for Observed<'_> {
-    fn observe(&mut self, _comm: &str, _wall_offset_ns: i64, observation: &Observation<'_>) {
-        self.has_enough |= !(self.observe)(observation);
+    fn observe(&mut self, _comm: &str, wall_offset_ns: i64, observation: &Observation<'_>) {
+        self.has_enough |= !(self.observe)(wall_offset_ns, observation);
     }
 
     fn facts(&mut self, _first_target: u16, _facts: Snapshot) {}

@@ -1,5 +1,8 @@
 //! Conversations with ids and without, and what is learned of them.
 
+mod feeds;
+mod without_ids;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -7,6 +10,9 @@ use crate::event::{ConnId, Direction, TargetId};
 use crate::observation::{Message, MessageReading, MessageType, Open, Role, What};
 
 const MILLISECOND_NS: u64 = 1_000_000;
+
+/// What the wall clock shows when nothing has passed yet, in nanoseconds since 1970.
+const BEGAN_NS: i64 = 1_700_000_000_000_000_000;
 
 /// A tapped client, and what it and its servers say.
 struct Talk {
@@ -20,6 +26,7 @@ impl Talk {
     fn new() -> Self {
         let mut talk =
             Self { learner: Learner::new(LearnLimits::default()), at_ns: 1_000, state: 88_172_645 };
+        talk.learner.set_wall_offset_ns(BEGAN_NS);
         (0..4).for_each(|conn| talk.open(conn));
         talk
     }
@@ -41,15 +48,25 @@ impl Talk {
     }
 
     fn say(&mut self, conn: u32, direction: Direction, text: &str) {
+        self.say_as(conn, direction, MessageType::Text, text.as_bytes());
+    }
+
+    fn say_as(
+        &mut self,
+        conn: u32,
+        direction: Direction,
+        message_type: MessageType,
+        payload: &[u8],
+    ) {
         self.at_ns += MILLISECOND_NS;
         let message = Message {
             direction,
-            message_type: MessageType::Text,
+            message_type,
             frames: 1,
-            wire_length: text.len() as u64,
-            length: Some(text.len() as u64),
+            wire_length: payload.len() as u64,
+            length: Some(payload.len() as u64),
             compressed: false,
-            payload: text.as_bytes(),
+            payload,
             tail: b"",
             truncated: false,
             identical: false,
@@ -81,7 +98,7 @@ impl Talk {
     #[track_caller]
     fn learned(&self) -> Learned {
         match self.verdict() {
-            Verdict::Learned(learned) => learned,
+            Verdict::Learned(learned) => *learned,
             Verdict::Refused(refusal) => panic!("{refusal:#?}"),
         }
     }
@@ -125,6 +142,64 @@ fn an_id_its_methods_and_errors_are_learned() {
     assert_eq!(learned.evidence.methods["put"], 80);
     assert!(learned.toml.contains(r#"id = "$.id", method = "$.method""#), "{}", learned.toml);
     assert!(learned.toml.contains(r#"paths = ["/socket"]"#), "{}", learned.toml);
+}
+
+/// Requests with a word that says what is asked for: each asks for something of another shape, or all for the
+/// same.
+fn asked_by(shaped: bool, write: &dyn Fn(u64, &str, &str) -> String) -> Talk {
+    let mut talk = Talk::new();
+    for round in 0..60 {
+        for number in [2 * round + 1, 2 * round + 2] {
+            let word = ["fetch", "store", "drop"][talk.random(3) as usize];
+            let params = match word {
+                "fetch" if shaped => r#""key":"k1""#.to_owned(),
+                "store" if shaped => format!(r#""key":"k2","body":{}"#, talk.random(1 << 30)),
+                "drop" if shaped => r#""force":true"#.to_owned(),
+                _ => format!(r#""x":{}"#, talk.random(1 << 30)),
+            };
+            talk.ask(0, &write(number, word, &params));
+        }
+        talk.tell(0, &format!(r#"{{"re":{},"ok":true}}"#, 2 * round + 2));
+        talk.tell(0, &format!(r#"{{"re":{},"ok":true}}"#, 2 * round + 1));
+    }
+    talk
+}
+
+#[test]
+fn a_method_is_known_by_how_it_behaves_whatever_it_is_called() {
+    for name in ["verb", "cmd", "t", "fn", "was", "Kind", "what_to_do"] {
+        for shaped in [true, false] {
+            let talk = asked_by(shaped, &|number, word, params| {
+                format!(r#"{{"re":{number},"lang":"en","{name}":"{word}",{params}}}"#)
+            });
+            let learned = talk.learned();
+            let said = format!("method = \"$.{name}\"");
+            assert!(learned.toml.contains(&said), "{name} {shaped}: {}", learned.toml);
+            assert_eq!(learned.evidence.methods.len(), 3, "{:?}", learned.evidence.methods);
+        }
+    }
+    for shaped in [true, false] {
+        let talk = asked_by(shaped, &|number, word, params| {
+            format!(r#"{{"re":{number},"header":{{"kind":"{word}","v":"1"}},{params}}}"#)
+        });
+        let learned = talk.learned();
+        assert!(learned.toml.contains("method = \"$.header.kind\""), "{}", learned.toml);
+    }
+}
+
+#[test]
+fn a_word_that_says_what_is_asked_about_is_no_method() {
+    let mut talk = Talk::new();
+    for round in 0..60 {
+        for number in [2 * round + 1, 2 * round + 2] {
+            let symbol = ["BTC", "ETH", "XRP"][talk.random(3) as usize];
+            talk.ask(0, &format!(r#"{{"re":{number},"op":"buy","symbol":"{symbol}"}}"#));
+        }
+        talk.tell(0, &format!(r#"{{"re":{},"ok":true}}"#, 2 * round + 2));
+        talk.tell(0, &format!(r#"{{"re":{},"ok":true}}"#, 2 * round + 1));
+    }
+    let learned = talk.learned();
+    assert_eq!(learned.evidence.methods.keys().collect::<Vec<_>>(), ["buy"]);
 }
 
 /// Both sides count from 0, and each answers the other out of order.
@@ -261,180 +336,6 @@ fn errors_of_texts_are_told_by_a_code_or_an_attribute() {
 fn ids_among_words_are_learned() {
     let learned = texts(|id| (format!("GET key-{id} now"), format!("VALUE of key-{id} 17")));
     assert_eq!((learned.evidence.requests, learned.evidence.answered), (120, 120));
-}
-
-/// Each of these has values that come back, and no id.
-mod without_ids {
-    use super::*;
-
-    #[test]
-    fn counters_that_each_side_runs_on_its_own() {
-        let mut talk = Talk::new();
-        let mut counts = [0; 2];
-        for _ in 0..400 {
-            let side = talk.random(2) as usize;
-            counts[side] += 1;
-            let text = format!(r#"{{"seq":{},"data":"x"}}"#, counts[side]);
-            if side == 0 { talk.ask(0, &text) } else { talk.tell(0, &text) }
-        }
-        assert!(matches!(
-            talk.refused(),
-            Some(Doubt::OwnCounters | Doubt::LockStep | Doubt::Unsteady)
-        ));
-    }
-
-    #[test]
-    fn a_servers_own_counter_in_step_with_the_clients() {
-        for conns in [1, 4] {
-            let mut talk = Talk::new();
-            for count in 1..200 {
-                for conn in 0..conns {
-                    talk.ask(conn, &format!(r#"{{"seq":{count},"cmd":"move"}}"#));
-                    talk.tell(conn, &format!(r#"{{"seq":{count},"state":"moved"}}"#));
-                }
-            }
-            assert_eq!(talk.refused(), Some(Doubt::LockStep));
-        }
-    }
-
-    #[test]
-    fn a_servers_own_counter_that_runs_behind_the_clients() {
-        let mut talk = Talk::new();
-        let mut told = 0;
-        for count in 1..300 {
-            talk.ask(0, &format!(r#"{{"seq":{count},"cmd":"move"}}"#));
-            while told < count && talk.random(3) > 0 {
-                told += 1;
-                talk.tell(0, &format!(r#"{{"seq":{told},"state":"moved"}}"#));
-            }
-        }
-        assert_eq!(talk.refused(), Some(Doubt::LockStep));
-    }
-
-    #[test]
-    fn counters_of_channels_in_step() {
-        let mut talk = Talk::new();
-        let mut counts: [u64; 5] = std::array::from_fn(|channel| 1_000 * channel as u64);
-        for _ in 0..400 {
-            let channel = talk.random(5) as usize;
-            counts[channel] += 1;
-            let count = counts[channel];
-            talk.ask(0, &format!(r#"{{"ch":"c{channel}","n":{count},"put":1}}"#));
-            talk.tell(0, &format!(r#"{{"ch":"c{channel}","n":{count},"got":1}}"#));
-        }
-        assert_eq!(talk.refused(), Some(Doubt::LockStep));
-    }
-
-    #[test]
-    fn times_that_both_sides_read_from_a_clock() {
-        for unit in [1_u64, 1_000, 1_000_000] {
-            let mut talk = Talk::new();
-            for beat in 0..200 {
-                let now = 1_700_000_000 * unit + beat;
-                talk.ask(0, &format!(r#"{{"ping":true,"ts":{now}}}"#));
-                talk.tell(0, &format!(r#"{{"pong":true,"ts":{now}}}"#));
-            }
-            assert_eq!(talk.refused(), Some(Doubt::Timestamps));
-        }
-    }
-
-    #[test]
-    fn prices_of_orders_and_of_a_ticker() {
-        let mut talk = Talk::new();
-        for _ in 0..200 {
-            let (ours, theirs) = (talk.random(100), talk.random(100));
-            talk.ask(0, &format!(r#"{{"buy":1,"price":"101.{ours:02}"}}"#));
-            talk.tell(0, &format!(r#"{{"trade":1,"price":"101.{theirs:02}"}}"#));
-            talk.tell(0, &format!(r#"{{"trade":1,"price":"101.{ours:02}"}}"#));
-        }
-        assert!(matches!(talk.refused(), Some(Doubt::Prices | Doubt::FewValues)));
-    }
-
-    #[test]
-    fn acknowledgements_of_ranges() {
-        let mut talk = Talk::new();
-        for count in 1..400 {
-            talk.ask(0, &format!(r#"{{"seq":{count},"data":"x"}}"#));
-            if talk.random(4) == 0 {
-                talk.tell(0, &format!(r#"{{"ack":{count}}}"#));
-            }
-        }
-        assert_eq!(talk.refused(), Some(Doubt::Ranges));
-    }
-
-    #[test]
-    fn a_few_channels_that_are_subscribed() {
-        let mut talk = Talk::new();
-        for round in 0..200 {
-            let channel = round % 5;
-            talk.ask(0, &format!(r#"{{"op":"join","room":"room-{channel}"}}"#));
-            talk.tell(0, &format!(r#"{{"joined":"room-{channel}"}}"#));
-        }
-        assert_eq!(talk.refused(), Some(Doubt::FewValues));
-    }
-
-    #[test]
-    fn what_people_write() {
-        let mut talk = Talk::new();
-        for round in 0..200_u64 {
-            let word = talk.random(1 << 40);
-            let text = if round % 2 == 0 { format!("hi{word}") } else { format!("so {word}?") };
-            talk.ask(0, &format!(r#"{{"text":"{text}"}}"#));
-            talk.tell(0, &format!(r#"{{"from":"me","text":"{text}"}}"#));
-        }
-        assert_eq!(talk.refused(), Some(Doubt::Contents));
-    }
-
-    #[test]
-    fn heartbeats_and_constant_ids() {
-        let mut talk = Talk::new();
-        for _ in 0..200 {
-            talk.ask(0, r#"{"type":"ping","session":"f00d-17"}"#);
-            talk.tell(0, r#"{"type":"pong","session":"f00d-17"}"#);
-        }
-        assert!(matches!(talk.refused(), None | Some(Doubt::FewValues)));
-    }
-
-    #[test]
-    fn where_a_pointer_is() {
-        let mut talk = Talk::new();
-        for _ in 0..200 {
-            let (x, y) = (talk.random(1 << 20), talk.random(1 << 20));
-            talk.ask(0, &format!(r#"{{"x":{x},"y":{y}}}"#));
-            talk.tell(0, &format!(r#"{{"user":"me","x":{x},"y":{y}}}"#));
-        }
-        assert_eq!(talk.refused(), Some(Doubt::Contents));
-    }
-
-    #[test]
-    fn lines_that_are_said_back() {
-        let mut talk = Talk::new();
-        for count in 0..200 {
-            talk.ask(0, &format!("say {count}"));
-            talk.tell(0, &format!("heard say {count}"));
-        }
-        assert_eq!(talk.refused(), Some(Doubt::LockStep));
-    }
-
-    #[test]
-    fn a_ticker_that_nobody_asks() {
-        let mut talk = Talk::new();
-        for tick in 0..400 {
-            let price = 10_000 + talk.random(50);
-            talk.tell(0, &format!(r#"{{"s":"BTC","p":{price},"u":{tick}}}"#));
-        }
-        assert!(talk.refused().is_none());
-    }
-
-    #[test]
-    fn a_sequence_that_both_sides_draw_from() {
-        let mut talk = Talk::new();
-        for number in 0..400 {
-            let text = format!(r#"{{"n":{number},"data":"x"}}"#);
-            if talk.random(2) == 0 { talk.ask(0, &text) } else { talk.tell(0, &text) }
-        }
-        assert!(talk.refused().is_none());
-    }
 }
 
 proptest! {
