@@ -11,7 +11,7 @@ SECONDS := 60
 
 BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib1g-dev
 
-.PHONY: attack build deps-release release soak static kernel-matrix demo test test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean
+.PHONY: attack build deps-release release soak static kernel-matrix demo test test-roots test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean
 
 build: deps
 	cargo build --release
@@ -102,6 +102,15 @@ kernel-matrix: static
 	fi
 	tests/kernels/fetch $(KERNELS) bullseye bookworm bookworm-backports trixie sid
 	tests/kernels/run $(KERNELS) target/$(STATIC_TARGET)/release/wstap $(PEERS)/wss_pair_static
+
+## The Debian package in bare roots of Debian 12 and 13: docs/results/roots.md has what it showed last.
+ROOT_PACKAGES := debootstrap
+test-roots: release
+	@missing=$$(for p in $(ROOT_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends $$missing; \
+	fi
+	$(SUDO) tests/roots/run target/roots $(RELEASE)/wstap_*.deb bookworm trixie
 
 ## Tests that are too large for `make test`: browsers, other runtimes, every ELF image installed.
 ## docs/results/stacks.md has what it showed last.
