@@ -128,10 +128,12 @@ struct wstap_zlib_call {
 	__u32 window_next;  /* where in the window the oldest byte is */
 	__u32 input_bytes;  /* of `input` */
 	__u32 tail_bytes;   /* of `tail` */
+	__u32 missed;	    /* calls before this one that are not reported, of all processes; it wraps */
 	__u8 input[WSTAP_ZLIB_INPUT_BYTES];
 	__u8 tail[WSTAP_ZLIB_TAIL_BYTES]; /* the last of the plaintext before the call */
+	__u8 reserved_2[4];
 };
-_Static_assert(sizeof(struct wstap_zlib_call) == 584, "wire.rs asserts the same size");
+_Static_assert(sizeof(struct wstap_zlib_call) == 592, "wire.rs asserts the same size");
 _Static_assert(__builtin_offsetof(struct wstap_zlib_call, kind) ==
 		       __builtin_offsetof(struct wstap_record, kind),
 	       "the kind tells which one it is");

@@ -65,6 +65,15 @@ struct {
 	__type(value, struct zlib_look);
 } zlib_looks SEC(".maps");
 
+/* Calls that could not be reported. Each report says how many there were before it, so that userspace
+ * knows where it has seen all of them. */
+__u32 zlib_missed SEC(".bss.zlib");
+
+static __always_inline void miss_zlib_call(void)
+{
+	__sync_fetch_and_add(&zlib_missed, 1);
+}
+
 struct zlib_key {
 	__u64 stream;
 	__u32 tgid;
@@ -145,7 +154,11 @@ static __noinline bool look_at_call(struct zlib_look *look)
 	__u32 first = 0;
 
 	/* A flush, or a call that only drains what is left. */
-	if (read_user(&look->z, sizeof(look->z), look->stream) || !look->z.avail_in)
+	if (read_user(&look->z, sizeof(look->z), look->stream)) {
+		miss_zlib_call();
+		return false;
+	}
+	if (!look->z.avail_in)
 		return false;
 	look->verdict = WSTAP_ZLIB_UNKNOWN;
 	look->have = 0;
@@ -229,6 +242,8 @@ static __always_inline void fill_zlib_call(struct wstap_zlib_call *r, const stru
 	r->window_next = look->next;
 	r->input_bytes = 0;
 	r->tail_bytes = 0;
+	r->missed = zlib_missed;
+	__builtin_memset(r->reserved_2, 0, sizeof(r->reserved_2));
 	if (look->verdict != WSTAP_ZLIB_RAW)
 		return;
 	copy_zlib_input(r, look);
@@ -239,8 +254,10 @@ static __noinline int report_zlib_call(const struct zlib_look *look)
 {
 	struct wstap_zlib_call *r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
 
-	if (!r)
+	if (!r) {
+		miss_zlib_call();
 		return 0;
+	}
 	fill_zlib_call(r, look);
 	bpf_ringbuf_submit(r, wakeup_by_fill());
 	return 0;
@@ -254,8 +271,10 @@ static __noinline int report_zlib_call(const struct zlib_look *look)
 			struct wstap_zlib_call call;                                               \
 			__u8 window[SIZE];                                                         \
 		} *r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);                                \
-		if (!r)                                                                            \
+		if (!r) {                                                                          \
+			miss_zlib_call();                                                          \
 			return 0;                                                                  \
+		}                                                                                  \
 		fill_zlib_call(&r->call, look);                                                    \
 		__u32 have = look->have;                                                           \
 		opaque(have);                                                                      \
@@ -263,6 +282,7 @@ static __noinline int report_zlib_call(const struct zlib_look *look)
 			r->call.window_bytes = have;                                               \
 		} else {                                                                           \
 			bpf_ringbuf_discard(r, BPF_RB_NO_WAKEUP);                                  \
+			miss_zlib_call();                                                          \
 			return 0;                                                                  \
 		}                                                                                  \
 		bpf_ringbuf_submit(r, wakeup_by_fill());                                           \
@@ -295,8 +315,10 @@ int zlib_call(struct pt_regs *ctx)
 	look = bpf_task_storage_get(&zlib_looks, bpf_get_current_task_btf(), NULL,
 				    BPF_LOCAL_STORAGE_GET_F_CREATE);
 	quarters = quarters_filled();
-	if (!look || quarters >= 2)
+	if (!look || quarters >= 2) {
+		miss_zlib_call();
 		return 0;
+	}
 	look->stream = PT_REGS_PARM1(ctx);
 	look->target = thread->process.target;
 	look->direction = bpf_get_attach_cookie(ctx) & WSTAP_COOKIE_DIRECTION;

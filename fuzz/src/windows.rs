@@ -139,5 +139,6 @@ fn show(
     let window = (how & 1 == 0).then_some(Window { size, pieces: [older, newer] });
     let given = &given[..given.len().min(INPUT_BYTES)];
     let look = RawStream { total_in, total_out, input_len, input: given, tail, window };
-    tap.zlib(&ZlibCall { tgid: 1, tid: 1, at_ns: 0, stream, direction, what: ZlibLook::Raw(look) });
+    let what = ZlibLook::Raw(look);
+    tap.zlib(&ZlibCall { tgid: 1, tid: 1, at_ns: 0, missed: 0, stream, direction, what });
 }

@@ -22,6 +22,8 @@ pub struct ZlibCall<'a> {
     pub tid: u32,
     /// `CLOCK_MONOTONIC` nanoseconds.
     pub at_ns: u64,
+    /// Calls of zlib before this one that could not be reported, whatever the process. It wraps.
+    pub missed: u32,
     /// Address of the `z_stream`: the same for all calls that work on one stream of DEFLATE.
     pub stream: u64,
     /// What is inflated was received, what is deflated will be sent.

@@ -26,7 +26,7 @@ const _: () = assert!(HEADER_BYTES == 56, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_process>() == 56, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_tapped>() == 8, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_losses>() == 104, "events.h asserts the same size");
-const _: () = assert!(size_of::<wstap_zlib_call>() == 584, "events.h asserts the same size");
+const _: () = assert!(size_of::<wstap_zlib_call>() == 592, "events.h asserts the same size");
 
 /// One record of the ring buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +111,7 @@ fn zlib_call(record: &[u8]) -> Option<ZlibCall<'_>> {
         tgid: call.tgid,
         tid: call.tid,
         at_ns: call.at_ns,
+        missed: call.missed,
         stream: call.stream,
         direction: direction(call.direction),
         what,

@@ -16,6 +16,7 @@
 //! direction that waits.
 
 mod digest;
+mod overlap;
 mod process;
 mod request;
 mod sample;
@@ -129,6 +130,7 @@ impl Search {
             waiting.message(payload, stamp, self.limit);
             process.reconsider(ticket.serial);
             process.vote_for_message(ticket.serial, stamp.tid);
+            process.try_message(ticket.serial, self.limit);
         }
         is_over.then(|| process.why_not())
     }
@@ -137,7 +139,9 @@ impl Search {
     pub(in crate::decode) fn hole(&mut self, ticket: &Ticket) {
         let Some(process) = self.processes.get_mut(&ticket.tgid) else { return };
         if let Some(waiting) = process.waiting.get_mut(&ticket.serial) {
-            waiting.hole();
+            if waiting.hole() {
+                process.free_streams();
+            }
             process.begin_anew();
         }
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
+use super::overlap::may_be;
 use super::request::WindowRequest;
 use super::sample::Sample;
 use super::stream::{Call, Stream};
@@ -39,6 +40,9 @@ const CALLS_MAX: u32 = 4096;
 /// The same where none of the calls was on a stream that may be a connection's.
 const STRANGE_CALLS_MAX: u32 = 256;
 
+/// Messages of a direction that one proof takes at least.
+const MESSAGES: usize = 3;
+
 /// How long it is left alone the first time. Each time after it is twice as long, up to 2^6 times.
 const REST_NS: u64 = 10_000_000_000;
 const DOUBLINGS_MAX: u32 = 6;
@@ -63,6 +67,8 @@ pub(super) struct Process {
     saw_unknown: bool,
     /// Windows of more streams than there are here are not kept.
     is_full: bool,
+    /// Calls that were missed up to now, whatever the process.
+    missed: u32,
 }
 
 impl Process {
@@ -84,7 +90,9 @@ impl Process {
         if !is_wanted {
             // What passes until the next look is not seen.
             self.streams.clear();
-            self.waiting.values_mut().filter(|it| it.ready.is_none()).for_each(Waiting::hole);
+            for waiting in self.waiting.values_mut().filter(|it| it.ready.is_none()) {
+                waiting.hole();
+            }
         }
         Some(WindowRequest { tgid, is_wanted })
     }
@@ -146,6 +154,7 @@ impl Process {
     /// zlib was called.
     pub(super) fn call(&mut self, call: &ZlibCall<'_>, sharers: usize, limit: u64) {
         self.calls = self.calls.saturating_add(1);
+        self.miss(call.missed);
         let look = match &call.what {
             ZlibLook::Raw(look) => look,
             ZlibLook::Other => {
@@ -166,7 +175,7 @@ impl Process {
         if stream.is_taken {
             return;
         }
-        let seen = Call::new(look, call.direction, call.at_ns);
+        let seen = Call::new(look, call);
         let has_window = seen.digest.is_some();
         match call.direction {
             Direction::Sent => stream.outstanding = Some(call.tid),
@@ -178,6 +187,14 @@ impl Process {
         // Every proof needs a second window.
         if has_window {
             self.try_stream(key, limit);
+        }
+    }
+
+    /// So many calls were missed up to now. What seemed to be the only one may not have been so.
+    fn miss(&mut self, missed: u32) {
+        if self.missed != missed {
+            self.missed = missed;
+            self.forget_votes();
         }
     }
 
@@ -253,7 +270,10 @@ impl Process {
         }
         let samples: usize = self.waiting.values().map(Waiting::bytes).sum();
         if samples > SAMPLES_BYTES / sharers {
-            self.waiting.values_mut().for_each(Waiting::hole);
+            for waiting in self.waiting.values_mut() {
+                waiting.hole();
+            }
+            self.free_streams();
         }
     }
 
@@ -266,8 +286,9 @@ impl Process {
         {
             return self.try_direction(serial, limit);
         }
-        let may_be =
-            |it: &Waiting| walk::is_promising(stream, &it.samples, key.1) && explains(stream, it);
+        let may_be = |it: &Waiting| {
+            walk::is_promising(stream, &it.samples, key.1) && explains(stream, it, self.missed)
+        };
         let alike = self.waiting_in(key.1).filter(|(_, it)| may_be(it));
         let mut alike: Vec<u64> = alike.map(|(serial, _)| serial).collect();
         if alike.len() > ALIKE_MAX {
@@ -277,64 +298,93 @@ impl Process {
         alike.into_iter().for_each(|serial| self.try_direction(serial, limit));
     }
 
-    /// Tries one direction against all streams.
-    fn try_direction(&mut self, serial: u64, limit: u64) {
+    /// A message was written: streams that seemed to be its own may have gone on otherwise.
+    pub(super) fn try_message(&mut self, serial: u64, limit: u64) {
         let Some(waiting) = self.waiting.get(&serial) else { return };
-        let ready = self.waiting.values().filter(|it| it.ready.is_some()).count();
-        if waiting.ready.is_some() || ready >= READY_MAX {
-            return;
+        if waiting.direction == Direction::Sent && waiting.samples.len() > MESSAGES {
+            self.try_direction(serial, limit);
         }
-        let Some((key, walk)) =
-            self.chosen_proof(serial).or_else(|| self.only_proof(serial, limit))
-        else {
-            return;
+    }
+
+    /// Tries one direction against all streams, and then those to which its own was in the way.
+    fn try_direction(&mut self, serial: u64, limit: u64) {
+        let mut due = vec![serial];
+        while let Some(serial) = due.pop() {
+            let Some(key) = self.find_stream(serial, limit) else { continue };
+            let held = self.waiting.iter().filter(|(_, it)| it.held_by.contains(&key));
+            due.extend(held.map(|(serial, _)| *serial));
+        }
+    }
+
+    /// Gives a direction its stream, if that can be proven.
+    fn find_stream(&mut self, serial: u64, limit: u64) -> Option<Key> {
+        let ready = self.waiting.values().filter(|it| it.ready.is_some()).count();
+        if self.waiting.get(&serial)?.ready.is_some() || ready >= READY_MAX {
+            return None;
+        }
+        let found = self.chosen_proof(serial).map_or_else(|| self.only_proof(serial, limit), Ok);
+        let waiting = self.waiting.get_mut(&serial)?;
+        let (key, walk) = match found {
+            Ok(proof) => proof,
+            Err(held_by) => {
+                waiting.held_by = held_by;
+                return None;
+            }
         };
+        waiting.held_by = Vec::new();
+        waiting.prove(walk.inflater, walk.messages.end, limit);
         if let Some(stream) = self.streams.get_mut(&key) {
             *stream = Stream { is_taken: true, ..Stream::default() };
         }
-        if let Some(waiting) = self.waiting.get_mut(&serial) {
-            waiting.prove(walk.inflater, walk.messages.end, limit);
-        }
         (self.calls, self.strange, self.rests) = (0, 0, 0);
+        Some(key)
     }
 
     /// The stream that the direction seems to go through, if it explains its messages.
     fn chosen_proof(&self, serial: u64) -> Option<(Key, Walk)> {
         let key = self.chosen(serial)?;
         let (stream, waiting) = (self.streams.get(&key)?, self.waiting.get(&serial)?);
-        match walk::prove(stream, &waiting.samples, waiting.direction) {
+        match walk::prove(stream, &waiting.samples, waiting.direction, self.missed) {
             Proof::Sound(walk) => Some((key, walk)),
-            Proof::None | Proof::Open | Proof::Doubtful => None,
+            Proof::None | Proof::Doubtful => None,
         }
     }
 
     /// The only stream that explains the messages of the direction; or one of several, if all that do
     /// are in the same state. There must be none of which too little is known to say: another
     /// direction's stream may explain them as well.
-    fn only_proof(&self, serial: u64, limit: u64) -> Option<(Key, Walk)> {
-        let waiting = self.waiting.get(&serial)?;
-        let direction = waiting.direction;
+    ///
+    /// # Errors
+    ///
+    /// The streams that are in the way, as far as that is known.
+    fn only_proof(&self, serial: u64, limit: u64) -> Result<(Key, Walk), Vec<Key>> {
+        let Some(waiting) = self.waiting.get(&serial) else { return Err(Vec::new()) };
+        let (samples, direction) = (&waiting.samples, waiting.direction);
         let free = || self.streams.iter().filter(|(key, it)| key.1 == direction && !it.is_taken);
-        let mut proofs = Vec::new();
+        let (mut proofs, mut others) = (Vec::new(), Vec::new());
         for (key, stream) in free() {
-            match walk::prove(stream, &waiting.samples, direction) {
-                Proof::None => {}
-                Proof::Open | Proof::Doubtful => return None,
+            match walk::prove(stream, samples, direction, self.missed) {
+                Proof::None => others.push((key, stream)),
+                Proof::Doubtful => return Err(vec![*key]),
                 Proof::Sound(walk) => proofs.push((*key, walk)),
             }
         }
-        let (key, walk) = only_one(proofs, &waiting.samples, limit)?;
-        let since_ns = waiting.samples.get(walk.messages.start)?.at_ns;
-        let passed = waiting.wire_bytes(walk.messages.start..walk.messages.end - 1);
-        if free().any(|(_, it)| it.may_yet_be(since_ns, passed)) {
-            return None;
+        let several = proofs.iter().map(|(key, _)| *key).collect();
+        let Some((key, walk)) = only_one(proofs, samples, limit) else { return Err(several) };
+        if walk.missed != self.missed {
+            // They may have been on a stream of which nothing was seen.
+            return Err(Vec::new());
+        }
+        let may_be = |(_, it): &&(&Key, &Stream)| may_be(it, samples, direction, self.missed);
+        if let Some((other, _)) = others.iter().find(may_be) {
+            return Err(vec![**other]);
         }
         let is_against = || {
             let stream = self.streams.get(&key);
             waiting.vote.is_against(key) || stream.is_none_or(|it| it.vote.is_against(serial))
         };
         let is_doubtful = (!walk.is_certain && is_against()) || self.has_rivals(key, serial);
-        (!is_doubtful).then_some((key, walk))
+        if is_doubtful { Err(Vec::new()) } else { Ok((key, walk)) }
     }
 
     /// Whether the stream explains the messages of another direction as well, so that one of both may
@@ -344,17 +394,17 @@ impl Process {
         let Some(stream) = self.streams.get(&key) else { return true };
         let others = self.waiting_in(key.1).filter(|(other, _)| *other != serial);
         let rivals: Vec<&Waiting> =
-            others.map(|(_, it)| it).filter(|it| explains(stream, it)).collect();
+            others.map(|(_, it)| it).filter(|it| explains(stream, it, self.missed)).collect();
         let Some(one) = rivals.first() else { return false };
         let free = self.streams.iter().filter(|(other, it)| other.1 == key.1 && !it.is_taken);
-        let streams = free.filter(|(_, it)| explains(it, one)).count();
+        let streams = free.filter(|(_, it)| explains(it, one, self.missed)).count();
         streams <= rivals.len()
     }
 }
 
 /// Whether the stream may be that of the direction.
-fn explains(stream: &Stream, waiting: &Waiting) -> bool {
-    let proof = walk::prove(stream, &waiting.samples, waiting.direction);
+fn explains(stream: &Stream, waiting: &Waiting, missed: u32) -> bool {
+    let proof = walk::prove(stream, &waiting.samples, waiting.direction, missed);
     matches!(proof, Proof::Doubtful | Proof::Sound(_))
 }
 

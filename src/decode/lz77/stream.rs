@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use super::digest::Digest;
 use super::vote::Vote;
 use crate::event::Direction;
-use crate::event::zlib::{INPUT_BYTES, RawStream, TAIL_BYTES, WINDOW_BYTES, Window};
+use crate::event::zlib::{INPUT_BYTES, RawStream, TAIL_BYTES, WINDOW_BYTES, Window, ZlibCall};
 
-/// Calls that are kept, the first of which has its window.
+/// Calls that are kept.
 const CALLS_MAX: usize = 48;
 
 /// Calls from one window that is kept to the next but one: two bursts of messages should fit between.
@@ -16,7 +16,7 @@ const SPAN: usize = 24;
 /// How long a stream counts as used after a call.
 const IN_USE_NS: u64 = 5_000_000_000;
 
-/// One stream, from a call on whose window is known.
+/// One stream.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     pub(super) calls: VecDeque<Call>,
@@ -28,8 +28,8 @@ pub(super) struct Stream {
     pub(super) needs_window: bool,
     /// A direction of a connection has it.
     pub(super) is_taken: bool,
-    /// The latest call, which need not be kept: when it was, and how many bytes of DEFLATE had passed.
-    pub(super) latest: Option<(u64, u64)>,
+    /// When the latest call was, which need not be kept.
+    pub(super) latest_ns: u64,
 }
 
 /// One call, and how much of both sides of the stream had passed before it.
@@ -45,6 +45,8 @@ pub(super) struct Call {
     pub(super) input: Box<[u8]>,
     /// The last of the plaintext.
     pub(super) tail: Box<[u8]>,
+    /// Calls that were missed before it, on any stream.
+    pub(super) missed: u32,
     /// All that the stream may refer to, of some of the calls that showed it,
     pub(super) window: Option<History>,
     /// and of all of them in short.
@@ -60,7 +62,8 @@ pub(super) struct History {
 }
 
 impl Call {
-    pub(super) fn new(look: &RawStream<'_>, direction: Direction, at_ns: u64) -> Self {
+    pub(super) fn new(look: &RawStream<'_>, call: &ZlibCall<'_>) -> Self {
+        let ZlibCall { direction, at_ns, missed, .. } = *call;
         let (compressed, plain) = match direction {
             Direction::Received => (look.total_in, look.total_out),
             Direction::Sent => (look.total_out, look.total_in),
@@ -68,6 +71,7 @@ impl Call {
         let window = look.window.as_ref().map(History::new);
         Self {
             at_ns,
+            missed,
             compressed,
             plain,
             input_len: look.input_len,
@@ -91,10 +95,9 @@ fn last(bytes: &[u8], count: usize) -> &[u8] {
 }
 
 impl Stream {
-    /// Keeps a call. Calls before the first one with a window are of no use, and are not kept.
-    /// Where memory is short (`is_full`), no window is kept any more, and fewer calls are.
+    /// Keeps a call. Where memory is short (`is_full`), its window is not kept, and fewer calls are.
     pub(super) fn call(&mut self, mut call: Call, is_full: bool) {
-        self.latest = Some((call.at_ns, call.compressed));
+        self.latest_ns = call.at_ns;
         let most = if is_full { CALLS_MAX / 4 } else { CALLS_MAX };
         if is_full {
             call.window = None;
@@ -104,45 +107,35 @@ impl Stream {
             self.calls.clear();
             self.vote = Vote::default();
         }
-        if self.calls.is_empty() && call.window.is_none() {
-            return;
-        }
         while self.calls.len() >= most {
-            self.forget_oldest();
+            self.calls.pop_front();
         }
-        let is_second = self.calls.iter().filter(|it| it.window.is_some()).count() > 1;
-        if call.window.is_some() && is_second {
-            if self.calls.len() >= SPAN || self.needs_window {
-                self.forget_oldest();
-            } else {
-                call.window = None;
-            }
+        if call.window.is_some() {
+            self.make_room_for_window(&mut call);
         }
-        self.needs_window &= call.window.is_none();
-        if !self.calls.is_empty() || call.window.is_some() {
-            self.calls.push_back(call);
-        }
+        self.calls.push_back(call);
     }
 
-    /// Drops the oldest window, and the calls up to the next one.
-    fn forget_oldest(&mut self) {
-        self.calls.pop_front();
-        while self.calls.front().is_some_and(|call| call.window.is_none()) {
-            self.calls.pop_front();
+    /// Two windows are kept. A third one takes the place of the oldest when that is of less use.
+    fn make_room_for_window(&mut self, call: &mut Call) {
+        let mut windows =
+            self.calls.iter().enumerate().filter(|(_, it)| it.window.is_some()).map(|(at, _)| at);
+        let (first, second) = (windows.next(), windows.next());
+        let (Some(oldest), true) = (first, second.is_some()) else {
+            self.needs_window = false;
+            return;
+        };
+        if self.needs_window || self.calls.len() - oldest >= SPAN {
+            self.calls[oldest].window = None;
+            self.needs_window = false;
+        } else {
+            call.window = None;
         }
     }
 
     /// It was called a short time ago.
     pub(super) fn is_in_use(&self, now_ns: u64) -> bool {
         self.calls.back().is_some_and(|it| it.at_ns.saturating_add(IN_USE_NS) > now_ns)
-    }
-
-    /// Too little is known of it to say whose it is: no proof is possible before the second window. It
-    /// may be that of a direction on which `passed` bytes of DEFLATE have passed since `since_ns`.
-    pub(super) fn may_yet_be(&self, since_ns: u64, passed: u64) -> bool {
-        let windows = self.calls.iter().filter(|it| it.digest.is_some()).count();
-        let is_possible = |(at_ns, compressed)| at_ns >= since_ns && compressed >= passed;
-        windows < 2 && self.latest.is_some_and(is_possible)
     }
 
     /// Bytes of memory.

@@ -1,7 +1,6 @@
 //! One direction of a connection that waits for its window, and the messages that passed meanwhile.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 
 use super::sample::Sample;
 use super::vote::{Key, Vote};
@@ -27,6 +26,8 @@ pub(super) struct Waiting {
     pub(super) samples: VecDeque<Sample>,
     /// The stream that it seems to go through, and how often in a row.
     pub(super) vote: Vote<Key>,
+    /// Streams that were in the way of a proof when it was tried last.
+    pub(super) held_by: Vec<Key>,
     /// Messages since it began to wait.
     messages: u32,
     since_ns: u64,
@@ -40,6 +41,7 @@ impl Waiting {
             direction,
             samples: VecDeque::new(),
             vote: Vote::default(),
+            held_by: Vec::new(),
             messages: 0,
             since_ns,
             ready: None,
@@ -74,11 +76,12 @@ impl Waiting {
         self.samples.push_back(Sample { payload, at_ns, tid, is_done: false });
     }
 
-    /// A message has passed that is not here: nothing before it helps any more.
-    pub(super) fn hole(&mut self) {
+    /// A message has passed that is not here: nothing before it helps any more. True if a window was
+    /// proven already.
+    pub(super) fn hole(&mut self) -> bool {
         self.samples.clear();
         self.vote = Vote::default();
-        self.ready = None;
+        self.ready.take().is_some()
     }
 
     /// The first message that zlib has not been called for and that `is` the one.
@@ -98,11 +101,6 @@ impl Waiting {
             rest.into_iter().all(|it| walk::pass(&mut inflater, &it.payload, limit).is_ok());
         self.samples.clear();
         self.ready = passed.then_some(inflater);
-    }
-
-    /// Bytes of DEFLATE of some of its messages.
-    pub(super) fn wire_bytes(&self, messages: Range<usize>) -> u64 {
-        self.samples.range(messages).map(|it| walk::wire_bytes(&it.payload)).sum()
     }
 
     /// Bytes of memory.

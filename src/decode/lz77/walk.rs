@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::digest::Digest;
+use super::overlap::{Agreement, Way};
 use super::sample::Sample;
 use super::stream::{Call, History, Stream};
 use crate::decode::message::inflate::{Fault, Inflater, TRAILER};
@@ -28,7 +29,7 @@ const SEEN_BYTES: usize = 24;
 /// belong together beyond doubt. Messages that are much alike have the same compressed bytes, so that
 /// those of a while ago look like those of now, and a process may have some that wait in between.
 /// One that has time to rest has none. Those that come in a burst behind the first one are told by it.
-const REST_NS: u64 = 2_000_000;
+pub(super) const REST_NS: u64 = 2_000_000;
 
 /// Messages of a walk that must have come after such a rest.
 const RESTED: usize = 2;
@@ -45,6 +46,8 @@ pub(super) struct Walk {
     pub(super) messages: Range<usize>,
     /// How far back the stream may refer.
     pub(super) window_size: usize,
+    /// Calls that had been missed when it began, on any stream.
+    pub(super) missed: u32,
     /// Nothing that was taken for a sign of another stream can outweigh it.
     pub(super) is_certain: bool,
 }
@@ -52,10 +55,8 @@ pub(super) struct Walk {
 /// Whether a stream is that of a direction.
 #[derive(Debug)]
 pub(super) enum Proof {
-    /// It is not, or next to nothing is known of it.
+    /// It is not, or not enough is known of it.
     None,
-    /// All that is known of it agrees, and is not enough.
-    Open,
     /// It may be, and in more than one way.
     Doubtful,
     /// It explains the messages, in one way.
@@ -63,12 +64,16 @@ pub(super) enum Proof {
 }
 
 /// Follows the compressed messages `samples` of one direction along `stream`.
-pub(super) fn prove(stream: &Stream, samples: &VecDeque<Sample>, direction: Direction) -> Proof {
+pub(super) fn prove(
+    stream: &Stream,
+    samples: &VecDeque<Sample>,
+    direction: Direction,
+    missed: u32,
+) -> Proof {
     if stream.calls.len() <= LOOKS || samples.len() < LOOKS {
         return Proof::None;
     }
     let mut best: Option<(u64, Walk)> = None;
-    let mut is_open = false;
     for (from, call) in stream.calls.iter().enumerate() {
         let Some(window) = &call.window else { continue };
         let mut passed = 0_u64;
@@ -77,15 +82,18 @@ pub(super) fn prove(stream: &Stream, samples: &VecDeque<Sample>, direction: Dire
             let way = call.compressed.wrapping_sub(passed);
             passed += wire_bytes(&samples[first].payload);
             let Some(pairs) = beside(stream, from, samples, first, direction) else { continue };
-            let is_all = from == 0 && pairs.reach_the_end(stream);
-            if !pairs.may_be_enough() && !is_all {
+            if !pairs.may_be_enough() {
+                continue;
+            }
+            let agreement = Way { stream, samples, direction, start: way, missed }.agreement();
+            if agreement == Agreement::None {
                 continue;
             }
             let Some((inflater, seen)) = pairs.follow(window) else { continue };
-            let Some(found) = pairs.walk(inflater, seen, window) else {
-                is_open |= is_all;
-                continue;
-            };
+            let Some(found) = pairs.walk(inflater, seen, window) else { continue };
+            if agreement == Agreement::Unsure {
+                return Proof::Doubtful;
+            }
             match &best {
                 Some((known, _)) if *known != way => return Proof::Doubtful,
                 Some((_, known)) if known.messages.len() >= found.messages.len() => {}
@@ -93,11 +101,7 @@ pub(super) fn prove(stream: &Stream, samples: &VecDeque<Sample>, direction: Dire
             }
         }
     }
-    match best {
-        Some((_, walk)) => Proof::Sound(walk),
-        None if is_open => Proof::Open,
-        None => Proof::None,
-    }
+    best.map_or(Proof::None, |(_, walk)| Proof::Sound(walk))
 }
 
 /// Whether it is worth while to try a proof: the last message of the stream may be one of these. What is
@@ -121,7 +125,7 @@ pub(super) fn is_promising(
 }
 
 /// Messages, and the calls that they seem to have been for.
-struct Pairs<'a> {
+pub(super) struct Pairs<'a> {
     samples: &'a VecDeque<Sample>,
     direction: Direction,
     /// The place of the first message among the samples.
@@ -134,7 +138,7 @@ struct Pairs<'a> {
 
 /// Puts the samples from `first` on beside the calls from the one at `from` on. `None` if anything
 /// speaks against it that can be seen without inflating.
-fn beside<'a>(
+pub(super) fn beside<'a>(
     stream: &'a Stream,
     from: usize,
     samples: &'a VecDeque<Sample>,
@@ -171,16 +175,9 @@ impl Pairs<'_> {
         self.count() >= LOOKS && self.rested >= RESTED && has_second_window
     }
 
-    /// Whether there is a pair for every call on the stream, and nothing but the last message is left.
-    fn reach_the_end(&self, stream: &Stream) -> bool {
-        let is_last = |call: &&Call| stream.calls.back().is_some_and(|it| std::ptr::eq(it, *call));
-        let left = self.samples.len() - self.first - self.count();
-        self.count() > 0 && left <= 1 && self.calls.last().is_some_and(is_last)
-    }
-
     /// Inflates the messages behind `window`. Returns the state behind the last one, and how many bytes of
     /// plaintext the process's own windows have shown. `None` if anything contradicts.
-    fn follow(&self, window: &History) -> Option<(Box<Inflater>, usize)> {
+    pub(super) fn follow(&self, window: &History) -> Option<(Box<Inflater>, usize)> {
         let mut inflater = Box::new(Inflater::with_history(&window.bytes)?);
         let mut seen = 0;
         let samples = self.samples.range(self.first..self.first + self.count());
@@ -198,7 +195,8 @@ impl Pairs<'_> {
     fn walk(&self, inflater: Box<Inflater>, seen: usize, window: &History) -> Option<Walk> {
         let messages = self.first..self.first + self.count();
         let is_certain = self.rested >= RESTED_FOR_CERTAIN;
-        let walk = Walk { inflater, messages, window_size: window.size, is_certain };
+        let missed = self.calls.first()?.missed;
+        let walk = Walk { inflater, messages, window_size: window.size, missed, is_certain };
         (self.may_be_enough() && seen >= SEEN_BYTES).then_some(walk)
     }
 }
@@ -211,7 +209,7 @@ fn holds(inflater: &Inflater, window: Digest) -> bool {
 /// Whether a message and its call come after a rest. `None` where they cannot be each other's: zlib is
 /// called after a message was read and before one is written, and the first message after a rest
 /// belongs to the first call after it.
-fn is_after_rest(
+pub(super) fn is_after_rest(
     stream: &Stream,
     call: usize,
     samples: &VecDeque<Sample>,

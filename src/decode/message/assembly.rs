@@ -144,8 +144,10 @@ impl Assembly {
         }
         let Some(message) = self.message.take() else { return };
         self.sample.push(last.bytes, last.mask, last.at);
+        let is_all_of_it = message.wire_length == piece.bytes.len() as u64;
+        let whole = (message.compressed && is_all_of_it).then_some(piece);
         self.end_unfinished(message, last, shared, context);
-        self.look_for_window(context);
+        self.look_for_window(whole, context);
     }
 
     fn end_unfinished(

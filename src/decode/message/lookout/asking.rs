@@ -2,7 +2,7 @@
 
 use super::{ASKS_MAX, Sample};
 use crate::decode::context::Context;
-use crate::decode::message::assembly::Assembly;
+use crate::decode::message::assembly::{Assembly, Piece};
 use crate::decode::message::compression::Compression;
 use crate::decode::message::shared::Shared;
 use crate::observation::{Fidelity, Table, What, WindowResult};
@@ -32,8 +32,12 @@ impl Assembly {
     }
 
     /// A message has passed: hands it to those who look for the window, and begins to wait if one is
-    /// lacking.
-    pub(in crate::decode::message) fn look_for_window(&mut self, context: &mut Context<'_>) {
+    /// lacking. If it is compressed and passed in one piece, this is `whole`.
+    pub(in crate::decode::message) fn look_for_window(
+        &mut self,
+        whole: Option<Piece<'_>>,
+        context: &mut Context<'_>,
+    ) {
         if let Some(ticket) = &self.lookout.ticket {
             let windows = &mut context.resources.windows;
             let refused = match self.sample.take() {
@@ -52,16 +56,20 @@ impl Assembly {
             return;
         }
         if self.compression.lacks_window() && self.lookout.asks < ASKS_MAX {
-            self.ask_for_window(context);
+            self.ask_for_window(whole, context);
         }
     }
 
-    fn ask_for_window(&mut self, context: &mut Context<'_>) {
+    fn ask_for_window(&mut self, whole: Option<Piece<'_>>, context: &mut Context<'_>) {
         let (tgid, now_ns) = (context.conn.tgid, context.stamp.at_ns);
         let is_again = self.lookout.asks > 0;
         let joined = context.resources.windows.join(tgid, self.direction, is_again, now_ns);
         match joined {
             Ok(ticket) => {
+                if let Some(payload) = whole.and_then(Sample::of) {
+                    // Nobody has waited in vain yet.
+                    let _ = context.resources.windows.message(&ticket, payload, context.stamp);
+                }
                 self.lookout.ticket = Some(ticket);
                 self.lookout.asks += 1;
                 self.tell_window(WindowResult::Asked, context);

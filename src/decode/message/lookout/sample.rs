@@ -2,6 +2,7 @@
 
 use crate::decode::frame::mask;
 use crate::decode::lz77::SAMPLE_BYTES;
+use crate::decode::message::assembly::Piece;
 
 /// What is kept of the message that is passing.
 #[derive(Debug, Default)]
@@ -19,6 +20,13 @@ impl Sample {
     /// A message begins.
     pub(in crate::decode::message) fn begin(&mut self, is_needed: bool) {
         *self = if is_needed { Self::Whole(Vec::new()) } else { Self::Off };
+    }
+
+    /// All of one that passed in one piece; `None` if it is too long.
+    pub(in crate::decode::message) fn of(piece: Piece<'_>) -> Option<Vec<u8>> {
+        let mut sample = Self::Whole(Vec::new());
+        sample.push(piece.bytes, piece.mask, piece.at);
+        if let Self::Whole(payload) = sample { Some(payload) } else { None }
     }
 
     /// It goes on with `payload`, which is masked from offset `at` of its frame on.

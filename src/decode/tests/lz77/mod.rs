@@ -1,3 +1,4 @@
+mod chance;
 mod several;
 
 use super::*;
@@ -106,7 +107,7 @@ impl Tape {
     fn call(&mut self, stream: u64, direction: Direction, what: ZlibLook<'_>) {
         self.now_ns += self.tick_ns;
         let (tgid, tid, at_ns) = (CONN.tgid, 7, self.now_ns);
-        self.tracker.zlib_call(&ZlibCall { tgid, tid, at_ns, stream, direction, what });
+        self.tracker.zlib_call(&ZlibCall { tgid, tid, at_ns, missed: 0, stream, direction, what });
     }
 
     /// Whether zlib was asked to be looked at, with each change since the last call.

@@ -49,7 +49,7 @@ impl Busy {
         let (input, stream) = (message.as_bytes(), way.zlib.stream);
         let what = ZlibLook::Raw(way.zlib.look(input));
         let (tgid, tid, at_ns) = (TGID, TID, self.now_ns);
-        self.search.call(&ZlibCall { tgid, tid, at_ns, stream, direction: Sent, what });
+        self.search.call(&ZlibCall { tgid, tid, at_ns, missed: 0, stream, direction: Sent, what });
         let payload = way.zlib.compress(input);
         way.zlib.calls += 1;
         way.zlib.shows = way.zlib.calls.is_multiple_of(WINDOW_EVERY);
