@@ -17,6 +17,7 @@
 
 mod digest;
 mod overlap;
+mod pairs;
 mod process;
 mod request;
 mod sample;

@@ -8,9 +8,9 @@
 
 use std::collections::VecDeque;
 
+use super::pairs::{REST_NS, begins_with, beside, is_after_rest, wire_bytes};
 use super::sample::Sample;
 use super::stream::{Call, Stream};
-use super::walk::{REST_NS, begins_with, beside, is_after_rest, wire_bytes};
 use crate::event::Direction;
 
 /// How the messages and the calls agree.

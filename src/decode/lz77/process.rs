@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use super::overlap::may_be;
+use super::pairs;
 use super::request::WindowRequest;
 use super::sample::Sample;
 use super::stream::{Call, Stream};
@@ -200,7 +201,7 @@ impl Process {
 
     /// A message is about to be inflated: if only one direction can be meant, that is it.
     fn vote_for_call(&mut self, key: Key, call: &Call, tid: u32) {
-        let is_meant = |payload: &[u8]| walk::begins_with(call, payload);
+        let is_meant = |payload: &[u8]| pairs::begins_with(call, payload);
         let meant: Vec<_> = self
             .waiting
             .iter()
@@ -420,7 +421,7 @@ fn only_one(
     let agrees = |(_, mut other): (Key, Walk)| {
         let mut behind = samples.range(other.messages.end..end);
         let same_size = other.window_size == walk.window_size;
-        behind.all(|it| walk::pass(&mut other.inflater, &it.payload, limit).is_ok())
+        behind.all(|it| pairs::pass(&mut other.inflater, &it.payload, limit).is_ok())
             && same_size
             && walk.inflater.has_same_history(&other.inflater, walk.window_size)
     };

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
+use super::pairs;
 use super::sample::Sample;
 use super::vote::{Key, Vote};
-use super::walk;
 use crate::decode::message::inflate::Inflater;
 use crate::event::{Direction, Stamp};
 
@@ -64,7 +64,7 @@ impl Waiting {
     pub(super) fn message(&mut self, payload: Vec<u8>, stamp: Stamp, limit: u64) {
         self.messages = self.messages.saturating_add(1);
         if let Some(inflater) = &mut self.ready {
-            if walk::pass(inflater, &payload, limit).is_err() {
+            if pairs::pass(inflater, &payload, limit).is_err() {
                 self.ready = None;
             }
             return;
@@ -98,7 +98,7 @@ impl Waiting {
     pub(super) fn prove(&mut self, mut inflater: Box<Inflater>, done: usize, limit: u64) {
         let rest = self.samples.iter().skip(done);
         let passed =
-            rest.into_iter().all(|it| walk::pass(&mut inflater, &it.payload, limit).is_ok());
+            rest.into_iter().all(|it| pairs::pass(&mut inflater, &it.payload, limit).is_ok());
         self.samples.clear();
         self.ready = passed.then_some(inflater);
     }

@@ -66,7 +66,7 @@ impl Assembly {
         let joined = context.resources.windows.join(tgid, self.direction, is_again, now_ns);
         match joined {
             Ok(ticket) => {
-                if let Some(payload) = whole.and_then(Sample::of) {
+                if let Some(payload) = whole.and_then(|it| Sample::of(it.bytes, it.mask)) {
                     // Nobody has waited in vain yet.
                     let _ = context.resources.windows.message(&ticket, payload, context.stamp);
                 }

@@ -2,7 +2,6 @@
 
 use crate::decode::frame::mask;
 use crate::decode::lz77::SAMPLE_BYTES;
-use crate::decode::message::assembly::Piece;
 
 /// What is kept of the message that is passing.
 #[derive(Debug, Default)]
@@ -22,10 +21,10 @@ impl Sample {
         *self = if is_needed { Self::Whole(Vec::new()) } else { Self::Off };
     }
 
-    /// All of one that passed in one piece; `None` if it is too long.
-    pub(in crate::decode::message) fn of(piece: Piece<'_>) -> Option<Vec<u8>> {
+    /// All of one that passed in one piece, which is the payload of one frame; `None` if it is too long.
+    pub(in crate::decode::message) fn of(payload: &[u8], mask: Option<[u8; 4]>) -> Option<Vec<u8>> {
         let mut sample = Self::Whole(Vec::new());
-        sample.push(piece.bytes, piece.mask, piece.at);
+        sample.push(payload, mask, 0);
         if let Self::Whole(payload) = sample { Some(payload) } else { None }
     }
 
