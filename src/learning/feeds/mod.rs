@@ -6,6 +6,7 @@
 //! `proposal` puts together what several flows have in common. What the machinery makes of it, and whether
 //! that convinces, is left to `proof`.
 
+mod bounds;
 mod flows;
 mod proposal;
 mod sequences;
@@ -13,9 +14,3 @@ mod times;
 
 pub(in crate::learning) use proposal::{Proposal, proposals};
 pub(in crate::learning) use sequences::Numbers;
-
-/// Messages of which less is known prove nothing.
-const LEAST_MESSAGES: usize = 20;
-
-/// Of the numbers, and of the times, this share must be in order: in percent.
-const LEAST_SHARE: usize = 85;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rustc_hash::FxHashSet;
 
-use super::LEAST_MESSAGES;
+use super::bounds::LEAST_MESSAGES;
 use super::flows::{self, Flow};
 use super::sequences::{self, Numbers};
 use super::times;

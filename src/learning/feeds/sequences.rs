@@ -6,7 +6,8 @@ use std::hash::{Hash, Hasher};
 
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
-use super::{LEAST_MESSAGES, LEAST_SHARE, flows, times};
+use super::bounds::{LEAST_MESSAGES, LEAST_SHARE};
+use super::{flows, times};
 use crate::learning::messages::places::{PlaceId, Row, Side, Table};
 
 /// Where a message has its numbers, in the words of the rule language.

@@ -83,7 +83,7 @@ impl Told {
     /// The median lag, if all of it goes with the clock.
     fn lag_ns(&self) -> Option<i64> {
         let Self { messages, times } = self;
-        if times.len() < super::LEAST_MESSAGES || times.len() * 20 < messages * 19 {
+        if times.len() < super::bounds::LEAST_MESSAGES || times.len() * 20 < messages * 19 {
             return None;
         }
         let different: FxHashSet<i64> = times.iter().map(|it| it.own_ns).collect();
