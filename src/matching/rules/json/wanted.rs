@@ -55,7 +55,7 @@ pub(in crate::matching::rules) enum Need {
 
 impl Wanted {
     /// The slot of a path, the same for the same path, with the greatest need that was asked for;
-    /// `None` when all [`MAX_SLOTS`](super::slots::MAX_SLOTS) are taken.
+    /// `None` when all [`MAX_SLOTS`] are taken.
     pub(in crate::matching::rules) fn slot(&mut self, path: &Path, need: Need) -> Option<Slot> {
         let known = self.slots.iter().position(|known| known.steps == path.steps);
         let slot = Slot::at(known.unwrap_or(self.slots.len()))?;
