@@ -1,6 +1,6 @@
 //! The time that a tap adds to each TLS message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use wstap_symbols::{Options, SitePreference};
@@ -13,9 +13,11 @@ use crate::program::{Dialogue, Wstap, peer, this};
 const ROUNDS: usize = 5;
 /// Most rounds, where those before were disturbed.
 const MAX_ROUNDS: usize = 10;
-/// A floor is believed if the quartiles of what its rounds added differ by no more than this part of
-/// their median.
+/// What a mode adds is believed if the quartiles of its rounds differ by no more than this part of their
+/// median.
 const STEADY: f64 = 0.25;
+/// The modes of which a ratio is printed, and the floor.
+const COMPARED: [Mode; 3] = [Mode::Empty, Mode::Wstap, Mode::WholeWindow];
 /// Messages, as the ping-pong is asked for them.
 const MESSAGES: [&str; 4] = ["128", "4096", "16384", "4096 plain"];
 
@@ -132,31 +134,31 @@ pub(crate) fn measure() {
     }
 }
 
-/// What a message took under each mode, and whether the floor can be believed.
+/// What a message took under each mode, and which of them added about the same in most rounds.
 struct Medians {
     ns: BTreeMap<Mode, f64>,
-    is_steady: bool,
+    steady: BTreeSet<Mode>,
 }
 
-/// Runs rounds until the floor is steady, and no more than [`MAX_ROUNDS`].
+/// Runs rounds until what is compared is steady, and no more than [`MAX_ROUNDS`].
 fn medians(process: &mut Dialogue, message: &str) -> Medians {
     let mut rounds: BTreeMap<Mode, Vec<f64>> = BTreeMap::new();
     for round in 1..=MAX_ROUNDS {
         for mode in Mode::ALL {
             rounds.entry(mode).or_default().extend(mode.round(process, message));
         }
-        if round >= ROUNDS && is_steady(&rounds) {
+        if round >= ROUNDS && COMPARED.iter().all(|&mode| is_steady(&rounds, mode)) {
             break;
         }
     }
-    let is_steady = is_steady(&rounds);
+    let steady = COMPARED.into_iter().filter(|&mode| is_steady(&rounds, mode)).collect();
     let ns = rounds.into_iter().filter_map(|(mode, values)| Some((mode, median(values)?)));
-    Medians { ns: ns.collect(), is_steady }
+    Medians { ns: ns.collect(), steady }
 }
 
-/// Whether the empty probes added about the same in most rounds.
-fn is_steady(rounds: &BTreeMap<Mode, Vec<f64>>) -> bool {
-    let pairs = rounds[&Mode::Empty].iter().zip(&rounds[&Mode::None]);
+/// Whether a mode added about the same in most rounds.
+fn is_steady(rounds: &BTreeMap<Mode, Vec<f64>>, mode: Mode) -> bool {
+    let pairs = rounds[&mode].iter().zip(&rounds[&Mode::None]);
     let mut added: Vec<f64> = pairs.map(|(with, without)| with - without).collect();
     added.sort_by(f64::total_cmp);
     let quartile = |part: usize| added[added.len() * part / 4];
@@ -180,9 +182,10 @@ fn print(message: &str, medians: &Medians) {
         print!("{message:>10}  {:34} {ns:>9.0}", mode.name());
         if matches!(mode, Mode::Wstap | Mode::WholeWindow) {
             let symbol = ns / added(Mode::Symbol);
-            match medians.is_steady {
+            let is_steady = [Mode::Empty, mode].iter().all(|it| medians.steady.contains(it));
+            match is_steady {
                 true => print!("  {:>8.2} {symbol:>8.3}", ns / added(Mode::Empty)),
-                false => print!("  disturbed {symbol:>7.3}"),
+                false => print!("  disturbed"),
             }
         }
         println!();
