@@ -134,9 +134,11 @@ pub(crate) fn measure() {
     }
 }
 
-/// What a message took under each mode, and which of them added about the same in most rounds.
+/// What a message takes without probes, what each mode adds, and which of them added about the same in
+/// most rounds.
 struct Medians {
-    ns: BTreeMap<Mode, f64>,
+    alone: f64,
+    added: BTreeMap<Mode, f64>,
     steady: BTreeSet<Mode>,
 }
 
@@ -152,14 +154,20 @@ fn medians(process: &mut Dialogue, message: &str) -> Medians {
         }
     }
     let steady = COMPARED.into_iter().filter(|&mode| is_steady(&rounds, mode)).collect();
-    let ns = rounds.into_iter().filter_map(|(mode, values)| Some((mode, median(values)?)));
-    Medians { ns: ns.collect(), steady }
+    let added = rounds.keys().filter_map(|&mode| Some((mode, median(added(&rounds, mode))?)));
+    let added = added.collect();
+    Medians { alone: median(rounds[&Mode::None].clone()).unwrap(), added, steady }
+}
+
+/// What a mode added in each round, beside the message alone of the same round.
+fn added(rounds: &BTreeMap<Mode, Vec<f64>>, mode: Mode) -> Vec<f64> {
+    let pairs = rounds[&mode].iter().zip(&rounds[&Mode::None]);
+    pairs.map(|(with, without)| with - without).collect()
 }
 
 /// Whether a mode added about the same in most rounds.
 fn is_steady(rounds: &BTreeMap<Mode, Vec<f64>>, mode: Mode) -> bool {
-    let pairs = rounds[&mode].iter().zip(&rounds[&Mode::None]);
-    let mut added: Vec<f64> = pairs.map(|(with, without)| with - without).collect();
+    let mut added = added(rounds, mode);
     added.sort_by(f64::total_cmp);
     let quartile = |part: usize| added[added.len() * part / 4];
     let middle = quartile(2);
@@ -172,19 +180,18 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 fn print(message: &str, medians: &Medians) {
-    let added = |mode: Mode| medians.ns[&mode] - medians.ns[&Mode::None];
     for mode in Mode::ALL {
-        let Some(&total) = medians.ns.get(&mode) else {
+        let Some(&added) = medians.added.get(&mode) else {
             println!("{message:>10}  {:34} skipped: not installed", mode.name());
             continue;
         };
-        let ns = if mode == Mode::None { total } else { added(mode) };
+        let ns = if mode == Mode::None { medians.alone } else { added };
         print!("{message:>10}  {:34} {ns:>9.0}", mode.name());
         if matches!(mode, Mode::Wstap | Mode::WholeWindow) {
-            let symbol = ns / added(Mode::Symbol);
             let is_steady = [Mode::Empty, mode].iter().all(|it| medians.steady.contains(it));
+            let [floor, symbol] = [Mode::Empty, Mode::Symbol].map(|it| ns / medians.added[&it]);
             match is_steady {
-                true => print!("  {:>8.2} {symbol:>8.3}", ns / added(Mode::Empty)),
+                true => print!("  {floor:>8.2} {symbol:>8.3}"),
                 false => print!("  disturbed"),
             }
         }
