@@ -30,7 +30,7 @@ pub use limits::MatchLimits;
 pub use protocols::{
     Description, ID_PATTERN_NAME, IdPatterns, LEARNED_NAME, Protocols, UnknownProtocol,
 };
-pub use rules::{Encoding, PatternError, RuleError, own_time_ns};
+pub use rules::{CHANNEL_PARTS, PatternError, RuleError, own_time_ns};
 
 use super::event::{ConnId, Direction, Stamp, TargetId};
 use super::observation::{Message, Observation, Role, Waiting};

@@ -11,9 +11,7 @@ use super::times;
 use crate::learning::messages::classes::{ClassId, Classes};
 use crate::learning::messages::places::{PlaceId, Row, Side, Table};
 use crate::learning::search::trace::Trace;
-
-/// Most paths that together name a channel.
-const CHANNEL_PARTS: usize = 3;
+use crate::matching::CHANNEL_PARTS;
 
 /// Messages that are a feed, and where they have their time and their numbers: at least one of the two.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ pub(in crate::learning) struct Numbers {
     pub(in crate::learning) number: PlaceId,
     pub(in crate::learning) first: Option<PlaceId>,
     pub(in crate::learning) previous: Option<PlaceId>,
-    /// At most three.
+    /// At most as many as the rule language takes.
     pub(in crate::learning) channel: Vec<PlaceId>,
     /// From one number to the next.
     pub(in crate::learning) step: i64,

@@ -98,14 +98,13 @@ mod text;
 mod unwrap;
 
 pub(super) use advice::Doubt;
-pub use binary::Encoding;
 pub use compile::RuleError;
 pub(super) use compile::{Compiled, compile_file};
 #[cfg(test)]
 pub(super) use examples::{Said, conversation};
 pub(super) use examples::{bytes as hex_bytes, check as check_examples, described};
-pub use feed::own_time_ns;
-pub(super) use feed::{CHANNEL_PARTS, FeedFields, Numbers, SequenceField};
+pub use feed::{CHANNEL_PARTS, own_time_ns};
+pub(super) use feed::{FeedFields, Numbers, SequenceField};
 pub(super) use framing::Framing;
 pub(super) use json::rules::JsonRules;
 pub(super) use json::token::equal;

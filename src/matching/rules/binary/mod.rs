@@ -2,13 +2,12 @@
 //!
 //! `scan` walks over MessagePack and CBOR alike, in place and only as far as the rules need; `msgpack`
 //! and `cbor` read one head each with the crates for their encodings. `protobuf` walks by the numbers
-//! of fields. `report` tells what either has found. `token` writes the few values that are wanted as JSON would write them, so that
-//! conditions and ids mean the same in every encoding. What rules make of the fields is left to
-//! `json::rules`. `as_json` writes a whole message as JSON, for those that look for rules.
+//! of fields. `report` tells what either has found. `token` writes the few values that are wanted as JSON
+//! would write them, so that conditions and ids mean the same in every encoding. What rules make of the
+//! fields is left to `json::rules`.
 //!
 //! Nothing here calls itself deeper than a path has steps, whatever the message says.
 
-mod as_json;
 mod cbor;
 mod head;
 mod msgpack;
@@ -25,7 +24,7 @@ use token::Tokens;
 
 /// How a binary message is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
+pub(in crate::matching) enum Encoding {
     /// MessagePack (github.com/msgpack/msgpack, `spec.md`).
     MessagePack,
     /// CBOR (RFC 8949).
@@ -35,29 +34,6 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// Those whose messages say of themselves what is in them.
-    pub const OPEN: [Self; 2] = [Self::MessagePack, Self::Cbor];
-
-    /// What `unwrap` of the rule language calls it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::MessagePack => "msgpack",
-            Self::Cbor => "cbor",
-            Self::Protobuf => "protobuf",
-        }
-    }
-
-    /// Writes a message behind `out` as the JSON that rules see, as far as it goes. Returns whether it is
-    /// one array or map from its first byte to its last; Protocol Buffers do not say.
-    pub fn write_json(self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
-        match self {
-            Self::MessagePack => as_json::write::<msgpack::MessagePack>(bytes, out),
-            Self::Cbor => as_json::write::<cbor::Cbor>(bytes, out),
-            Self::Protobuf => false,
-        }
-    }
-
     /// Reads `bytes` from their start and reports to `sink` what is `wanted`. The values are written
     /// into `room`, which grows to a fixed size.
     pub(super) fn scan<'a>(

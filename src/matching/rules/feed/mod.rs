@@ -27,7 +27,7 @@ pub fn own_time_ns(token: &[u8]) -> Option<i64> {
 }
 
 /// Most paths that together name a channel.
-pub(in crate::matching) const CHANNEL_PARTS: usize = 3;
+pub const CHANNEL_PARTS: usize = 3;
 
 /// What a message says of the feed that it belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
