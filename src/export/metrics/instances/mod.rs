@@ -68,6 +68,16 @@ struct Target {
     warned: bool,
 }
 
+impl Target {
+    /// Whether one more instance may begin of those whose host and path are known, or of the others.
+    fn has_room(&self, by_connection: bool) -> bool {
+        match by_connection {
+            true => self.by_connection < BY_CONNECTION_MAX,
+            false => self.known.len() - self.by_connection < BY_PROCESS_MAX,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Instance {
     target: usize,
@@ -322,7 +332,12 @@ impl Instances {
         let owner = self.other(target);
         match self.targets[target].known.get(&owner) {
             Some(&at) => at,
-            None => self.begin(target, owner, false, at_ns, begin),
+            // It is one more than there is room for, and the last.
+            None => {
+                let by_connection = false;
+                let instance = Instance { target, owner, by_connection, open: 0, last_ns: at_ns };
+                self.begin(instance, None, begin)
+            }
         }
     }
 
@@ -353,16 +368,15 @@ impl Instances {
         at_ns: u64,
         begin: Begin<'_>,
     ) -> Option<usize> {
-        let own = &self.targets[target];
-        if let Some(&at) = own.known.get(&owner) {
+        if let Some(&at) = self.targets[target].known.get(&owner) {
             return Some(at);
         }
-        let (count, most) = match by_connection {
-            true => (own.by_connection, BY_CONNECTION_MAX),
-            false => (own.known.len() - own.by_connection, BY_PROCESS_MAX),
+        let over = match self.targets[target].has_room(by_connection) {
+            true => None,
+            false => Some(self.idle(target, by_connection, at_ns)?),
         };
-        let has_room = count < most || self.idle(target, by_connection, at_ns).is_some();
-        has_room.then(|| self.begin(target, owner, by_connection, at_ns, begin))
+        let instance = Instance { target, owner, by_connection, open: 0, last_ns: at_ns };
+        Some(self.begin(instance, over, begin))
     }
 
     /// The instance that has been idle for longest, if there is one.
@@ -378,24 +392,11 @@ impl Instances {
         idle.filter(|it| is_idle(&it)).min_by_key(|(_, it)| it.last_ns).map(|(at, _)| at)
     }
 
-    fn begin(
-        &mut self,
-        target: usize,
-        owner: Owner,
-        by_connection: bool,
-        at_ns: u64,
-        begin: Begin<'_>,
-    ) -> usize {
-        let own = &self.targets[target];
-        let is_full = match by_connection {
-            true => own.by_connection >= BY_CONNECTION_MAX,
-            false => own.known.len() - own.by_connection >= BY_PROCESS_MAX,
-        };
-        let over = if is_full { self.idle(target, by_connection, at_ns) } else { None };
-        let instance =
-            Instance { target, owner: Arc::clone(&owner), by_connection, open: 0, last_ns: at_ns };
-        let at = over.unwrap_or(self.instances.len());
+    /// Begins an instance, in the place of the one that is `over` if there is one.
+    fn begin(&mut self, instance: Instance, over: Option<usize>, begin: Begin<'_>) -> usize {
+        let (target, owner) = (instance.target, Arc::clone(&instance.owner));
         begin(over.map_or(Place::Next, Place::InsteadOf), &owner);
+        let at = over.unwrap_or(self.instances.len());
         match over {
             Some(at) => {
                 let before = std::mem::replace(&mut self.instances[at], instance);
@@ -403,7 +404,7 @@ impl Instances {
                 self.forget(at);
             }
             None => {
-                self.targets[target].by_connection += usize::from(by_connection);
+                self.targets[target].by_connection += usize::from(instance.by_connection);
                 self.instances.push(instance);
             }
         }
