@@ -27,6 +27,7 @@ impl Supervisor<'_, '_> {
     /// A process runs another program now.
     pub(super) fn executed(&mut self, message: &Lifecycle, now_ns: u64) {
         let (pid, began_ns) = (message.pid, message.at_ns);
+        self.ends_to_hear.remove(&pid);
         let Ok(process) = Process::read(pid) else { return };
         if translator::by_program(&process).is_some() {
             // Before anything else: it is going to read the code that they are in.
@@ -116,6 +117,7 @@ impl Supervisor<'_, '_> {
     pub(super) fn forked(&mut self, message: &Lifecycle, parent: u32, now_ns: u64) {
         let Some(target) = message.target else { return };
         let (pid, began_ns) = (message.pid, message.at_ns);
+        self.ends_to_hear.remove(&pid);
         let inherited = self.members.get(parent).map(|parent| parent.target.images.clone());
         let mut inherited = inherited.unwrap_or_default();
         // A child of a program that may copy its own code is left until it runs a program of its own. The
@@ -212,6 +214,7 @@ impl Supervisor<'_, '_> {
     pub(super) fn ended_unheard(&mut self, pid: u32) {
         self.tap.dismiss(pid);
         self.unheard_ends.push(pid);
+        self.ends_to_hear.insert(pid);
         self.ended(pid);
     }
 
@@ -219,7 +222,9 @@ impl Supervisor<'_, '_> {
     /// counted. A child that runs a program for which nobody asked is not: most have no TLS.
     pub(super) fn exited(&mut self, message: &Lifecycle) {
         let pid = message.pid;
+        let is_known = self.ends_to_hear.remove(&pid);
         let uncounted = match self.members.get(pid) {
+            None if is_known => None,
             None => message.target,
             Some(member) if member.late || !member.is_uninspected() => None,
             Some(member) => {

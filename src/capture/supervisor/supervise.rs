@@ -1,5 +1,7 @@
 //! Acts on what the kernel reports about processes, and does what is due.
 
+use std::collections::HashSet;
+
 use super::agenda::Agenda;
 use super::command::Releases;
 use super::homes::{Homes, Move};
@@ -46,6 +48,8 @@ pub struct Supervisor<'tap, 'obj> {
     pub(super) releases: Option<Releases>,
     /// Processes that have ended without a report.
     pub(super) unheard_ends: Vec<u32>,
+    /// Those of them whose report may still come, because it was not read yet: at most one for each pid.
+    pub(super) ends_to_hear: HashSet<u32>,
     /// Who wants to hear where the processes are at home.
     homes: Option<Homes>,
 }
@@ -88,6 +92,7 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
             news: News::subscribe(tap, now_ns)?,
             releases: (powers != Powers::None).then(Releases::default),
             unheard_ends: Vec::new(),
+            ends_to_hear: HashSet::new(),
             homes,
         };
         supervisor.tap_selected(plain, now_ns)?;
