@@ -64,8 +64,8 @@ pub enum Command {
     Record(Box<RecordArgs>),
     /// Look at recordings as if it happened now; needs no privilege
     Replay(ReplayArgs),
-    /// Find out what identifies a request and its answer in a protocol that wstap does not know, and
-    /// print the rule
+    /// Find out where a protocol that wstap does not know has its ids, times and numbers, and print the
+    /// rule
     Learn(Box<LearnArgs>),
     /// List the message protocols that are recognised, and by what
     Protocols(ProtocolsArgs),

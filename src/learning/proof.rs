@@ -23,7 +23,7 @@ pub struct FeedEvidence {
     pub channels: u64,
     /// Numbers that did not come.
     pub missing: u64,
-    /// Messages that were followed by no number that fits, missing ones before them.
+    /// Messages before which numbers are missing.
     pub holes: u64,
     /// Numbers that came again.
     pub repeated: u64,

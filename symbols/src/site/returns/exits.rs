@@ -156,8 +156,8 @@ impl Exits {
         Some(ReturnSite { condition, ..site })
     }
 
-    /// The site on the way that comes to the return without a jump, by the instruction `before` all
-    /// that the ways have in common.
+    /// The site on the way that comes to the return without a jump. `before` is its last instruction
+    /// before the ways meet.
     fn fall(
         &self,
         text: &impl Text,
@@ -173,7 +173,7 @@ impl Exits {
         }
     }
 
-    /// The last emulated instruction that leads straight on to the return, or else the last of all.
+    /// The site on a way that leads straight on: the last emulated instruction, or else the `last` one.
     fn straight_site(&self, text: &impl Text, last: u64, returned: u64) -> Option<ReturnSite> {
         let site = |at: u64| self.site(text, &decode(text, at)?, outcome(text, at, returned)?);
         let mut at = last;
