@@ -1,7 +1,7 @@
 //! Programs that tests run: found or skipped, and ended when the test is over.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command};
 
 /// Where `make deps-test` unpacks Debian's packages.
@@ -18,6 +18,16 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         eprintln!("skipped: {program} is not installed");
     }
     found
+}
+
+/// Copies `program` to `to`, to be executed there.
+///
+/// Another process does it: a file that is open for writing cannot be executed (ETXTBSY), and what
+/// this process has open, each child that another test's thread starts has open, too, until it
+/// executes its own program.
+pub(crate) fn copy(program: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let status = Command::new("cp").args([program.as_ref(), to.as_ref()]).status();
+    assert!(status.expect("cp runs").success(), "{} cannot be copied", program.as_ref().display());
 }
 
 /// A child that does not outlive its test.

@@ -4,6 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 
 use crate::suite::common::peers::{Runtime, Scene};
+use crate::suite::common::programs;
 use crate::suite::common::wstap::{privileged, program};
 
 fn run(arguments: &[&str]) -> (i32, String) {
@@ -112,7 +113,7 @@ fn root_without_capabilities_it_is_exit_3() {
     // The build's folder may be closed to others.
     let copy = tempfile::tempdir().expect("a folder");
     let program = copy.path().join("wstap");
-    fs::copy(env!("CARGO_BIN_EXE_wstap"), &program).expect("a copy");
+    programs::copy(env!("CARGO_BIN_EXE_wstap"), &program);
     let open = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
     fs::set_permissions(copy.path(), open).expect("permissions");
     let mut command = Command::new(program);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::suite::common::peers::installed;
+use crate::suite::common::programs;
 
 /// The program, or `None` where the test is to be skipped.
 pub(crate) fn program() -> Option<PathBuf> {
@@ -19,7 +20,7 @@ pub(crate) fn static_program() -> Option<PathBuf> {
 /// The program under a name of its own, which becomes its `comm`.
 pub(crate) fn named(folder: &Path, name: &str) -> Option<PathBuf> {
     let copy = folder.join(name);
-    std::fs::copy(program()?, &copy).expect("a copy");
+    programs::copy(program()?, &copy);
     Some(copy)
 }
 

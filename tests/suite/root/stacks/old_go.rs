@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::suite::common::peers::{Peer, Scene, installed};
+use crate::suite::common::programs;
 use crate::suite::common::wstap::{Metrics, Monitor, privileged, wait_for};
 use crate::suite::root::stacks::libraries::assert_ready_go;
 use crate::suite::root::stacks::stripped::{Waiting, ps};
@@ -59,7 +60,9 @@ impl<'scene> Workspace<'scene> {
             workspace.write(&format!("packages/{package}/package.json"), &json);
         }
         for (name, script) in [("bin/npm", NPM), ("bin/git", GIT)] {
-            workspace.write(name, script);
+            let source = format!("{name}.sh");
+            workspace.write(&source, script);
+            programs::copy(workspace.path(&source), workspace.path(name));
             let mode = fs::Permissions::from_mode(0o755);
             fs::set_permissions(workspace.path(name), mode).expect("a mode");
         }

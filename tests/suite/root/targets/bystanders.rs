@@ -6,6 +6,7 @@ use std::process::Command;
 use super::selection::wait_for_answers;
 use crate::suite::common::peers::wss_pair::{self, Pair};
 use crate::suite::common::peers::{Scene, installed};
+use crate::suite::common::programs;
 use crate::suite::common::wstap::{self, Monitor, privileged, program, wait_for};
 
 /// Files whose code in the memory of process `pid` is another than on disk.
@@ -189,7 +190,7 @@ fn root_a_program_that_copies_its_code_to_large_pages_lives_and_is_named() {
     let scene = Scene::new();
     // Its own name, so that no other test's process is tapped, in a file of its own.
     let node_copy = scene.path("node-in-copy");
-    fs::copy(fs::canonicalize(node).expect("a program"), &node_copy).expect("a copy");
+    programs::copy(fs::canonicalize(node).expect("a program"), &node_copy);
     let log = scene.path("wstap.log");
     let mut command = program();
     command.args(["--comm", "node-in-copy"]).stderr(fs::File::create(&log).expect("a log"));

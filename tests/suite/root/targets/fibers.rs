@@ -4,6 +4,7 @@ use std::process::Command;
 
 use crate::suite::common::peers::wss_pair::Pair;
 use crate::suite::common::peers::{Scene, installed};
+use crate::suite::common::programs;
 use crate::suite::common::wstap::{Monitor, privileged};
 
 /// The library that the program is linked with, where Debian has it.
@@ -23,7 +24,7 @@ impl Private {
     fn copy(program: &str) -> Option<Self> {
         let scene = Scene::new();
         let copy = scene.path(program);
-        fs::copy(installed(program)?, &copy).expect("a copy");
+        programs::copy(installed(program)?, &copy);
         let mut libraries = LIBRARIES.iter().map(|folder| Path::new(folder).join(LIBRARY));
         if let Some(library) = libraries.find(|library| library.exists()) {
             fs::copy(library, scene.path(LIBRARY)).expect("a copy");

@@ -6,6 +6,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use crate::suite::common::peers::wss_pair::{self, Pair};
+use crate::suite::common::programs;
 use crate::suite::common::wstap::{Monitor, privileged, signal};
 
 pub(crate) const FOUR: [&str; 4] = ["bpf", "perfmon", "sys_ptrace", "dac_read_search"];
@@ -18,7 +19,7 @@ pub(crate) struct Open {
 impl Open {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        fs::copy(env!("CARGO_BIN_EXE_wstap"), folder.path().join("wstap")).expect("a copy");
+        programs::copy(env!("CARGO_BIN_EXE_wstap"), folder.path().join("wstap"));
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
         Self { folder }
     }
@@ -40,7 +41,7 @@ impl Open {
         fs::create_dir(&closed).expect("a folder");
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).expect("a mode");
         let copy = closed.join("pair");
-        fs::copy(wss_pair::static_program()?, &copy).expect("a copy");
+        programs::copy(wss_pair::static_program()?, &copy);
         Some(copy)
     }
 }
