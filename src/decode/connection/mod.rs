@@ -17,7 +17,7 @@ mod transitions;
 use crate::decode::context::{Context, Resources};
 use crate::decode::deferred_counts::DeferredCounts;
 use crate::decode::hint::StreamContent;
-use crate::decode::http::head_scan::HeadScan;
+use crate::decode::http::head_scan::{HeadScan, Scanned};
 use crate::decode::http::upgrade::Upgrade;
 use crate::decode::http2::carrier::Carrier;
 use crate::decode::http2::scan::Http2Scan;
@@ -123,6 +123,7 @@ impl Connection {
                 let end = self.next(direction);
                 self.unseen(direction, missing, Some(GapReason::RingFull), end, context);
             }
+            self.release(direction, context);
         }
         if let Phase::Http(upgrade) = &mut self.phase {
             let becomes = upgrade.end();
@@ -264,7 +265,7 @@ impl Connection {
         if chunk.start == SegmentStart::Http2Header {
             self.meet_http2(context);
         }
-        self.look_for_a_head(chunk, context);
+        let chunk = self.look_for_a_head(chunk, context);
         let mut rest = chunk.bytes;
         match &mut self.phase {
             Phase::Http(upgrade) => {
@@ -289,23 +290,56 @@ impl Connection {
     }
 
     /// Looks for an HTTP head at the start of a call, unless the connection is a proven WebSocket.
-    fn look_for_a_head(&mut self, chunk: Chunk<'_>, context: &mut Context<'_>) {
-        let Chunk { direction, bytes, start, .. } = chunk;
+    /// Returns what is to be read now: nothing, while it may be the beginning of a head instead of
+    /// a frame.
+    fn look_for_a_head<'a>(&mut self, chunk: Chunk<'a>, context: &mut Context<'_>) -> Chunk<'a> {
+        let Chunk { direction, bytes, start, end } = chunk;
         if let Phase::Http(upgrade) = &mut self.phase {
             if start == SegmentStart::Call {
                 upgrade.call_starts(direction, bytes);
             }
-            return;
+            return chunk;
         }
         if !self.may_begin_anew() {
-            return;
+            self.release(direction, context);
+            return chunk;
         }
-        let Some(begun) = self.head_scans[direction.index()].look(start, bytes) else { return };
-        self.begin_anew(context);
-        let other = std::mem::take(&mut self.head_scans[direction.opposite().index()]);
-        let other_end = self.next(direction.opposite());
-        self.resume(direction.opposite(), other.bytes(), other_end, context);
-        self.resume(direction, begun.bytes(), chunk.offset(), context);
+        match self.head_scans[direction.index()].look(start, bytes) {
+            Scanned::Head(begun) => {
+                self.begin_anew(context);
+                let other = std::mem::take(&mut self.head_scans[direction.opposite().index()]);
+                let other_end = self.next(direction.opposite());
+                self.resume(direction.opposite(), other.bytes(), other_end, context);
+                self.resume(direction, begun.bytes(), chunk.offset(), context);
+                chunk
+            }
+            Scanned::Neither(kept) => {
+                self.is_no_head(direction, kept, context);
+                chunk
+            }
+            Scanned::Undecided(kept) => {
+                self.is_no_head(direction, kept, context);
+                match self.phase {
+                    Phase::Frames(_) => Chunk::nothing(direction, end),
+                    _ => chunk,
+                }
+            }
+        }
+    }
+
+    /// Reads as frames what was kept of a direction because a head might have begun with it.
+    fn release(&mut self, direction: Direction, context: &mut Context<'_>) {
+        let scan = &mut self.head_scans[direction.index()];
+        if !scan.is_empty() {
+            let kept = std::mem::take(scan);
+            self.is_no_head(direction, kept, context);
+        }
+    }
+
+    fn is_no_head(&mut self, direction: Direction, kept: HeadScan, context: &mut Context<'_>) {
+        if let Phase::Frames(session) = &mut self.phase {
+            session.bytes(direction, kept.bytes(), SegmentStart::Call, context);
+        }
     }
 
     /// What passes next may be HTTP: it is not known to be a WebSocket, or its peers have said that
@@ -328,7 +362,7 @@ impl Connection {
         end: u64,
         context: &mut Context<'_>,
     ) {
-        self.head_scans[direction.index()].interrupt();
+        self.release(direction, context);
         if let Some(scan) = &mut self.http2_scan {
             scan.interrupt(direction);
         }

@@ -13,26 +13,38 @@ pub(in crate::decode) struct HeadScan {
     len: usize,
 }
 
+/// What the bytes that passed are.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::decode) enum Scanned {
+    /// A head begins in them, or began in calls before them: what of it came before.
+    Head(HeadScan),
+    /// A head may begin with them: they are kept. What was kept before is no head, unless it is
+    /// still kept.
+    Undecided(HeadScan),
+    /// No head begins in them, nor did in what was kept.
+    Neither(HeadScan),
+}
+
 impl HeadScan {
-    /// The stream goes on with `bytes`. If a head begins in them, or began in calls before them,
-    /// returns what of it came before.
-    pub(in crate::decode) fn look(
-        &mut self,
-        start: SegmentStart,
-        bytes: &[u8],
-    ) -> Option<HeadScan> {
+    /// The stream goes on with `bytes`.
+    pub(in crate::decode) fn look(&mut self, start: SegmentStart, bytes: &[u8]) -> Scanned {
+        let before = *self;
         if self.len > 0 {
-            let found = self.extend(bytes);
-            if found.is_some() || self.len > 0 {
-                return found;
+            match self.extend(bytes) {
+                Scanned::Neither(_) => {}
+                // All of it is still kept.
+                Scanned::Undecided(_) => return Scanned::Undecided(HeadScan::default()),
+                head @ Scanned::Head(_) => return head,
             }
         }
-        if start == SegmentStart::Call { self.extend(bytes) } else { None }
-    }
-
-    /// Bytes are missing: what follows does not belong to what was kept.
-    pub(in crate::decode) fn interrupt(&mut self) {
-        self.len = 0;
+        if start != SegmentStart::Call {
+            return Scanned::Neither(before);
+        }
+        match self.extend(bytes) {
+            Scanned::Undecided(_) => Scanned::Undecided(before),
+            Scanned::Neither(_) => Scanned::Neither(before),
+            head @ Scanned::Head(_) => head,
+        }
     }
 
     /// What was kept.
@@ -40,17 +52,24 @@ impl HeadScan {
         &self.kept[..self.len]
     }
 
-    fn extend(&mut self, bytes: &[u8]) -> Option<HeadScan> {
+    /// Nothing is kept.
+    pub(in crate::decode) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn extend(&mut self, bytes: &[u8]) -> Scanned {
         match opening_of(self.bytes(), bytes) {
-            Opening::Request | Opening::Response => return Some(std::mem::take(self)),
+            Opening::Request | Opening::Response => Scanned::Head(std::mem::take(self)),
             // What is still undecided is shorter than the longest opening.
             Opening::NeedMore if self.len + bytes.len() <= OPENING_MAX => {
                 self.kept[self.len..][..bytes.len()].copy_from_slice(bytes);
                 self.len += bytes.len();
+                Scanned::Undecided(HeadScan::default())
             }
-            Opening::NeedMore | Opening::Http2(_) | Opening::Neither => self.len = 0,
+            Opening::NeedMore | Opening::Http2(_) | Opening::Neither => {
+                Scanned::Neither(std::mem::take(self))
+            }
         }
-        None
     }
 }
 
@@ -60,7 +79,10 @@ mod tests {
 
     fn found(calls: &[(SegmentStart, &[u8])]) -> Option<Vec<u8>> {
         let mut scan = HeadScan::default();
-        calls.iter().find_map(|&(start, bytes)| scan.look(start, bytes)).map(|it| it.bytes().into())
+        calls.iter().find_map(|&(start, bytes)| match scan.look(start, bytes) {
+            Scanned::Head(begun) => Some(begun.bytes().into()),
+            Scanned::Undecided(_) | Scanned::Neither(_) => None,
+        })
     }
 
     const CALL: SegmentStart = SegmentStart::Call;
@@ -87,5 +109,21 @@ mod tests {
     fn what_turns_out_to_be_no_head_does_not_hide_the_next() {
         assert_eq!(found(&[(CALL, b"GE"), (CALL, b"GET / ")]), Some(vec![]));
         assert_eq!(found(&[(CALL, b"GE"), (MIDDLE, b"GET / ")]), None);
+    }
+
+    #[test]
+    fn each_byte_that_is_no_head_comes_back_once() {
+        let calls = [(CALL, "GE"), (MIDDLE, "TA"), (CALL, "G"), (CALL, "PO"), (CALL, "x")];
+        let (mut scan, mut passed) = (HeadScan::default(), String::new());
+        for (start, bytes) in calls {
+            let (kept, rest) = match scan.look(start, bytes.as_bytes()) {
+                Scanned::Head(_) => panic!("there is no head"),
+                Scanned::Undecided(kept) => (kept, ""),
+                Scanned::Neither(kept) => (kept, bytes),
+            };
+            passed += str::from_utf8(kept.bytes()).expect("text");
+            passed += rest;
+        }
+        assert_eq!(passed, "GETAGPOx");
     }
 }

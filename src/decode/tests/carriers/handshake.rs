@@ -71,6 +71,58 @@ fn a_refused_upgrade_may_be_tried_again_on_the_same_connection() {
     tape.says(&[OPEN, ENTER]);
 }
 
+/// However few bytes of the next head come first, none of them is read as a frame.
+#[test]
+fn after_a_close_the_next_head_is_no_frame_however_it_is_cut() {
+    let transcript = |bytes: usize, start: SegmentStart| {
+        let mut tape = Tape::new();
+        tape.pass(Sent, &get(""));
+        tape.pass(Received, &switching(""));
+        tape.pass(Sent, &masked(FIN | CLOSE, b"\x03\xe8"));
+        for (direction, head) in [(Sent, get("")), (Received, switching(""))] {
+            tape.start = SegmentStart::Call;
+            for piece in head.chunks(bytes) {
+                tape.pass(direction, piece);
+                tape.start = start;
+            }
+        }
+        tape.start = SegmentStart::Call;
+        tape.pass(Sent, &masked(FIN | TEXT, b"next"));
+        tape.said()
+    };
+    let whole = transcript(usize::MAX, SegmentStart::Call);
+    assert_eq!(whole.iter().filter(|line| *line == OPEN).count(), 2, "{whole:?}");
+    for bytes in 1..9 {
+        for start in [SegmentStart::Call, SegmentStart::Middle] {
+            assert_eq!(transcript(bytes, start), whole, "{bytes} bytes");
+        }
+    }
+}
+
+/// What only looked like a head is a frame that breaks the rules, also when nothing comes behind it.
+#[test]
+fn after_a_close_what_only_begins_like_a_head_is_still_read() {
+    let rules = ["> error control_fragmented", "> error mask_missing", "> error rsv_unexpected"];
+    let whole = [&rules[..], &["> close+* plain 0"]].concat();
+    let begun = [&rules[..], &["> error eof_mid_frame"]].concat();
+    let cases: [(&[&[u8]], &[&str]); 4] = [
+        (&[b"H\0"], &whole),
+        (&[b"H", b"\0"], &whole),
+        (&[b"HT", b"x"], &begun),
+        (&[b"H"], &["> error eof_mid_frame"]),
+    ];
+    for (calls, frames) in cases {
+        let mut tape = Tape::new();
+        tape.pass(Sent, &get(""));
+        tape.pass(Received, &switching(""));
+        tape.pass(Received, &plain(FIN | CLOSE, b"\x03\xe8"));
+        tape.said();
+        calls.iter().for_each(|call| tape.pass(Sent, call));
+        tape.close();
+        tape.says(&[frames, &["close 1000", "state client/full -> -"]].concat());
+    }
+}
+
 #[test]
 fn frames_written_before_the_101_was_reported_are_held() {
     let mut tape = Tape::new();
