@@ -95,6 +95,7 @@ pub(super) fn is_after_rest(
 ) -> Option<bool> {
     let message_at = |at: usize| samples.get(at).map(|it| it.at_ns);
     let call_at = |at: usize| stream.calls.get(at).map(|it| it.at_ns);
+    let missed_before = |at: usize| stream.calls.get(at).map(|it| it.missed);
     let (passed_ns, called_ns) = (message_at(message)?, call_at(call)?);
     let (from_ns, to_ns) = match direction {
         Direction::Received => (passed_ns, called_ns),
@@ -117,6 +118,10 @@ pub(super) fn is_after_rest(
         return Some(false);
     }
     let (is_first_message, is_first_call) = (last_message + 1 == message, last_call + 1 == call);
+    if is_first_call && missed_before(call)? != missed_before(last_call)? {
+        // The first call after the rest may be one of those that were missed.
+        return Some(false);
+    }
     let (is_first, is_own) = match direction {
         Direction::Received => (is_first_message, is_first_call),
         Direction::Sent => (is_first_call, is_first_message),

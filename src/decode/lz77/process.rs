@@ -341,14 +341,30 @@ impl Process {
         Some(key)
     }
 
-    /// The stream that the direction seems to go through, if it explains its messages.
+    /// The stream that the direction seems to go through, if it explains its messages, and if each other
+    /// stream that may be the direction's seems to be another one's. Where one is left over, some
+    /// stream here is that of a connection that does not wait, and it may be the chosen one.
     fn chosen_proof(&self, serial: u64) -> Option<(Key, Walk)> {
         let key = self.chosen(serial)?;
         let (stream, waiting) = (self.streams.get(&key)?, self.waiting.get(&serial)?);
-        match walk::prove(stream, &waiting.samples, waiting.direction, self.missed) {
-            Proof::Sound(walk) => Some((key, walk)),
-            Proof::None | Proof::Doubtful => None,
-        }
+        let (samples, direction) = (&waiting.samples, waiting.direction);
+        let Proof::Sound(walk) = walk::prove(stream, samples, direction, self.missed) else {
+            return None;
+        };
+        let is_left_over = |(other, it): (&Key, &Stream)| {
+            *other != key
+                && other.1 == direction
+                && !it.is_taken
+                && !self.is_chosen(*other, it)
+                && may_be(it, samples, direction, self.missed)
+        };
+        let is_doubtful = self.streams.iter().any(is_left_over);
+        (!is_doubtful).then_some((key, walk))
+    }
+
+    /// Whether a direction seems to go through the stream.
+    fn is_chosen(&self, key: Key, stream: &Stream) -> bool {
+        stream.vote.choice().is_some_and(|serial| self.chosen(serial) == Some(key))
     }
 
     /// The only stream that explains the messages of the direction; or one of several, if all that do

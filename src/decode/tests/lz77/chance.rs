@@ -215,7 +215,9 @@ const MANNERS: Manners = Manners {
 
 #[test]
 fn no_window_is_wrong_whatever_is_missed() {
-    for seed in 0..240 {
+    // In the last three the first call after a rest is missed, or a stream that belongs to no
+    // direction that waits is called in its stead.
+    for seed in (0..240).chain([2633, 6270, 6277]) {
         let mut chance = Chance(seed);
         let manners = Manners {
             connections: 2 + chance.below(6),
