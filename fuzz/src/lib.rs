@@ -23,8 +23,8 @@ use wstap::event::{Absent, Direction, EventKind, Segment, SegmentStart};
 use wstap_symbols::{Evidence, Options, SitePreference, Work, plan_counted};
 
 use input::{Input, Piece};
-use tap::{Ended, Tap};
 pub use recordings::recordings;
+use tap::{Ended, Tap};
 pub use trace::Trace;
 pub use windows::windows;
 

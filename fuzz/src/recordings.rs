@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use flate2::Crc;
 use flate2::Compression;
+use flate2::Crc;
 use flate2::write::DeflateEncoder;
 use wstap::decode::decoder::{Decoder, Limits};
 use wstap::event::EventKind;

@@ -158,9 +158,10 @@ impl Tap {
         self.first = self.first.wrapping_add(CONNECTIONS);
         self.offsets.clear();
         let next = Ledger { window: ledger.window, ..Ledger::default() };
-        let Ledger { mut trace, seen, until_error, until_adrift, encrypted, .. } =
+        let Ledger { mut trace, seen, until_error, until_adrift, encrypted, texts, .. } =
             std::mem::replace(ledger, next);
         trace.add(&("encrypted", encrypted.len()));
+        trace.add(&("read", texts.len()));
         let until_error = until_error.unwrap_or(seen.len());
         Ended { trace, until_error, seen, until_adrift, encrypted }
     }
