@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::suite::common::peers::Runtime::{Node, NodeCurrent, Python};
 use crate::suite::common::peers::Transcript;
 use crate::suite::common::peers::busy::{Busy, End};
+use crate::suite::common::peers::mixed::scaled;
 use crate::suite::common::probed::is_probed;
 use crate::suite::common::wstap::{Frames, Monitor, privileged, program, wait_for};
 
@@ -19,6 +20,14 @@ const IN_A_ROW: usize = 3;
 
 /// Which part of the requests must be matched that begin once both directions are read.
 const PART: f64 = 0.98;
+
+/// Percent of those that begin after the first messages which must be matched, in a long run. In a short
+/// one the beginning is most of what is looked at.
+const PERCENT_OF_ALL: u32 = 95;
+
+/// Answers that are waited for once every connection is read, and the same in a long run.
+const ANSWERS: u32 = 300;
+const ANSWERS_LONG: u32 = 6_000;
 
 /// How long connections go on under tap of which none need be read.
 const A_WHILE: Duration = Duration::from_secs(4);
@@ -48,6 +57,8 @@ impl Tally {
         assert_eq!(self.read, self.connections, "{who}: {self:?}");
         let Part { due, matched } = self.since_read;
         assert!(due >= 100 && matched as f64 >= PART * due as f64, "{who}: {self:?}");
+        let Part { due, matched } = self.after_first;
+        assert!(matched * 100 >= due * scaled(0, PERCENT_OF_ALL) as usize, "{who}: {self:?}");
     }
 }
 
@@ -156,7 +167,7 @@ struct SoFar {
     /// Each connection is read both ways,
     is_all_read: bool,
     /// and so many requests were matched since then.
-    matched: usize,
+    matched: u32,
 }
 
 impl SoFar {
@@ -173,10 +184,10 @@ impl SoFar {
                 self.is_all_read |=
                     self.in_a_row.len() == connections && self.in_a_row.values().all(is_read);
             }
-            self.matched += usize::from(self.is_all_read && line["outcome"] == "matched");
+            self.matched += u32::from(self.is_all_read && line["outcome"] == "matched");
         }
         self.lines = lines.len();
-        self.matched >= 300
+        self.matched >= scaled(ANSWERS, ANSWERS_LONG)
     }
 }
 
