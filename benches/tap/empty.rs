@@ -21,18 +21,16 @@ impl Empty {
         let target = Target::resolve(&mut planner, Default::default(), pid).unwrap();
         let mut links = Vec::new();
         for image in &target.images {
-            let probes = image.plan.libraries.iter().flat_map(|library| &library.probes);
-            let transfers = probes.filter(|probe| matches!(probe.action, Action::Transfer(_)));
-            let offsets: Vec<usize> = transfers.map(|probe| probe.offset as usize).collect();
-            if offsets.is_empty() {
-                continue;
-            }
+            let probes = || image.plan.libraries.iter().flat_map(|library| &library.probes);
             for program in object.progs_mut() {
-                let opts = UprobeMultiOpts {
-                    offsets: offsets.clone(),
-                    retprobe: program.name() == "empty_return",
-                    ..Default::default()
-                };
+                let retprobe = program.name() == "empty_return";
+                let is_due = if retprobe { wants_return_probe } else { is_passed_by_messages };
+                let probes = probes().filter(|probe| is_due(&probe.action));
+                let offsets: Vec<usize> = probes.map(|probe| probe.offset as usize).collect();
+                if offsets.is_empty() {
+                    continue;
+                }
+                let opts = UprobeMultiOpts { offsets, retprobe, ..Default::default() };
                 let path = &image.attach_path;
                 let pid = pid.cast_signed();
                 links.push(program.attach_uprobe_multi_with_opts(pid, path, "", opts).unwrap());
@@ -40,6 +38,15 @@ impl Empty {
         }
         Self { _links: links, _object: object }
     }
+}
+
+/// Whether each message passes there.
+fn is_passed_by_messages(action: &Action) -> bool {
+    matches!(action, Action::Transfer(_) | Action::TransferReturn(_) | Action::Read(_))
+}
+
+fn wants_return_probe(action: &Action) -> bool {
+    matches!(action, Action::Transfer(transfer) if transfer.return_probe)
 }
 
 fn load() -> Object {
