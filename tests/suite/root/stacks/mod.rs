@@ -1,8 +1,5 @@
 //! One TLS library or build after the other, and connections without TLS.
 
-/// HAProxy speaks HTTP/2 in front, and both versions behind.
-mod haproxy;
-
 /// Browsers, large runtimes and slow builds: `make test-stacks`.
 mod heavy;
 
@@ -20,6 +17,9 @@ mod old_go;
 
 /// WebSockets without TLS: ws://.
 mod plain;
+
+/// Proxies that speak HTTP/2 in front, and both versions behind.
+mod proxies;
 
 /// Libraries without symbols: debug files, offsets given by hand, and what is refused.
 pub(crate) mod stripped;

@@ -8,14 +8,15 @@ use super::nginx::free_port;
 use crate::suite::common::peers::{Runtime, Scene, installed};
 use crate::suite::common::wstap::{Monitor, privileged, wait_for};
 
-/// HAProxy takes WebSockets over HTTP/2, and hands them on over TLS in the version that is asked for.
-struct HaProxy {
+/// A program that takes WebSockets over HTTP/2 and hands them on over TLS.
+struct Proxy {
     process: Child,
     port: u16,
 }
 
-impl HaProxy {
-    fn start(scene: &Scene, upstream: u16, version: &str) -> Option<Self> {
+impl Proxy {
+    /// HAProxy, with what its configuration says of the server.
+    fn haproxy(scene: &Scene, upstream: u16, version: &str) -> Option<Self> {
         let program = installed("haproxy/usr/sbin/haproxy")?;
         let port = free_port();
         let [certificate, key] = ["cert.pem", "key.pem"]
@@ -31,14 +32,29 @@ impl HaProxy {
         );
         let file = scene.path("haproxy.cfg");
         fs::write(&file, config).expect("a file");
-        let process = Command::new(program).arg("-db").arg("-f").arg(file).spawn();
-        let this = Self { process: process.expect("HAProxy starts"), port };
-        wait_for("HAProxy to listen", || TcpStream::connect(("127.0.0.1", port)).ok());
-        Some(this)
+        Some(Self::start(Command::new(program).arg("-db").arg("-f").arg(file), port))
+    }
+
+    /// nghttpx, with the parameters of its server.
+    fn nghttpx(scene: &Scene, upstream: u16, parameters: &str) -> Option<Self> {
+        let program = installed("nghttpx/usr/sbin/nghttpx")?;
+        let port = free_port();
+        let mut command = Command::new(program);
+        command.args(["--conf=/dev/null", "--single-process", "--insecure", "--log-level=WARN"]);
+        command.arg(format!("--frontend=127.0.0.1,{port}"));
+        command.arg(format!("--backend=127.0.0.1,{upstream};;{parameters}"));
+        command.args([scene.path("key.pem"), scene.path("cert.pem")]);
+        Some(Self::start(&mut command, port))
+    }
+
+    fn start(command: &mut Command, port: u16) -> Self {
+        let this = Self { process: command.spawn().expect("it starts"), port };
+        wait_for("the proxy to listen", || TcpStream::connect(("127.0.0.1", port)).ok());
+        this
     }
 }
 
-impl Drop for HaProxy {
+impl Drop for Proxy {
     fn drop(&mut self) {
         if kill_process(Pid::from_child(&self.process), Signal::TERM).is_ok() {
             let _ = self.process.wait();
@@ -47,7 +63,7 @@ impl Drop for HaProxy {
 }
 
 /// The client, the proxy with both of its legs, and the server: each says what the peers say.
-fn relay(scene: &Scene, server: u32, proxy: &HaProxy, load: &[&str], requests: u64) {
+fn relay(scene: &Scene, server: u32, proxy: &Proxy, load: &[&str], requests: u64) {
     let mut client = scene.http2_client(Runtime::Node, proxy.port, load).expect("node is there");
     let pids = [server, proxy.process.id(), client.pid()];
     let taps = pids.map(|pid| Monitor::attach(pid, &[]));
@@ -78,7 +94,7 @@ fn root_haproxy_that_speaks_http2_on_both_legs_is_counted_exactly() {
         return;
     }
     let Some((server, upstream)) = scene.http2_server(Runtime::Node) else { return };
-    let Some(proxy) = HaProxy::start(&scene, upstream, "alpn h2 ws h2") else { return };
+    let Some(proxy) = Proxy::haproxy(&scene, upstream, "alpn h2 ws h2") else { return };
     let load = ["--streams", "5", "--requests", "40", "--pages", "20", "--size", "3000"];
     relay(&scene, server.pid(), &proxy, &load, 200);
 }
@@ -90,7 +106,31 @@ fn root_haproxy_that_hands_websockets_on_over_http1_is_counted_exactly() {
         return;
     }
     let Some((server, upstream)) = scene.server(Runtime::Node, &[]) else { return };
-    let Some(proxy) = HaProxy::start(&scene, upstream, "alpn http/1.1") else { return };
+    let Some(proxy) = Proxy::haproxy(&scene, upstream, "alpn http/1.1") else { return };
+    let load = ["--streams", "5", "--requests", "40", "--size", "3000"];
+    relay(&scene, server.pid(), &proxy, &load, 200);
+}
+
+#[test]
+fn root_nghttpx_that_speaks_http2_on_both_legs_is_counted_exactly() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some((server, upstream)) = scene.http2_server(Runtime::Node) else { return };
+    let Some(proxy) = Proxy::nghttpx(&scene, upstream, "proto=h2;tls") else { return };
+    let load = ["--streams", "5", "--requests", "40", "--pages", "20", "--size", "3000"];
+    relay(&scene, server.pid(), &proxy, &load, 200);
+}
+
+#[test]
+fn root_nghttpx_that_hands_websockets_on_over_http1_is_counted_exactly() {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some((server, upstream)) = scene.server(Runtime::Node, &[]) else { return };
+    let Some(proxy) = Proxy::nghttpx(&scene, upstream, "tls") else { return };
     let load = ["--streams", "5", "--requests", "40", "--size", "3000"];
     relay(&scene, server.pid(), &proxy, &load, 200);
 }
