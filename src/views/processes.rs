@@ -51,7 +51,7 @@ pub struct Place {
     pub sockets: Sockets,
 }
 
-/// TCP sockets of a process, with TLS inside or not: `/proc` does not tell.
+/// TCP sockets of a process.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Sockets {
     /// Ports that it listens on, in order.
@@ -60,6 +60,10 @@ pub struct Sockets {
     pub connections_in: usize,
     /// Other established connections.
     pub connections_out: usize,
+    /// Those of all connections that carry no TLS: a process at one of their ends has none.
+    pub connections_plain: usize,
+    /// The others. The kernel does not tell which of them carry TLS.
+    pub connections_maybe_tls: usize,
 }
 
 impl ProcessRow {
@@ -74,7 +78,7 @@ impl ProcessRow {
 
     /// How probably it is looked for: something that can be read, and is connected, through TLS.
     fn likelihood(&self) -> (u8, usize) {
-        let Sockets { listening, connections_in, connections_out } = &self.place.sockets;
+        let Sockets { listening, connections_in, connections_out, .. } = &self.place.sockets;
         let connections = connections_in + connections_out;
         let is_tls = self.stack != "plain" && self.is_tappable();
         let score = 3 * u8::from(is_tls)
@@ -104,21 +108,32 @@ pub fn table(rows: &[ProcessRow], width: usize) -> String {
     for line in std::iter::once(&heads).chain(&lines) {
         write_line(&mut text, line, &widths, width);
     }
+    if rows.iter().any(|row| row.place.sockets.connections_maybe_tls > 0) {
+        wrap(&mut text, MAYBE_TLS, width);
+    }
     write_reasons(&mut text, rows, width);
     text
 }
 
-const COLUMNS: usize = 9;
-/// The column that gives way where there is little room, and the one that has the rest.
-const WHERE: usize = 7;
-const ARGUMENTS: usize = 8;
+/// What nobody can tell from outside is said.
+const MAYBE_TLS: &str = "TLS? counts connections of a process that has TLS; the kernel does not tell \
+                         which of them use it. PLAIN counts those that cannot.";
+
+const COLUMNS: usize = 11;
+/// The columns that give way where there is little room, and the one that has the rest.
+const IN: usize = 6;
+const OUT: usize = 7;
+const WHERE: usize = 9;
+const ARGUMENTS: usize = 10;
 
 /// The head of each column and the most characters that it takes.
 const HEADS: [(&str, usize); COLUMNS] = [
     ("PID", 10),
     ("COMMAND", 15),
-    ("TLS", 17),
+    ("LIBRARY", 17),
     ("LISTENS", 11),
+    ("TLS?", 6),
+    ("PLAIN", 6),
     ("IN", 6),
     ("OUT", 6),
     ("TAP", 5),
@@ -136,10 +151,10 @@ fn cells(rows: &[ProcessRow]) -> [String; COLUMNS] {
         return Default::default();
     };
     let Place { container, unit, arguments, sockets } = &row.place;
-    let mut tls =
+    let mut library =
         [Some(row.stack), row.version.as_deref()].map(Option::unwrap_or_default).join(" ");
     if rows.len() > 1 {
-        tls = format!("{} +{}", tls.trim_end(), rows.len() - 1);
+        library = format!("{} +{}", library.trim_end(), rows.len() - 1);
     }
     let tap = match row.verdict.as_str() {
         "ready" => "yes",
@@ -150,8 +165,10 @@ fn cells(rows: &[ProcessRow]) -> [String; COLUMNS] {
     let cells = [
         row.pid.to_string(),
         row.comm.clone(),
-        tls,
+        library,
         ports(&sockets.listening),
+        sockets.connections_maybe_tls.to_string(),
+        sockets.connections_plain.to_string(),
         sockets.connections_in.to_string(),
         sockets.connections_out.to_string(),
         tap.to_owned(),
@@ -188,6 +205,10 @@ fn widths(lines: &[[String; COLUMNS]], width: usize) -> [usize; COLUMNS] {
         widths[..ARGUMENTS].iter().filter(|&&width| width > 0).map(|width| width + 1).sum()
     };
     let spare = |widths: &[usize; COLUMNS]| width.saturating_sub(others(widths));
+    let wanted = ARGUMENTS_LEAST.min(widths[ARGUMENTS]);
+    if spare(&widths) < wanted {
+        (widths[IN], widths[OUT]) = (0, 0);
+    }
     let missing = ARGUMENTS_LEAST.saturating_sub(spare(&widths));
     // A container's id has 12 digits, and less of it says nothing.
     let least = HEADS[WHERE].0.len().max(12);
@@ -206,7 +227,7 @@ fn write_line(text: &mut String, cells: &[String; COLUMNS], widths: &[usize], wi
             continue;
         }
         let cell = shortened(cell, width);
-        let is_number = matches!(HEADS[column].0, "PID" | "IN" | "OUT");
+        let is_number = matches!(HEADS[column].0, "PID" | "TLS?" | "PLAIN" | "IN" | "OUT");
         // A String takes everything.
         let _ = if is_number {
             write!(line, "{cell:>width$} ")
@@ -284,16 +305,24 @@ mod tests {
     }
 
     fn sockets(listening: &[u16], connections_in: usize, connections_out: usize) -> Sockets {
-        Sockets { listening: listening.to_vec(), connections_in, connections_out }
+        Sockets {
+            listening: listening.to_vec(),
+            connections_in,
+            connections_out,
+            connections_plain: connections_out,
+            connections_maybe_tls: connections_in,
+        }
     }
 
     fn machine() -> Vec<ProcessRow> {
         let server = ["/usr/bin/node", "server.js", "--port", "8443"];
         let mut unsupported = row(9, "shop", "rustls");
         unsupported.verdict = "unsupported: rustls 0.23.46 inside, symbols stripped".into();
+        let plain =
+            Sockets { connections_plain: 1, connections_maybe_tls: 0, ..sockets(&[22], 1, 0) };
         vec![
             with(row(1, "systemd", "openssl"), &["/sbin/init"], sockets(&[], 0, 0)),
-            with(row(7, "sshd", "plain"), &["sshd", "-D"], sockets(&[22], 1, 0)),
+            with(row(7, "sshd", "plain"), &["sshd", "-D"], plain),
             with(unsupported, &["shop"], sockets(&[443], 90, 0)),
             with(row(4242, "node", "openssl"), &server, sockets(&[8443, 9000, 9001], 12, 3)),
             with(row(4243, "python3", "openssl"), &["python3", "feed.py"], sockets(&[], 0, 8)),
@@ -313,12 +342,14 @@ mod tests {
         let mut rows = machine();
         sort(&mut rows);
         let expected = "\x20\
-PID COMMAND TLS            LISTENS IN OUT TAP ARGUMENTS
-4242 node    openssl 3.0.17 8443 +2 12   3 yes server.js --port 8443
-4243 python3 openssl 3.0.17 -        0   8 yes feed.py
-   7 sshd    plain          22       1   0 yes -D
-   1 systemd openssl 3.0.17 -        0   0 yes -
-   9 shop    rustls 3.0.17  443     90   0 no  -
+PID COMMAND LIBRARY        LISTENS TLS? PLAIN IN OUT TAP ARGUMENTS
+4242 node    openssl 3.0.17 8443 +2   12     3 12   3 yes server.js --port 8443
+4243 python3 openssl 3.0.17 -          0     8  0   8 yes feed.py
+   7 sshd    plain          22         0     1  1   0 yes -D
+   1 systemd openssl 3.0.17 -          0     0  0   0 yes -
+   9 shop    rustls 3.0.17  443       90     0 90   0 no  -
+TLS? counts connections of a process that has TLS; the kernel does not tell
+  which of them use it. PLAIN counts those that cannot.
 9 (shop) cannot be tapped: rustls 0.23.46 inside, symbols stripped
 ";
         assert_eq!(table(&rows, 80), expected);
@@ -343,6 +374,9 @@ PID COMMAND TLS            LISTENS IN OUT TAP ARGUMENTS
         let [narrow, usual, wide, wider] = [40, 80, 120, 200].map(shown);
         assert!(narrow < usual && usual < wide && wide < wider, "{narrow} {usual} {wide} {wider}");
         assert!(table(&long, 120).contains("user@1000"), "{}", table(&long, 120));
+        let is_told = |width, head| table(&long, width).contains(head);
+        assert!(is_told(80, " TLS? PLAIN ") && !is_told(80, " OUT "), "{}", table(&long, 80));
+        assert!(is_told(120, " TLS? PLAIN ") && is_told(120, " OUT "), "{}", table(&long, 120));
     }
 
     #[test]
@@ -371,7 +405,7 @@ PID COMMAND TLS            LISTENS IN OUT TAP ARGUMENTS
             "pid": 5, "comm": "app", "stack": "openssl", "version": "3.0.17", "linkage": "",
             "symbols": "", "technique": [], "verdict": "ready", "file": "", "container": null,
             "unit": null, "arguments": ["app", "-v"], "listening": [443], "connections_in": 2,
-            "connections_out": 1,
+            "connections_out": 1, "connections_plain": 1, "connections_maybe_tls": 2,
         });
         assert_eq!(value, expected);
     }

@@ -82,16 +82,39 @@ pub struct OpenSockets {
     pub has_any: bool,
     /// The ports that it listens on.
     pub listening: BTreeSet<u16>,
-    /// Established connections to a port that somebody in its network namespace listens on.
-    pub accepted: usize,
-    /// Other established connections.
-    pub connected: usize,
+    /// The established ones.
+    pub connections: Vec<Connection>,
+}
+
+/// An established connection, as the process at one end of it sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Where it leads.
+    pub ends: Ends,
+    /// Its own port is one that somebody in its network namespace listens on.
+    pub is_accepted: bool,
+}
+
+/// The addresses of a connection in one network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ends {
+    namespace: usize,
+    local: SocketAddr,
+    peer: SocketAddr,
+}
+
+impl Ends {
+    /// The same connection, as a process at its other end sees it, if that is in the same namespace.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        Self { local: self.peer, peer: self.local, ..self }
+    }
 }
 
 /// The sockets of many processes, with one reading for each network namespace.
 #[derive(Debug, Default)]
 pub struct Tables {
-    by_namespace: HashMap<PathBuf, Table>,
+    by_namespace: HashMap<PathBuf, (usize, Table)>,
 }
 
 impl Tables {
@@ -105,22 +128,26 @@ impl Tables {
         if inodes.is_empty() {
             return Ok(OpenSockets::default());
         }
-        let table = match self.by_namespace.entry(fs::read_link(format!("/proc/{pid}/ns/net"))?) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(Table::parse(&lines(pid)?)),
-        };
-        Ok(open_sockets(table, &inodes))
+        let number = self.by_namespace.len();
+        let (namespace, table) =
+            match self.by_namespace.entry(fs::read_link(format!("/proc/{pid}/ns/net"))?) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert((number, Table::parse(&lines(pid)?))),
+            };
+        Ok(open_sockets(*namespace, table, &inodes))
     }
 }
 
-fn open_sockets(table: &Table, inodes: &HashSet<u64>) -> OpenSockets {
+fn open_sockets(namespace: usize, table: &Table, inodes: &HashSet<u64>) -> OpenSockets {
     let mut open = OpenSockets::default();
     for row in inodes.iter().filter_map(|inode| table.rows.get(inode)) {
         open.has_any = true;
         match row.state {
             LISTEN => drop(open.listening.insert(row.local.port())),
-            ESTABLISHED if table.listening.contains(&row.local.port()) => open.accepted += 1,
-            ESTABLISHED => open.connected += 1,
+            ESTABLISHED => open.connections.push(Connection {
+                ends: Ends { namespace, local: row.local, peer: row.peer },
+                is_accepted: table.listening.contains(&row.local.port()),
+            }),
             _ => {}
         }
     }
@@ -207,10 +234,11 @@ mod tests {
     #[test]
     fn open_sockets_are_ports_that_are_listened_on_and_connections_in_and_out() {
         let table = Table::parse(TCP);
-        let open = open_sockets(&table, &HashSet::from([11, 12, 13, 15, 99]));
-        assert_eq!((open.accepted, open.connected), (1, 2));
+        let open = open_sockets(0, &table, &HashSet::from([11, 12, 13, 15, 99]));
+        let accepted = open.connections.iter().filter(|it| it.is_accepted).count();
+        assert_eq!((accepted, open.connections.len()), (1, 3));
         assert_eq!(open.listening, BTreeSet::from([8080]));
-        assert!(open.has_any && !open_sockets(&table, &HashSet::from([99])).has_any);
+        assert!(open.has_any && !open_sockets(0, &table, &HashSet::from([99])).has_any);
     }
 
     #[test]
@@ -218,6 +246,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let stream = TcpStream::connect(address).unwrap();
+        let _accepted = listener.accept().unwrap();
         let pid = std::process::id();
         let of = |fd: i32| {
             let link = fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
@@ -228,6 +257,10 @@ mod tests {
         assert_eq!(found[&of(listener.as_raw_fd())], Endpoint::Server(address.port()));
         assert_eq!(found[&of(stream.as_raw_fd())], Endpoint::Client(address));
         let open = Tables::default().of(pid).unwrap();
-        assert!(open.listening.contains(&address.port()) && open.connected > 0, "{open:?}");
+        assert!(open.listening.contains(&address.port()), "{open:?}");
+        let ends: Vec<Ends> = open.connections.iter().map(|it| it.ends).collect();
+        let own = ends.iter().filter(|it| it.local == address || it.peer == address);
+        assert_eq!(own.clone().count(), 2, "{open:?}");
+        assert!(own.clone().all(|it| ends.contains(&it.reversed())), "{open:?}");
     }
 }

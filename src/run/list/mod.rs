@@ -3,6 +3,7 @@
 //! anything.
 
 mod attempt;
+mod plain;
 mod probes;
 mod protocols;
 mod ps;

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 
 use wstap_symbols::{Library, Options, Verdict};
 
+use super::plain::PlainEnds;
 use super::print_refused;
 use crate::capture::procfs::cgroup::Home;
 use crate::capture::procfs::planner::Planner;
@@ -27,7 +28,7 @@ use crate::views::processes::{self, Place, ProcessRow, Sockets};
 pub(in crate::run) fn ps(json: bool) -> Result<(), Failure> {
     let mut planner = Planner::new(Options::default()).without_own_program();
     let mut tables = Tables::default();
-    let mut rows = Vec::new();
+    let mut found = Vec::new();
     let mut refused = Refused::default();
     let mut refused_files = BTreeSet::new();
     let own_program = program("self");
@@ -38,12 +39,19 @@ pub(in crate::run) fn ps(json: bool) -> Result<(), Failure> {
         }
         match target::survey(&mut planner, process.pid) {
             Ok(survey) => {
-                rows.extend(process_rows(&process, &survey, &mut tables));
-                refused_files.extend(survey.refused);
+                // What may not be read shows as no socket: the process itself could be looked into.
+                let sockets = tables.of(process.pid).unwrap_or_default();
+                refused_files.extend(survey.refused.iter().cloned());
+                found.push(Found { process, survey, sockets });
             }
             Err(error) => refused.note(&process, &error),
         }
     }
+    let mut plain_ends = PlainEnds::default();
+    for it in &found {
+        plain_ends.add(&it.sockets, may_have_tls(&it.survey));
+    }
+    let mut rows: Vec<_> = found.iter().flat_map(|it| process_rows(it, &plain_ends)).collect();
     processes::sort(&mut rows);
     let mut out = Page::new(!json);
     if json {
@@ -61,6 +69,18 @@ pub(in crate::run) fn ps(json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A process that could be looked into.
+struct Found {
+    process: Process,
+    survey: Survey,
+    sockets: OpenSockets,
+}
+
+/// Whether there is TLS in a process, or code of it that could not be read.
+fn may_have_tls(survey: &Survey) -> bool {
+    !survey.images.is_empty() || !survey.refused.is_empty() || survey.translator.is_some()
+}
+
 /// Device and inode of the program that a process runs.
 fn program(pid: &str) -> Option<(u64, u64)> {
     let file = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
@@ -68,9 +88,8 @@ fn program(pid: &str) -> Option<(u64, u64)> {
 }
 
 /// A row for each TLS library; where there is none, one for the sockets, where there are any.
-fn process_rows(process: &Process, survey: &Survey, tables: &mut Tables) -> Vec<ProcessRow> {
-    // What may not be read shows as no socket: the process itself could be looked into.
-    let sockets = tables.of(process.pid).unwrap_or_default();
+fn process_rows(found: &Found, plain_ends: &PlainEnds) -> Vec<ProcessRow> {
+    let Found { process, survey, sockets } = found;
     if survey.images.is_empty() && !sockets.has_any {
         return Vec::new();
     }
@@ -79,7 +98,7 @@ fn process_rows(process: &Process, survey: &Survey, tables: &mut Tables) -> Vec<
         container: home.short_container().map(str::to_owned),
         unit: home.unit,
         arguments: process::arguments(process.pid).unwrap_or_default(),
-        sockets: shown(sockets),
+        sockets: shown(sockets, plain_ends),
     };
     if survey.images.is_empty() {
         return vec![plain_row(process, place)];
@@ -107,11 +126,15 @@ fn process_rows(process: &Process, survey: &Survey, tables: &mut Tables) -> Vec<
         .collect()
 }
 
-fn shown(open: OpenSockets) -> Sockets {
+fn shown(open: &OpenSockets, plain_ends: &PlainEnds) -> Sockets {
+    let accepted = open.connections.iter().filter(|it| it.is_accepted).count();
+    let plain = open.connections.iter().filter(|it| plain_ends.have(it.ends)).count();
     Sockets {
-        listening: open.listening.into_iter().collect(),
-        connections_in: open.accepted,
-        connections_out: open.connected,
+        listening: open.listening.iter().copied().collect(),
+        connections_in: accepted,
+        connections_out: open.connections.len() - accepted,
+        connections_plain: plain,
+        connections_maybe_tls: open.connections.len() - plain,
     }
 }
 
