@@ -125,6 +125,14 @@ impl Sink for Lines {
         self.names.with(pid, |comm| printer.observe(observation, Process { pid, comm }));
     }
 
+    fn tick(&mut self, now_ns: u64) {
+        self.printer.tick(now_ns);
+    }
+
+    fn holds_back(&self) -> bool {
+        self.printer.holds_back()
+    }
+
     fn publish(&mut self, losses: &[Loss]) {
         if self.names.are_told() {
             self.printer.begin();

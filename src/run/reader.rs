@@ -36,6 +36,12 @@ pub(super) trait Sink {
     }
     /// A process has made a copy of itself: before anything of that is observed.
     fn forked(&mut self, _pid: u32, _parent: u32) {}
+    /// Time has passed, up to `now_ns`: at each tick.
+    fn tick(&mut self, _now_ns: u64) {}
+    /// The next ticks will show something that has been observed already.
+    fn holds_back(&self) -> bool {
+        false
+    }
     /// Whether the sink's own reader has gone, so that the session may end.
     fn is_closed(&self) -> bool {
         false
@@ -183,7 +189,8 @@ impl<'a> ReadLoop<'a> {
 
     /// What is due when nothing comes waits for no longer than this.
     fn longest_nap(&self) -> Duration {
-        let is_awaited = self.tape.is_some() || self.decoder.has_deadlines();
+        let is_awaited =
+            self.tape.is_some() || self.decoder.has_deadlines() || self.sink.holds_back();
         if is_awaited { Duration::from_nanos(TICK_NS) } else { LONGEST_NAP }
     }
 
@@ -216,6 +223,7 @@ impl<'a> ReadLoop<'a> {
         }
         let sink = &mut *self.sink;
         self.decoder.tick(now_ns, &mut |observation| sink.observe(observation));
+        sink.tick(now_ns);
         self.decoder.rule_doubts(now_ns).iter().for_each(|doubt| tracing::warn!("{doubt}"));
         sink.waiting(&mut self.decoder.waiting());
         let Some(toml) = sink.learned() else { return };

@@ -26,6 +26,14 @@ pub trait View {
     /// Writes what this format has for `observation`.
     fn observe(&mut self, observation: &Observation<'_>, process: Process<'_>);
 
+    /// Time has passed, up to `now_ns` of the clock of the observations.
+    fn tick(&mut self, _now_ns: u64) {}
+
+    /// The next ticks will show something that has been observed already.
+    fn holds_back(&self) -> bool {
+        false
+    }
+
     /// Shows what was written so far.
     fn flush(&mut self);
 

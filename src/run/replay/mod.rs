@@ -32,6 +32,8 @@ trait Output {
     fn lost(&mut self, session: usize, loss: Loss);
     /// The requests that wait for an answer, oldest first: at each tick of a session.
     fn waiting(&mut self, _place: Place, _waiting: &mut dyn Iterator<Item = Waiting<'_>>) {}
+    /// Time has passed in a session, up to `at_ns` of its clock.
+    fn tick(&mut self, _place: Place, _at_ns: u64) {}
     /// Shows what was observed so far, up to a time in nanoseconds since 1970.
     fn publish(&mut self, wall_ns: i128);
     /// All is replayed; the last record was of this time, in nanoseconds since 1970.
@@ -170,6 +172,11 @@ impl Output for Lines {
     fn facts(&mut self, _first_target: u16, _facts: Snapshot) {}
 
     fn lost(&mut self, _session: usize, _loss: Loss) {}
+
+    fn tick(&mut self, place: Place, at_ns: u64) {
+        self.0.set_wall_offset_ns(place.wall_offset_ns.into());
+        self.0.tick(at_ns);
+    }
 
     fn publish(&mut self, _wall_ns: i128) {
         self.0.flush();

@@ -177,6 +177,7 @@ impl Session {
                 decoder.findings().for_each(drop);
                 let place = Place { first_target, wall_offset_ns };
                 output.waiting(place, &mut decoder.waiting());
+                output.tick(place, at_ns);
                 output.publish(i128::from(at_ns) + i128::from(wall_offset_ns));
             }
             Record::Exited { tgid, at_ns } => decoder.exited(tgid, at_ns, &mut show),

@@ -2,11 +2,12 @@
 //! on request for each frame.
 //!
 //! Two formats of the same events: columns for people (`text`) and one JSON object per line for
-//! programs (`json`). `filter` says which lines are shown, `printer` writes them. Payload is shown
-//! only as far as the user asked for it.
+//! programs (`json`). `filter` says which lines are shown, `printer` writes them, in the order of their
+//! times (`order`). Payload is shown only as far as the user asked for it.
 
 mod filter;
 mod json;
+mod order;
 mod printer;
 mod text;
 

@@ -3,15 +3,18 @@
 use std::io::{self, Write};
 
 use super::MessageView;
+use super::order::Order;
 use crate::observation::Observation;
 use crate::views::{Process, View};
 
-/// Writes the lines of a [`MessageView`] to `out`, with their header before the first one.
+/// Writes the lines of a [`MessageView`] to `out` in the order of their times, with their header before
+/// the first one.
 #[derive(Debug)]
 pub struct Printer<W> {
     view: MessageView,
     out: W,
     has_header: bool,
+    order: Order,
     /// Lines that are still wanted; `None` for all that come.
     left: Option<u64>,
     error: Option<io::Error>,
@@ -20,7 +23,26 @@ pub struct Printer<W> {
 impl<W: Write> Printer<W> {
     /// Has written nothing yet. It is closed after `most` lines, not counting the header.
     pub fn new(view: MessageView, out: W, most: Option<u64>) -> Self {
-        Self { view, out, has_header: false, left: most, error: None }
+        Self { view, out, has_header: false, order: Order::default(), left: most, error: None }
+    }
+
+    fn wall_ns(&self, at_ns: u64) -> i128 {
+        i128::from(at_ns).saturating_add(self.view.wall_offset_ns)
+    }
+
+    fn write_due(&mut self) {
+        while !self.is_closed()
+            && let Some(line) = self.order.pop_due()
+        {
+            self.write(&line);
+        }
+    }
+
+    fn write(&mut self, line: &[u8]) {
+        match self.out.write_all(line) {
+            Ok(()) => self.left = self.left.map(|left| left.saturating_sub(1)),
+            Err(error) => self.error = Some(error),
+        }
     }
 }
 
@@ -40,12 +62,26 @@ impl<W: Write> View for Printer<W> {
         if self.is_closed() {
             return;
         }
-        let Some(event) = self.view.event(observation) else { return };
-        self.begin();
-        match self.view.write_event(&mut self.out, observation, process, event) {
-            Ok(()) => self.left = self.left.map(|left| left.saturating_sub(1)),
-            Err(error) => self.error = Some(error),
+        let wall_ns = self.wall_ns(observation.at_ns);
+        self.order.observed(wall_ns);
+        if let Some(event) = self.view.event(observation) {
+            self.begin();
+            let mut line = Vec::new();
+            match self.view.write_event(&mut line, observation, process, event) {
+                Ok(()) => self.order.push(wall_ns, line),
+                Err(error) => self.error = Some(error),
+            }
         }
+        self.write_due();
+    }
+
+    fn tick(&mut self, now_ns: u64) {
+        self.order.tick(self.wall_ns(now_ns));
+        self.write_due();
+    }
+
+    fn holds_back(&self) -> bool {
+        !self.order.is_empty()
     }
 
     fn flush(&mut self) {
@@ -59,6 +95,11 @@ impl<W: Write> View for Printer<W> {
     }
 
     fn finish(mut self: Box<Self>) -> io::Result<Option<String>> {
+        while !self.is_closed()
+            && let Some(line) = self.order.pop()
+        {
+            self.write(&line);
+        }
         self.flush();
         match self.error {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),

@@ -1,8 +1,10 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Stdio};
 
+use serde_json::Value;
+
 use crate::suite::common::peers::{Peer, Runtime, Scene};
-use crate::suite::common::wstap::{privileged, program, wait_for};
+use crate::suite::common::wstap::{Frames, privileged, program, wait_for};
 
 /// `wstap messages`, with its output.
 struct Lines {
@@ -85,6 +87,30 @@ fn root_messages_ends_well_when_its_reader_has_gone_and_nothing_passes() {
     lines.output = None;
     let ended = wait_for("wstap to end", || lines.process.try_wait().expect("a status"));
     assert!(ended.success(), "{ended:?}");
+}
+
+/// Threads of the server on all processors, and calls that are seen when they have ended.
+#[test]
+fn root_messages_of_many_connections_come_in_order_of_time() {
+    if !privileged() {
+        return;
+    }
+    let scene = Scene::new();
+    let Some((mut server, port)) = scene.server(Runtime::Python, &["--sync"]) else { return };
+    let load = ["--requests", "4000", "--connections", "16", "--sync"];
+    let Some(mut client) = scene.client(Runtime::Python, port, &load) else { return };
+    let tap = Frames::attach(server.pid(), &[]);
+    client.go();
+    assert_eq!(client.summary().requests, 4_000);
+    client.wait();
+    server.finish();
+    let lines = tap.finish();
+    let time = |line: &Value| line["ts_ns"].as_u64().expect("a time");
+    let messages = lines.iter().filter(|line| line["event"] == "message").count();
+    assert_eq!(messages, 8_000);
+    for pair in lines.windows(2) {
+        assert!(time(&pair[0]) <= time(&pair[1]), "{pair:#?}");
+    }
 }
 
 #[test]
