@@ -28,6 +28,9 @@ pub struct MessagesArgs {
     /// Record to this file, too; see `wstap record`
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// Keep HTTP/2 in that recording, too, with the cookies and the authorisation in its heads
+    #[arg(long, requires = "record")]
+    pub record_http2: bool,
     /// Which lines to print.
     #[command(flatten)]
     pub filter: FilterArgs,

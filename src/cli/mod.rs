@@ -135,6 +135,9 @@ pub struct MonitorArgs {
     /// Record to this file, too; see `wstap record`
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// Keep HTTP/2 in that recording, too, with the cookies and the authorisation in its heads
+    #[arg(long)]
+    pub record_http2: bool,
     /// Attach, print what was attached, and end
     #[arg(long)]
     pub check: bool,

@@ -67,6 +67,7 @@ pub(super) struct File {
     pub(super) exit_with_target: bool,
     pub(super) check: bool,
     pub(super) record: Option<PathBuf>,
+    pub(super) record_http2: bool,
 }
 
 /// `[[target]]`: processes under a name of the user's choice.

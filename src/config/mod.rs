@@ -108,7 +108,12 @@ impl MonitorConfig {
     pub fn new(args: &MonitorArgs) -> Result<Self, UsageError> {
         let file = File::of(&args.tap)?;
         let tap = TapConfig::merge(&args.tap, &file, Wakeup::Batched)?;
-        let record = args.record.clone().or(file.record.clone()).map(RecordConfig::beside);
+        let http2 = args.record_http2 || file.record_http2;
+        let record = args.record.clone().or(file.record.clone());
+        let record = record.map(|path| RecordConfig::beside(path, http2));
+        if http2 && record.is_none() {
+            return Err(UsageError("record-http2: nothing is recorded: give a --record".into()));
+        }
         if record.is_some() {
             tap.sources.refuse_to_learn()?;
         }
@@ -137,10 +142,9 @@ impl TapConfig {
     /// As [`MonitorConfig::new`].
     pub fn interactive(
         args: &TapArgs,
-        record: Option<&Path>,
+        record: Option<RecordConfig>,
         whole: bool,
     ) -> Result<Self, UsageError> {
-        let record = record.map(|path| RecordConfig::beside(path.to_owned()));
         let mut file = File::of(args)?;
         if whole {
             file.window = file.window.or(Some(Size(WINDOW_MAX_BYTES.into())));

@@ -35,9 +35,9 @@ const DEFAULT_MAX_BYTES: u64 = 1 << 30;
 const LEAST_BYTES: u64 = 256 << 10;
 
 impl RecordConfig {
-    /// Beside another job, with every default.
+    /// Beside another job, with every default, and with HTTP/2 or not.
     #[must_use]
-    pub fn beside(path: PathBuf) -> Self {
+    pub fn beside(path: PathBuf, http2: bool) -> Self {
         Self {
             path,
             force: false,
@@ -45,7 +45,7 @@ impl RecordConfig {
             parts: 1,
             duration: None,
             redact: Vec::new(),
-            http2: false,
+            http2,
             alone: false,
         }
     }
@@ -56,7 +56,7 @@ impl RecordConfig {
     ///
     /// A [`UsageError`] that names the flag and the reason.
     pub fn tap(args: &RecordArgs) -> Result<TapConfig, UsageError> {
-        let mut record = Self::beside(args.output.clone());
+        let mut record = Self::beside(args.output.clone(), args.http2);
         record.alone = true;
         record.force = args.force;
         record.max_bytes = args.max_size.map_or(DEFAULT_MAX_BYTES, |size| size.0);
@@ -68,7 +68,6 @@ impl RecordConfig {
             return Err(UsageError("rotate: standard output is one file; give -o a name".into()));
         }
         record.duration = args.duration.map(|span| span.0);
-        record.http2 = args.http2;
         record.redact = args.redact.iter().map(|it| pattern(it)).collect::<Result<_, _>>()?;
         let window = args.payload.as_deref().map(window).transpose()?;
         let mut config = TapConfig::recorded(&args.tap, window)?;

@@ -93,7 +93,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         }
         Some(Command::Messages(args)) => {
             let whole = args.output.is_file();
-            messages::run(TapConfig::interactive(&args.tap, args.record.as_deref(), whole)?, args)
+            let record = args.record.clone();
+            let record = record.map(|path| RecordConfig::beside(path, args.record_http2));
+            messages::run(TapConfig::interactive(&args.tap, record, whole)?, args)
         }
         Some(Command::Top(args)) => top::run(TapConfig::interactive(&args.tap, None, false)?, args),
         Some(Command::Record(args)) => record::run(RecordConfig::tap(args)?),
