@@ -8,7 +8,7 @@ use std::thread;
 use tokio::sync::oneshot;
 
 use super::Failure;
-use super::output::{self, Shown};
+use super::output::{self, Shown, Writing};
 use super::reader::Sink;
 use super::session::{self, Audience, Until};
 use super::signals::{self, Ended};
@@ -31,7 +31,8 @@ pub(super) fn run(config: TapConfig, args: &MessagesArgs) -> Result<(), Failure>
     let mut names = Names::default();
     let shown = Shown { json: args.json, frames: args.frames, payload: args.payload };
     let stdout = || terminal::stdout_until(stop.flag());
-    let mut printer = output::open(&args.output, &args.filter, shown, stdout)?;
+    let (mut printer, writing) =
+        output::open_live(&args.output, &args.filter, shown, stdout, config.sandbox)?;
     printer.set_wall_offset_ns(prepared.wall_offset_ns.into());
     let mut sink = Lines {
         printer,
@@ -44,6 +45,7 @@ pub(super) fn run(config: TapConfig, args: &MessagesArgs) -> Result<(), Failure>
     let ended = session::run(config, prepared, until, &mut sink, &mut names);
     // What has passed is shown, also where the session has failed.
     let finished = output::finish(sink.printer);
+    let finished = finished.and(writing.map_or(Ok(()), Writing::end));
     if ended.is_err() && !names.are_told() {
         output::discard(&args.output);
     }

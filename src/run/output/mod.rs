@@ -1,9 +1,13 @@
 //! Where lines and files go, in the format that was asked for.
 
 pub(super) mod private;
+mod spool;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use self::spool::Spool;
+pub(super) use self::spool::Writing;
 use super::Failure;
 use crate::cli::messages::{FilterArgs, FormatArg, OutputArgs};
 use crate::config::{UsageError, messages};
@@ -11,7 +15,7 @@ use crate::terminal;
 use crate::views::View;
 use crate::views::har::HarFile;
 use crate::views::messages::{Format, MessageView, Printer};
-use crate::views::pcapng::Pcapng;
+use crate::views::pcapng::{self, Pcapng};
 
 /// What is shown of each message.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +24,49 @@ pub(super) struct Shown {
     pub(super) frames: bool,
     /// Payload bytes.
     pub(super) payload: usize,
+}
+
+/// What is written while a tap runs, and the thread that writes where there is one.
+pub(super) type Live = (Box<dyn View + Send>, Option<Writing>);
+
+/// As [`open`], for a tap. Packets are written by a thread, so that no disk and no reader of them holds
+/// up the tap.
+///
+/// # Errors
+///
+/// As [`open`], or the system refuses another thread.
+pub(super) fn open_live<W: Write + Send + 'static>(
+    args: &OutputArgs,
+    filter: &FilterArgs,
+    shown: Shown,
+    stdout: impl FnOnce() -> W,
+    sandbox: bool,
+) -> Result<Live, Failure> {
+    if check(args, filter, shown)? != FormatArg::Pcapng {
+        return Ok((open(args, filter, shown, stdout)?, None));
+    }
+    let (spool, waiting, writing) = Spool::start(destination(args, stdout)?, sandbox)?;
+    let packets = Pcapng::new(spool, messages::filter(filter), filter.count);
+    let is_told = AtomicBool::new(false);
+    let packets = packets.with_queue(move || {
+        let bytes = waiting.bytes();
+        if bytes >= pcapng::QUEUE_BYTES && !is_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the file is written too slowly: messages are left out");
+        }
+        bytes
+    });
+    Ok((Box::new(packets), Some(writing)))
+}
+
+/// The file that was named, or what stands for standard output.
+fn destination<W: Write + Send + 'static>(
+    args: &OutputArgs,
+    stdout: impl FnOnce() -> W,
+) -> Result<Box<dyn Write + Send>, Failure> {
+    Ok(match &args.output {
+        Some(path) if path.as_os_str() != "-" => Box::new(private::create(path, args.force)?),
+        _ => Box::new(stdout()),
+    })
 }
 
 /// Makes what was asked for. `stdout` is what it goes to where no file was named.
@@ -36,14 +83,11 @@ pub(super) fn open<W: Write + Send + 'static>(
     let format = check(args, filter, shown)?;
     let most = filter.count;
     let filter = messages::filter(filter);
-    let file = args.output.as_ref().filter(|path| path.as_os_str() != "-");
-    let out: BufWriter<Box<dyn Write + Send>> = BufWriter::new(match file {
-        Some(path) => Box::new(private::create(path, args.force)?),
-        None => Box::new(stdout()),
-    });
+    let has_file = args.output.as_ref().is_some_and(|path| path.as_os_str() != "-");
+    let out = BufWriter::new(destination(args, stdout)?);
     let lines = |format| MessageView {
         format,
-        color: file.is_none() && terminal::shows_colors(),
+        color: !has_file && terminal::shows_colors(),
         filter: filter.clone(),
         frames: shown.frames,
         payload: shown.payload,

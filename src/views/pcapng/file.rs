@@ -28,6 +28,8 @@ pub(super) struct File<W: Write> {
     /// several recordings are told apart by the offset of their clock.
     interfaces: HashMap<(i128, u32), (u32, String)>,
     interfaces_made: u32,
+    /// Messages that were left out since the last packet.
+    dropped: u64,
     error: Option<io::Error>,
 }
 
@@ -47,7 +49,19 @@ pub(super) struct Packet<'a> {
 impl<W: Write> File<W> {
     /// Has written nothing yet.
     pub(super) fn new(out: W) -> Self {
-        Self { out, blocks: None, interfaces: HashMap::new(), interfaces_made: 0, error: None }
+        Self {
+            out,
+            blocks: None,
+            interfaces: HashMap::new(),
+            interfaces_made: 0,
+            dropped: 0,
+            error: None,
+        }
+    }
+
+    /// A message is left out: the next packet says how many there were.
+    pub(super) fn drop_one(&mut self) {
+        self.dropped += 1;
     }
 
     /// Writes the header, unless that has been done.
@@ -101,6 +115,9 @@ impl<W: Write> File<W> {
             Direction::Sent => 2,
         };
         let mut options = vec![EnhancedPacketOption::Flags(way)];
+        if let dropped @ 1.. = std::mem::take(&mut self.dropped) {
+            options.push(EnhancedPacketOption::DropCount(dropped));
+        }
         if !packet.comment.is_empty() {
             options.push(EnhancedPacketOption::Comment(Cow::Borrowed(packet.comment)));
         }

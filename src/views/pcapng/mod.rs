@@ -41,7 +41,15 @@ pub struct Pcapng<W: Write> {
     messages: u64,
     /// Messages of which a part is missing.
     cut: u64,
+    /// How many bytes wait to be written.
+    queue: Box<dyn Fn() -> usize + Send>,
+    /// Messages that were left out because too much waited.
+    left_out: u64,
 }
+
+/// With so many bytes waiting to be written, messages and all that is said of them are left out. Openings
+/// and closings are left out only where twice as many wait.
+pub const QUEUE_BYTES: usize = 32 << 20;
 
 /// One connection.
 struct Stream {
@@ -75,7 +83,28 @@ impl<W: Write> Pcapng<W> {
             left: most,
             messages: 0,
             cut: 0,
+            queue: Box::new(|| 0),
+            left_out: 0,
         }
+    }
+
+    /// Leaves messages out, and counts them, while too many bytes wait to be written.
+    #[must_use]
+    pub fn with_queue(self, bytes: impl Fn() -> usize + Send + 'static) -> Self {
+        Self { queue: Box::new(bytes), ..self }
+    }
+
+    /// Whether there is no room for an observation. A message is counted, and the next packet says so.
+    fn leaves_out(&mut self, what: &What<'_>) -> bool {
+        let is_border = matches!(what, What::Open(_) | What::State { to: None, .. });
+        if (self.queue)() < if is_border { 2 * QUEUE_BYTES } else { QUEUE_BYTES } {
+            return false;
+        }
+        if matches!(what, What::Message { .. }) {
+            self.left_out += 1;
+            self.file.drop_one();
+        }
+        true
     }
 
     /// Writes one packet of a stream.
@@ -268,6 +297,12 @@ impl<W: Write> View for Pcapng<W> {
         }
         self.begin();
         let it = Seen { key: (self.wall_offset_ns, observation.conn), process, observation };
+        if self.leaves_out(&observation.what) {
+            if matches!(observation.what, What::State { to: None, .. }) {
+                self.streams.remove(&it.key);
+            }
+            return;
+        }
         let filter = &self.filter;
         let is_wanted = |opcode, direction| filter.passes(opcode, direction);
         match &observation.what {
@@ -306,9 +341,13 @@ impl<W: Write> View for Pcapng<W> {
     fn finish(mut self: Box<Self>) -> io::Result<Option<String>> {
         self.begin();
         self.flush();
-        let (cut, messages) = (self.cut, self.messages);
+        let (cut, messages, left_out) = (self.cut, self.messages, self.left_out);
         match self.file.into_error() {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ if left_out > 0 => Ok(Some(format!(
+                "{left_out} messages are not in the file, because it was written too slowly; the next \
+                 packet in it counts them as dropped"
+            ))),
             _ => Ok(cut_sentence(cut, messages)),
         }
     }

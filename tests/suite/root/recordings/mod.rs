@@ -8,3 +8,6 @@ mod files;
 
 /// What a recording keeps, and that it replays to the same numbers and lines.
 mod replayed;
+
+/// Disks and readers that are too slow.
+mod slow;
