@@ -11,7 +11,7 @@ SECONDS := 60
 
 BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib1g-dev
 
-.PHONY: attack build deps-release release soak static kernel-matrix demo test test-roots test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean
+.PHONY: attack build test-browsers deps-release release soak static kernel-matrix demo test test-roots test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean
 
 build: deps
 	cargo build --release
@@ -120,6 +120,11 @@ test-stacks: deps
 	$(SUDO) env PATH="$$PATH" WSTAP_STACKS=1 \
 		cargo test --test integration heavy_ -- --nocapture --test-threads 1
 	cargo run --release -p wstap-symbols --example survey -- $(SURVEYED)
+
+## The page in five browsers at a time, one of them stopped. docs/results/page.md has what it showed last.
+test-browsers: deps deps-test
+	$(SUDO) env PATH="$$PATH" WSTAP_BROWSERS=1 \
+		cargo test --test integration heavy_five_browsers -- --nocapture --test-threads 1
 
 ## What neighbours and targets can do to wstap, for longer than in the tests: docs/results/attacks.md
 ## has the last result.

@@ -64,6 +64,13 @@ impl Scene {
         Some(Peer::start(command, self.path("page.log")))
     }
 
+    /// The page of a wstap in several browsers: see `watchers.js`.
+    pub(crate) fn watchers(&self, url: &str, browsers: usize) -> Option<Peer> {
+        let mut command = Runtime::Node.script("node/watchers.js")?;
+        command.args(["--url", url, "--browsers", &browsers.to_string()]);
+        Some(Peer::start(command, self.path("watchers.log")))
+    }
+
     /// A server and a client that count the plaintext bytes of each connection themselves.
     pub(crate) fn flood(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
         let (server, client, _) = self.pair("flood", [Runtime::Python; 2], arguments)?;

@@ -10,7 +10,7 @@ use crate::suite::common::wstap::{DEADLINE, Monitor, privileged};
 const REQUESTS: u32 = 2_000;
 
 /// What wstap may use in all, beside its ring buffer: see docs/views/page.md.
-const BYTES_MAX: f64 = 96.0 * 1024.0 * 1024.0;
+pub(super) const BYTES_MAX: f64 = 96.0 * 1024.0 * 1024.0;
 
 /// A client that follows the page, as browsers do.
 fn follow(address: SocketAddr) -> TcpStream {

@@ -21,5 +21,8 @@ mod ps;
 /// The page, in a browser.
 mod page;
 
+/// The page in several browsers at a time; too large for `make test`.
+mod browsers;
+
 /// The live view in a terminal.
 mod top;

@@ -178,6 +178,14 @@ fn root_top_agrees_with_the_metrics_the_page_and_the_messages() {
     let objects = BufReader::new(top.stdout.take().expect("piped")).lines();
     let mut objects =
         objects.map(|line| serde_json::from_str::<Value>(&line.expect("text")).expect("JSON"));
+    let (log, once) = (scene.path("once.log"), scene.path("once.json"));
+    let mut command = program();
+    command.args(["top", "-v", "--once", "--json", "--duration", "60s"]);
+    command.args(["--pid", &server.pid().to_string()]);
+    command.stdout(fs::File::create(&once).expect("a file"));
+    command.stderr(fs::File::create(&log).expect("a file"));
+    let mut top_once = command.spawn().expect("wstap runs");
+    wait_for("the tap", || fs::read_to_string(&log).ok()?.contains("attached").then_some(()));
     let is_attached = |it: &Value| it["sentence"].as_str().is_some_and(|it| it.contains("Tapping"));
     assert!(objects.any(|object| is_attached(&object)), "it attaches");
     client.go();
@@ -200,6 +208,11 @@ fn root_top_agrees_with_the_metrics_the_page_and_the_messages() {
         let rows = rows(&window);
         (rows.values().sum::<u64>() == 60).then_some(rows)
     });
+    // It prints when it is told to end, as the last second that has ended shows it.
+    signal(top_once.id(), Signal::TERM);
+    assert!(top_once.wait().expect("wstap ends").success());
+    let once: Value = serde_json::from_slice(&fs::read(&once).expect("a file")).expect("JSON");
+    assert_eq!(rows(&once["window"]), shown);
     let lines = messages.finish();
     let mut said: BTreeMap<String, u64> = BTreeMap::new();
     for line in lines.iter().filter(|line| line["event"] == "exchange") {
