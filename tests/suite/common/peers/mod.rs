@@ -71,6 +71,13 @@ impl Scene {
         Some(Peer::start(command, self.path("watchers.log")))
     }
 
+    /// What the network panel of Chromium makes of a HAR file: see `har_import.js`.
+    pub(crate) fn har_import(&self, file: &Path) -> Option<Peer> {
+        let mut command = Runtime::Node.script("node/har_import.js")?;
+        command.arg("--file").arg(file);
+        Some(Peer::start(command, self.path("har.log")))
+    }
+
     /// A server and a client that count the plaintext bytes of each connection themselves.
     pub(crate) fn flood(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
         let (server, client, _) = self.pair("flood", [Runtime::Python; 2], arguments)?;

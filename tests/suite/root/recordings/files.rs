@@ -185,20 +185,59 @@ fn assert_har(file: &Path, printed: &[Vec<Message>]) {
         assert_eq!(entry["_resourceType"], "websocket");
         assert_eq!(entry["response"]["status"], 101);
         assert!(entry["request"]["url"].as_str().expect("text").starts_with("wss://"));
-        let messages = entry["_webSocketMessages"].as_array().expect("a list");
-        assert_eq!(messages.len(), printed.len());
-        for (message, (nanoseconds, by_client, kind, data)) in messages.iter().zip(printed) {
-            assert_eq!(message["type"] == "send", *by_client);
-            assert_eq!(message["opcode"], if kind == "text" { 1 } else { 2 });
-            let text = message["data"].as_str().expect("text");
-            let seen = match kind.as_str() {
-                "text" => text.as_bytes().to_vec(),
-                _ => BASE64_STANDARD.decode(text).expect("base64"),
-            };
-            assert!(seen == *data, "{text}");
-            let fraction = message["time"].as_f64().expect("a time").fract();
-            let exact: f64 = format!("0.{nanoseconds}").parse().expect("a fraction");
-            assert!((fraction - exact).abs() < 1e-6, "{fraction} is {exact}");
-        }
+        assert_messages(&entry["_webSocketMessages"], printed);
+    }
+}
+
+/// A list of messages as HAR has them.
+fn assert_messages(messages: &Value, printed: &[Message]) {
+    let messages = messages.as_array().expect("a list");
+    assert_eq!(messages.len(), printed.len());
+    for (message, (nanoseconds, by_client, kind, data)) in messages.iter().zip(printed) {
+        assert_eq!(message["type"] == "send", *by_client);
+        assert_eq!(message["opcode"], if kind == "text" { 1 } else { 2 });
+        let text = message["data"].as_str().expect("text");
+        let seen = match kind.as_str() {
+            "text" => text.as_bytes().to_vec(),
+            _ => BASE64_STANDARD.decode(text).expect("base64"),
+        };
+        assert!(seen == *data, "{text}");
+        let fraction = message["time"].as_f64().expect("a time").fract();
+        let exact: f64 = format!("0.{nanoseconds}").parse().expect("a fraction");
+        assert!((fraction - exact).abs() < 1e-6, "{fraction} is {exact}");
+    }
+}
+
+/// Chromium's own import, with messages of every kind on several connections.
+#[test]
+fn root_the_network_panel_of_chromium_imports_the_har() {
+    if !privileged() || programs::find("chromium").is_none() {
+        return;
+    }
+    let scene = Scene::new();
+    let load = ["--connections", "3", "--messages", "100", "--deflate", "default"];
+    let Some((mut server, mut client, _)) = scene.mixed(Runtime::Python, Runtime::Python, &load)
+    else {
+        return;
+    };
+    let recording = scene.path("recording");
+    let mut options = ALL.to_vec();
+    options.extend(["--record", recording.to_str().expect("a path")]);
+    let tap = Frames::attach(server.pid(), &options);
+    say(&mut client);
+    client.wait();
+    finish(&mut server);
+    let printed = printed(&tap.finish());
+    let har = scene.path("messages.har");
+    replayed_as("har", &recording, &har);
+    let Some(mut browser) = scene.har_import(&har) else { return };
+    let requests: Value = serde_json::from_str(&browser.line()).expect("JSON");
+    browser.wait();
+    let requests = requests.as_array().expect("a list");
+    assert_eq!((requests.len(), printed.len()), (3, 3));
+    for (request, printed) in requests.iter().zip(&printed) {
+        assert_eq!((&request["type"], &request["status"]), (&"websocket".into(), &101.into()));
+        assert!(request["url"].as_str().expect("text").starts_with("wss://"));
+        assert_messages(&request["messages"], printed);
     }
 }
