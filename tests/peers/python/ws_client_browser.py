@@ -126,6 +126,7 @@ PREFERENCES = {
     "network.dns.forceResolve": "127.0.0.1",
     "network.captive-portal-service.enabled": False,
     "network.connectivity-service.enabled": False,
+    "network.http.http2.websockets": True,
     "app.update.enabled": False,
     "app.normandy.enabled": False,
     "browser.aboutwelcome.enabled": False,

@@ -92,7 +92,12 @@ async def serve():
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.run_in_executor(None, sys.stdin.read).add_done_callback(lambda _: ended.set())
-    await hypercorn(application, config, shutdown_trigger=ended.wait)
+    try:
+        await hypercorn(application, config, shutdown_trigger=ended.wait)
+    except ssl.SSLError as error:
+        # Firefox goes on writing when it is told that the server leaves.
+        if error.reason != "APPLICATION_DATA_AFTER_CLOSE_NOTIFY":
+            raise
 
 
 # The client

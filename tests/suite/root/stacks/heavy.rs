@@ -4,6 +4,8 @@
 use std::env;
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::suite::common::peers::{Runtime, Scene, installed};
 use crate::suite::common::wstap::{Frames, Metrics, Monitor, privileged, transcript, wait_for};
 use crate::suite::root::stacks::libraries::{
@@ -37,17 +39,25 @@ fn heavy_chromium_is_decoded_to_the_byte() {
     }
 }
 
-/// A browser that has a connection of HTTP/2 asks for its WebSockets there.
 #[test]
 fn heavy_chromium_is_decoded_to_the_byte_over_http2() {
+    browser_is_decoded_to_the_byte_over_http2("chromium");
+}
+
+#[test]
+fn heavy_firefox_is_decoded_to_the_byte_over_http2() {
+    browser_is_decoded_to_the_byte_over_http2("firefox-esr");
+}
+
+/// A browser that has a connection of HTTP/2 asks for its WebSockets there.
+fn browser_is_decoded_to_the_byte_over_http2(name: &'static str) {
     if !asked_for() {
         return;
     }
     let scene = Scene::new();
     let Some((mut server, port)) = scene.http2_server(Runtime::Python) else { return };
     let load = ["--http2", "--requests", "150", "--connections", "3", "--size", "20000"];
-    let browser = Runtime::Browser("chromium");
-    let Some(mut client) = scene.client(browser, port, &load) else { return };
+    let Some(mut client) = scene.client(Runtime::Browser(name), port, &load) else { return };
     let taps =
         [server.pid(), client.pid()].map(|pid| Frames::attach(pid, &["--payload", "100000"]));
     client.go();
@@ -55,12 +65,12 @@ fn heavy_chromium_is_decoded_to_the_byte_over_http2() {
     let said = taps.map(Frames::finish);
     assert_eq!(server.finish().requests, 150);
     for (lines, peer) in said.iter().zip([&server, &client]) {
-        let opened = lines.iter().filter(|line| line["event"] == "open");
-        assert!(opened.clone().all(|line| line["http"] == "2" && line["path"] == "/rpc"));
-        assert_eq!(opened.count(), 3);
+        let opened: Vec<_> = lines.iter().filter(|line| line["event"] == "open").collect();
+        let is_over_http2 = |line: &&Value| line["http"] == "2" && line["path"] == "/rpc";
+        assert!(opened.len() == 3 && opened.iter().all(is_over_http2), "{opened:?}");
         assert_eq!(transcript(lines), peer.transcript());
     }
-    eprintln!("chromium over HTTP/2: equal");
+    eprintln!("{name} over HTTP/2: equal");
 }
 
 #[test]
