@@ -18,25 +18,35 @@ const { values: options } = parseArgs({
 const PATIENCE = { timeout: 120_000, polling: 500 };
 const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"];
 
-/** A process that we started, and all that it started. */
+/** A process that we started, and all that it started, parents first. */
 function family(pid) {
-  let children = [];
+  const children = (task) => fs.readFileSync(`/proc/${pid}/task/${task}/children`, "utf8").trim().split(" ");
   try {
-    children = fs.readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
+    const pids = fs.readdirSync(`/proc/${pid}/task`).flatMap(children).filter(Boolean).map(Number);
+    return [pid, ...pids.flatMap(family)];
   } catch {
     // It has ended.
+    return [pid];
   }
-  return [pid, ...children.flatMap(family)];
 }
 
-/** Parents first, so that none of them starts another one. */
-const signal = (browser, name) => family(browser.process().pid).forEach((pid) => {
-  try {
-    process.kill(pid, name);
-  } catch {
-    // It has ended.
+function signal(browser, name) {
+  for (const pid of family(browser.process().pid)) {
+    try {
+      process.kill(pid, name);
+    } catch {
+      // It has ended.
+    }
   }
-});
+}
+
+/** Ends a browser, stopped or not, and waits until its profile can be removed. */
+async function end({ browser, profile }) {
+  const ended = new Promise((resolve) => browser.process().once("exit", resolve));
+  signal(browser, "SIGKILL");
+  await ended;
+  fs.rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+}
 
 async function open(puppeteer) {
   const profile = fs.mkdtempSync(path.join(os.tmpdir(), "watcher-"));
@@ -76,10 +86,7 @@ async function main() {
       }
     }
   } finally {
-    for (const { browser, profile } of watchers) {
-      signal(browser, "SIGKILL");
-      fs.rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
-    }
+    await Promise.allSettled(watchers.map(end));
   }
 }
 

@@ -68,6 +68,7 @@ impl Scene {
     pub(crate) fn watchers(&self, url: &str, browsers: usize) -> Option<Peer> {
         let mut command = Runtime::Node.script("node/watchers.js")?;
         command.args(["--url", url, "--browsers", &browsers.to_string()]);
+        command.env("TMPDIR", self.folder.path());
         Some(Peer::start(command, self.path("watchers.log")))
     }
 

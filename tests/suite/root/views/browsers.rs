@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use crate::suite::common::peers::{Runtime, Scene};
 use crate::suite::common::programs::find;
@@ -25,6 +26,14 @@ fn program_runs(pid: u32) -> BTreeMap<u64, (u64, u64)> {
         }
     }
     programs
+}
+
+/// Command lines of processes that name a folder.
+fn started_with(folder: &Path) -> Vec<String> {
+    let pids = fs::read_dir("/proc").expect("processes").flatten();
+    let lines = pids.filter_map(|pid| fs::read_to_string(pid.path().join("cmdline")).ok());
+    let folder = folder.to_str().expect("a path");
+    lines.filter(|line| line.contains("watcher-") && line.contains(folder)).collect()
 }
 
 /// The kernel measures programs while this lives.
@@ -106,4 +115,6 @@ fn heavy_five_browsers_of_which_one_is_stalled_cost_the_tap_nothing() {
     eprintln!("resident: {alone_kb} KiB alone, {watched_kb} KiB watched");
     assert!(watched_kb as f64 * 1024.0 < BYTES_MAX, "{watched_kb} KiB");
     browsers.wait();
+    let left = started_with(&scene.path(""));
+    assert!(left.is_empty(), "browsers go on: {left:#?}");
 }
