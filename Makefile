@@ -59,6 +59,7 @@ bench: deps deps-test deps-bench
 	$(SUDO) env PATH="$$PATH" cargo bench --bench tap
 	cargo bench --bench decode
 	cargo bench --bench export
+	cargo bench --bench replay
 
 ## For comparison in the benchmarks: bpftrace, and a Rust program with OpenSSL linked into it.
 deps-bench:
