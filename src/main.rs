@@ -6,16 +6,16 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use wstap::cli::{self, LogLevel, Verbosity};
-use wstap::terminal;
+use wstap::cli::{self, LogArgs, LogLevel};
+use wstap::terminal::{self, LogLines};
 
 fn main() -> ExitCode {
     let cli = cli::parse();
-    log(&cli.verbosity);
+    log(&cli.log);
     match wstap::run::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            terminal::complain(format_args!("wstap: {failure}"));
+            terminal::complain(Level::ERROR, &failure);
             failure.exit_code()
         }
     }
@@ -23,8 +23,11 @@ fn main() -> ExitCode {
 
 /// The log goes to standard error: standard output belongs to what was asked for. It has no colours,
 /// because every control character in it is escaped.
-fn log(verbosity: &Verbosity) {
-    let level = match (verbosity.log_level, verbosity.quiet, verbosity.verbose) {
+fn log(args: &LogArgs) {
+    if let Some(format) = args.log_format {
+        terminal::set_log_format(format);
+    }
+    let level = match (args.log_level, args.quiet, args.verbose) {
         (Some(LogLevel::Error), ..) | (None, true, _) => Level::ERROR,
         (Some(LogLevel::Warn), ..) => Level::WARN,
         (Some(LogLevel::Info), ..) | (None, _, 0) => Level::INFO,
@@ -37,8 +40,8 @@ fn log(verbosity: &Verbosity) {
         .with_max_level(level)
         .with_writer(|| terminal::Log)
         .with_ansi(false)
-        .with_target(false)
         .log_internal_errors(false)
+        .event_format(LogLines)
         .finish()
         .with(own)
         .init();

@@ -19,6 +19,7 @@ use self::messages::MessagesArgs;
 use self::recording::{RecordArgs, ReplayArgs};
 use self::top::TopArgs;
 use self::values::{Labels, Listen, MetricsPath, Pid, Size, Span};
+use crate::terminal::LogFormat;
 
 /// Turnaround times of the WebSocket messages inside a running process's TLS connections.
 ///
@@ -43,7 +44,7 @@ pub struct Cli {
     pub monitor: MonitorArgs,
     /// How much is logged to standard error.
     #[command(flatten)]
-    pub verbosity: Verbosity,
+    pub log: LogArgs,
     /// Print the version; with -v also what this build and this kernel have
     #[arg(short = 'V', long)]
     pub version: bool,
@@ -77,9 +78,9 @@ pub enum Command {
     Completions(CompletionsArgs),
 }
 
-/// How much is logged.
+/// What the log on standard error looks like.
 #[derive(Debug, Default, Args)]
-pub struct Verbosity {
+pub struct LogArgs {
     /// Log more: -v what is decided, -vv every detail
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
@@ -89,6 +90,9 @@ pub struct Verbosity {
     /// How much is logged, as other exporters are told [default: info]
     #[arg(long, visible_alias = "log.level", value_name = "LEVEL", global = true, conflicts_with_all = ["verbose", "quiet"])]
     pub log_level: Option<LogLevel>,
+    /// Write the log for programs, as other exporters do [default: lines for people]
+    #[arg(long, visible_alias = "log.format", value_name = "FORMAT", global = true)]
+    pub log_format: Option<LogFormat>,
 }
 
 /// How much is logged, in the words of Prometheus exporters.

@@ -241,7 +241,8 @@ mod tests {
         let flags = crate::cli::Cli::command();
         for flag in flags.get_arguments().filter_map(clap::Arg::get_long) {
             // They are about this call of wstap, or lead to the file itself.
-            if ["config", "verbose", "quiet", "log-level", "version"].contains(&flag) {
+            if ["config", "verbose", "quiet", "log-level", "log-format", "version"].contains(&flag)
+            {
                 continue;
             }
             let values =

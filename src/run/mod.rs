@@ -77,7 +77,7 @@ impl From<serde_json::Error> for Failure {
 /// The [`Failure`] whose sentence and exit code the user gets.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     if cli.version {
-        return version::print(cli.verbosity.verbose > 0);
+        return version::print(cli.log.verbose > 0);
     }
     match &cli.command {
         None => monitor::run(MonitorConfig::new(&cli.monitor)?),

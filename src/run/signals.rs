@@ -5,6 +5,7 @@ use std::time::Duration;
 use std::{io, thread};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::Level;
 
 use crate::terminal;
 
@@ -18,10 +19,13 @@ pub(super) fn end_at_last() {
     // If no thread can be started, only the clean end is left.
     let _ = waiting.spawn(|| {
         thread::sleep(LONGEST_END);
-        terminal::complain(format_args!(
-            "wstap: it did not stop cleanly within {LONGEST_END:?} and exits now; the kernel removes \
+        terminal::complain(
+            Level::ERROR,
+            format_args!(
+                "it did not stop cleanly within {LONGEST_END:?} and exits now; the kernel removes \
              the probes"
-        ));
+            ),
+        );
         process::exit(1);
     });
 }

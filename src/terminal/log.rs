@@ -6,7 +6,9 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Escaped, NOT_AT_ALL, Output, PATIENCE, Waits, complain, is_ready};
+use tracing::Level;
+
+use super::{Escaped, NOT_AT_ALL, Output, PATIENCE, Waits, complain, format, is_ready, write_line};
 
 /// Lines that are held at most; of more, the oldest go and are counted.
 const HELD_MAX: usize = 100;
@@ -44,9 +46,11 @@ pub fn last_held_line() -> Option<String> {
 pub fn release_log() {
     let Some(held) = held().take() else { return };
     if held.gone > 0 {
-        complain(format_args!("{} older lines of the log were left out", held.gone));
+        complain(Level::WARN, format_args!("{} older lines of the log were left out", held.gone));
     }
-    held.lines.iter().for_each(complain);
+    for line in held.lines {
+        let _ = write_line(io::stderr().as_fd(), &line);
+    }
 }
 
 /// Keeps a line, if lines are held back.
@@ -83,7 +87,9 @@ impl Write for Log {
         let text = String::from_utf8_lossy(line);
         let mut text = format!("{}\n", Escaped(text.trim_end_matches('\n')));
         if dropped > 0 {
-            text = format!("{dropped} lines of the log could not be written\n{text}");
+            let sentence = format!("{dropped} lines of the log could not be written");
+            let line = format::line(Level::WARN, &sentence).unwrap_or(sentence);
+            text = format!("{line}\n{text}");
         }
         if dropped > 0 && !is_ready(stderr.as_fd(), &NOT_AT_ALL).unwrap_or(false) {
             DROPPED.fetch_add(1, Ordering::Relaxed);

@@ -5,6 +5,7 @@
 //! What others have named (paths, commands, hosts) may contain control characters, so lines for
 //! people go through [`Escaped`].
 
+mod format;
 mod log;
 
 use std::fmt::{self, Display, Write as _};
@@ -13,9 +14,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use self::format::{LogFormat, LogLines, set_log_format};
 pub use self::log::{Log, hold_log, last_held_line, release_log};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::Level;
 
 /// A pipe that is ready for writing takes this many bytes without waiting (`pipe(7)`, PIPE_BUF).
 const CHUNK: usize = 4096;
@@ -29,9 +32,12 @@ pub fn print(line: impl Display) {
     let _ = write_line(io::stdout().as_fd(), &line.to_string());
 }
 
-/// Prints a line on standard error. A line that cannot be written is dropped.
-pub fn complain(line: impl Display) {
-    let _ = write_line(io::stderr().as_fd(), &line.to_string());
+/// Prints a sentence about this call of wstap on standard error, in the format of the log. What cannot be
+/// written is dropped.
+pub fn complain(level: Level, sentence: impl Display) {
+    let sentence = sentence.to_string();
+    let line = format::line(level, &sentence).unwrap_or_else(|| format!("wstap: {sentence}"));
+    let _ = write_line(io::stderr().as_fd(), &line);
 }
 
 fn write_line(to: BorrowedFd<'_>, line: &str) -> io::Result<()> {

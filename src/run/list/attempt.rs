@@ -4,6 +4,8 @@
 use std::io::{BufRead, Write};
 use std::path::Path;
 
+use tracing::Level;
+
 use crate::config;
 use crate::run::Failure;
 use crate::terminal::{self, Page};
@@ -46,7 +48,7 @@ pub(in crate::run) fn attempt(file: &Path, mut input: impl BufRead) -> Result<()
     out.show()?;
     let by_messages = protocols.doubts_by_messages();
     for doubt in protocols.doubts().iter().chain(&by_messages) {
-        terminal::complain(format_args!("wstap: {doubt}"));
+        terminal::complain(Level::WARN, doubt);
     }
     Ok(())
 }

@@ -13,6 +13,8 @@ pub(super) use self::probes::probes;
 pub(super) use self::protocols::protocols;
 pub(super) use self::ps::ps;
 
+use tracing::Level;
+
 use crate::terminal;
 
 /// Refused files that are named; the others are only counted.
@@ -22,10 +24,10 @@ const NAMED_MAX: usize = 10;
 fn print_refused<'a>(files: impl IntoIterator<Item = &'a String>) {
     let mut files = files.into_iter();
     for file in files.by_ref().take(NAMED_MAX) {
-        terminal::complain(format_args!("wstap: {file}"));
+        terminal::complain(Level::WARN, file);
     }
     let more = files.count();
     if more > 0 {
-        terminal::complain(format_args!("wstap: {more} more files could not be looked into"));
+        terminal::complain(Level::WARN, format_args!("{more} more files could not be looked into"));
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
+use tracing::Level;
 
 use crate::config;
 use crate::matching::Description;
@@ -38,7 +39,7 @@ impl<'a> Row<'a> {
 /// A file of rules cannot be read or makes no sense, or standard output cannot be written.
 pub(in crate::run) fn protocols(rules: &[PathBuf], json: bool) -> Result<(), Failure> {
     let protocols = config::with_rules(rules)?;
-    protocols.doubts().iter().for_each(|doubt| terminal::complain(format_args!("wstap: {doubt}")));
+    protocols.doubts().iter().for_each(|doubt| terminal::complain(Level::WARN, doubt));
     let mut out = Page::new(!json);
     for row in protocols.descriptions().map(Row::new) {
         if json {

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 
+use tracing::Level;
 use wstap_symbols::{Library, Options, Verdict};
 
 use super::plain::PlainEnds;
@@ -64,7 +65,10 @@ pub(in crate::run) fn ps(json: bool) -> Result<(), Failure> {
     out.show()?;
     print_refused(&refused_files);
     if let Some(cause) = refused.cause() {
-        terminal::complain(format_args!("wstap: {}; {}", refused.sentence(cause), cause.remedy()));
+        terminal::complain(
+            Level::WARN,
+            format_args!("{}; {}", refused.sentence(cause), cause.remedy()),
+        );
     }
     Ok(())
 }

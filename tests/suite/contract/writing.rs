@@ -1,4 +1,4 @@
-use std::fs::File;
+use std::fs::{self, File};
 use std::process::{Command, ExitStatus, Stdio};
 
 use crate::suite::common::wstap::{privileged, program, wait_for};
@@ -86,6 +86,35 @@ fn root_a_monitor_whose_log_cannot_be_written_attaches_all_the_same() {
         let mut command = sink.with_stderr(&arguments);
         command.stdout(Sink::Gone.stdio());
         assert_eq!(status(command).code(), Some(4), "{sink:?}");
+    }
+}
+
+/// A log collector reads every line, also the last sentence of a call that fails.
+#[test]
+fn every_line_on_standard_error_has_the_format_that_was_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cut = folder.path().join("cut.rec");
+    let whole = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/python.rec");
+    let whole = fs::read(whole).expect("a recording");
+    fs::write(&cut, &whole[..whole.len() / 2]).expect("a file");
+    let replay = ["replay", cut.to_str().expect("a path")];
+    // A warning of a call that succeeds, an error of one that does not.
+    let fails = ["replay", "/no/such/file"];
+    for (arguments, level, said) in
+        [(replay, "WARN", "it is cut"), (fails, "ERROR", "/no/such/file")]
+    {
+        let lines = |format: &str| {
+            let output = program().args(arguments).arg(format).output().expect("wstap runs");
+            String::from_utf8(output.stderr).expect("text")
+        };
+        let json = lines("--log.format=json");
+        let read: serde_json::Value = serde_json::from_str(json.trim_end()).expect(&json);
+        assert_eq!(read["level"], level, "{json}");
+        assert!(read["msg"].as_str().is_some_and(|it| it.contains(said)), "{json}");
+        let logfmt = lines("--log-format=logfmt");
+        assert!(logfmt.starts_with("time=2") && logfmt.lines().count() == 1, "{logfmt}");
+        let (_, message) = logfmt.split_once(&format!(" level={level} msg=")).expect(&logfmt);
+        assert!(message.contains(said), "{logfmt}");
     }
 }
 
