@@ -25,6 +25,8 @@ fn compile(object: &str) {
     let target_arch = format!("-D__TARGET_ARCH_{arch}");
     // bpf/maps.bpf.h says why no stack frame may be large. The verifier rounds up to 16.
     let frames = "-Wframe-larger-than=48";
+    // The object names its sources: not by the folder that this checkout happens to be in.
+    let folder = "-fdebug-compilation-dir=.";
     let built = SkeletonBuilder::new()
         .source(&source)
         .clang_args([
@@ -34,6 +36,7 @@ fn compile(object: &str) {
             "-Wextra",
             "-Werror",
             frames,
+            folder,
             target_arch.as_str(),
         ])
         .build_and_generate(out.join(format!("{object}.skel.rs")));
