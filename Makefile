@@ -11,7 +11,7 @@ SECONDS := 60
 
 BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib1g-dev
 
-.PHONY: attack build test-browsers deps-release release soak static kernel-matrix demo test test-roots test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean
+.PHONY: attack build test-browsers deps-release release soak static kernel-matrix demo test test-crate test-roots test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean
 
 build: deps
 	cargo build --release
@@ -31,7 +31,7 @@ release: deps deps-release
 	LIBBPF_SYS_LIBRARY_PATH=/usr/lib/$$(gcc -print-multiarch) \
 	RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=/wstap --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo" \
 		cargo build --locked --profile dist --features static --bin wstap --target $(STATIC_TARGET)
-	cargo run --locked --example pages target/package
+	cargo run --locked --example pages target/stage
 	deploy/package target/$(STATIC_TARGET)/dist/wstap $(RELEASE)
 
 deps-release:
@@ -45,7 +45,7 @@ demo: deps
 	$(SUDO) target/release/examples/demo target/release/wstap
 
 ## Everything that must hold: format, lints, documentation, all tests.
-test: deps deps-test check
+test: deps deps-test check test-crate
 	cargo test --workspace
 	$(MAKE) fuzz SECONDS=10
 
@@ -104,14 +104,23 @@ kernel-matrix: static
 	tests/kernels/fetch $(KERNELS) bullseye bookworm bookworm-backports trixie sid
 	tests/kernels/run $(KERNELS) target/$(STATIC_TARGET)/release/wstap $(PEERS)/wss_pair_static
 
-## The Debian package in bare roots of Debian 12 and 13: docs/results/roots.md has what it showed last.
-ROOT_PACKAGES := debootstrap
+## What `make release` made, in bare roots of Debian 12 and 13 and of Alpine, in one that holds nothing else, and
+## as an image: docs/results/roots.md has what it showed last. Then what README says, done by the book in a bare
+## root.
+ROOT_PACKAGES := buildah curl debootstrap e2fsprogs iproute2 python3-pip qemu-utils
 test-roots: release
+	$(MAKE_PEERS) static
 	@missing=$$(for p in $(ROOT_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
 		$(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends $$missing; \
 	fi
-	$(SUDO) tests/roots/run target/roots $(RELEASE)/wstap_*.deb bookworm trixie
+	$(SUDO) env PATH="$$PATH" tests/release/roots target/roots $(RELEASE) bookworm trixie alpine empty
+	$(SUDO) tests/release/image $(PEERS)/wss_pair_static
+	$(SUDO) tests/release/roots target/roots $(RELEASE) readme
+
+## The crates as they would be published: packed, unpacked elsewhere, and compiled there.
+test-crate: deps
+	tests/release/crate check
 
 ## Tests that are too large for `make test`: browsers, other runtimes, every ELF image installed.
 ## docs/results/stacks.md has what it showed last.

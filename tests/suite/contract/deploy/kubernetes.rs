@@ -99,8 +99,7 @@ fn the_containerfile_copies_what_there_is() {
         let mut words: Vec<&str> = line.split_whitespace().collect();
         let to = words.pop().expect("where to");
         for from in words {
-            let is_made =
-                from.starts_with("target/package/") && made.contains("stage=target/package");
+            let is_made = from.starts_with("target/stage/") && made.contains("stage=target/stage");
             assert!(is_made || root().join(from).is_file(), "{from}");
         }
         copied.push(to.to_owned());
