@@ -10,9 +10,25 @@ async function reply({ join_ref, ref, topic, event }) {
   return { join_ref, ref, topic, event: 'phx_reply', payload };
 }
 
-// The package is a client; its serializer reads and writes both ends.
+// The binary form of a push: the lengths of four texts behind its kind, the texts, and what they are
+// about. That of a reply is the same, with its status for an event.
+const REPLY = 1;
+
+function pushed(data) {
+  let at = 5;
+  const [join_ref, ref, topic, event] = [...data.subarray(1, 5)].map((length) => data.toString('utf8', at, at += length));
+  return { join_ref, ref, topic, event };
+}
+
+function replyBytes({ join_ref, ref, topic, payload }) {
+  const texts = [join_ref, ref, topic, payload.status];
+  return Buffer.concat([Buffer.of(REPLY, ...texts.map((text) => text.length)), Buffer.from(texts.join(''))]);
+}
+
+// The package is a client; its serializer reads and writes both ends of the form that is text.
 function accept(socket) {
-  socket.on('message', (data) => {
+  socket.on('message', async (data, isBinary) => {
+    if (isBinary) return socket.send(replyBytes(await reply(pushed(data))));
     Serializer.decode(String(data), async (message) => {
       Serializer.encode(await reply(message), (text) => socket.send(text));
     });
@@ -29,6 +45,7 @@ function replied(push) {
 module.exports = {
   protocol: 'phoenix',
   client: 'phoenix',
+  form: 'text and binary',
   server: 'phoenix',
   echo: ['echo', 'matched'],
   other: ['fail', 'error'],
@@ -41,7 +58,7 @@ module.exports = {
     const channel = socket.channel('room:lobby', {});
     await tally.ask('phx_join', 'matched', () => replied(channel.join()));
     return {
-      echo: (n) => replied(channel.push('echo', { n })),
+      echo: (n) => replied(channel.push('echo', n % 2 === 0 ? { n } : Uint8Array.of(n).buffer)),
       other: (n) => replied(channel.push('fail', { n })),
       close: () => new Promise((resolve) => socket.disconnect(resolve)),
     };
