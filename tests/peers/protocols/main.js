@@ -10,8 +10,9 @@
 //   protocol     the name that wstap has for it
 //   client       the npm package that asks
 //   form         how it writes, if it is not the form that goes without saying
-//   server       the npm or Python package that answers, or null where the answers are written by
-//                hand
+//   server       the npm or Python package or the program that answers, or null where the answers are
+//                written by hand
+//   path         what its URL begins with, where the client has no choice; else the file's name
 //   echo, other  the two kinds of request: [method as wstap names it, expected outcome]; the
 //                first is answered after a delay, the second at once, so answers overtake
 //   serve()      a listener for 'upgrade'
@@ -60,7 +61,10 @@ function names() {
 
 async function serve() {
   const listeners = new Map();
-  for (const name of names()) listeners.set(name, await require(FILES.get(name)).serve());
+  for (const name of names()) {
+    const protocol = require(FILES.get(name));
+    listeners.set(protocol.path ?? name, await protocol.serve());
+  }
   const server = https.createServer({
     cert: fs.readFileSync(options.certificate),
     key: fs.readFileSync(options.key),
@@ -100,6 +104,8 @@ function pythonVersion(name) {
   const lib = path.join(process.env.NODE_PATH, '../venv/lib');
   const packages = fs.readdirSync(lib).flatMap((python) => fs.readdirSync(path.join(lib, python, 'site-packages')));
   const info = packages.find((folder) => folder.startsWith(`${name}-`) && folder.endsWith('.dist-info'));
+  // A program of the system has whatever version the system has.
+  if (info === undefined) return name;
   return `${name} ${path.basename(info, '.dist-info').slice(name.length + 1)}`;
 }
 
@@ -118,7 +124,8 @@ async function run(name) {
   };
   await Promise.all(Array.from({ length: Number(options.width) }, lane));
   return {
-    name,
+    // By which its connections are known.
+    name: protocol.path ?? name,
     protocol: protocol.protocol,
     client: [version(protocol.client), protocol.form].filter(Boolean).join(', '),
     server: version(protocol.server),
