@@ -41,7 +41,7 @@ const { values: options, positionals: [role] } = parseArgs({
   },
 });
 
-const KINDS = ['calls', 'channels', 'chat', 'data', 'devices', 'markets', 'rpc', 'user'];
+const KINDS = ['browsers', 'calls', 'channels', 'chat', 'data', 'devices', 'markets', 'rpc', 'user'];
 // Requests under way on one connection.
 const CONCURRENCY = 4;
 // Every tenth request is of the other kind.
