@@ -3,13 +3,13 @@
 'use strict';
 
 const fs = require('fs');
-const net = require('net');
 const os = require('os');
 const path = require('path');
 const readline = require('readline');
 const { spawn } = require('child_process');
 const { KernelConnection, ServerConnection } = require('@jupyterlab/services');
 const WebSocket = require('ws');
+const { passOn } = require('../support/socket');
 
 const TOKEN = 'token';
 
@@ -56,20 +56,8 @@ module.exports = {
   async serve() {
     const { port, channels } = await start();
     return (request, socket, head) => {
-      const query = new URL(request.url, 'wss://127.0.0.1').search;
-      const upstream = net.connect(port, '127.0.0.1', () => {
-        upstream.write(`GET ${channels}${query} HTTP/1.1\r\n`);
-        for (let i = 0; i < request.rawHeaders.length; i += 2) {
-          upstream.write(`${request.rawHeaders[i]}: ${request.rawHeaders[i + 1]}\r\n`);
-        }
-        upstream.write('\r\n');
-        upstream.write(head);
-        upstream.pipe(socket).pipe(upstream);
-      });
-      for (const [one, other] of [[socket, upstream], [upstream, socket]]) {
-        one.on('error', () => other.destroy());
-        one.on('close', () => other.destroy());
-      }
+      const { search } = new URL(request.url, 'wss://127.0.0.1');
+      passOn({ port, path: `${channels}${search}` }, request, socket, head);
     };
   },
 

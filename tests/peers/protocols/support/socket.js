@@ -3,6 +3,7 @@
 
 const fs = require('fs');
 const http = require('http');
+const net = require('net');
 const path = require('path');
 const { pathToFileURL } = require('url');
 const { WebSocketServer } = require('ws');
@@ -33,6 +34,23 @@ exports.behind = (attach) => {
   const server = http.createServer();
   attach(server);
   return (...upgrade) => server.emit('upgrade', ...upgrade);
+};
+
+// The same for a server that does listen, at `path` of a port of this machine and without encryption.
+exports.passOn = ({ port, path: target }, request, socket, head) => {
+  const upstream = net.connect(port, '127.0.0.1', () => {
+    upstream.write(`GET ${target} HTTP/1.1\r\n`);
+    for (let i = 0; i < request.rawHeaders.length; i += 2) {
+      upstream.write(`${request.rawHeaders[i]}: ${request.rawHeaders[i + 1]}\r\n`);
+    }
+    upstream.write('\r\n');
+    upstream.write(head);
+    upstream.pipe(socket).pipe(upstream);
+  });
+  for (const [one, other] of [[socket, upstream], [upstream, socket]]) {
+    one.on('error', () => other.destroy());
+    one.on('close', () => other.destroy());
+  }
 };
 
 // A package that is a module; those are not looked for where NODE_PATH says. `file` is given where it

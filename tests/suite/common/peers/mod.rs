@@ -155,6 +155,8 @@ impl Scene {
         let mut command = Runtime::Node.script("protocols/main.js")?;
         command.arg("server").arg("--certificate").arg(self.path("cert.pem"));
         command.arg("--key").arg(self.path("key.pem"));
+        // Browsers and kernels that it starts leave folders behind when it is killed.
+        command.env("TMPDIR", self.folder.path());
         Some(Peer::start(command, self.path("server.log")))
     }
 
