@@ -25,6 +25,26 @@ const TAG_NAMES: [&str; 27] = [
     "ret_code", "janus", "errno", "errcode", "sCode",
 ];
 
+/// Pieces of values that say that something went wrong.
+const WRONG: [&str; 16] = [
+    "error",
+    "fail",
+    "reject",
+    "exception",
+    "denied",
+    "nack",
+    "invalid",
+    "refused",
+    "abort",
+    "fault",
+    "notsupported",
+    "notimplemented",
+    "unsupported",
+    "violation",
+    "forbidden",
+    "unauthorized",
+];
+
 /// Messages of one side and one shape.
 #[derive(Debug)]
 pub(in crate::learning) struct Class {
@@ -143,6 +163,12 @@ pub(in crate::learning) fn is_about_errors(name: &str) -> bool {
         .contains(&name.as_str())
 }
 
+/// A value that fields have where something went wrong.
+pub(in crate::learning) fn is_wrong(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    text.len() <= 32 && WRONG.iter().any(|word| text.contains(word))
+}
+
 /// The fields that say what messages of `side` are: they have few values, each again and again.
 fn tags(table: &Table, side: Side) -> Vec<PlaceId> {
     let index = side as usize;
@@ -152,7 +178,8 @@ fn tags(table: &Table, side: Side) -> Vec<PlaceId> {
         let is_few = !place.overflows[index]
             && (1..=MAX_TAG_VALUES).contains(&values)
             && place.rows[index] >= 4 * values;
-        let telling = is_telling(&place.name);
+        let is_wrong = |text: &String| is_wrong(text);
+        let telling = is_telling(&place.name) || place.values[index].values().any(is_wrong);
         // The first elements of an array say as much as a type does.
         let is_near = place.depth == 1 || (place.depth <= 3 && telling);
         let is_word = |text: &String| text.len() <= 48;

@@ -2,30 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::learning::messages::classes::{Class, ClassId, Classes, is_about_errors};
+use crate::learning::messages::classes::{Class, ClassId, Classes, is_about_errors, is_wrong};
 use crate::learning::messages::json::Kind;
 use crate::learning::messages::places::{Place, PlaceId, Side, Table};
 use crate::learning::rules::conditions::Condition;
-
-/// Pieces of values that say it.
-const WORDS: [&str; 16] = [
-    "error",
-    "fail",
-    "reject",
-    "exception",
-    "denied",
-    "nack",
-    "invalid",
-    "refused",
-    "abort",
-    "fault",
-    "notsupported",
-    "notimplemented",
-    "unsupported",
-    "violation",
-    "forbidden",
-    "unauthorized",
-];
 
 /// Names of truth values of which the false one says it.
 const SUCCESS: [&str; 5] = ["ok", "success", "succeeded", "successful", "result"];
@@ -121,11 +101,6 @@ fn when(place: &Place, id: PlaceId, side: Side, says: &dyn Fn(&str) -> bool) -> 
     let values: Vec<u64> = values.filter(|(_, text)| says(text)).map(|(value, _)| *value).collect();
     let is_few = !place.overflows[side as usize] && (1..=8).contains(&values.len());
     is_few.then_some(Condition::When(id, values))
-}
-
-pub(super) fn is_wrong(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    text.len() <= 32 && WORDS.iter().any(|word| text.contains(word))
 }
 
 /// Whether some of these are codes like those of HTTP that say so, and some that say that all is well.

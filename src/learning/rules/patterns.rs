@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use crate::learning::messages::classes::{ClassId, Classes};
+use crate::learning::messages::classes::{ClassId, Classes, is_wrong};
 use crate::learning::messages::places::{PlaceId, Side, Table};
 use crate::learning::messages::texts::{Sign, Spot};
 use crate::learning::rules::errors;
@@ -25,7 +25,7 @@ pub(super) fn rules(table: &Table, classes: &Classes, trace: &Trace) -> Option<S
     }
     let side = side.other();
     for lead in writer.leads(&trace.answers, side)? {
-        if errors::is_wrong(&lead) {
+        if is_wrong(&lead) {
             writer.rule(&mut out, "error", side, trace.pair.answered, &lead, "")?;
             continue;
         }
@@ -74,7 +74,7 @@ impl Writer<'_> {
             match place.spot.as_ref()? {
                 Spot::Word(index) => errors::are_codes(texts()).then_some(Sign::Code(*index)),
                 Spot::Attribute(name) => {
-                    let wrong: BTreeSet<&str> = texts().filter(|it| errors::is_wrong(it)).collect();
+                    let wrong: BTreeSet<&str> = texts().filter(|it| is_wrong(it)).collect();
                     let is_telling = !wrong.is_empty() && texts().any(|it| !wrong.contains(it));
                     is_telling.then_some(Sign::Attribute(name, wrong))
                 }

@@ -144,6 +144,27 @@ fn an_id_its_methods_and_errors_are_learned() {
     assert!(learned.toml.contains(r#"paths = ["/socket"]"#), "{}", learned.toml);
 }
 
+/// Whatever the field is called that says it, and however deep it lies.
+#[test]
+fn answers_that_say_in_a_word_that_they_are_errors_are_told_apart() {
+    let mut talk = Talk::new();
+    for round in 0..60 {
+        let (first, second) = (2 * round + 1, 2 * round + 2);
+        for number in [first, second] {
+            talk.ask(0, &format!(r#"{{"t":"d","d":{{"r":{number},"a":"p","b":{{"p":"/x"}}}}}}"#));
+        }
+        let word = if round % 4 == 0 { "permission_denied" } else { "ok" };
+        for (number, word) in [(second, word), (first, "ok")] {
+            talk.tell(0, &format!(r#"{{"t":"d","d":{{"r":{number},"b":{{"s":"{word}"}}}}}}"#));
+        }
+    }
+    let learned = talk.learned();
+    let evidence = &learned.evidence;
+    assert_eq!((evidence.answered, evidence.errors), (105, 15), "{}", learned.toml);
+    let said = r#"when = { "$.d.b.s" = "permission_denied" }"#;
+    assert!(learned.toml.contains(said), "{}", learned.toml);
+}
+
 /// Requests with a word that says what is asked for: each asks for something of another shape, or all for the
 /// same.
 fn asked_by(shaped: bool, write: &dyn Fn(u64, &str, &str) -> String) -> Talk {

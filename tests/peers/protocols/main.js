@@ -124,8 +124,9 @@ async function run(name) {
   };
   await Promise.all(Array.from({ length: Number(options.width) }, lane));
   return {
+    name,
     // By which its connections are known.
-    name: protocol.path ?? name,
+    path: protocol.path ?? name,
     protocol: protocol.protocol,
     client: [version(protocol.client), protocol.form].filter(Boolean).join(', '),
     server: version(protocol.server),

@@ -216,7 +216,9 @@ fn root_a_program_that_copies_its_code_to_large_pages_lives_and_is_named() {
         let by_parent = spawned(&node_copy);
         assert!(by_parent.success(), "{by_parent}");
     }
+    // One may have ended before wstap has looked at it.
     wait_for("the reason", || {
+        assert!(run(&["--use-largepages=silent"], "").success());
         let said = fs::read_to_string(&log).ok()?;
         said.contains("executes a copy of it in memory").then_some(())
     });

@@ -52,7 +52,8 @@ fn learn(pid: &str, client: &mut Peer) -> BTreeMap<String, Value> {
         line.clear();
         assert!(log.read_line(&mut line).expect("a log") > 0, "wstap ended too soon");
     }
-    accounts(client);
+    let names = accounts(client).into_iter().map(|account| (account.path, account.name));
+    let names: BTreeMap<String, String> = names.collect();
     signal(learning.id(), Signal::INT);
     let mut said = String::new();
     learning.stdout.take().expect("piped").read_to_string(&mut said).expect("text");
@@ -60,7 +61,8 @@ fn learn(pid: &str, client: &mut Peer) -> BTreeMap<String, Value> {
     let findings = said.lines().map(|line| serde_json::from_str(line).expect("JSON"));
     let named = |finding: Value| {
         let path = finding["path"].as_str().expect("a path");
-        (path.split('/').nth(1).expect("a name").to_owned(), finding)
+        let path = path.split('/').nth(1).expect("its first part");
+        (names[path].clone(), finding)
     };
     findings.map(named).collect()
 }

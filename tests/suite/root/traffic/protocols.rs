@@ -19,7 +19,9 @@ pub(super) type Outcomes = BTreeMap<(String, String, String), u64>;
 
 /// The account of one peer: a client of one protocol.
 pub(super) struct Account {
-    name: String,
+    pub(super) name: String,
+    /// The first part of its connections' path.
+    pub(super) path: String,
     protocol: String,
     client: String,
     server: Option<String>,
@@ -34,6 +36,7 @@ impl Account {
         let text = |key: &str| value[key].as_str().map(str::to_owned);
         Self {
             name: text("name").expect("a name"),
+            path: text("path").expect("a path"),
             protocol: text("protocol").expect("a protocol"),
             client: text("client").expect("a client"),
             server: text("server"),
@@ -171,7 +174,7 @@ fn root_every_protocol_is_matched_as_its_own_client_matches_it() {
     let exchanges = Exchanges::by_peer(&tap.finish());
     let mut table = Table::new();
     for account in &accounts {
-        let exchanges = exchanges.get(&account.name);
+        let exchanges = exchanges.get(&account.path);
         let exchanges = exchanges.unwrap_or_else(|| panic!("{}: nothing", account.name));
         println!("{}: {:?}", account.name, exchanges.outcomes);
         // An answer that comes before the server can have given it is another request's.
@@ -235,8 +238,7 @@ fn root_many_connections_of_mixed_protocols_are_told_apart() {
     println!("{connections} connections, {started} requests, none mislabelled");
 }
 
-/// What `wstap messages` called the messages of each connection, by the first part of its path:
-/// the name of its peer.
+/// What `wstap messages` called the messages of each connection, by the first part of its path.
 struct Labels {
     connections: u64,
     messages: BTreeMap<String, BTreeMap<String, u64>>,
@@ -260,14 +262,14 @@ impl Labels {
 
     /// Before enough has passed to be certain, a message may be `unknown`; it is never another's.
     fn assert_right(&self, account: &Account) {
-        let Account { name, protocol, .. } = account;
-        let mut labels = self.messages[name].clone();
+        let Account { name, path, protocol, .. } = account;
+        let mut labels = self.messages[path].clone();
         let unknown = labels.remove("unknown").unwrap_or(0);
         if account.is_foreign() {
             let asked: u64 = account.outcomes().values().sum();
             assert_eq!(unknown, 2 * asked, "{name}: requests and answers");
         } else {
-            assert!(labels.remove(protocol) > Some(unknown), "{name}: {:?}", self.messages[name]);
+            assert!(labels.remove(protocol) > Some(unknown), "{name}: {:?}", self.messages[path]);
         }
         assert!(labels.is_empty(), "{name} is also called {labels:?}");
     }
