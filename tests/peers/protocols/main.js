@@ -41,14 +41,14 @@ const { values: options, positionals: [role] } = parseArgs({
   },
 });
 
-const KINDS = ['browsers', 'calls', 'channels', 'chat', 'data', 'devices', 'markets', 'rpc', 'user'];
+const KINDS = ['binary', 'browsers', 'calls', 'channels', 'chat', 'data', 'devices', 'markets', 'rpc', 'user'];
 // Requests under way on one connection.
 const CONCURRENCY = 4;
 // Every tenth request is of the other kind.
 const OTHER_EVERY = 10;
 
 // The file of each protocol by its name. The folders are kinds of use, as in src/matching/protocols;
-// `user` holds protocols that are not built in.
+// `binary` holds further forms of protocols that are text elsewhere, `user` those that are not built in.
 const FILES = new Map(KINDS.flatMap((kind) => {
   const scripts = fs.readdirSync(path.join(__dirname, kind)).filter((file) => file.endsWith('.js'));
   return scripts.map((file) => [path.basename(file, '.js'), path.join(__dirname, kind, file)]);
