@@ -37,7 +37,9 @@ module.exports = {
   serve: () => listener(undefined, accept),
 
   async connect(url, tally) {
-    const options = { apiKey: 'key', apiSecret: 'secret', wsUrl: url, attachEventListeners: false };
+    // On a slow machine it would ping, and what it asks then is in nobody's account.
+    const pingInterval = 3_600_000;
+    const options = { apiKey: 'key', apiSecret: 'secret', wsUrl: url, attachEventListeners: false, pingInterval };
     const client = new WebsocketAPIClient(options, quiet);
     const socket = client.getWSClient();
     socket.on('exception', () => {});

@@ -27,12 +27,13 @@ function accept(socket, { url }) {
   socket.on('message', async (data) => socket.send(JSON.stringify(await answer(JSON.parse(data)))));
 }
 
-// What the client asks over HTTP first: where the WebSocket is.
+// What the client asks over HTTP first: where the WebSocket is, and how often to ping. On a slow machine it
+// would do that, and what it asks then is in nobody's account.
 const whereabouts = (endpoint) => ({
   code: '200000',
   data: {
     token: 'token',
-    instanceServers: [{ endpoint, encrypt: true, protocol: 'websocket', pingInterval: 18000, pingTimeout: 10000 }],
+    instanceServers: [{ endpoint, encrypt: true, protocol: 'websocket', pingInterval: 3_600_000, pingTimeout: 10000 }],
   },
 });
 
