@@ -1,4 +1,5 @@
-//! Which connections cannot carry TLS: those with an end in a process of this machine that has none.
+//! Which connections cannot carry TLS, as far as wstap knows TLS: those with an end in a process of this
+//! machine that has none.
 //!
 //! The kernel does not tell what a socket carries. So of the others nothing is known.
 

@@ -82,7 +82,8 @@ struct Found {
 
 /// Whether there is TLS in a process, or code of it that could not be read.
 fn may_have_tls(survey: &Survey) -> bool {
-    !survey.images.is_empty() || !survey.refused.is_empty() || survey.translator.is_some()
+    let is_all_read = survey.refused.is_empty() && survey.unreadable.is_empty();
+    !is_all_read || !survey.images.is_empty() || survey.translator.is_some()
 }
 
 /// Device and inode of the program that a process runs.
