@@ -51,7 +51,10 @@ pub(super) fn open_live<W: Write + Send + 'static>(
     let packets = packets.with_queue(move || {
         let bytes = waiting.bytes();
         if bytes >= pcapng::QUEUE_BYTES && !is_told.swap(true, Ordering::Relaxed) {
-            tracing::warn!("the file is written too slowly: messages are left out");
+            tracing::warn!(
+                "the file is written too slowly: messages are left out, and counted in it; a faster disk \
+                 or reader helps, or a filter"
+            );
         }
         bytes
     });

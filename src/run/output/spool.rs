@@ -1,5 +1,5 @@
 //! Writes a file on a thread of its own: a slow disk, or a slow reader of a pipe, holds up neither the tap
-//! nor its target. What waits is bounded by whoever asks how much does.
+//! nor its target. The spool itself has no bound. Whoever fills it must ask how much waits, and stop.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -36,6 +36,7 @@ impl Waiting {
 
 /// The end at which a thread writes.
 pub(in crate::run) struct Writing {
+    waiting: Waiting,
     /// How writing ended, once it has.
     ended: Receiver<io::Result<()>>,
 }
@@ -62,7 +63,7 @@ impl Spool {
             let _ = tell.send(written);
         })?;
         let spool = Self { queue, block: Vec::new(), waiting: waiting.clone() };
-        Ok((spool, waiting, Writing { ended }))
+        Ok((spool, waiting.clone(), Writing { waiting, ended }))
     }
 
     fn hand_on(&mut self) -> io::Result<()> {
@@ -113,7 +114,11 @@ impl Writing {
         match self.ended.recv_timeout(PATIENCE) {
             Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                tracing::warn!("the disk of the file is too slow: the end of the file is missing");
+                let missing = self.waiting.bytes();
+                tracing::warn!(
+                    "the file could not be written within {PATIENCE:?}: up to {missing} bytes at its end \
+                     are missing; write it to a faster disk, or read it faster"
+                );
                 Ok(())
             }
             _ => Ok(()),

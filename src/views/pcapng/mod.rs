@@ -279,6 +279,16 @@ struct Seen<'a> {
     observation: &'a Observation<'a>,
 }
 
+/// What is missing because too much waited to be written.
+fn left_out_sentence(left_out: u64) -> Option<String> {
+    (left_out > 0).then(|| {
+        format!(
+            "{left_out} messages are not in the file, because it was written too slowly; the next \
+             packet in it counts them as dropped"
+        )
+    })
+}
+
 impl<W: Write> View for Pcapng<W> {
     fn set_wall_offset_ns(&mut self, wall_offset_ns: i128) {
         self.wall_offset_ns = wall_offset_ns;
@@ -344,11 +354,11 @@ impl<W: Write> View for Pcapng<W> {
         let (cut, messages, left_out) = (self.cut, self.messages, self.left_out);
         match self.file.into_error() {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-            _ if left_out > 0 => Ok(Some(format!(
-                "{left_out} messages are not in the file, because it was written too slowly; the next \
-                 packet in it counts them as dropped"
-            ))),
-            _ => Ok(cut_sentence(cut, messages)),
+            _ => {
+                let sentences = [left_out_sentence(left_out), cut_sentence(cut, messages)];
+                let sentences: Vec<String> = sentences.into_iter().flatten().collect();
+                Ok((!sentences.is_empty()).then(|| sentences.join("; ")))
+            }
         }
     }
 }
