@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
-/* Programs that do nothing: the least that a pair of probes can cost at a site. */
+/* Programs that do nothing: the least that probes can cost at their sites. */
 __attribute__((section("uprobe.multi/entry"), used)) int empty_entry(void *ctx)
 {
 	(void)ctx;

@@ -314,11 +314,11 @@ impl Connection {
                 chunk
             }
             Scanned::Neither(kept) => {
-                self.is_no_head(direction, kept, context);
+                self.read_as_frames(direction, kept, context);
                 chunk
             }
             Scanned::Undecided(kept) => {
-                self.is_no_head(direction, kept, context);
+                self.read_as_frames(direction, kept, context);
                 match self.phase {
                     Phase::Frames(_) => Chunk::nothing(direction, end),
                     _ => chunk,
@@ -327,16 +327,17 @@ impl Connection {
         }
     }
 
-    /// Reads as frames what was kept of a direction because a head might have begun with it.
+    /// Keeps nothing of a direction any longer because a head might begin with it.
     fn release(&mut self, direction: Direction, context: &mut Context<'_>) {
         let scan = &mut self.head_scans[direction.index()];
         if !scan.is_empty() {
             let kept = std::mem::take(scan);
-            self.is_no_head(direction, kept, context);
+            self.read_as_frames(direction, kept, context);
         }
     }
 
-    fn is_no_head(&mut self, direction: Direction, kept: HeadScan, context: &mut Context<'_>) {
+    /// Reads what was kept of a direction, which is no head.
+    fn read_as_frames(&mut self, direction: Direction, kept: HeadScan, context: &mut Context<'_>) {
         if let Phase::Frames(session) = &mut self.phase {
             session.bytes(direction, kept.bytes(), SegmentStart::Call, context);
         }

@@ -84,7 +84,25 @@ fn bytes(hexadecimal: &str) -> Vec<u8> {
     digits.map(|pair| byte(pair).expect("hexadecimal")).collect()
 }
 
-/// What is printed and what a file holds, from one recording of `file`.
+/// A conversation of many kinds of messages, with a recording of it: what was printed meanwhile. `None` where
+/// the test is to be skipped.
+fn recorded(
+    scene: &Scene,
+    runtime: Runtime,
+    load: &[&str],
+    recording: &Path,
+) -> Option<Vec<Vec<Message>>> {
+    let (mut server, mut client, _) = scene.mixed(runtime, runtime, load)?;
+    let mut options = ALL.to_vec();
+    options.extend(["--record", recording.to_str().expect("a path")]);
+    let tap = Frames::attach(server.pid(), &options);
+    say(&mut client);
+    client.wait();
+    finish(&mut server);
+    Some(printed(&tap.finish()))
+}
+
+/// Replays a recording into `file`.
 fn replayed_as(format: &str, recording: &Path, file: &Path) {
     let mut command = program();
     command.arg("replay").arg(recording).args(["--format", format, "-o"]).arg(file);
@@ -118,17 +136,8 @@ fn root_tshark_reads_the_messages_that_are_printed() {
     ] {
         let scene = Scene::new();
         let load = ["--connections", "3", "--messages", "300", "--deflate", deflate];
-        let Some((mut server, mut client, _)) = scene.mixed(runtime, runtime, &load) else {
-            return;
-        };
         let recording = scene.path("recording");
-        let mut options = ALL.to_vec();
-        options.extend(["--record", recording.to_str().expect("a path")]);
-        let tap = Frames::attach(server.pid(), &options);
-        say(&mut client);
-        client.wait();
-        finish(&mut server);
-        let printed = printed(&tap.finish());
+        let Some(printed) = recorded(&scene, runtime, &load, &recording) else { return };
         let count: usize = printed.iter().map(Vec::len).sum();
         assert_eq!(count, 600);
         let file = scene.path("packets.pcapng");
@@ -216,18 +225,8 @@ fn root_the_network_panel_of_chromium_imports_the_har() {
     }
     let scene = Scene::new();
     let load = ["--connections", "3", "--messages", "100", "--deflate", "default"];
-    let Some((mut server, mut client, _)) = scene.mixed(Runtime::Python, Runtime::Python, &load)
-    else {
-        return;
-    };
     let recording = scene.path("recording");
-    let mut options = ALL.to_vec();
-    options.extend(["--record", recording.to_str().expect("a path")]);
-    let tap = Frames::attach(server.pid(), &options);
-    say(&mut client);
-    client.wait();
-    finish(&mut server);
-    let printed = printed(&tap.finish());
+    let Some(printed) = recorded(&scene, Runtime::Python, &load, &recording) else { return };
     let har = scene.path("messages.har");
     replayed_as("har", &recording, &har);
     let Some(mut browser) = scene.har_import(&har) else { return };

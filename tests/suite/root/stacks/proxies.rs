@@ -87,50 +87,49 @@ fn relay(scene: &Scene, server: u32, proxy: &Proxy, load: &[&str], requests: u64
     }
 }
 
-#[test]
-fn root_haproxy_that_speaks_http2_on_both_legs_is_counted_exactly() {
+/// Starts a proxy in front of the server at a port.
+type Start = fn(&Scene, u16, &str) -> Option<Proxy>;
+
+/// Both legs speak HTTP/2, as `version` asks the proxy to.
+fn relay_over_http2(start: Start, version: &str) {
     let scene = Scene::new();
     if !privileged() {
         return;
     }
     let Some((server, upstream)) = scene.http2_server(Runtime::Node) else { return };
-    let Some(proxy) = Proxy::haproxy(&scene, upstream, "alpn h2 ws h2") else { return };
+    let Some(proxy) = start(&scene, upstream, version) else { return };
     let load = ["--streams", "5", "--requests", "40", "--pages", "20", "--size", "3000"];
     relay(&scene, server.pid(), &proxy, &load, 200);
+}
+
+/// The leg behind the proxy is HTTP/1.1, as `version` asks it to.
+fn relay_over_http1(start: Start, version: &str) {
+    let scene = Scene::new();
+    if !privileged() {
+        return;
+    }
+    let Some((server, upstream)) = scene.server(Runtime::Node, &[]) else { return };
+    let Some(proxy) = start(&scene, upstream, version) else { return };
+    let load = ["--streams", "5", "--requests", "40", "--size", "3000"];
+    relay(&scene, server.pid(), &proxy, &load, 200);
+}
+
+#[test]
+fn root_haproxy_that_speaks_http2_on_both_legs_is_counted_exactly() {
+    relay_over_http2(Proxy::haproxy, "alpn h2 ws h2");
 }
 
 #[test]
 fn root_haproxy_that_hands_websockets_on_over_http1_is_counted_exactly() {
-    let scene = Scene::new();
-    if !privileged() {
-        return;
-    }
-    let Some((server, upstream)) = scene.server(Runtime::Node, &[]) else { return };
-    let Some(proxy) = Proxy::haproxy(&scene, upstream, "alpn http/1.1") else { return };
-    let load = ["--streams", "5", "--requests", "40", "--size", "3000"];
-    relay(&scene, server.pid(), &proxy, &load, 200);
+    relay_over_http1(Proxy::haproxy, "alpn http/1.1");
 }
 
 #[test]
 fn root_nghttpx_that_speaks_http2_on_both_legs_is_counted_exactly() {
-    let scene = Scene::new();
-    if !privileged() {
-        return;
-    }
-    let Some((server, upstream)) = scene.http2_server(Runtime::Node) else { return };
-    let Some(proxy) = Proxy::nghttpx(&scene, upstream, "proto=h2;tls") else { return };
-    let load = ["--streams", "5", "--requests", "40", "--pages", "20", "--size", "3000"];
-    relay(&scene, server.pid(), &proxy, &load, 200);
+    relay_over_http2(Proxy::nghttpx, "proto=h2;tls");
 }
 
 #[test]
 fn root_nghttpx_that_hands_websockets_on_over_http1_is_counted_exactly() {
-    let scene = Scene::new();
-    if !privileged() {
-        return;
-    }
-    let Some((server, upstream)) = scene.server(Runtime::Node, &[]) else { return };
-    let Some(proxy) = Proxy::nghttpx(&scene, upstream, "tls") else { return };
-    let load = ["--streams", "5", "--requests", "40", "--size", "3000"];
-    relay(&scene, server.pid(), &proxy, &load, 200);
+    relay_over_http1(Proxy::nghttpx, "tls");
 }

@@ -122,13 +122,13 @@ struct Exchanges {
 }
 
 impl Exchanges {
-    /// By the peer's name, which is the first part of its connections' path.
+    /// By the first part of the connections' path, which no two peers share.
     fn by_peer(lines: &[Value]) -> BTreeMap<String, Self> {
         let (mut names, mut by_peer) = (BTreeMap::new(), BTreeMap::<_, Self>::new());
         for line in lines {
             let conn = line["conn"].as_str().expect("a connection");
             if line["event"] == "open" {
-                names.insert(conn, peer_name(line));
+                names.insert(conn, first_of_path(line));
             } else if line["event"] == "exchange" {
                 by_peer.entry(names[conn].clone()).or_default().add(line);
             }
@@ -154,8 +154,8 @@ impl Exchanges {
     }
 }
 
-/// Whose connection it is that opened: the first part of its path.
-fn peer_name(open: &Value) -> String {
+/// The first part of the path of a connection that opened.
+fn first_of_path(open: &Value) -> String {
     let path = open["path"].as_str().expect("a path");
     path.split('/').nth(1).expect("a name").to_owned()
 }
@@ -250,7 +250,7 @@ impl Labels {
         for line in lines {
             let conn = line["conn"].as_str().expect("a connection");
             if line["event"] == "open" {
-                assert_eq!(names.insert(conn, peer_name(line)), None, "{conn} opened twice");
+                assert_eq!(names.insert(conn, first_of_path(line)), None, "{conn} opened twice");
             } else if line["event"] == "message" {
                 let of_peer = messages.entry(names[conn].clone()).or_default();
                 let protocol = line["protocol"].as_str().expect("a protocol").to_owned();
