@@ -92,8 +92,8 @@ impl Recording {
         let (queue, blocks): (SyncSender<Block>, _) = mpsc::sync_channel(QUEUE_BLOCKS);
         let (ended, done) = mpsc::channel();
         let targets = header.targets.iter().map(|target| target.name.clone()).collect();
-        say_what_is_kept(&config, &header);
         let files = files::Files::create(&config)?;
+        say_what_is_kept(&config, &header);
         let written = files.written();
         let tape = Tape::new(queue, Arc::clone(&shared), redaction, &config);
         let over = Arc::clone(&shared);
