@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Failure;
 use super::mailbox::Mailbox;
@@ -33,6 +33,9 @@ use crate::views::recording::TargetName;
 
 /// The attaching thread looks this often at what cannot wake it.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long the start waits for files that are being planned; the others are probed later. Longer than the
+/// planner takes to give a single file up.
+const PLANNING_MAX: Duration = Duration::from_secs(15);
 /// How often requests expire, and how often the audience hears of changes.
 pub(super) const TICK_NS: u64 = 250_000_000;
 
@@ -229,6 +232,7 @@ impl Attaching<'_> {
         let (plain, powers, homes) = (self.plain, self.powers, self.homes.take());
         let mut supervisor =
             Supervisor::new(tap, planner, selection, plain, powers, homes, monotonic_ns())?;
+        self.await_plans(&mut supervisor);
         if !self.wait {
             supervisor.require_reason()?;
         }
@@ -250,6 +254,21 @@ impl Attaching<'_> {
         }
         supervisor.detach();
         Ok(())
+    }
+
+    /// Waits for the files that take longer to plan than one inspection waits, as on a busy machine. What is
+    /// said of a process, and what is left of the privileges, would otherwise come too early for them.
+    fn await_plans(&self, supervisor: &mut Supervisor<'_, '_>) {
+        let began = Instant::now();
+        while supervisor.is_planning()
+            && began.elapsed() < PLANNING_MAX
+            && !self.until.stop.is_asked()
+        {
+            let now = monotonic_ns();
+            let rest = Duration::from_nanos(supervisor.rests_until(now).saturating_sub(now));
+            thread::sleep(rest.min(LOOK));
+            supervisor.poll(monotonic_ns());
+        }
     }
 
     fn look_after(&mut self, supervisor: &mut Supervisor<'_, '_>, mailbox: &Mailbox) {

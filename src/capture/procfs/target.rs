@@ -96,6 +96,8 @@ pub struct Survey {
     pub unreadable: Vec<String>,
     /// Files that would take too much work to read, with the reason.
     pub refused: Vec<String>,
+    /// Files that were gone when they were to be read: unmapped or replaced.
+    pub gone: Vec<String>,
     /// What translates the code of the process, so that it gets no probes.
     pub translator: Option<&'static str>,
 }
@@ -120,8 +122,10 @@ pub fn survey(planner: &mut Planner, pid: u32) -> io::Result<Survey> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 survey.refused.push(format!("{}: it is still being read", mapping.path.display()));
             }
-            // It is unmapped again, or the process has ended.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // It is unmapped again or replaced, or the process has ended.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                survey.gone.push(format!("{}: {error}", mapping.path.display()));
+            }
             Err(error) => {
                 survey.unreadable.push(format!("{}: {error}", mapping.path.display()));
             }
@@ -179,10 +183,27 @@ pub(in crate::capture) fn no_tls(process: &Process, survey: &Survey, sockets: &s
         let first = survey.unreadable.first().map_or("", String::as_str);
         return Error::privilege(&format!("open the files of {who}"), &first);
     }
+    if let Some(image) = survey.images.iter().find(|image| has_tappable(image)) {
+        let file = image.path.display();
+        return Error::NoTls(format!(
+            "{who} has a TLS library in {file}, and no probe is in place there yet; {sockets}; with \
+             --wait, wstap tries again until it is"
+        ));
+    }
+    let unread = not_looked_into(survey).unwrap_or_default();
     Error::NoTls(format!(
-        "{who} has no TLS library that wstap knows in its {} mapped files, and {sockets}; \
+        "{who} has no TLS library that wstap knows in its {} mapped files{unread}, and {sockets}; \
          `wstap ps` lists the processes that can be tapped; with --wait, wstap waits until this one \
          can",
         survey.files
     ))
+}
+
+/// How many files were not looked into, where there are any, and why the first was not: a TLS library in
+/// it would not be found.
+fn not_looked_into(survey: &Survey) -> Option<String> {
+    let mut unread = survey.unreadable.iter().chain(&survey.gone);
+    let first = unread.next()?;
+    let count = 1 + unread.count();
+    Some(format!(" ({count} of them could not be looked into; {first})"))
 }

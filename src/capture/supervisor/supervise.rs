@@ -215,6 +215,12 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
         self.members.late()
     }
 
+    /// Whether a file of any process is still being read or planned, so that it has no probes yet.
+    #[must_use]
+    pub fn is_planning(&self) -> bool {
+        self.members.iter().any(|member| member.is_being_planned && !member.over())
+    }
+
     /// Whether any process is tapped now.
     #[must_use]
     pub fn is_up(&self) -> bool {

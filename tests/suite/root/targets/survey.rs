@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::suite::common::peers::{Scene, wss_pair};
+use crate::suite::common::peers::{Runtime, Scene, wss_pair};
 use crate::suite::common::wstap::{privileged, program, wait_for};
 use crate::suite::root::stacks::stripped::{Waiting, ps};
 use crate::suite::root::targets::privileges::{FOUR, Open, four_are_enough};
@@ -199,4 +199,53 @@ fn slow_image() -> Vec<u8> {
     bytes[32] = 64;
     bytes[52..58].copy_from_slice(&[64, 0, 56, 0, 0x88, 0x13]);
     bytes
+}
+
+/// A program that takes longer to look through than one look waits, because the processor is busy, is waited
+/// for: nothing is said of it before that is done.
+#[test]
+fn root_on_a_busy_processor_a_program_is_looked_through_to_the_end() {
+    if !privileged() {
+        return;
+    }
+    let scene = Scene::new();
+    let Some((server, _)) = scene.server(Runtime::Node, &[]) else { return };
+    let pid = server.pid();
+    let niceness = niceness_for(processor_seconds(pid) / SLOWLY_SECONDS);
+    let busy = Command::new("taskset").args(["-c", "0", "sh", "-c", "while :; do :; done"]).spawn();
+    let mut busy = busy.expect("taskset runs");
+    let output = Command::new("taskset")
+        .args(["-c", "0", "nice", "-n", &niceness.to_string()])
+        .arg(env!("CARGO_BIN_EXE_wstap"))
+        .args(["--check", "--plain", "off", "--listen", "127.0.0.1:0", "--pid", &pid.to_string()])
+        .output();
+    busy.kill().and_then(|()| busy.wait()).expect("it ends");
+    let output = output.expect("wstap runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "niceness {niceness}: {said}");
+}
+
+/// How long looking through the program is to take: longer than one look waits, and shorter than wstap is
+/// patient (`planner`), also where another test has a share of the processor.
+const SLOWLY_SECONDS: f64 = 3.5;
+
+/// What it takes to look through a program, processor time.
+fn processor_seconds(pid: u32) -> f64 {
+    let script = format!("{} probes --pid {pid} > /dev/null && times", env!("CARGO_BIN_EXE_wstap"));
+    let output = Command::new("sh").args(["-c", &script]).output().expect("sh runs");
+    let text = String::from_utf8(output.stdout).expect("text");
+    // `0m0.350000s 0m0.120000s`: user and system time of the children.
+    let of_children = text.lines().nth(1).expect("two lines");
+    let seconds = |it: &str| -> f64 {
+        let (minutes, seconds) = it.trim_end_matches('s').split_once('m').expect("0m0.1s");
+        60.0 * minutes.parse::<f64>().expect("minutes") + seconds.parse::<f64>().expect("seconds")
+    };
+    of_children.split(' ').map(seconds).sum()
+}
+
+/// The niceness that leaves a process this share of a processor that one other keeps busy: each step
+/// divides its weight by 1.25 (`sched_prio_to_weight` in kernel/sched/core.c).
+fn niceness_for(share: f64) -> u32 {
+    let share = share.clamp(0.02, 0.5);
+    ((1.0 - share) / share).log(1.25).round() as u32
 }
