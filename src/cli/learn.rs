@@ -21,7 +21,7 @@ pub struct LearnArgs {
     #[arg(long, value_name = "N", default_value_t = 4_000,
         value_parser = clap::value_parser!(u32).range(40..=100_000))]
     pub messages: u32,
-    /// End after this time: seconds, or such as 500ms, 5s or 2m
+    /// End this long after the probes are in place: seconds, or such as 500ms, 5s or 2m
     #[arg(long, value_name = "TIME", conflicts_with = "files")]
     pub duration: Option<Span>,
     /// Learn also what wstap recognises by itself

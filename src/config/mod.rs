@@ -117,11 +117,19 @@ impl MonitorConfig {
         if record.is_some() {
             tap.sources.refuse_to_learn()?;
         }
+        let check = args.check || file.check;
+        if check && !tap.command.is_empty() {
+            return Err(UsageError(
+                "check: a command is not started only to look at it: give the --pid or --comm of one \
+                 that runs"
+                    .into(),
+            ));
+        }
         Ok(Self {
             web: WebSettings::merge(args, &file)?,
             labels: labels(if args.labels.is_empty() { &file.label } else { &args.labels }),
             exit_with_target: args.exit_with_target || file.exit_with_target,
-            check: args.check || file.check,
+            check,
             tap: TapConfig { record, ..tap },
         })
     }

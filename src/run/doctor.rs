@@ -108,6 +108,13 @@ fn check_btf() -> Check {
     if Path::new(path).exists() {
         return Check::ok("kernel types", path);
     }
+    if !Path::new("/sys/kernel").exists() {
+        return Check::fails(
+            "kernel types",
+            format!("{path} is missing, because /sys is not mounted here"),
+            "mount -t sysfs sysfs /sys; in a container, give it the host's /sys",
+        );
+    }
     Check::fails(
         "kernel types",
         format!("{path} is missing"),

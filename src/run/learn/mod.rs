@@ -4,6 +4,7 @@
 mod auto;
 
 use std::io::Write;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::messages::stop_on_signal;
@@ -47,17 +48,23 @@ fn watch(args: &LearnArgs, learner: &mut Learner) -> Result<(), Failure> {
     learner.set_wall_offset_ns(prepared.wall_offset_ns);
     let until = Until { stop: &stop, targets_end: true, attached: false };
     let most = args.duration.map_or(Duration::MAX, |span| span.0);
-    let mut sink = Listening { learner, began_ns: monotonic_ns(), most, is_over: false };
-    session::run(config, prepared, until, &mut sink, &mut Attached::default())
+    let mut attached = Attached::default();
+    let mut sink = Listening { learner, since: attached.since.clone(), most, is_over: false };
+    session::run(config, prepared, until, &mut sink, &mut attached)
 }
 
 /// The first time that something is tapped, it says what happens now.
 #[derive(Default)]
-struct Attached(bool);
+struct Attached {
+    /// When all was attached that there was, `CLOCK_MONOTONIC` nanoseconds.
+    since: Arc<OnceLock<u64>>,
+    has_said_so: bool,
+}
 
 impl Audience for Attached {
     fn tapped(&mut self, members: &[&Member], _late: &Late) {
-        if !members.is_empty() && !std::mem::replace(&mut self.0, true) {
+        let _ = self.since.set(monotonic_ns());
+        if !members.is_empty() && !std::mem::replace(&mut self.has_said_so, true) {
             tracing::info!("learning from what passes; Ctrl-C prints what is known by then");
         }
     }
@@ -65,9 +72,19 @@ impl Audience for Attached {
 
 struct Listening<'a> {
     learner: &'a mut Learner,
-    began_ns: u64,
+    since: Arc<OnceLock<u64>>,
     most: Duration,
     is_over: bool,
+}
+
+impl Listening<'_> {
+    /// How long it has been attached.
+    fn lasted(&self) -> Duration {
+        let since = self.since.get();
+        since.map_or(Duration::ZERO, |since| {
+            Duration::from_nanos(monotonic_ns().saturating_sub(*since))
+        })
+    }
 }
 
 impl Sink for Listening<'_> {
@@ -76,8 +93,7 @@ impl Sink for Listening<'_> {
     }
 
     fn publish(&mut self, _losses: &[Loss]) {
-        let lasted = Duration::from_nanos(monotonic_ns().saturating_sub(self.began_ns));
-        self.is_over |= lasted >= self.most || self.learner.is_full();
+        self.is_over |= self.lasted() >= self.most || self.learner.is_full();
     }
 
     fn waiting(&mut self, _: &mut dyn Iterator<Item = Waiting<'_>>) {}

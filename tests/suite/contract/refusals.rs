@@ -79,6 +79,18 @@ fn a_garbage_configuration_is_refused_with_file_and_place() {
     assert!(said.contains("/no/such/file"), "{said}");
 }
 
+/// It would have to be run to be tapped, and would be left behind.
+#[test]
+fn a_check_starts_no_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let started = folder.path().join("started");
+    let command = ["--", "touch", started.to_str().expect("a path")];
+    let (code, said) = run(&[&["--check", "--listen", "127.0.0.1:0"], &command[..]].concat());
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("--pid"), "{said}");
+    assert!(!started.exists());
+}
+
 /// The port is taken before any probe is placed.
 #[test]
 fn a_port_in_use_is_exit_1_and_says_which_flag_helps() {
