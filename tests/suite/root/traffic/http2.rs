@@ -2,6 +2,7 @@ use serde_json::Value;
 
 use crate::suite::common::peers::{GoBuild, Peer, Runtime, Scene, sorted};
 use crate::suite::common::wstap::{Frames, Monitor, privileged, transcript};
+use crate::suite::root::traffic::peers::median_ns;
 
 /// hypercorn and `h2`, Node's own `http2` on both sides, one of each, and Go's own server.
 const PAIRS: [(Runtime, Runtime); 4] = [
@@ -68,6 +69,30 @@ fn root_http2_fifty_streams_of_one_connection_are_told_apart() {
         return;
     }
     talk((Runtime::Node, Runtime::Node), &["--streams", "50", "--requests", "4"], 50, 200);
+}
+
+/// What wstap takes for the time of an answer is what the client takes around its own calls of TLS.
+#[test]
+fn root_http2_answers_take_as_long_as_the_client_measures_itself() {
+    if !privileged() {
+        return;
+    }
+    for server in [Runtime::Python, Runtime::Node, Runtime::Go(GoBuild::Current)] {
+        let scene = Scene::new();
+        let load = ["--streams", "1", "--requests", "1000"];
+        let Some((_server, mut client)) = scene.http2(server, Runtime::Python, &load) else {
+            return;
+        };
+        let tap = Monitor::attach(client.pid(), &[]);
+        client.go();
+        let own = client.summary().median_ns;
+        tap.metrics_when("all answers", |m| m.sum("turnaround_count", &[]) == 1_000.0);
+        let ours = median_ns(&tap);
+        assert!(
+            (ours / own - 1.0).abs() < 0.2,
+            "{server:?}: median {ours} ns, the client's {own} ns"
+        );
+    }
 }
 
 /// The gauge says what carries a WebSocket, messages of 5 MB pass through flow control, and what

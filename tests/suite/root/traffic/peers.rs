@@ -80,7 +80,7 @@ fn root_prometheus_scrapes_a_tap_and_answers_queries() {
 }
 
 /// The page's median, which comes from fine buckets.
-fn median_ns(tap: &Monitor) -> f64 {
+pub(crate) fn median_ns(tap: &Monitor) -> f64 {
     let body = crate::suite::common::wstap::get(tap.address, "/api/v1/turnaround");
     let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     let rows = body.as_array().or_else(|| body["turnaround"].as_array()).expect("rows");
