@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Failure;
 use super::mailbox::Mailbox;
@@ -35,7 +35,7 @@ use crate::views::recording::TargetName;
 const LOOK: Duration = Duration::from_millis(500);
 /// How long the start waits for files that are being planned; the others are probed later. Longer than the
 /// planner takes to give a single file up.
-const PLANNING_MAX: Duration = Duration::from_secs(15);
+const PLANNING_MAX_NS: u64 = 15_000_000_000;
 /// How often requests expire, and how often the audience hears of changes.
 pub(super) const TICK_NS: u64 = 250_000_000;
 
@@ -259,15 +259,13 @@ impl Attaching<'_> {
     /// Waits for the files that take longer to plan than one inspection waits, as on a busy machine. What is
     /// said of a process, and what is left of the privileges, would otherwise come too early for them.
     fn await_plans(&self, supervisor: &mut Supervisor<'_, '_>) {
-        let began = Instant::now();
-        while supervisor.is_planning()
-            && began.elapsed() < PLANNING_MAX
-            && !self.until.stop.is_asked()
-        {
-            let now = monotonic_ns();
+        let mut now = monotonic_ns();
+        let until = now + PLANNING_MAX_NS;
+        while supervisor.is_planning() && now < until && !self.until.stop.is_asked() {
             let rest = Duration::from_nanos(supervisor.rests_until(now).saturating_sub(now));
             thread::sleep(rest.min(LOOK));
-            supervisor.poll(monotonic_ns());
+            now = monotonic_ns();
+            supervisor.poll(now);
         }
     }
 
