@@ -36,6 +36,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long the start waits for files that are being planned; the others are probed later. Longer than the
 /// planner takes to give a single file up.
 const PLANNING_MAX_NS: u64 = 15_000_000_000;
+/// A process that is loading its libraries is looked at this often.
+const LOADING_LOOK: Duration = Duration::from_millis(50);
 /// How often requests expire, and how often the audience hears of changes.
 pub(super) const TICK_NS: u64 = 250_000_000;
 
@@ -234,7 +236,7 @@ impl Attaching<'_> {
             Supervisor::new(tap, planner, selection, plain, powers, homes, monotonic_ns())?;
         self.await_plans(&mut supervisor);
         if !self.wait {
-            supervisor.require_reason()?;
+            self.require_reason(&mut supervisor)?;
         }
         tracing::debug!("attached to {} processes", supervisor.members().count());
         self.report(&mut supervisor);
@@ -266,6 +268,23 @@ impl Attaching<'_> {
             thread::sleep(rest.min(LOOK));
             now = monotonic_ns();
             supervisor.poll(now);
+        }
+    }
+
+    /// Fails where a process that was given by its pid has nothing to tap. One that was only just started,
+    /// by the same script as wstap perhaps, is given the time to load its libraries.
+    fn require_reason(&self, supervisor: &mut Supervisor<'_, '_>) -> Result<(), Error> {
+        loop {
+            let found = supervisor.require_reason();
+            let is_early = matches!(found, Err(Error::NoTls(_)))
+                && supervisor.may_be_loading(monotonic_ns())
+                && !self.until.stop.is_asked();
+            if !is_early {
+                return found;
+            }
+            thread::sleep(LOADING_LOOK);
+            supervisor.has_missed_something();
+            supervisor.poll(monotonic_ns());
         }
     }
 

@@ -18,8 +18,11 @@ use crate::capture::procfs::planner::Planner;
 use crate::capture::procfs::process::Process;
 use crate::capture::procfs::selector::Selection;
 use crate::capture::procfs::target::{no_tls, survey, unreadable};
-use crate::capture::{Error, kernel};
+use crate::capture::{Error, clock, kernel};
 use crate::event::ConnId;
+
+/// How long a process that has just begun is given to load its libraries.
+const LOADING_NS: u64 = 2_000_000_000;
 
 /// A stop of the command that has not come yet is looked for this often.
 const STOP_NS: u64 = 10_000_000;
@@ -159,6 +162,15 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
             return Err(no_tls(&process, &found, self.sockets_left_alone()));
         }
         Ok(())
+    }
+
+    /// Whether a process that was given by its pid began so lately that it may still be loading its
+    /// libraries.
+    #[must_use]
+    pub fn may_be_loading(&self, now_ns: u64) -> bool {
+        let began_ns = |member: &Member| clock::of_boot_ticks(member.target.process.start_ticks);
+        let mut named = self.selection.pids().filter_map(|(pid, _)| self.members.get(pid));
+        named.any(|member| now_ns.saturating_sub(began_ns(member)) < LOADING_NS)
     }
 
     /// Fails if nothing is tapped: a name may be misspelt.

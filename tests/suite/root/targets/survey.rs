@@ -226,6 +226,22 @@ fn root_on_a_busy_processor_a_program_is_looked_through_before_anything_is_said_
     assert!(output.status.success() || is_too_slow, "niceness {niceness}: {said}");
 }
 
+/// A script may start a program and wstap at once. The program is given a moment to load its libraries.
+#[test]
+fn root_a_program_that_was_started_just_before_wstap_is_tapped() {
+    if !privileged() {
+        return;
+    }
+    let script = "import time; time.sleep(0.5); import ssl; time.sleep(60)";
+    let starting = Waiting::start(Command::new("python3").args(["-c", script]));
+    let mut command = program();
+    command.args(["--check", "--plain", "off", "--listen", "127.0.0.1:0"]);
+    let output = command.args(["--pid", &starting.pid().to_string()]).output();
+    let output = output.expect("wstap runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
+
 /// How long looking through the program is to take: longer than one look waits, and shorter than wstap is
 /// patient (`planner`), mostly also where another test has a share of the processor.
 const SLOWLY_SECONDS: f64 = 3.0;
