@@ -276,9 +276,12 @@ impl Attaching<'_> {
     fn require_reason(&self, supervisor: &mut Supervisor<'_, '_>) -> Result<(), Error> {
         loop {
             let found = supervisor.require_reason();
+            // Whoever has ended wstap meanwhile need not hear of it.
+            if self.until.stop.is_asked() {
+                return Ok(());
+            }
             let is_early = matches!(found, Err(Error::NoTls(_)))
-                && supervisor.may_be_loading(monotonic_ns())
-                && !self.until.stop.is_asked();
+                && supervisor.may_be_loading(monotonic_ns());
             if !is_early {
                 return found;
             }
