@@ -280,8 +280,8 @@ impl Attaching<'_> {
             if self.until.stop.is_asked() {
                 return Ok(());
             }
-            let is_early = matches!(found, Err(Error::NoTls(_)))
-                && supervisor.may_be_loading(monotonic_ns());
+            let is_early =
+                matches!(found, Err(Error::NoTls(_))) && supervisor.may_be_loading(monotonic_ns());
             if !is_early {
                 return found;
             }

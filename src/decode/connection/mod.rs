@@ -300,7 +300,7 @@ impl Connection {
             }
             return chunk;
         }
-        if !self.may_begin_anew() {
+        if !self.may_begin_anew(direction) {
             self.release(direction, context);
             return chunk;
         }
@@ -343,11 +343,14 @@ impl Connection {
         }
     }
 
-    /// What passes next may be HTTP: it is not known to be a WebSocket, or its peers have said that
-    /// they are done with that. A library's object may be used again without being freed.
-    fn may_begin_anew(&self) -> bool {
+    /// What passes next in this direction may be HTTP: it is not known to be a WebSocket, or its peers have
+    /// said that they are done with that and no frame is left open. A library's object may be used again
+    /// without being freed.
+    fn may_begin_anew(&self, direction: Direction) -> bool {
         match &self.phase {
-            Phase::Frames(session) => !session.is_proven() || session.is_closing(),
+            Phase::Frames(session) => {
+                !session.is_proven() || session.is_closing() && !session.is_within_frame(direction)
+            }
             Phase::Http2(carrier) => carrier.has_lost_border(),
             Phase::Http(_) | Phase::Other => true,
         }

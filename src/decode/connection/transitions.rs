@@ -30,10 +30,12 @@ impl Connection {
                 let held = upgrade.take_held();
                 self.open(&agreement, held, &buffer, rest, context);
             }
-            Becomes::Unknown(buffer) => {
+            Becomes::Unknown(begun) => {
                 let (held_direction, held) = upgrade.take_held();
                 let mut starts = self.positions.map(StreamPosition::next);
-                starts[direction.index()] = rest.offset() - buffer.len() as u64;
+                let start = if begun.from_call { SegmentStart::Call } else { SegmentStart::Middle };
+                let begun = Chunk { direction, bytes: &begun.bytes, start, end: rest.offset() };
+                starts[direction.index()] = begun.offset();
                 let held = held.unwrap_or_default();
                 rewind(&mut starts, held_direction, &held);
                 let mut session = if upgrade.is_upgrading() {
@@ -42,10 +44,12 @@ impl Connection {
                     Session::met(starts, context.resources.limits.search_bytes)
                 };
                 replay(&mut session, held_direction, &held, context);
-                session.bytes(direction, &buffer, SegmentStart::Middle, context);
-                session.bytes(direction, rest.bytes, rest.start, context);
+                for chunk in [begun, rest] {
+                    session.bytes(direction, chunk.bytes, chunk.start, context);
+                }
                 self.phase = Phase::Frames(Box::new(session));
                 self.http2_scan = Some(Box::default());
+                self.look_for_http2(begun, context);
                 self.look_for_http2(rest, context);
                 self.lose_hope(context);
             }

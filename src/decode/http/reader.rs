@@ -17,7 +17,7 @@ pub(in crate::decode) struct HttpReader {
 #[derive(Debug)]
 enum Stage {
     Head {
-        buffer: Vec<u8>,
+        begun: Begun,
         line: BlankLine,
     },
     /// In a body; so many bytes are left, at least 1.
@@ -28,9 +28,17 @@ enum Stage {
     Adrift,
 }
 
+/// The first bytes of what may be a head.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::decode) struct Begun {
+    pub(in crate::decode) bytes: Vec<u8>,
+    /// A call began with them.
+    pub(in crate::decode) from_call: bool,
+}
+
 impl Default for Stage {
     fn default() -> Self {
-        Self::Head { buffer: Vec::new(), line: BlankLine::default() }
+        Self::Head { begun: Begun::default(), line: BlankLine::default() }
     }
 }
 
@@ -45,7 +53,7 @@ pub(in crate::decode) enum Read<'a> {
     /// used up.
     Http2(Http2Opening),
     /// What begins here is no head. What was kept of it is in there, the rest is not used up.
-    NotAHead(Vec<u8>),
+    NotAHead(Begun),
     /// The head does not fit.
     TooLong,
 }
@@ -74,12 +82,14 @@ impl HttpReader {
     }
 
     fn read_head<'a>(&mut self, bytes: &mut &'a [u8], limit: usize) -> Read<'a> {
-        let Stage::Head { buffer, line } = &mut self.stage else { return Read::Passed };
+        let Stage::Head { begun, line } = &mut self.stage else { return Read::Passed };
+        let buffer = &mut begun.bytes;
         // "a server [...] SHOULD ignore at least one empty line" (RFC 9112, section 2.2).
         if buffer.is_empty()
             && let [b'\r' | b'\n', rest @ ..] = bytes
         {
             *bytes = rest;
+            begun.from_call = false;
             return Read::Passed;
         }
         let kind = opening_of(buffer, bytes);
@@ -87,7 +97,7 @@ impl HttpReader {
             return Read::Http2(begun);
         }
         if kind == Opening::Neither {
-            let kept = std::mem::take(buffer);
+            let kept = std::mem::take(begun);
             self.lose();
             return Read::NotAHead(kept);
         }
@@ -133,6 +143,11 @@ impl HttpReader {
 
     /// A call begins with `bytes`: if the reader is lost, it may go on with a head.
     pub(in crate::decode) fn call_starts(&mut self, bytes: &[u8]) {
+        if let Stage::Head { begun, .. } = &mut self.stage
+            && begun.bytes.is_empty()
+        {
+            begun.from_call = true;
+        }
         let kind = opening(bytes);
         let head = matches!(kind, Opening::Request | Opening::Response | Opening::NeedMore);
         if head && matches!(self.stage, Stage::Adrift) {
@@ -156,7 +171,7 @@ impl HttpReader {
     /// Takes what was kept of a head that has begun.
     pub(in crate::decode) fn take_begun(&mut self) -> Vec<u8> {
         match &mut self.stage {
-            Stage::Head { buffer, .. } => std::mem::take(buffer),
+            Stage::Head { begun, .. } => std::mem::take(begun).bytes,
             _ => Vec::new(),
         }
     }
@@ -172,13 +187,13 @@ impl HttpReader {
 
     /// A head is expected, and nothing of it has passed.
     pub(in crate::decode) fn is_between_messages(&self) -> bool {
-        matches!(&self.stage, Stage::Head { buffer, .. } if buffer.is_empty())
+        matches!(&self.stage, Stage::Head { begun, .. } if begun.bytes.is_empty())
     }
 
     /// Bytes of a head that is not complete.
     pub(in crate::decode) fn held_bytes(&self) -> usize {
         match &self.stage {
-            Stage::Head { buffer, .. } => buffer.len(),
+            Stage::Head { begun, .. } => begun.bytes.len(),
             _ => 0,
         }
     }

@@ -12,7 +12,7 @@ use super::head::{
     Framing, HeadInvalid, Method, Offer, Opening, RequestHead, ResponseHead, UpgradeHeader,
 };
 use super::http2_opening::Http2Opening;
-use super::reader::{HttpReader, Read};
+use super::reader::{Begun, HttpReader, Read};
 use crate::decode::backlog::Backlog;
 use crate::decode::context::Context;
 use crate::decode::hint::StreamContent;
@@ -30,7 +30,7 @@ pub(in crate::decode) enum Becomes {
     /// It is a WebSocket from these bytes on.
     WebSocket(Box<Agreement>, Vec<u8>),
     /// It is something else that begins with these bytes, or was met in mid-stream.
-    Unknown(Vec<u8>),
+    Unknown(Begun),
     /// It is HTTP/2. What was kept of both directions comes before the bytes that are left.
     Http2 {
         /// The direction of requests.
@@ -120,7 +120,7 @@ impl Upgrade {
             return self.conclude_early();
         }
         if lost && self.may_have_upgraded_unseen(direction) {
-            return Becomes::Unknown(Vec::new());
+            return Becomes::Unknown(Begun::default());
         }
         Becomes::Http
     }
@@ -212,11 +212,11 @@ impl Upgrade {
     }
 
     /// What begins here is not HTTP.
-    fn not_a_head(&mut self, direction: Direction, kept: Vec<u8>) -> Becomes {
+    fn not_a_head(&mut self, direction: Direction, kept: Begun) -> Becomes {
         if self.early.is_some() {
             // Frames of a client whose request passed before wstap attached.
             match self.conclude_early() {
-                Becomes::WebSocket(agreement, _) => Becomes::WebSocket(agreement, kept),
+                Becomes::WebSocket(agreement, _) => Becomes::WebSocket(agreement, kept.bytes),
                 becomes => becomes,
             }
         } else if self.asking.is_none()

@@ -298,3 +298,25 @@ fn an_upgrade_request_behind_a_close_begins_a_new_connection() {
         assert_states_chain(&said);
     }
 }
+
+/// A frame may begin with a zero, and so may an answer of HTTP/2. Which it is, a later byte tells.
+#[test]
+fn a_call_that_begins_with_a_zero_is_searched_from_its_start_however_it_is_cut() {
+    let first = plain(CONTINUATION, b"the midst of a message");
+    let others =
+        (0..6_u8).flat_map(|n| plain(FIN | if n == 0 { 0 } else { TEXT }, &[n + b'a'; 40]));
+    let call: Vec<u8> = first.into_iter().chain(others).collect();
+    let transcript = |bytes: usize| {
+        let mut tape = Tape::new();
+        for piece in call.chunks(bytes) {
+            tape.pass(Received, piece);
+            tape.start = SegmentStart::Middle;
+        }
+        tape.said()
+    };
+    let whole = transcript(usize::MAX);
+    assert!(messages(&whole).len() > 4, "{whole:?}");
+    for bytes in 1..20 {
+        assert_eq!(transcript(bytes), whole, "records of {bytes} bytes");
+    }
+}

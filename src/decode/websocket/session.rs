@@ -188,6 +188,11 @@ impl Session {
         Direction::BOTH.into_iter().any(|direction| self.shared.is_closing(direction))
     }
 
+    /// A frame of this direction has begun and not ended, as far as borders are known.
+    pub(in crate::decode) fn is_within_frame(&self, direction: Direction) -> bool {
+        self.ways[direction.index()].is_within_frame()
+    }
+
     /// It is TLS, whatever that carries.
     pub(in crate::decode) fn is_encrypted(&self) -> bool {
         self.doubt.as_ref().is_some_and(|doubt| doubt.encrypted)

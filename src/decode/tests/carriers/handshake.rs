@@ -123,6 +123,19 @@ fn after_a_close_what_only_begins_like_a_head_is_still_read() {
     }
 }
 
+/// Its second byte is a zero, which an answer of HTTP/2 begins with. Within a frame no head begins.
+#[test]
+fn after_a_close_the_answer_to_it_is_read_however_it_is_cut() {
+    for bytes in [1, 2] {
+        let mut tape = Tape::client();
+        tape.pass(Sent, &masked(FIN | CLOSE, b"\x03\xe8"));
+        tape.said();
+        tape.pass_in(Received, &plain(FIN | CLOSE, b""), bytes);
+        let said = tape.said();
+        assert!(said.contains(&"close 1000".to_owned()), "{bytes} bytes a call: {said:?}");
+    }
+}
+
 #[test]
 fn frames_written_before_the_101_was_reported_are_held() {
     let mut tape = Tape::new();

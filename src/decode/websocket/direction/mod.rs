@@ -145,7 +145,7 @@ impl OneWay {
         context: &mut Context<'_>,
     ) {
         self.walked = true;
-        if self.search.is_none() && !self.reader.is_idle() {
+        if self.is_within_frame() {
             context.error(self.direction, ProtocolError::Resync);
             shared.gap(self.direction, context);
             self.lose_border(shared, context);
@@ -187,6 +187,11 @@ impl OneWay {
     /// Gives back what is held.
     pub(in crate::decode) fn release(&mut self, resources: &mut Resources) {
         self.assembly.release(resources);
+    }
+
+    /// A frame has begun and not ended, and it is known where it does.
+    pub(in crate::decode) fn is_within_frame(&self) -> bool {
+        self.search.is_none() && !self.reader.is_idle()
     }
 
     /// Where the next frame begins is being searched for.
