@@ -7,17 +7,17 @@ module.exports = {
   protocol: 'jsonrpc',
   client: 'rpc-websockets',
   server: 'rpc-websockets',
-  echo: ['sum', 'matched'],
-  other: ['divide', 'error'],
+  echo: ['echo', 'matched'],
+  other: ['fail', 'error'],
 
   serve() {
     return behind((http) => {
       const server = new Server({ server: http });
-      server.register('sum', async ([a, b]) => {
+      server.register('echo', async ([a, b]) => {
         await delay();
         return a + b;
       }, '/rpc-websockets');
-      server.register('divide', () => {
+      server.register('fail', () => {
         throw new Error('as asked');
       }, '/rpc-websockets');
     });
@@ -27,8 +27,8 @@ module.exports = {
     const client = new Client(url, { reconnect: false });
     await new Promise((resolve) => client.on('open', resolve));
     return {
-      echo: (n) => client.call('sum', [n, 1]),
-      other: (n) => client.call('divide', [n, 0]),
+      echo: (n) => client.call('echo', [n, 1]),
+      other: (n) => client.call('fail', [n, 0]),
       close: () => client.close(),
     };
   },

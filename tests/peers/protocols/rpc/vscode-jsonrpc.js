@@ -15,18 +15,18 @@ module.exports = {
   protocol: 'jsonrpc',
   client: 'vscode-jsonrpc',
   server: 'vscode-jsonrpc',
-  echo: ['textDocument/hover', 'matched'],
-  other: ['textDocument/rename', 'error'],
+  echo: ['echo', 'matched'],
+  other: ['fail', 'error'],
 
   async serve() {
     const library = await load('vscode-ws-jsonrpc');
     return listener(undefined, (socket) => {
       const server = connection(library, socket);
-      server.onRequest('textDocument/hover', async (params) => {
+      server.onRequest('echo', async (params) => {
         await delay();
         return params;
       });
-      server.onRequest('textDocument/rename', () => new ResponseError(-32803, 'as asked'));
+      server.onRequest('fail', () => new ResponseError(-32803, 'as asked'));
       server.listen();
     });
   },
@@ -38,8 +38,8 @@ module.exports = {
     const client = connection(library, socket);
     client.listen();
     return {
-      echo: (n) => client.sendRequest('textDocument/hover', { n }),
-      other: () => client.sendRequest('textDocument/rename', {}),
+      echo: (n) => client.sendRequest('echo', { n }),
+      other: () => client.sendRequest('fail', {}),
       close: () => socket.close(1000),
     };
   },

@@ -16,3 +16,15 @@ exports.overHttp = async (value) => {
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   return { url: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
 };
+
+// What an exchange of the package ccxt is told of a market, so that it need not ask.
+exports.market = (exchange, symbol, id) => exchange.safeMarketStructure({
+  id,
+  symbol,
+  base: symbol.split('/')[0],
+  quote: symbol.split('/')[1],
+  type: 'spot',
+  spot: true,
+  active: true,
+  precision: { amount: 1e-8, price: 0.1 },
+});
