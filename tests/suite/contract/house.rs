@@ -52,6 +52,9 @@ fn no_package_host_is_named() {
         ("npmjs", ".org"),
         ("npmjs", ".com"),
         ("proxy.", "golang.org"),
+        ("docker", ".io"),
+        ("ghcr", ".io"),
+        ("quay", ".io"),
     ];
     let hosts = hosts.map(|(first, second)| format!("{first}{second}"));
     for file in files_below(root()) {
