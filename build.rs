@@ -1,10 +1,13 @@
-//! Compiles the objects in `bpf/`, generates their Rust skeletons in `OUT_DIR`, and finds out the
-//! source revision.
+//! Compiles the objects in `bpf/`, deflates them, generates their Rust skeletons in `OUT_DIR`, and finds
+//! out the source revision.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, process};
+use std::{env, fs, process};
 
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 use libbpf_cargo::SkeletonBuilder;
 
 fn main() {
@@ -27,8 +30,11 @@ fn compile(object: &str) {
     let frames = "-Wframe-larger-than=48";
     // The object names its sources: not by the folder that this checkout happens to be in.
     let folder = "-fdebug-compilation-dir=.";
+    let skeleton = out.join(format!("{object}.skel.rs"));
     let built = SkeletonBuilder::new()
         .source(&source)
+        .obj(out.join(format!("{object}.bpf.o")))
+        .reference_obj(true)
         .clang_args([
             "-mcpu=v3",
             "-Ibpf",
@@ -39,12 +45,37 @@ fn compile(object: &str) {
             folder,
             target_arch.as_str(),
         ])
-        .build_and_generate(out.join(format!("{object}.skel.rs")));
+        .build_and_generate(&skeleton);
     if let Err(error) = built {
         eprintln!("failed to compile {source}: {error:#}");
         eprintln!("this needs clang 14 or newer: apt-get install clang libelf-dev zlib1g-dev");
         process::exit(1);
     }
+    if let Err(error) = deflate(&out, object) {
+        eprintln!("failed to deflate {source}: {error}");
+        process::exit(1);
+    }
+}
+
+/// Lets the skeleton hold the object deflated, in a quarter of the bytes. `src/capture/bpf/skeleton.rs`
+/// inflates it.
+fn deflate(out: &Path, object: &str) -> io::Result<()> {
+    let mut deflated = ZlibEncoder::new(Vec::new(), Compression::best());
+    deflated.write_all(&fs::read(out.join(format!("{object}.bpf.o")))?)?;
+    fs::write(out.join(format!("{object}.z")), deflated.finish()?)?;
+
+    let skeleton = out.join(format!("{object}.skel.rs"));
+    let text = fs::read_to_string(&skeleton)?;
+    let whole = text.split_once("#[unsafe(link_section").and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(");")?;
+        Some((before, after))
+    });
+    let (before, after) = whole.ok_or_else(|| io::Error::other("its skeleton has another form"))?;
+    let data = format!(
+        "static DATA: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| \
+         crate::capture::bpf::skeleton::inflated(include_bytes!(\"{object}.z\")));"
+    );
+    fs::write(&skeleton, [before, data.as_str(), after].concat())
 }
 
 /// What `WSTAP_REVISION` says, else the commit of this checkout, else `unknown`: there may be no git,

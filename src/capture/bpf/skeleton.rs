@@ -1,4 +1,4 @@
-//! The BPF objects and their types, generated from `bpf/` by `build.rs`.
+//! The BPF objects and their types, generated from `bpf/` by `build.rs`, which deflates the objects.
 #![allow(
     clippy::all,
     clippy::undocumented_unsafe_blocks,
@@ -14,9 +14,22 @@
     reason = "generated code"
 )]
 
+use std::io::Read;
+
+use flate2::read::ZlibDecoder;
+
 include!(concat!(env!("OUT_DIR"), "/tracer.skel.rs"));
 
 /// The object with the programs on sockets.
 pub(in crate::capture) mod socket {
     include!(concat!(env!("OUT_DIR"), "/socket.skel.rs"));
+}
+
+/// The object as libbpf reads it. Of bytes that are damaged it is empty, and libbpf says that it is none.
+fn inflated(deflated: &[u8]) -> Vec<u8> {
+    let mut object = Vec::new();
+    match ZlibDecoder::new(deflated).read_to_end(&mut object) {
+        Ok(_) => object,
+        Err(_) => Vec::new(),
+    }
 }
