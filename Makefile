@@ -11,7 +11,7 @@ SECONDS := 60
 
 BUILD_PACKAGES := clang gcc libc6-dev libelf-dev libssl-dev make pkg-config zlib1g-dev
 
-.PHONY: attack build test-browsers deps-release release soak static kernel-matrix demo test test-crate test-roots test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean
+.PHONY: attack build test-browsers deps-release release soak static kernel-matrix demo test test-crate test-install test-roots test-stacks bench fuzz check deps deps-test deps-bench lint fmt doc clean
 
 build: deps
 	cargo build --release
@@ -35,6 +35,8 @@ release: deps deps-release
 	deploy/package target/$(STATIC_TARGET)/dist/wstap $(RELEASE)
 
 deps-release:
+	@dpkg -s jq >/dev/null 2>&1 || { $(SUDO) apt-get update -q && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends jq; }
 	@for packager in $(PACKAGERS); do \
 		command -v $${packager%@*} >/dev/null || cargo install --locked $$packager || exit; \
 	done
@@ -121,6 +123,10 @@ test-roots: release
 ## The crates as they would be published: packed, unpacked elsewhere, and compiled there.
 test-crate: deps
 	tests/release/crate check
+
+## The same with `cargo install`, from the sources and from what was packed: what is installed must start.
+test-install: deps
+	tests/release/crate install
 
 ## Tests that are too large for `make test`: browsers, other runtimes, every ELF image installed.
 ## docs/results/stacks.md has what it showed last.
