@@ -38,6 +38,7 @@ pub(super) const BUILTIN: &[(&str, &str)] = &[
     ("xmpp.toml", include_str!("chat/xmpp.toml")),
     ("sip.toml", include_str!("calls/sip.toml")),
     ("protoo.toml", include_str!("calls/protoo.toml")),
+    ("livekit.toml", include_str!("calls/livekit.toml")),
     ("rosbridge.toml", include_str!("devices/rosbridge.toml")),
     ("firebase.toml", include_str!("data/firebase.toml")),
     ("gremlin.toml", include_str!("data/gremlin.toml")),

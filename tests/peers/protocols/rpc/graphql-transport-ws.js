@@ -9,8 +9,8 @@ module.exports = {
   protocol: 'graphql-transport-ws',
   client: 'graphql-ws',
   server: 'graphql-ws',
-  echo: ['Echo', 'matched'],
-  other: ['Fail', 'error'],
+  echo: ['echo', 'matched'],
+  other: ['fail', 'error'],
 
   serve() {
     const server = makeServer({ schema });

@@ -10,8 +10,8 @@ module.exports = {
   protocol: 'graphql-ws',
   client: 'subscriptions-transport-ws',
   server: 'subscriptions-transport-ws',
-  echo: ['Echo', 'matched'],
-  other: ['Fail', 'error'],
+  echo: ['echo', 'matched'],
+  other: ['fail', 'error'],
 
   serve() {
     return behind((server) => SubscriptionServer.create({ schema, execute, subscribe }, { server }));

@@ -29,9 +29,9 @@ exports.schema = new GraphQLSchema({
 });
 
 exports.echo = (n) => ({
-  operationName: 'Echo',
-  query: 'query Echo($n: Int!) { echo(n: $n) }',
+  operationName: 'echo',
+  query: 'query echo($n: Int!) { echo(n: $n) }',
   variables: { n },
 });
 
-exports.fail = { operationName: 'Fail', query: 'query Fail { fail }' };
+exports.fail = { operationName: 'fail', query: 'query fail { fail }' };

@@ -7,7 +7,7 @@ const { delay, listener } = require('./socket');
 const logger = { log() {} };
 
 async function complete({ invocationId, target, arguments: [n] }) {
-  if (target === 'Fail') return { type: MessageType.Completion, invocationId, error: 'as asked' };
+  if (target === 'fail') return { type: MessageType.Completion, invocationId, error: 'as asked' };
   await delay();
   return { type: MessageType.Completion, invocationId, result: n };
 }
@@ -33,8 +33,8 @@ module.exports = (hubProtocol, name) => ({
   protocol: 'signalr',
   client: name,
   server: name,
-  echo: ['Echo', 'matched'],
-  other: ['Fail', 'error'],
+  echo: ['echo', 'matched'],
+  other: ['fail', 'error'],
 
   serve: () => listener(undefined, (socket) => accept(socket, hubProtocol)),
 
@@ -45,8 +45,8 @@ module.exports = (hubProtocol, name) => ({
     await hub.start();
     tally.count('handshake', 'matched');
     return {
-      echo: (n) => hub.invoke('Echo', n),
-      other: (n) => hub.invoke('Fail', n),
+      echo: (n) => hub.invoke('echo', n),
+      other: (n) => hub.invoke('fail', n),
       close: () => hub.stop(),
     };
   },
