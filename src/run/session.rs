@@ -141,6 +141,8 @@ pub(super) fn run(
     let kernel = Settings { watch_execs: selection.is_undecided_by_comm(), ..config.kernel };
     let planner = Planner::with_user_libraries(config.probes, config.user_libraries);
     let planner = planner.without_own_program();
+    // Loading the BPF programs takes as long as planning a large program, and on another processor.
+    planner.plan_ahead(&selection.pids().map(|(pid, _)| pid).collect::<Vec<_>>());
     let attaching = Attaching {
         launch,
         homes,

@@ -11,14 +11,14 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use sha1::{Digest, Sha1};
 use wstap_symbols::{Evidence, Library, Options, Plan, UserOffset, Verdict, Zlib};
 
 use super::file::progress::{Progress, Stage};
 use super::file::{self, Opened};
-use super::plans::{Planned, Plans};
+use super::plans::{Planned, SharedPlans};
 use super::process::{FileId, Mapping};
 use super::{debug, large_pages};
 
@@ -54,12 +54,12 @@ pub struct UserLibrary {
 pub(super) struct Recipe {
     options: Options,
     user_libraries: Vec<UserLibrary>,
-    plans: Mutex<Plans>,
+    plans: SharedPlans,
 }
 
 impl Recipe {
     pub(super) fn new(options: Options, user_libraries: Vec<UserLibrary>) -> Self {
-        Self { options, user_libraries, plans: Mutex::default() }
+        Self { options, user_libraries, plans: SharedPlans::default() }
     }
 
     /// Reads and plans the file behind `mapping` of process `pid`. Tells `progress` how
@@ -76,20 +76,12 @@ impl Recipe {
         &self,
         pid: u32,
         mapping: &Mapping,
-        progress: &Progress,
+        progress: &Arc<Progress>,
     ) -> io::Result<Image> {
         let (attach_path, opened) = file::open_mapped(pid, mapping)?;
         let key = (mapping.file, opened.metadata.len(), opened.metadata.modified().ok());
-        let kept = self.plans.lock().unwrap_or_else(PoisonError::into_inner).get(&key);
-        let plan = match kept {
-            Some(plan) => plan,
-            None => {
-                let plan = self.plan(opened, pid, &mapping.path, progress)?;
-                let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-                plans.insert(key, plan.clone());
-                plan
-            }
-        };
+        let make = || self.plan(opened, pid, &mapping.path, progress);
+        let plan = self.plans.get_or_make(key, progress, make)?;
         let plan = plan.map_err(|error| {
             io::Error::new(io::ErrorKind::InvalidData, format!("refused: {error}"))
         })?;

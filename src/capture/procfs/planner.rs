@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use wstap_symbols::Options;
 use super::file::mounts;
 use super::file::progress::{Progress, Stage};
 use super::image::{Image, Recipe, UserLibrary};
-use super::process::{FileId, Mapping};
+use super::process::{self, FileId, Mapping};
 use crate::capture::confine::privilege::Powers;
 
 /// How long a caller waits for one image if it can do nothing else meanwhile.
@@ -52,6 +53,8 @@ pub struct Planner {
     /// A file that counts as empty.
     passed_over: Option<FileId>,
     mounts: Option<Mounts>,
+    /// No file is begun ahead any more.
+    is_ahead_over: Arc<AtomicBool>,
 }
 
 /// The file systems of one process that may never answer, as read at one moment.
@@ -131,6 +134,7 @@ impl Planner {
             unfinished: Vec::new(),
             passed_over: None,
             mounts: None,
+            is_ahead_over: Arc::default(),
         }
     }
 
@@ -143,11 +147,37 @@ impl Planner {
         Self { passed_over: own.map(id), ..self }
     }
 
+    /// Begins to plan the files of these processes, while the caller does something else. Whoever asks for
+    /// one of them later finds it planned, or waits for the rest.
+    pub fn plan_ahead(&self, pids: &[u32]) {
+        let mappings: Vec<(u32, Mapping)> =
+            pids.iter().flat_map(|&pid| self.readable(pid).map(move |it| (pid, it))).collect();
+        let (recipe, is_over) = (Arc::clone(&self.recipe), Arc::clone(&self.is_ahead_over));
+        // If there can be no thread, all is planned when it is asked for.
+        let _ = thread::Builder::new().name("wstap-ahead".into()).spawn(move || {
+            let is_over = || is_over.load(Ordering::Relaxed);
+            for (pid, mapping) in mappings.iter().take_while(|_| !is_over()) {
+                let _ = recipe.image(*pid, mapping, &Arc::default());
+            }
+        });
+    }
+
+    /// The executable files of a process whose file systems may be asked.
+    fn readable(&self, pid: u32) -> impl Iterator<Item = Mapping> + use<> {
+        let fuse = mounts::fuse_devices(pid);
+        let passed_over = self.passed_over;
+        let mappings = process::executable_files(pid).unwrap_or_default();
+        mappings
+            .into_iter()
+            .filter(move |it| passed_over != Some(it.file) && !fuse.contains(&it.file.device))
+    }
+
     /// Plans with these powers from now on. To be called after the calling thread has reduced its
     /// own: the next thread inherits them.
     pub(in crate::capture) fn keep_only(&mut self, powers: Powers) {
         self.powers = powers;
         self.worker = None;
+        self.is_ahead_over.store(true, Ordering::Relaxed);
     }
 
     /// The image behind `mapping` of process `pid`, if it is planned within `patience`.

@@ -45,6 +45,14 @@ impl Progress {
         self.stage.load(Ordering::Relaxed) == stage as u8
     }
 
+    /// Another thread does the work: this one is as far as that.
+    pub(in crate::capture::procfs) fn follow(&self, maker: &Self) {
+        self.stage.store(maker.stage.load(Ordering::Relaxed), Ordering::Relaxed);
+        let silence = maker.silence().min(self.began.elapsed());
+        let answered = (self.began.elapsed() - silence).as_millis();
+        self.answered_ms.store(u64::try_from(answered).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     /// The file system has passed some bytes.
     pub(in crate::capture::procfs) fn has_answered(&self) {
         let now = self.began.elapsed().as_millis();
@@ -71,5 +79,19 @@ mod tests {
         assert!(progress.is(Stage::Reading));
         progress.enter(Stage::Planning);
         assert!(progress.is(Stage::Planning));
+    }
+
+    #[test]
+    fn who_waits_for_another_is_as_far_as_that() {
+        let maker = Progress::since(Instant::now() - Duration::from_secs(60));
+        let waiting = Progress::since(Instant::now() - Duration::from_secs(5));
+        waiting.has_answered();
+        waiting.follow(&maker);
+        let silence = waiting.silence();
+        assert!(silence >= Duration::from_secs(4), "no longer than it has waited: {silence:?}");
+        maker.has_answered();
+        maker.enter(Stage::Planning);
+        waiting.follow(&maker);
+        assert!(waiting.is(Stage::Planning) && waiting.silence() < Duration::from_secs(4));
     }
 }
