@@ -20,6 +20,7 @@ mod token;
 
 use super::json::field::{End, Sink};
 use super::json::wanted::Wanted;
+use super::text::Wholeness;
 use token::Tokens;
 
 /// How a binary message is written.
@@ -34,12 +35,13 @@ pub(in crate::matching) enum Encoding {
 }
 
 impl Encoding {
-    /// Reads `bytes` from their start and reports to `sink` what is `wanted`. The values are written
-    /// into `room`, which grows to a fixed size.
+    /// Reads `bytes`, which are all of a message or its beginning, from their start and reports to `sink`
+    /// what is `wanted`. The values are written into `room`, which grows to a fixed size.
     pub(super) fn scan<'a>(
         self,
         wanted: &Wanted,
         bytes: &'a [u8],
+        wholeness: Wholeness,
         room: &'a mut Vec<u8>,
         sink: &mut impl Sink<'a>,
     ) -> End {
@@ -47,7 +49,7 @@ impl Encoding {
         match self {
             Self::MessagePack => scan::scan::<msgpack::MessagePack>(wanted, bytes, tokens, sink),
             Self::Cbor => scan::scan::<cbor::Cbor>(wanted, bytes, tokens, sink),
-            Self::Protobuf => protobuf::scan(wanted, bytes, tokens, sink),
+            Self::Protobuf => protobuf::scan(wanted, bytes, wholeness, tokens, sink),
         }
     }
 }

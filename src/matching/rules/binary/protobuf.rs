@@ -13,16 +13,23 @@ use super::report::Report;
 use super::token::Tokens;
 use crate::matching::rules::json::field::{End, JsonType, Sink};
 use crate::matching::rules::json::wanted::{Entry, Node, Wanted};
+use crate::matching::rules::text::Wholeness;
 
-/// Reads `bytes` from their start and reports to `sink` what is wanted.
+/// Reads `bytes` from their start and reports to `sink` what is wanted. Nothing in a message says where it
+/// ends, so where there is only its beginning, more fields may follow any of them.
 pub(super) fn scan<'a>(
     wanted: &Wanted,
     bytes: &'a [u8],
+    wholeness: Wholeness,
     tokens: Tokens<'a>,
     sink: &mut impl Sink<'a>,
 ) -> End {
     let mut scan = Scan { report: Report::new(tokens, sink) };
-    scan.message(bytes, 0, &wanted.root).err().unwrap_or(End::Complete)
+    let ended = scan.fields(bytes, 0, &wanted.root).and_then(|()| match wholeness {
+        Wholeness::Whole => scan.report.nothing_more(&wanted.root, bytes.len()),
+        Wholeness::Cut => Err(End::Cut),
+    });
+    ended.err().unwrap_or(End::Complete)
 }
 
 struct Scan<'a, 's, S> {
@@ -38,6 +45,11 @@ enum Value<'a> {
 impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
     /// Reads the message `bytes`, which begins behind `before` bytes of the whole.
     fn message(&mut self, bytes: &'a [u8], before: usize, node: &Node) -> Result<(), End> {
+        self.fields(bytes, before, node)?;
+        self.report.nothing_more(node, before + bytes.len())
+    }
+
+    fn fields(&mut self, bytes: &'a [u8], before: usize, node: &Node) -> Result<(), End> {
         let mut stream = CodedInputStream::from_bytes(bytes);
         // An error is where the bytes end too early or make no sense: the crate does not say which.
         while let Some(tag) = stream.read_raw_tag_or_eof().map_err(|_| End::Cut)? {
@@ -48,7 +60,7 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
                 self.field(value, seen, entry)?;
             }
         }
-        self.report.nothing_more(node, before + bytes.len())
+        Ok(())
     }
 
     fn field(&mut self, value: Value<'a>, seen: usize, entry: &Entry) -> Result<(), End> {

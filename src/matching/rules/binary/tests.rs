@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Encoding;
 use crate::matching::rules::json::field::End;
 use crate::matching::rules::json::tests::{Everything, PATHS, Told, json, parsed, wanted};
+use crate::matching::rules::text::Wholeness;
 
 const WALKED: [Encoding; 2] = [Encoding::MessagePack, Encoding::Cbor];
 
@@ -138,7 +139,7 @@ fn cbor(value: &Value, choice: Choice, out: &mut Vec<u8>) {
 
 fn scanned(encoding: Encoding, bytes: &[u8]) -> (End, Everything) {
     let (mut everything, mut room) = (Everything::default(), Vec::new());
-    let end = encoding.scan(&wanted(), bytes, &mut room, &mut everything);
+    let end = encoding.scan(&wanted(), bytes, Wholeness::Whole, &mut room, &mut everything);
     (end, everything)
 }
 

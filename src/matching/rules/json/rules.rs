@@ -135,7 +135,7 @@ impl JsonRules {
         found: &mut dyn FnMut(Reading<'_>),
     ) -> Held {
         let mut evaluation = Evaluation::new(self, text.sender);
-        let end = encoding.scan(&self.wanted, text.payload, room, &mut evaluation);
+        let end = encoding.scan(&self.wanted, text.payload, text.wholeness, room, &mut evaluation);
         let (settled_by, is_open) = match end {
             End::Stopped(seen) => (Some(seen), false),
             End::Complete => (None, false),
