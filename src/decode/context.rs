@@ -97,17 +97,26 @@ impl Context<'_> {
         });
     }
 
-    /// Emits what a part that knows nothing of the outside had to say, if anything.
-    pub(super) fn tell(&mut self, said: impl IntoIterator<Item = What<'static>>) {
-        said.into_iter().for_each(|what| self.emit(what));
+    /// Emits what a part that knows nothing of the outside had to say. Mostly it has nothing to say.
+    #[inline]
+    pub(super) fn tell(&mut self, said: Option<What<'static>>) {
+        if let Some(what) = said {
+            self.tell_change(what);
+        }
     }
 
+    #[cold]
+    fn tell_change(&mut self, what: What<'static>) {
+        self.emit(what);
+    }
+
+    #[cold]
     pub(super) fn error(&mut self, direction: Direction, reason: ProtocolError) {
         self.emit(What::ProtocolError { direction, reason });
     }
 
     /// Hands a complete message over to matching, which tells it and says how it was read.
-    pub(super) fn message(&mut self, handle: &Handle, message: Message<'_>) -> Verdict {
+    pub(super) fn message(&mut self, handle: &Handle, message: &Message<'_>) -> Verdict {
         self.resources.matching.message(handle, self.role, self.stamp, message, self.out)
     }
 

@@ -215,6 +215,7 @@ impl Decoder {
     }
 
     /// A connection has ended without an event. Should one come after all, it lacks nothing.
+    #[cold]
     fn end_unseen(
         &mut self,
         conn: ConnId,
@@ -258,6 +259,7 @@ impl Decoder {
     }
 
     /// Begins to follow a connection, and evicts another one if there are too many.
+    #[cold]
     fn meet(&mut self, event: &Event<'_>, out: &mut dyn FnMut(&Observation<'_>)) {
         let connection = self.recency.recall(event.conn, event.target);
         if self.connections.len() >= self.resources.limits.connections.max(1) {
@@ -273,6 +275,7 @@ impl Decoder {
         self.recency.insert(event.conn, self.clock, &self.connections);
     }
 
+    #[cold]
     fn evict(&mut self, event: &Event<'_>, out: &mut dyn FnMut(&Observation<'_>)) {
         let Some(conn) = self.recency.pop_oldest(&self.connections) else { return };
         let Some(mut connection) = self.connections.remove(&conn) else { return };

@@ -15,18 +15,19 @@ pub(super) struct DeferredCounts {
 }
 
 impl DeferredCounts {
-    /// Keeps `what` if it is a count. Returns everything else.
-    pub(super) fn keep<'a>(&mut self, what: What<'a>) -> Option<What<'a>> {
-        let (kept, bytes) = match what {
+    /// Keeps `what` if it is a count; says whether it is one.
+    #[inline(never)]
+    pub(super) fn keep(&mut self, what: &What<'_>) -> bool {
+        let (kept, bytes) = match *what {
             What::Wire { direction, bytes } => (&mut self.wire[direction.index()], bytes),
             What::Skipped { direction, bytes } => (&mut self.skipped[direction.index()], bytes),
             What::Gap { direction, bytes, reason } => {
                 (&mut self.gaps[direction.index()][reason as usize], bytes)
             }
-            other => return Some(other),
+            _ => return false,
         };
         *kept += bytes;
-        None
+        true
     }
 
     /// Emits the kept counts: the connection is a WebSocket.

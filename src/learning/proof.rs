@@ -109,7 +109,7 @@ pub(super) fn of(name: &str, toml: &str, group: &Group) -> Option<Evidence> {
                     identical: false,
                 };
                 let stamp = Stamp { at_ns: entry.at_ns, tid: 0 };
-                matching.message(handle, role, stamp, message, &mut take);
+                matching.message(handle, role, stamp, &message, &mut take);
             }
             Passed::Gap(direction) => matching.gap(handle, *direction, entry.at_ns, &mut take),
             Passed::Closed => {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::event::{ConnId, Direction, Stamp, TargetId};
 use crate::observation::{OrphanReason, Role};
 
-use super::detect::{Detector, Trial};
+use super::detect::{Detector, Passed, Trial};
 use super::feed::Feed;
 use super::key::KeptName;
 use super::protocols::ProtocolIndex;
@@ -116,6 +116,14 @@ impl Connection {
             self.queues.len() - 1
         });
         &mut self.queues[index]
+    }
+
+    /// A message passed that could not be read, or not in full.
+    #[cold]
+    pub(super) fn missed(&mut self, passed: Passed) {
+        let Passed { stamp, direction } = passed;
+        self.unread_ns[direction.index()] = Some(stamp.at_ns);
+        self.feed.lose_numbers(direction);
     }
 
     /// Whether an answer to a request of `asked`, which passed at `since_ns`, may have been in a

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use crate::event::{Stamp, TargetId};
-use crate::observation::{Message, MessageKind, MessageReading, Out, Table, What, WindowMiss};
+use crate::observation::{
+    FeedReading, Message, MessageKind, MessageReading, Out, Table, What, WindowMiss,
+};
 
 use super::connection::Speaks;
 use super::correlator::{Correlator, Interpreted};
@@ -42,7 +44,7 @@ pub struct Verdict {
 pub(super) struct Passage<'a> {
     pub(super) connection: ConnectionIndex,
     pub(super) stamp: Stamp,
-    pub(super) message: Message<'a>,
+    pub(super) message: &'a Message<'a>,
 }
 
 /// Whose message is read by which rules.
@@ -68,19 +70,16 @@ impl Interpreter {
     /// it.
     pub(super) fn message(
         &mut self,
-        passage: Passage<'_>,
+        passage: &Passage<'_>,
         text: Text<'_>,
         out: Out<'_>,
     ) -> Verdict {
-        let verdict = match self.recognise(&passage, text, out) {
+        let verdict = match self.recognise(passage, text, out) {
             Ok(protocol) => self.read(protocol, passage, text, out),
             Err(is_read) => self.leave_unread(passage, text, is_read, out),
         };
-        if verdict.missed || is_opaque(&passage.message) {
-            let connection = self.correlator.connection_mut(passage.connection);
-            let direction = passage.message.direction;
-            connection.unread_ns[direction.index()] = Some(passage.stamp.at_ns);
-            connection.feed.lose_numbers(direction);
+        if verdict.missed || is_opaque(passage.message) {
+            self.correlator.connection_mut(passage.connection).missed(passage.passed());
         }
         verdict
     }
@@ -103,19 +102,17 @@ impl Interpreter {
 
     /// Tells a message of a connection whose protocol is not known. `is_read` says whether any
     /// protocol had a reading for it.
+    #[inline(never)]
     fn leave_unread(
         &mut self,
-        passage: Passage<'_>,
+        passage: &Passage<'_>,
         text: Text<'_>,
         is_read: bool,
         out: Out<'_>,
     ) -> Verdict {
-        let Passage { connection, stamp, message } = passage;
-        let feed = self.correlator.unread(connection, stamp, &message);
-        let reading = MessageReading { feed, ..MessageReading::UNKNOWN };
-        tell(&self.correlator, connection, stamp, What::Message { message, reading }, out);
-        let given_up = match &self.correlator.connection(connection).speaks {
-            Speaks::Unknown(detector) => detector.has_given_up(message.direction),
+        tell_unread(&mut self.correlator, None, passage, out);
+        let given_up = match &self.correlator.connection(passage.connection).speaks {
+            Speaks::Unknown(detector) => detector.has_given_up(passage.message.direction),
             Speaks::Known(_) => false,
         };
         // Once the detection has given up, nothing more of the message is needed.
@@ -130,6 +127,19 @@ impl Interpreter {
     /// The protocol of a connection; if this message is the one that gives it away, what was seen
     /// before is played back first. An error says whether any protocol had a reading for it.
     fn recognise(
+        &mut self,
+        passage: &Passage<'_>,
+        text: Text<'_>,
+        out: Out<'_>,
+    ) -> Result<ProtocolIndex, bool> {
+        match self.correlator.connection(passage.connection).speaks {
+            Speaks::Known(protocol) => Ok(protocol),
+            Speaks::Unknown(_) => self.detect(passage, text, out),
+        }
+    }
+
+    #[inline(never)]
+    fn detect(
         &mut self,
         passage: &Passage<'_>,
         text: Text<'_>,
@@ -177,11 +187,11 @@ impl Interpreter {
     fn read(
         &mut self,
         protocol: ProtocolIndex,
-        passage: Passage<'_>,
+        passage: &Passage<'_>,
         text: Text<'_>,
         out: Out<'_>,
     ) -> Verdict {
-        let Passage { connection, stamp, message } = passage;
+        let Passage { connection, message, .. } = *passage;
         let Self { protocols, correlator, scratch, .. } = self;
         let Some(compiled) = protocols.get_mut(protocol) else { return Verdict::default() };
         let state = correlator.connection_mut(connection);
@@ -194,14 +204,10 @@ impl Interpreter {
             apply(correlator, place, &reading, trial.as_deref_mut(), untold, out);
         });
         if !told {
-            let feed = correlator.unread(connection, stamp, &message);
-            let protocol = correlator.protocol_name(protocol);
-            let reading = MessageReading { protocol, feed, ..MessageReading::UNKNOWN };
-            tell(correlator, connection, stamp, What::Message { message, reading }, out);
+            tell_unread(correlator, Some(protocol), passage, out);
         }
         if is_nameless && !extent.missed {
-            let (direction, reason) = (message.direction, WindowMiss::LongId);
-            tell(correlator, connection, stamp, What::WindowMiss { direction, reason }, out);
+            tell_long_id(correlator, passage, out);
         }
         correlator.connection_mut(connection).mqtt = mqtt;
         if let Some(trial) = trial {
@@ -212,6 +218,7 @@ impl Interpreter {
     }
 
     /// Goes on with the trial of a protocol, ends it, or gives the protocol up.
+    #[cold]
     fn judge(&mut self, place: Place, trial: Box<Trial>, out: Out<'_>) {
         let Place { connection, protocol, passed } = place;
         let state = self.correlator.connection_mut(connection);
@@ -243,13 +250,50 @@ fn tell(
     out(&correlator.connection(connection).observation(stamp, what));
 }
 
+/// Tells a message in which nothing was read, by the rules of the connection's protocol if that is known.
+#[inline(never)]
+fn tell_unread(
+    correlator: &mut Correlator,
+    protocol: Option<ProtocolIndex>,
+    &Passage { connection, stamp, message }: &Passage<'_>,
+    out: Out<'_>,
+) {
+    let (message, feed) = (*message, correlator.unread(connection, stamp, message));
+    let unknown = MessageReading::UNKNOWN;
+    let protocol = protocol.map_or(unknown.protocol, |protocol| correlator.protocol_name(protocol));
+    let reading = MessageReading { protocol, feed, ..unknown };
+    tell(correlator, connection, stamp, What::Message { message, reading }, out);
+}
+
+/// The id of a message is too long to be matched.
+#[cold]
+fn tell_long_id(correlator: &Correlator, passage: &Passage<'_>, out: Out<'_>) {
+    let (direction, reason) = (passage.message.direction, WindowMiss::LongId);
+    let what = What::WindowMiss { direction, reason };
+    tell(correlator, passage.connection, passage.stamp, what, out);
+}
+
+/// Tells what a further application message of a message says of its feed.
+#[inline(never)]
+fn tell_further(correlator: &Correlator, place: Place, feed: FeedReading, out: Out<'_>) {
+    let Place { connection, protocol, passed: Passed { stamp, direction } } = place;
+    let protocol = correlator.protocol_name(protocol);
+    tell(correlator, connection, stamp, What::Further { direction, protocol, feed }, out);
+}
+
+#[cold]
+fn tell_overflow(correlator: &Correlator, place: Place, out: Out<'_>) {
+    let what = What::LabelOverflow("method");
+    tell(correlator, place.connection, place.passed.stamp, what, out);
+}
+
 /// Applies what was read in a message. If the message itself was not told yet, that goes first.
 fn apply(
     correlator: &mut Correlator,
     place: Place,
     reading: &Reading<'_>,
     trial: Option<&mut Trial>,
-    untold: Option<Message<'_>>,
+    untold: Option<&Message<'_>>,
     out: Out<'_>,
 ) {
     let Place { connection, protocol, passed: Passed { stamp, direction } } = place;
@@ -263,23 +307,23 @@ fn apply(
     };
     let label = decide(correlator, connection, &mut interpreted, reading.method.as_deref());
     let feed = correlator.feed(connection, &interpreted, reading, untold.is_some());
-    if let Some(message) = untold {
+    if let Some(&message) = untold {
         let reading = MessageReading { feed, ..message_reading(correlator, &interpreted, label) };
         tell(correlator, connection, stamp, What::Message { message, reading }, out);
     } else if let (Some(feed), Some(_)) = (feed, reading.feed) {
-        let protocol = correlator.protocol_name(protocol);
-        tell(correlator, connection, stamp, What::Further { direction, protocol, feed }, out);
+        tell_further(correlator, place, feed, out);
     }
     if let Some(trial) = trial {
         follow(correlator, connection, &interpreted, trial);
     }
     correlator.apply(connection, &interpreted, out);
     if overflows(interpreted.traits.kind, label) {
-        tell(correlator, connection, stamp, What::LabelOverflow("method"), out);
+        tell_overflow(correlator, place, out);
     }
 }
 
 /// Lets a trial know of a request, or of the end of one.
+#[inline(never)]
 fn follow(
     correlator: &Correlator,
     connection: ConnectionIndex,
@@ -321,6 +365,7 @@ fn decide(
 }
 
 /// What a message is that may be either a request or an answer.
+#[inline(never)]
 fn either(
     correlator: &Correlator,
     connection: ConnectionIndex,

@@ -111,14 +111,14 @@ impl Matching {
         handle: &Handle,
         role: Role,
         stamp: Stamp,
-        message: Message<'_>,
+        message: &Message<'_>,
         out: &mut dyn FnMut(&Observation<'_>),
     ) -> Verdict {
         self.correlator().expire(stamp.at_ns, out);
         let Some(connection) = self.find(handle) else { return Verdict::default() };
         self.correlator().connection_mut(connection).role = role;
         let passage = Passage { connection, stamp, message };
-        self.interpreter.message(passage, text(&message, role), out)
+        self.interpreter.message(&passage, text(message, role), out)
     }
 
     /// Bytes that went in `direction` were lost: requests that they may have answered end.

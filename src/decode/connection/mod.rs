@@ -110,6 +110,7 @@ impl Connection {
     }
 
     /// The connection ended, after so many bytes.
+    #[inline(never)]
     pub(in crate::decode) fn closed(
         &mut self,
         sent: u64,
@@ -240,11 +241,8 @@ impl Connection {
 
     /// Emits a count, or keeps it for a socket that is not a proven WebSocket.
     fn tell(&mut self, what: What<'_>, context: &mut Context<'_>) {
-        let told = match &mut self.deferred {
-            Some(deferred) => deferred.keep(what),
-            None => Some(what),
-        };
-        if let Some(what) = told {
+        let is_kept = self.deferred.as_mut().is_some_and(|deferred| deferred.keep(&what));
+        if !is_kept {
             context.emit(what);
         }
     }
@@ -358,6 +356,7 @@ impl Connection {
 
     /// `n` bytes that end at stream offset `end` are missing: lost for the reason `loss`, or left
     /// out on purpose where that is `None`.
+    #[inline(never)]
     fn unseen(
         &mut self,
         direction: Direction,
@@ -446,6 +445,7 @@ impl Connection {
         }
     }
 
+    #[cold]
     fn give_up(&mut self, context: &mut Context<'_>) {
         let mut content = StreamContent::Plaintext;
         match &mut self.phase {

@@ -142,39 +142,40 @@ impl Assembly {
             let evicted = self.content(before, context.resources);
             context.tell(evicted);
         }
-        let Some(message) = self.message.take() else { return };
+        let Some(mut message) = self.message.take() else { return };
         self.sample.push(last.bytes, last.mask, last.at);
         let is_all_of_it = message.wire_length == piece.bytes.len() as u64;
         let whole = (message.compressed && is_all_of_it).then_some(piece);
-        self.end_unfinished(message, last, shared, context);
+        self.end_unfinished(&mut message, last, shared, context);
+        message.discard(&mut context.resources.buffers, &mut context.resources.inflaters);
         self.look_for_window(whole, context);
     }
 
     fn end_unfinished(
         &mut self,
-        mut message: Unfinished,
+        message: &mut Unfinished,
         last: Piece<'_>,
         shared: &mut Shared,
         context: &mut Context<'_>,
     ) {
         if message.only_counts() {
             message.miss(last.bytes.len() as u64);
-            self.judge(&mut message, shared, context);
+            self.judge(message, shared, context);
             return self.deliver_kept(message, shared, context);
         }
         let mut scratch = std::mem::take(&mut context.resources.unmasked);
         if message.compressed {
             let input = last.with_trailer(&mut scratch);
             let resources = &mut *context.resources;
-            let evicted = self.compression.inflate(&mut message, input, TRAILER.len(), resources);
+            let evicted = self.compression.inflate(message, input, TRAILER.len(), resources);
             context.tell(evicted);
-            self.judge(&mut message, shared, context);
+            self.judge(message, shared, context);
             let mut inflated = std::mem::take(&mut context.resources.inflated);
             self.deliver(message, &inflated, shared, context);
             inflated.clear();
             context.resources.inflated = inflated;
         } else {
-            let plain = last.needed_by(&mut message).unmask(&mut scratch);
+            let plain = last.needed_by(message).unmask(&mut scratch);
             self.deliver(message, plain, shared, context);
         }
         scratch.clear();
@@ -249,6 +250,7 @@ impl Assembly {
     }
 
     /// Some messages of this direction cannot be read any more.
+    #[cold]
     pub(in crate::decode) fn report_poison(&self, shared: &mut Shared, context: &mut Context<'_>) {
         if matches!(self.compression, Compression::Poisoned) {
             context.error(self.direction, ProtocolError::PoisonedContext);
@@ -259,7 +261,7 @@ impl Assembly {
     /// Hands a message on whose last application bytes are `last`.
     fn deliver(
         &mut self,
-        mut message: Unfinished,
+        message: &mut Unfinished,
         last: &[u8],
         shared: &mut Shared,
         context: &mut Context<'_>,
@@ -275,7 +277,7 @@ impl Assembly {
 
     fn deliver_kept(
         &mut self,
-        mut message: Unfinished,
+        message: &mut Unfinished,
         shared: &mut Shared,
         context: &mut Context<'_>,
     ) {
@@ -286,7 +288,7 @@ impl Assembly {
 
     fn report(
         &mut self,
-        message: Unfinished,
+        message: &Unfinished,
         payload: &[u8],
         tail: &[u8],
         shared: &mut Shared,
@@ -310,10 +312,9 @@ impl Assembly {
             truncated: finished.truncated,
             identical: seen == Seen::Yes,
         };
-        let verdict = shared.message(told, context);
-        self.count_miss(told, verdict, context);
-        self.weigh(told, seen, verdict, shared, context);
-        message.discard(&mut context.resources.buffers, &mut context.resources.inflaters);
+        let verdict = shared.message(&told, context);
+        self.count_miss(&told, verdict, context);
+        self.weigh(&told, seen, verdict, shared, context);
     }
 }
 

@@ -110,6 +110,7 @@ impl Identical {
     }
 
     /// Gives everything back.
+    #[cold]
     pub(in crate::decode) fn clear(&mut self, budget: &mut usize) {
         *budget += self.entries.len() * BYTES_PER_ENTRY;
         *self = Self::default();
@@ -135,6 +136,7 @@ impl Identical {
 
     /// Whether one of `direction` may be equal to `wanted`, of which, or of the one found, only the
     /// beginning is there.
+    #[inline(never)]
     fn finds_beginning(&self, wanted: &Entry, direction: Direction) -> bool {
         let newest = if wanted.is_cut { self.long } else { self.cut }[direction.index()];
         let is_old = newest == 0 || self.next - newest > self.entries.len() as u32;
@@ -192,6 +194,7 @@ impl Identical {
     }
 
     /// Moves the entries, which are numbered 1 to `next - 1` and all present, to a larger table.
+    #[cold]
     fn rebuild(&mut self, capacity: usize) {
         let oldest = self.next.saturating_sub(self.entries.len() as u32).max(1);
         let kept: Vec<Entry> =

@@ -169,11 +169,11 @@ impl Shared {
     /// matched any more, and the message is only told.
     pub(in crate::decode) fn message(
         &self,
-        message: Message<'_>,
+        message: &Message<'_>,
         context: &mut Context<'_>,
     ) -> Verdict {
         let Some(handle) = &self.handle else {
-            context.emit(What::Message { message, reading: MessageReading::UNKNOWN });
+            tell_unmatched(*message, context);
             return Verdict::default();
         };
         context.message(handle, message)
@@ -234,4 +234,10 @@ impl Shared {
             Fidelity::Full
         }
     }
+}
+
+/// Tells a message of a connection that has ended.
+#[cold]
+fn tell_unmatched(message: Message<'_>, context: &mut Context<'_>) {
+    context.emit(What::Message { message, reading: MessageReading::UNKNOWN });
 }

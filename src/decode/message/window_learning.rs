@@ -41,7 +41,7 @@ impl Assembly {
     /// Counts a message that could not be read in full, whatever the reason.
     pub(super) fn count_miss(
         &self,
-        message: Message<'_>,
+        message: &Message<'_>,
         verdict: Verdict,
         context: &mut Context<'_>,
     ) {
@@ -51,13 +51,13 @@ impl Assembly {
             (false, true) => WindowMiss::Content,
             (false, false) => return,
         };
-        context.emit(What::WindowMiss { direction: self.direction, reason });
+        self.tell_miss(reason, context);
     }
 
     /// Learns from a message, which was handed on, how much is needed of the next.
     pub(super) fn weigh(
         &self,
-        message: Message<'_>,
+        message: &Message<'_>,
         seen: Seen,
         verdict: Verdict,
         shared: &mut Shared,
@@ -90,8 +90,14 @@ impl Assembly {
     }
 
     /// More would have been needed than there is.
+    #[cold]
     fn miss_more(&self, reason: WindowMiss, shared: &mut Shared, context: &mut Context<'_>) {
-        context.emit(What::WindowMiss { direction: self.direction, reason });
+        self.tell_miss(reason, context);
         shared.windows.miss(self.direction);
+    }
+
+    #[cold]
+    fn tell_miss(&self, reason: WindowMiss, context: &mut Context<'_>) {
+        context.emit(What::WindowMiss { direction: self.direction, reason });
     }
 }

@@ -125,6 +125,15 @@ impl Ring {
         let lasted_ns = whole_ns.saturating_sub(since_ns).min(self.kept as u64 * self.stretch_ns);
         if lasted_ns == 0 { 0.0 } else { sum as f64 * SECOND_NS as f64 / lasted_ns as f64 }
     }
+
+    /// Counts a second over all stretches, the one under way included, where they began after `since_ns`.
+    /// What is less than a second old is taken to have lasted one.
+    fn rate_so_far(&mut self, now_ns: u64, since_ns: u64) -> f64 {
+        self.turn(now_ns);
+        let sum: u64 = self.counts.iter().sum();
+        let lasted_ns = now_ns.saturating_sub(since_ns).max(SECOND_NS);
+        sum as f64 * SECOND_NS as f64 / lasted_ns as f64
+    }
 }
 
 /// The feeds of all targets.
@@ -274,9 +283,13 @@ impl Feed {
 
     fn row(&mut self, now_ns: u64, wall_offset_ns: i128) -> FeedRow {
         let rate = self.seconds.rate(now_ns, self.first_ns);
-        // Before the first minute is over there is nothing else to compare with.
+        // Before a whole minute is over, the one under way counts as far as it has come.
         let is_young = now_ns / MINUTE_NS <= self.first_ns / MINUTE_NS + 1;
-        let hour_rate = if is_young { rate } else { self.minutes.rate(now_ns, self.first_ns) };
+        let hour_rate = if is_young {
+            self.minutes.rate_so_far(now_ns, self.first_ns)
+        } else {
+            self.minutes.rate(now_ns, self.first_ns)
+        };
         let mut lag = self.lag[0].clone();
         lag.merge(&self.lag[1]);
         if now_ns.saturating_sub(self.lag_since_ns) >= MINUTE_NS {
@@ -376,6 +389,22 @@ mod tests {
         assert_eq!((row.rate, row.hour_rate), (1.0, 10.0));
         assert_eq!((row.last, row.direction), (7_229.0, "received"));
         assert_eq!((row.lag_p50, row.numbers), (None, 0));
+    }
+
+    #[test]
+    fn a_young_feed_is_compared_with_all_that_it_has_brought() {
+        let mut feeds = Feeds::new(&["feed"]);
+        let start = HOUR_NS + 50 * SECOND_NS;
+        // Five a second for 20 seconds, over the border of a minute, and then nothing.
+        for i in 0..100 {
+            feeds.record(&tick(start + i * SECOND_NS / 5, None, Some(FeedReading::PLAIN)), 0);
+        }
+        let mut rates_at = |seconds: u64| {
+            let rows = feeds.rows(start + seconds * SECOND_NS, 0);
+            rows.first().map(|row| (row.rate, row.hour_rate))
+        };
+        assert_eq!(rates_at(20), Some((5.0, 5.0)));
+        assert_eq!(rates_at(40), Some((0.0, 2.5)));
     }
 
     #[test]

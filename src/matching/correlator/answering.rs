@@ -62,6 +62,7 @@ impl Correlator {
         }
     }
 
+    #[cold]
     pub(super) fn orphan(
         &self,
         connection: ConnectionIndex,
@@ -89,11 +90,13 @@ impl Correlator {
     }
 
     /// TCP loses none, so the answer to come is to the oldest.
+    #[inline(never)]
     pub(super) fn heartbeat(&mut self, connection: ConnectionIndex, interpreted: &Interpreted<'_>) {
         let heartbeats_ns = &mut self.connection_mut(connection).heartbeats_ns;
         heartbeats_ns[interpreted.direction.index()].get_or_insert(interpreted.stamp.at_ns);
     }
 
+    #[inline(never)]
     pub(super) fn heartbeat_answer(
         &mut self,
         connection: ConnectionIndex,

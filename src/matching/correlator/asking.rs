@@ -52,6 +52,7 @@ impl Correlator {
         self.forget_late(key);
     }
 
+    #[inline(never)]
     pub(super) fn cancel(
         &mut self,
         connection: ConnectionIndex,

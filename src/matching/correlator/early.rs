@@ -16,6 +16,7 @@ use super::{Correlator, Interpreted, Out};
 
 impl Correlator {
     /// Lets an answer wait for its request. Where there is no room in all, it does not wait.
+    #[cold]
     pub(super) fn wait_for_request(
         &mut self,
         connection: ConnectionIndex,
@@ -69,6 +70,7 @@ impl Correlator {
 
     /// Gives up on the answers of a connection whose window is over at `now_ns`, and looks again
     /// when the next one's is.
+    #[cold]
     pub(super) fn expire_early(&mut self, connection: ConnectionIndex, now_ns: u64, out: Out<'_>) {
         let window_ns = self.limits.reorder_window_ns;
         let deadline_ns = |early: &Early| early.stamp.at_ns.saturating_add(window_ns);
@@ -101,6 +103,7 @@ impl Correlator {
 
     /// No request turned up for an answer. If more answers are to follow, they belong to a stream
     /// whose beginning was not seen, and are not orphans each.
+    #[cold]
     fn give_up(&mut self, connection: ConnectionIndex, early: &Early, out: Out<'_>) {
         let interpreted = Interpreted {
             stamp: early.stamp,

@@ -34,6 +34,7 @@ impl Correlator {
 
     /// Ends a request at its deadline, not at the time when that was noticed: a recording gives the
     /// same.
+    #[cold]
     pub(super) fn end_expired(&mut self, at: EntryIndex, deadline_ns: u64, out: Out<'_>) {
         let outcome = self.unanswered(at, Outcome::Expired);
         let (key, request) = self.end(at, RequestEnd::at(deadline_ns, outcome), out);

@@ -194,9 +194,8 @@ impl Correlator {
 
     /// The only place where a request ends.
     fn end(&mut self, at: EntryIndex, end: RequestEnd, out: Out<'_>) -> (Key, Request) {
-        let connection = self.pending.key(at).connection;
-        let connection = &mut self.connections[connection as usize];
-        let (key, request) = self.pending.remove(at, &mut connection.pending);
+        let (key, request) = (self.pending.key(at), self.pending.value(at));
+        let connection = &mut self.connections[key.connection as usize];
         self.pending_by_target[usize::from(connection.target.0)] -= 1;
         let what = What::Exchange(Exchange {
             origin: Origin::of_request(key.asked),
@@ -211,10 +210,11 @@ impl Correlator {
                 .then(|| end.stamp.at_ns.saturating_sub(request.at_ns)),
         });
         out(&connection.observation(end.stamp, what));
-        (key, request)
+        self.pending.remove(at, &mut connection.pending)
     }
 
     /// Lets the oldest of several that are too many go.
+    #[cold]
     fn evict(&mut self, at: Option<EntryIndex>, interpreted: &Interpreted<'_>, out: Out<'_>) {
         let Some(at) = at else { return };
         let (key, request) = self.end(at, RequestEnd::by(interpreted, Outcome::Evicted), out);

@@ -10,6 +10,7 @@ use super::super::rules::More;
 use super::{Correlator, EntryIndex, Interpreted, Out, Stream, name_of};
 
 impl Correlator {
+    #[inline(never)]
     pub(super) fn open_stream(
         &mut self,
         key: KeyRef<'_>,
@@ -68,6 +69,7 @@ impl Correlator {
         true
     }
 
+    #[inline(never)]
     pub(super) fn end_stream(&mut self, at: EntryIndex, stamp: Stamp, out: Out<'_>) {
         let connection = self.streams.key(at).connection as usize;
         let connection = &mut self.connections[connection];

@@ -72,7 +72,7 @@ impl Ticks {
         let stamp = Stamp { at_ns: self.at_ns, tid: 1 };
         let (said, handle) = (&mut self.said, &self.handle);
         said.clear();
-        self.matching.message(handle, Role::Client, stamp, message, &mut |it| match &it.what {
+        self.matching.message(handle, Role::Client, stamp, &message, &mut |it| match &it.what {
             What::Message { reading, .. } => said.push(reading.feed),
             What::Further { feed, .. } => said.push(Some(*feed)),
             _ => {}

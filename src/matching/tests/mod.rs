@@ -143,7 +143,7 @@ impl Tap {
         let message = message(direction, payload, message_type, wholeness);
         let (role, stamp) = (self.at.role, self.at.stamp());
         self.observe(|matching, handle, out| {
-            matching.message(handle, role, stamp, message, out);
+            matching.message(handle, role, stamp, &message, out);
         })
     }
 
@@ -196,7 +196,7 @@ impl Tap {
         self.handle();
         let message = message(direction, text.as_bytes(), MessageType::Text, Wholeness::Whole);
         let Self { matching, handles, at, .. } = self;
-        matching.message(&handles[&at.conn], at.role, at.stamp(), message, see);
+        matching.message(&handles[&at.conn], at.role, at.stamp(), &message, see);
     }
 
     /// What was observed since the last call.

@@ -21,7 +21,7 @@ impl Tap {
         let (role, stamp) = (self.at.role, self.at.stamp());
         let mut verdict = Verdict::default();
         self.observe(|matching, handle, out| {
-            verdict = matching.message(handle, role, stamp, message, out);
+            verdict = matching.message(handle, role, stamp, &message, out);
         });
         verdict
     }

@@ -60,6 +60,7 @@ impl Assembly {
         }
     }
 
+    #[cold]
     fn ask_for_window(&mut self, whole: Option<Piece<'_>>, context: &mut Context<'_>) {
         let (tgid, now_ns) = (context.conn.tgid, context.stamp.at_ns);
         let is_again = self.lookout.asks > 0;
@@ -83,6 +84,7 @@ impl Assembly {
         }
     }
 
+    #[cold]
     fn tell_window(&self, result: WindowResult, context: &mut Context<'_>) {
         context.emit(What::Window { direction: self.direction, result });
     }

@@ -30,6 +30,10 @@ impl OneWay {
             }
             if let Some((header, used)) = self.reader.whole(rest) {
                 rest = self.whole_frame(header, &rest[used..], shared, context);
+                // Most calls bring one frame, and the reader stands between two.
+                if rest.is_empty() {
+                    return;
+                }
                 continue;
             }
             match self.reader.next(&mut rest) {
@@ -66,6 +70,7 @@ impl OneWay {
     }
 
     /// The header that the reader stands before is broken: searches from its second byte on.
+    #[cold]
     fn leave_broken_header(
         &mut self,
         rest: &mut &[u8],
@@ -84,6 +89,7 @@ impl OneWay {
         }
     }
 
+    #[inline(never)]
     fn search(
         &mut self,
         rest: &mut &[u8],
@@ -162,6 +168,7 @@ impl OneWay {
     }
 
     /// A frame cannot be believed, so neither can the border behind it.
+    #[cold]
     pub(super) fn give_up_border(&mut self, shared: &mut Shared, context: &mut Context<'_>) {
         context.error(self.direction, ProtocolError::Resync);
         shared.gap(self.direction, context);
@@ -169,6 +176,7 @@ impl OneWay {
     }
 
     /// Nothing is known of where the next frame begins.
+    #[cold]
     pub(in crate::decode) fn lose_border(
         &mut self,
         shared: &mut Shared,

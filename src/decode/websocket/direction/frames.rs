@@ -111,6 +111,7 @@ impl OneWay {
         }
     }
 
+    #[inline(never)]
     fn beat(&mut self, opcode: Opcode, shared: &mut Shared, context: &mut Context<'_>) {
         let Some(payload) = self.control.whole() else { return };
         let at_ns = context.stamp.at_ns;
@@ -123,6 +124,7 @@ impl OneWay {
         }
     }
 
+    #[inline(never)]
     fn close(&mut self, shared: &mut Shared, context: &mut Context<'_>) {
         let frame = self.control.close();
         if let Some(reason) = frame.violation {

@@ -176,12 +176,14 @@ impl<'a, S: Sink<'a>> Scan<'a, '_, S> {
     /// `seen` is how many bytes of the text it took to know the field.
     #[inline]
     fn tell(&mut self, entry: &Entry, field: Field<'a>, seen: usize) -> Result<(), End> {
-        entry.slot.map_or(Ok(()), |slot| proceed(self.sink.present(slot, field), seen))
+        let Some(slot) = entry.slot else { return Ok(()) };
+        proceed(self.sink.present(slot, field), seen)
     }
 
     #[inline]
     fn nothing_below(&mut self, entry: &Entry, seen: usize) -> Result<(), End> {
-        entry.below.as_ref().map_or(Ok(()), |node| proceed(self.sink.absent(node.all), seen))
+        let Some(node) = &entry.below else { return Ok(()) };
+        proceed(self.sink.absent(node.all), seen)
     }
 
     /// The first byte from `at` on that is no space, and its position.

@@ -119,10 +119,36 @@ fn bytes_equal(word: u64, byte: u8) -> u64 {
 
 /// Position after a number. A number at the very end of the text may have been cut in two, so it
 /// counts as cut.
+#[inline]
 pub(in crate::matching::rules) fn number_end(text: &[u8], at: usize) -> Position {
     let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
-    let length = text[at..].iter().position(|byte| !is_part(byte)).ok_or(End::Cut)?;
-    Ok(at + length)
+    let mut end = at;
+    // Most are digits and nothing else, and end within a word or two.
+    while let Some(word) = text.get(end..).and_then(|rest| rest.first_chunk()) {
+        let digits = leading_digits(word);
+        end += digits;
+        if digits < WORD_BYTES {
+            if !is_part(&text[end]) {
+                return Ok(end);
+            }
+            end += 1;
+        }
+    }
+    let length = text[end..].iter().position(|byte| !is_part(byte)).ok_or(End::Cut)?;
+    Ok(end + length)
+}
+
+/// How many digits a word begins with.
+#[inline]
+fn leading_digits(word: &[u8; WORD_BYTES]) -> usize {
+    const ZEROS: u64 = u64::from_ne_bytes([b'0'; WORD_BYTES]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; WORD_BYTES]);
+    // What is 10 or more reaches the top bit with as much as 10 lacks of it, or has it already. What is
+    // carried over from there changes only what stands behind.
+    const LACKING: u64 = u64::from_ne_bytes([0x80 - 10; WORD_BYTES]);
+    let digits = u64::from_le_bytes(*word) ^ ZEROS;
+    let others = (digits.wrapping_add(LACKING) | digits) & HIGH;
+    others.trailing_zeros() as usize / 8
 }
 
 fn word_end(text: &[u8], at: usize, word: &[u8]) -> Position {
@@ -194,6 +220,18 @@ mod tests {
             let plain = text.iter().position(|byte| matches!(byte, b'"' | b'\\'));
             prop_assert_eq!(find_either(b'"', b'\\', &text), plain);
             prop_assert_eq!(has_escape(&text), text.contains(&b'\\'));
+        }
+
+        #[test]
+        fn a_number_ends_where_a_plain_search_finds_its_end(
+            text in proptest::collection::vec(
+                prop_oneof![8 => b'0'..=b'9', 1 => prop::sample::select(&b"+-.eE,/:"[..]), 1 => any::<u8>()],
+                0..40,
+            ),
+        ) {
+            let is_part = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+            let plain = text.iter().position(|byte| !is_part(byte));
+            prop_assert_eq!(number_end(&text, 0), plain.ok_or(End::Cut));
         }
 
         #[test]

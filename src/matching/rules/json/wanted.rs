@@ -190,10 +190,12 @@ fn word(text: &[u8]) -> u64 {
         (Some(_), _) => {
             return text.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
         }
-        _ => {
-            let byte = |at: usize| text.get(at).map_or(0, |&byte| u64::from(byte) << (8 * at));
-            byte(0) | byte(1) | byte(2)
+        _ if length > 0 => {
+            // The first, the middle and the last of up to three bytes are all of them.
+            let byte = |at: usize| u64::from(text[at]) << (8 * at);
+            byte(0) | byte(length / 2) | byte(length - 1)
         }
+        _ => 0,
     };
     short | (length as u64) << 56
 }
