@@ -3,6 +3,9 @@
 //! Nothing here reads a clock, opens a file, starts a thread or knows where events come from.
 //! Every buffer has a bound and an observation for when it bites.
 //!
+//! What an ordinary message runs through, here and in [`matching`](crate::matching), barely fits the
+//! instruction cache. What seldom happens is therefore `#[cold]`, or at least `#[inline(never)]`.
+//!
 //! ```text
 //!   Decoder -> Connection -> http (until the 101)
 //!                         -> http2 (what carries a websocket on each stream)
