@@ -19,6 +19,8 @@ enum Stage {
     Head {
         begun: Begun,
         line: BlankLine,
+        /// It was lost before; if this is no head, it still is.
+        was_lost: bool,
     },
     /// In a body; so many bytes are left, at least 1.
     Body(u64),
@@ -38,7 +40,7 @@ pub(in crate::decode) struct Begun {
 
 impl Default for Stage {
     fn default() -> Self {
-        Self::Head { begun: Begun::default(), line: BlankLine::default() }
+        Self::Head { begun: Begun::default(), line: BlankLine::default(), was_lost: false }
     }
 }
 
@@ -82,7 +84,7 @@ impl HttpReader {
     }
 
     fn read_head<'a>(&mut self, bytes: &mut &'a [u8], limit: usize) -> Read<'a> {
-        let Stage::Head { begun, line } = &mut self.stage else { return Read::Passed };
+        let Stage::Head { begun, line, was_lost } = &mut self.stage else { return Read::Passed };
         let buffer = &mut begun.bytes;
         // "a server [...] SHOULD ignore at least one empty line" (RFC 9112, section 2.2).
         if buffer.is_empty()
@@ -97,8 +99,12 @@ impl HttpReader {
             return Read::Http2(begun);
         }
         if kind == Opening::Neither {
-            let kept = std::mem::take(begun);
+            let (kept, was_lost) = (std::mem::take(begun), *was_lost);
             self.lose();
+            if was_lost {
+                *bytes = &[];
+                return Read::Passed;
+            }
             return Read::NotAHead(kept);
         }
         let end = line.find(bytes);
@@ -151,7 +157,8 @@ impl HttpReader {
         let kind = opening(bytes);
         let head = matches!(kind, Opening::Request | Opening::Response | Opening::NeedMore);
         if head && matches!(self.stage, Stage::Adrift) {
-            self.expect_head();
+            let (begun, line) = (Begun::default(), BlankLine::default());
+            self.stage = Stage::Head { begun, line, was_lost: true };
         }
     }
 
@@ -234,6 +241,22 @@ mod tests {
         assert!(!reader.is_between_messages());
         reader.call_starts(b"HTTP/1.1 101");
         assert!(reader.is_between_messages());
+    }
+
+    /// What begins like a head and is none is passed over like any call of a lost lane, however it is cut.
+    #[test]
+    fn a_lost_lane_stays_lost_where_a_call_only_begins_like_a_head() {
+        for cut in 1..4 {
+            let mut reader = HttpReader::default();
+            assert!(reader.pass(5).is_err());
+            let (first, second) = b"GEXT".split_at(cut);
+            reader.call_starts(first);
+            for mut piece in [first, second] {
+                assert_eq!(reader.read(&mut piece, 100), Read::Passed, "cut at {cut}");
+                assert!(piece.is_empty());
+            }
+            assert!(reader.is_lost(), "cut at {cut}");
+        }
     }
 
     #[test]
