@@ -204,6 +204,10 @@ impl Carrier {
     ) {
         let mut rest = bytes;
         while self.ways[direction.index()].search.is_none() {
+            // Nothing that follows can matter, in the same call either.
+            if self.extended_connect == ExtendedConnect::Refused {
+                return;
+            }
             let Some(item) = self.way(direction).reader.next(&mut rest) else { return };
             match item {
                 Item::Begin(header) if !self.allows(direction, header) => {

@@ -476,3 +476,16 @@ proptest! {
         tape.retire();
     }
 }
+
+/// What such a connection goes on with is not looked at, however it is cut.
+#[test]
+fn behind_settings_that_allow_no_websocket_nothing_is_an_error() {
+    let settings = b"\0\0\0\x04\0\0\0\0\0";
+    let impossible = b"\xff\x3c\x03\x03\0\x01\x02\x03\x04";
+    for bytes in [1, 3, 9, 18] {
+        let mut tape = Tape::new();
+        tape.pass_in(Sent, &[&settings[..], impossible].concat(), bytes);
+        tape.close();
+        tape.says(&[]);
+    }
+}
