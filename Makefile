@@ -23,7 +23,8 @@ static: deps
 		cargo build --release --features static --bin wstap --target $(STATIC_TARGET)
 
 ## What is handed out, in target/release-files: one static binary, packages for Debian and Red Hat,
-## man pages, completions, checksums and a bill of materials. Two runs give the same bytes.
+## man pages, completions, checksums and a bill of materials. Two runs are meant to give the same bytes; the
+## release workflow compares them.
 RELEASE := target/release-files
 PACKAGERS := cargo-deb@3.8.0 cargo-generate-rpm@0.21.1 cargo-sbom@0.10.0
 release: export SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)

@@ -25,7 +25,7 @@ pub(in crate::capture) mod socket {
     include!(concat!(env!("OUT_DIR"), "/socket.skel.rs"));
 }
 
-/// The object as libbpf reads it. Of bytes that are damaged it is empty, and libbpf says that it is none.
+/// The object as libbpf reads it. It is empty if the bytes are damaged; libbpf then says that it is no object.
 fn inflated(deflated: &[u8]) -> Vec<u8> {
     let mut object = Vec::new();
     match ZlibDecoder::new(deflated).read_to_end(&mut object) {

@@ -40,6 +40,8 @@ const AGAIN: Duration = Duration::from_millis(20);
 const MOUNTS_AGE: Duration = Duration::from_millis(500);
 /// Unfinished images of one process; others of it wait.
 const BY_PROCESS_MAX: usize = 4;
+/// Files of one process that are begun ahead; the largest programs map some hundred.
+const AHEAD_MAX: usize = 512;
 /// Unfinished images in all, a bound for threads and memory.
 const MAX: usize = 64;
 
@@ -147,8 +149,9 @@ impl Planner {
         Self { passed_over: own.map(id), ..self }
     }
 
-    /// Begins to plan the files of these processes, while the caller does something else. Whoever asks for
-    /// one of them later finds it planned, or waits for the rest.
+    /// Begins to plan the first [`AHEAD_MAX`] files of each of these processes, while the caller does
+    /// something else. Whoever asks for one of them later finds it planned, or waits for the rest. No
+    /// file is begun any more once the powers are reduced ([`Planner::keep_only`]).
     pub fn plan_ahead(&self, pids: &[u32]) {
         let mappings: Vec<(u32, Mapping)> =
             pids.iter().flat_map(|&pid| self.readable(pid).map(move |it| (pid, it))).collect();
@@ -170,6 +173,7 @@ impl Planner {
         mappings
             .into_iter()
             .filter(move |it| passed_over != Some(it.file) && !fuse.contains(&it.file.device))
+            .take(AHEAD_MAX)
     }
 
     /// Plans with these powers from now on. To be called after the calling thread has reduced its
