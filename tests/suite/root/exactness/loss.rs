@@ -109,10 +109,8 @@ fn root_every_byte_is_accounted_for_when_the_ring_buffer_overflows() {
         client.go();
         totals(&mut server)
     };
-    // While it sleeps the ring buffer overflows; then it goes on.
-    let pause = Duration::from_millis(30);
     let (accounts, passed, losses) =
-        follow((&FLAVOURS, Where::Tls), &SMALL, steer, pause, pid, flood);
+        follow((&FLAVOURS, Where::Tls), &SMALL, steer, &SLEEPY, pid, flood);
     check(&accounts, passed, &losses);
 }
 
@@ -126,7 +124,6 @@ fn root_every_plain_byte_is_accounted_for_when_the_ring_buffer_overflows() {
     }
     let load = ["--connections", "50", "--frames", "60", "--plain", "--meet"];
     let Some((mut server, mut client)) = scene.flood(&load) else { return };
-    let pause = Duration::from_millis(30);
     let pid = server.pid();
     let flood = || {
         client.go();
@@ -135,7 +132,7 @@ fn root_every_plain_byte_is_accounted_for_when_the_ring_buffer_overflows() {
         totals(&mut server)
     };
     let flavour = (&FLAVOURS[..], Where::Sockets);
-    let (accounts, passed, losses) = follow(flavour, &SMALL, steer, pause, pid, flood);
+    let (accounts, passed, losses) = follow(flavour, &SMALL, steer, &SLEEPY, pid, flood);
     check(&accounts, passed, &losses);
 }
 
@@ -146,13 +143,31 @@ pub(super) enum Where {
     Sockets,
 }
 
-/// Taps a process while `drive` lets it talk, with a reader that looks at the ring buffer after each
-/// `pause`. What the decoder made of it, what `drive` returned, and the kernel side's losses.
+/// A reader that is awake until the accounts say that it may sleep, and from then on looks at the ring
+/// buffer after each pause.
+pub(super) struct Reader {
+    pub(super) pause: Duration,
+    pub(super) may_sleep: fn(&Accounts) -> bool,
+}
+
+/// It sleeps 30 ms at a time, in which a small ring buffer overflows, as soon as something is skipped on
+/// purpose: both are to happen.
+const SLEEPY: Reader = Reader { pause: Duration::from_millis(30), may_sleep: has_skipped };
+
+/// It hardly sleeps.
+const AWAKE: Reader = Reader { pause: Duration::from_millis(1), may_sleep: has_skipped };
+
+pub(super) fn has_skipped(accounts: &Accounts) -> bool {
+    accounts.values().flatten().any(|it| it.skipped > 0)
+}
+
+/// Taps a process while `drive` lets it talk. What the decoder made of it, what `drive` returned, and the
+/// kernel side's losses.
 pub(super) fn follow<T: Send>(
     (flavours, tapped): (&[Flavour], Where),
     settings: &Settings,
     steer: impl Fn(&mut Decoder, &Steering),
-    pause: Duration,
+    reader: &Reader,
     pid: u32,
     drive: impl FnOnce() -> T + Send,
 ) -> (Accounts, T, Vec<Loss>) {
@@ -171,7 +186,7 @@ pub(super) fn follow<T: Send>(
             Where::Sockets => tap.attach_sockets()?,
         };
         let words = tap.steering()?;
-        let reader = tap.ring()?.reader(|record| {
+        let ring = tap.ring()?.reader(|record| {
             let Record::Passed(event) = record else { return };
             capture(&mut accounts.borrow_mut(), event);
             let mut out = |it: &Observation<'_>| observe(&mut accounts.borrow_mut(), it);
@@ -181,15 +196,14 @@ pub(super) fn follow<T: Send>(
         let told = std::thread::scope(|scope| {
             let waiting = scope.spawn(drive);
             while !waiting.is_finished() {
-                reader.read();
-                // At first it is awake, so that something is skipped on purpose, too.
-                let steered = accounts.borrow().values().flatten().any(|it| it.skipped > 0);
-                std::thread::sleep(if steered { pause } else { Duration::from_millis(1) });
+                ring.read();
+                let sleeps = (reader.may_sleep)(&accounts.borrow());
+                std::thread::sleep(if sleeps { reader.pause } else { AWAKE.pause });
             }
             waiting.join().expect("an end")
         });
         drop(attachment);
-        while reader.read() {}
+        while ring.read() {}
         Ok((told, tap.losses().now()))
     })
     .expect("a tap");
@@ -208,14 +222,13 @@ fn root_the_programs_are_exact_in_every_form_that_older_kernels_take() {
         let load = ["--connections", "4", "--frames", "200", "--largest", "40000"];
         let Some((mut server, mut client)) = scene.flood(&load) else { return };
         let settings = Settings { ring_bytes: 32 << 20, ..SMALL };
-        let pause = Duration::from_millis(1);
         let pid = server.pid();
         let flood = || {
             client.go();
             totals(&mut server)
         };
         let (accounts, mut passed, losses) =
-            follow((&[flavour], Where::Tls), &settings, steer, pause, pid, flood);
+            follow((&[flavour], Where::Tls), &settings, steer, &AWAKE, pid, flood);
         assert!(losses.iter().all(|loss| loss.records == 0), "{flavour:?}: {losses:?}");
         let mut seen: Vec<[u64; 2]> =
             accounts.values().map(|account| account.map(|direction| direction.passed)).collect();
@@ -343,9 +356,8 @@ fn root_a_stale_offset_is_ignored() {
         client.go();
         totals(&mut server)
     };
-    let pause = Duration::from_millis(1);
     let (accounts, passed, losses) =
-        follow((&FLAVOURS, Where::Tls), &settings, stale, pause, pid, flood);
+        follow((&FLAVOURS, Where::Tls), &settings, stale, &AWAKE, pid, flood);
     assert!(losses.iter().all(|loss| loss.records == 0), "{losses:?}");
     let captured = accounts.values().flatten().map(|account| account.captured).sum::<u64>();
     assert_eq!(captured, passed.iter().flatten().sum::<u64>());
