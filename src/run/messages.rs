@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::Failure;
 use super::output::{self, Shown, Writing};
-use super::reader::Sink;
+use super::reader::{PROMPT, Sink};
 use super::session::{self, Audience, Until};
 use super::signals::{self, Ended};
 use super::stop::Stop;
@@ -148,6 +149,10 @@ impl Sink for Lines {
             tracing::warn!("{} bytes were lost; try a larger --ring-size", lost - self.lost);
             self.lost = lost;
         }
+    }
+
+    fn shortest_nap(&self) -> Duration {
+        PROMPT
     }
 
     fn waiting(&mut self, _: &mut dyn Iterator<Item = Waiting<'_>>) {

@@ -42,6 +42,10 @@ pub(super) trait Sink {
     fn holds_back(&self) -> bool {
         false
     }
+    /// How long a record may wait for the reader while records keep coming.
+    fn shortest_nap(&self) -> Duration {
+        RELAXED
+    }
     /// Whether the sink's own reader has gone, so that the session may end.
     fn is_closed(&self) -> bool {
         false
@@ -105,7 +109,7 @@ impl<'a> ReadLoop<'a> {
         // The receiver lives until this thread has ended.
         let _ = ready.send(());
         let (mut next_tick, mut unheard) = (0, 0);
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(read_loop.borrow().sink.shortest_nap());
         while !place.done.load(Ordering::Acquire) {
             if pace.is_slow() {
                 place.alarm.set();
@@ -270,28 +274,33 @@ impl<'a> ReadLoop<'a> {
 /// How long the reader sleeps before it looks again, where no record wakes it. Short while records
 /// come; longer and longer when none does.
 #[derive(Debug)]
-struct Pace(Duration);
+struct Pace {
+    shortest: Duration,
+    nap: Duration,
+}
 
-const SHORTEST_NAP: Duration = Duration::from_millis(10);
+/// Where somebody reads along.
+pub(super) const PROMPT: Duration = Duration::from_millis(10);
+/// Where nobody does. A look at the ring buffer costs some 70 us before its first message is read, because
+/// what the reader needs has left the caches of the processor meanwhile.
+const RELAXED: Duration = Duration::from_millis(40);
 /// Losses show after this time at the latest, also where nothing comes through.
 const LONGEST_NAP: Duration = Duration::from_millis(500);
 
-impl Default for Pace {
-    fn default() -> Self {
-        Self(SHORTEST_NAP)
-    }
-}
-
 impl Pace {
+    fn new(shortest: Duration) -> Self {
+        Self { shortest, nap: shortest }
+    }
+
     /// The time until the next look, after one that has found nothing or something.
     fn nap(&mut self, is_quiet: bool, longest: Duration) -> Duration {
-        self.0 = if is_quiet { (self.0 * 2).min(longest) } else { SHORTEST_NAP };
-        self.0
+        self.nap = if is_quiet { (self.nap * 2).min(longest) } else { self.shortest };
+        self.nap
     }
 
     /// What comes next would wait for long.
     fn is_slow(&self) -> bool {
-        self.0 > SHORTEST_NAP
+        self.nap > self.shortest
     }
 }
 
@@ -301,5 +310,27 @@ struct Closing<'a>(&'a Mailbox);
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
         self.0.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn naps_grow_while_nothing_comes_and_are_short_again_with_the_first_record() {
+        for shortest in [PROMPT, RELAXED] {
+            let mut pace = Pace::new(shortest);
+            assert_eq!(pace.nap(false, LONGEST_NAP), shortest);
+            assert!(!pace.is_slow(), "records that come do not wake the reader");
+            assert_eq!(pace.nap(true, LONGEST_NAP), shortest * 2);
+            assert!(pace.is_slow(), "the next record wakes it");
+            for _ in 0..10 {
+                pace.nap(true, LONGEST_NAP);
+            }
+            assert_eq!(pace.nap(true, LONGEST_NAP), LONGEST_NAP);
+            assert_eq!(pace.nap(false, LONGEST_NAP), shortest);
+            assert!(!pace.is_slow());
+        }
     }
 }
