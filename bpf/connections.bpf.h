@@ -9,6 +9,27 @@
 
 #include "stream/emit.bpf.h"
 
+/* Whose connection an object at this address is: the process's, or that of all which share the memory. */
+static __noinline __u32 owner_of(__u64 handle, __u32 memory)
+{
+	const struct wstap_memory *shared = bpf_map_lookup_elem(&memories, &memory);
+
+	if (shared && handle >= shared->start && handle < shared->end)
+		return WSTAP_IN_MEMORY | memory;
+	return bpf_get_current_pid_tgid() >> 32;
+}
+
+/* The key of a connection of this process, whose tgid this is. */
+static __always_inline struct conn_key conn_key(const struct wstap_tapped *process, __u32 tgid,
+						__u64 handle)
+{
+	struct conn_key key = { .handle = handle, .tgid = tgid };
+
+	if (process->memory)
+		key.tgid = owner_of(handle, process->memory);
+	return key;
+}
+
 /* Whether a connection belongs to an earlier process of this pid, or to the program before exec. */
 static __always_inline bool is_stale(const struct conn *conn, __u32 born)
 {
@@ -58,7 +79,7 @@ static __noinline int leave_streams(__u32 tgid, __u32 generation)
 static __always_inline void remove_connection(const struct conn_key *key, const struct conn *conn)
 {
 	if (conn->followed)
-		leave_streams(key->tgid, conn->generation);
+		leave_streams(conn->opener, conn->generation);
 	if (!bpf_map_delete_elem(&conns, key))
 		count_connection(key->tgid, -1);
 }

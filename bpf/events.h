@@ -144,8 +144,25 @@ struct wstap_tapped {
 	__u16 target; /* index of the selector */
 	__u8 flags;   /* enum wstap_tapped_flags */
 	__u8 execs;   /* kernel side only: task_struct.self_exec_id at the exec last reported */
+	__u8 memory;  /* index of the memory that it shares with others; 0 = none is known */
+	__u8 reserved[3];
 };
-_Static_assert(sizeof(struct wstap_tapped) == 8, "wire.rs asserts the same size");
+_Static_assert(sizeof(struct wstap_tapped) == 12, "wire.rs asserts the same size");
+
+/*
+ * Memory that processes have at the same addresses [start, end) and share, by index. An object that lies
+ * there is one connection, whichever of them uses it.
+ */
+struct wstap_memory {
+	__u64 start;
+	__u64 end;
+};
+
+enum wstap_memory_bits {
+	WSTAP_MEMORIES = 256,
+	/* In place of a tgid in the key of such a connection, with the index. No tgid is so large. */
+	WSTAP_IN_MEMORY = 0x80000000,
+};
 
 enum wstap_tapped_flags {
 	WSTAP_FOLLOW = 0x1, /* its children are tapped, too */

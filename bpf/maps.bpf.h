@@ -122,6 +122,8 @@ struct conn {
 	__u32 asked;
 	__u32 asking;	/* direction of requests, plus one; 0 = not known */
 	__u32 followed; /* some were put into `http2_streams` */
+	__u32 opener;	/* tgid of the process that used it first: records bear it, whoever uses it then */
+	__u32 pad;
 	struct stream streams[2]; /* by enum wstap_direction */
 };
 
@@ -184,7 +186,7 @@ struct thread {
 
 struct conn_key {
 	__u64 handle;
-	__u32 tgid;
+	__u32 tgid; /* or WSTAP_IN_MEMORY and an index */
 	__u32 pad;
 };
 
@@ -248,6 +250,13 @@ struct {
 	__type(key, __u32); /* tgid */
 	__type(value, __u32);
 } conns_of_process SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WSTAP_MEMORIES);
+	__type(key, __u32);
+	__type(value, struct wstap_memory);
+} memories SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -208,6 +208,7 @@ static __always_inline int executed(struct task_struct *task, bool again)
 	handles_end(known);
 	known->born = generations;
 	known->execs = execs;
+	known->memory = 0;
 	begin_epoch();
 	bpf_task_storage_delete(&threads, bpf_get_current_task_btf());
 	report_process(WSTAP_EXECUTED, tgid, 0, known);

@@ -18,6 +18,7 @@ enum wstap_absent absent_in_btf;
 enum wstap_start start_in_btf;
 enum wstap_cookie cookie_in_btf;
 enum wstap_steer_bits steer_bits_in_btf;
+enum wstap_memory_bits memory_bits_in_btf;
 struct conn_key conn_key_in_btf;
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

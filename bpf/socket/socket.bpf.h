@@ -173,9 +173,10 @@ static __always_inline void own_socket(struct sock *sk, __u64 handle, __u32 tgid
 }
 
 /* A function of its own, so that the frame of its caller stays small (struct thread says why). */
-static __noinline struct conn *conn_of_socket(struct report *report, __u32 born)
+static __noinline struct conn *conn_of_socket(struct report *report,
+					      const struct wstap_tapped *process)
 {
-	return conn_of(report, born);
+	return conn_of(report, process);
 }
 
 static __always_inline void socket_passed(struct sock *sk, const struct wstap_tapped *process,
@@ -200,7 +201,7 @@ static __always_inline void socket_passed(struct sock *sk, const struct wstap_ta
 	}
 	call->report.thread = thread;
 	call->report.handle = handle;
-	conn = conn_of_socket(&call->report, process->born);
+	conn = conn_of_socket(&call->report, process);
 	if (!conn) {
 		count_too_many(count);
 		return;

@@ -127,7 +127,7 @@ int go_return(struct pt_regs *ctx)
 SEC("uprobe")
 int go_release(struct pt_regs *ctx)
 {
-	end_connection(GO_RECEIVER(ctx));
+	end_connection(GO_RECEIVER(ctx), false);
 	return 0;
 }
 

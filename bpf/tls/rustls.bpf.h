@@ -247,7 +247,7 @@ int rustls_received(struct pt_regs *ctx)
 SEC("uprobe")
 int rustls_release(struct pt_regs *ctx)
 {
-	end_connection(rustls_handle(ctx, PT_REGS_PARM1(ctx)));
+	end_connection(rustls_handle(ctx, PT_REGS_PARM1(ctx)), false);
 	return 0;
 }
 

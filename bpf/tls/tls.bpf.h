@@ -138,32 +138,43 @@ static __always_inline __u64 bytes_passed(__u64 value, __u64 cookie, __u64 count
 
 /* A connection that is seen for the first time, with a generation of its own. NULL if there are too
  * many. */
-static __noinline struct conn *new_connection(struct report *report)
+static __noinline struct conn *new_connection(struct report *report, const struct conn_key *key)
 {
-	struct conn_key key = { .handle = report->handle, .tgid = report->thread >> 32 };
-	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+	struct conn_key own = *key;
+	struct conn *conn = bpf_map_lookup_elem(&conns, &own);
 
 	/* Of an earlier process. */
 	if (conn)
-		remove_connection(&key, conn);
+		remove_connection(&own, conn);
 	/* Before a generation is given: there are not enough for every call that is not followed. */
 	if (*(volatile __u32 *)&connections_open >= connections_max)
 		return NULL;
 	/* No other field is ever written. */
 	report->fresh.generation = __sync_fetch_and_add(&generations, 1) + 1;
+	report->fresh.opener = report->thread >> 32;
 	/* Another thread may be first, with the other direction: then its entry counts. */
-	if (!bpf_map_update_elem(&conns, &key, &report->fresh, BPF_NOEXIST))
-		count_connection(key.tgid, 1);
-	return bpf_map_lookup_elem(&conns, &key);
+	if (!bpf_map_update_elem(&conns, &own, &report->fresh, BPF_NOEXIST))
+		count_connection(own.tgid, 1);
+	return bpf_map_lookup_elem(&conns, &own);
 }
 
-/* The connection of a handle, or NULL if there are too many. */
-static __always_inline struct conn *conn_of(struct report *report, __u32 born)
+/* The connection of a handle, or NULL if there are too many. What lies in shared memory outlives the
+ * processes that were there before this one. */
+static __always_inline struct conn *conn_of(struct report *report,
+					    const struct wstap_tapped *process)
 {
-	struct conn_key key = { .handle = report->handle, .tgid = report->thread >> 32 };
+	struct conn_key key = conn_key(process, report->thread >> 32, report->handle);
 	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
 
-	return conn && !is_stale(conn, born) ? conn : new_connection(report);
+	if (conn && ((key.tgid & WSTAP_IN_MEMORY) || !is_stale(conn, process->born)))
+		return conn;
+	return new_connection(report, &key);
+}
+
+/* Records of a connection bear one tgid, also where several processes use it. */
+static __always_inline void ascribe(struct report *report, const struct conn *conn)
+{
+	report->thread = (__u64)conn->opener << 32 | (__u32)report->thread;
 }
 
 /* A call has passed bytes on a connection that is not followed. */
@@ -186,11 +197,13 @@ static __noinline int report_call(struct report *report, const struct call_args 
 	report->direction = direction;
 	report->target = args->process.target;
 	report->at_ns = direction == WSTAP_SENT ? args->at_ns : bpf_ktime_get_ns();
-	conn = conn_of(report, args->process.born);
+	conn = conn_of(report, &args->process);
 	if (!conn) {
 		count_too_many(count);
 		return 0;
 	}
+	if (args->process.memory)
+		ascribe(report, conn);
 	s = &conn->streams[direction & 1];
 	report->generation = conn->generation;
 	report->base = s->offset;
@@ -435,37 +448,41 @@ static __always_inline void report_closed(const struct report *report, const str
 	bpf_ringbuf_submit(r, wakeup_by_fill());
 }
 
-/* The handle's next use is another connection. */
-static __always_inline void end_connection(__u64 handle)
+/* Whether plaintext has passed both ways: no handshake precedes that. Early data passes one way. */
+static __always_inline bool is_used(const struct conn *conn)
 {
-	struct conn_key key = { .handle = handle, .tgid = bpf_get_current_pid_tgid() >> 32 };
-	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+	return conn->streams[WSTAP_SENT].offset && conn->streams[WSTAP_RECEIVED].offset;
+}
+
+/* The handle's next use is another connection. */
+static __always_inline void end_connection(__u64 handle, bool used)
+{
 	struct thread *thread = tapped_thread();
 	struct report *report;
+	struct conn_key key;
+	struct conn *conn;
 
-	if (!thread || !conn || is_stale(conn, thread->process.born))
+	if (!thread)
 		return;
 	report = &thread->report;
 	report->thread = bpf_get_current_pid_tgid();
+	key = conn_key(&thread->process, report->thread >> 32, handle);
+	conn = bpf_map_lookup_elem(&conns, &key);
+	if (!conn || (used && !is_used(conn)))
+		return;
+	if (!(key.tgid & WSTAP_IN_MEMORY) && is_stale(conn, thread->process.born))
+		return;
 	report->at_ns = bpf_ktime_get_ns();
 	report->handle = handle;
 	report->generation = conn->generation;
 	report->target = thread->process.target;
+	ascribe(report, conn);
 	/* Skipped bytes that were not reported yet must not look like a loss. */
 	for (int i = 0; i < 2; i++)
 		if (conn->streams[i].skipping)
 			report_skipped(report, &conn->streams[i], i, conn->streams[i].offset);
 	report_closed(report, conn);
 	remove_connection(&key, conn);
-}
-
-/* Whether plaintext has passed both ways: no handshake precedes that. Early data passes one way. */
-static __noinline bool is_used(__u64 handle)
-{
-	struct conn_key key = { .handle = handle, .tgid = bpf_get_current_pid_tgid() >> 32 };
-	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
-
-	return conn && conn->streams[WSTAP_SENT].offset && conn->streams[WSTAP_RECEIVED].offset;
 }
 
 /* SSL_free, SSL_clear and their like; and SSL_do_handshake where these are not found. */
@@ -475,11 +492,9 @@ int tap_release(struct pt_regs *ctx)
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	__u64 handle = argument(ctx, cookie >> WSTAP_COOKIE_HANDLE_SHIFT);
 
-	if ((cookie & WSTAP_COOKIE_USED) && !is_used(handle))
-		return 0;
 	if (cookie & WSTAP_COOKIE_LAYERS)
 		handle |= WSTAP_LAYER_HANDLE;
-	end_connection(handle);
+	end_connection(handle, cookie & WSTAP_COOKIE_USED);
 	return 0;
 }
 

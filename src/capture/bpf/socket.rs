@@ -77,7 +77,7 @@ fn leave_out_tls(open: &mut OpenSocketSkel<'_>) {
 
 /// Lets this object use the maps of the other one.
 fn share(open: &mut OpenSocketMaps<'_>, maps: &TracerMaps<'_>) -> libbpf_rs::Result<()> {
-    let pairs: [(&mut OpenMapMut<'_>, &MapMut<'_>); 8] = [
+    let pairs: [(&mut OpenMapMut<'_>, &MapMut<'_>); 9] = [
         (&mut open.events, &maps.events),
         (&mut open.conns, &maps.conns),
         (&mut open.http2_streams, &maps.http2_streams),
@@ -85,6 +85,7 @@ fn share(open: &mut OpenSocketMaps<'_>, maps: &TracerMaps<'_>) -> libbpf_rs::Res
         (&mut open.closings, &maps.closings),
         (&mut open.steering, &maps.steering),
         (&mut open.tapped, &maps.tapped),
+        (&mut open.memories, &maps.memories),
         (&mut open.bss_shared, &maps.bss_shared),
     ];
     for (own, shared) in pairs {

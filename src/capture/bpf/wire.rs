@@ -11,9 +11,9 @@ use wstap_symbols::{
 
 use super::lifecycle::{Admission, Change, Lifecycle};
 use super::skeleton::types::{
-    conn_key, wstap_absent, wstap_cookie, wstap_direction, wstap_losses, wstap_process,
-    wstap_record, wstap_record_kind, wstap_start, wstap_tapped, wstap_tapped_flags,
-    wstap_zlib_call, wstap_zlib_verdict,
+    conn_key, wstap_absent, wstap_cookie, wstap_direction, wstap_losses, wstap_memory,
+    wstap_memory_bits, wstap_process, wstap_record, wstap_record_kind, wstap_start, wstap_tapped,
+    wstap_tapped_flags, wstap_zlib_call, wstap_zlib_verdict,
 };
 use crate::event::zlib::{RawStream, Window, ZlibCall, ZlibLook};
 use crate::event::{
@@ -24,7 +24,7 @@ use crate::event::{
 const HEADER_BYTES: usize = size_of::<wstap_record>();
 const _: () = assert!(HEADER_BYTES == 56, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_process>() == 56, "events.h asserts the same size");
-const _: () = assert!(size_of::<wstap_tapped>() == 8, "events.h asserts the same size");
+const _: () = assert!(size_of::<wstap_tapped>() == 12, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_losses>() == 104, "events.h asserts the same size");
 const _: () = assert!(size_of::<wstap_zlib_call>() == 592, "events.h asserts the same size");
 
@@ -173,9 +173,39 @@ pub(in crate::capture) fn tapped(
 }
 
 const FLAGS_AT: usize = std::mem::offset_of!(wstap_tapped, flags);
+const MEMORY_AT: usize = std::mem::offset_of!(wstap_tapped, memory);
 
-/// The process that the connection with this key belongs to.
-pub(in crate::capture) fn process_of(key: &[u8]) -> Option<u32> {
+/// How many memories the kernel side has room for. Index 0 stands for none.
+const MEMORIES: u32 = wstap_memory_bits::WSTAP_MEMORIES.0;
+const _: () = assert!(MEMORIES == 1 << u8::BITS, "an index has 8 bits");
+
+/// Changes the entry of a tapped process: the index of the memory that it shares with others.
+pub(in crate::capture) fn set_memory(entry: &mut [u8], memory: u8) {
+    if let Some(index) = entry.get_mut(MEMORY_AT) {
+        *index = memory;
+    }
+}
+
+/// The index of the memory that a process shares, as its entry says.
+pub(in crate::capture) fn memory(entry: &[u8]) -> u8 {
+    entry.get(MEMORY_AT).copied().unwrap_or(0)
+}
+
+/// The entry of memory at these addresses.
+pub(in crate::capture) fn memory_at(range: (u64, u64)) -> [u8; size_of::<wstap_memory>()] {
+    let mut entry = [0; size_of::<wstap_memory>()];
+    entry[..8].copy_from_slice(&range.0.to_ne_bytes());
+    entry[8..].copy_from_slice(&range.1.to_ne_bytes());
+    entry
+}
+
+/// What stands for a process in the keys of connections whose objects lie in this memory.
+pub(in crate::capture) fn owner_in_memory(memory: u8) -> u32 {
+    wstap_memory_bits::WSTAP_IN_MEMORY.0 | u32::from(memory)
+}
+
+/// The process that the connection with this key belongs to, or what stands for it.
+pub(in crate::capture) fn owner_of(key: &[u8]) -> Option<u32> {
     let at = std::mem::offset_of!(conn_key, tgid);
     let tgid = key.get(at..at + size_of::<u32>())?;
     Some(u32::from_ne_bytes(tgid.try_into().ok()?))

@@ -12,3 +12,5 @@ pub mod selector;
 pub mod target;
 pub mod tcp;
 pub mod translator;
+
+pub(in crate::capture) use file::shared_memory;

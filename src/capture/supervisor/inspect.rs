@@ -10,7 +10,7 @@ use crate::capture::clock::monotonic_ns;
 use crate::capture::confine::privilege::Powers;
 use crate::capture::procfs::planner::{BRIEF, PATIENT};
 use crate::capture::procfs::process::{self, Mapping};
-use crate::capture::procfs::translator;
+use crate::capture::procfs::{shared_memory, translator};
 
 /// A process that has just begun is inspected again after so long, and then with all others: its
 /// loader may have run before a probe was on it.
@@ -73,6 +73,8 @@ impl Supervisor<'_, '_> {
         if self.powers == Powers::None {
             return;
         }
+        // Before its calls are seen.
+        self.look_for_shared_memory(pid, &mappings);
         let findings = self.inspect_files(pid, &mappings, began, now_ns);
         let segments = mappings.iter().map(|mapping| mapping.segments.len()).sum();
         if let Some(member) = self.members.get_mut(pid) {
@@ -84,6 +86,20 @@ impl Supervisor<'_, '_> {
         // Before the account of this inspection is closed.
         self.inspect_sockets(pid, now_ns);
         self.account(pid, findings, began_ns);
+    }
+
+    /// Tells the kernel side which memory the process shares with others, if it may have taken some into use:
+    /// its TLS library is new, or others of its libraries are.
+    fn look_for_shared_memory(&mut self, pid: u32, mappings: &[Mapping]) {
+        let Some(member) = self.members.get(pid) else { return };
+        if mappings.iter().all(|mapping| member.seen.contains(&mapping.file)) {
+            return;
+        }
+        // If this fails, the process has just ended.
+        let Ok(memory) = shared_memory::of(pid) else { return };
+        if let Err(error) = self.memories.share(self.tap, pid, memory) {
+            tracing::warn!("pid {pid}: {error}");
+        }
     }
 
     /// Reads and probes the files that were not read yet.

@@ -244,6 +244,7 @@ impl Supervisor<'_, '_> {
         if let Some(releases) = &mut self.releases {
             releases.forget(pid);
         }
+        self.memories.leave(self.tap, pid);
         self.members.end(pid);
         self.tell_home(pid, Move::Ended);
     }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::agenda::Agenda;
 use super::command::Releases;
 use super::homes::{Homes, Move};
+use super::member::memory::Memories;
 use super::member::{Arrival, Late, Member, Start};
 use super::members::Members;
 use super::news::News;
@@ -40,6 +41,8 @@ pub struct Supervisor<'tap, 'obj> {
     pub(super) members: Members,
     /// What is placed in them.
     pub(super) probes: Probes,
+    /// Memory that some of them share.
+    pub(super) memories: Memories,
     /// The programs on TCP sockets.
     pub(super) sockets: SocketTap,
     /// When to inspect whom.
@@ -88,6 +91,7 @@ impl<'tap, 'obj> Supervisor<'tap, 'obj> {
             planner,
             members: Members::new(),
             probes: Probes::default(),
+            memories: Memories::default(),
             sockets: SocketTap::new(plain),
             agenda: Agenda::new(now_ns),
             // Reports begin before the search, so a process that begins meanwhile is found twice

@@ -8,6 +8,7 @@
 
 pub(in crate::capture::procfs) mod mounts;
 pub(in crate::capture::procfs) mod progress;
+pub(in crate::capture) mod shared_memory;
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};

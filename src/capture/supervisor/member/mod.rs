@@ -1,6 +1,7 @@
 //! One process that is tapped: what is known of it.
 
 mod late;
+pub(super) mod memory;
 pub(super) mod unread;
 
 use std::collections::HashSet;

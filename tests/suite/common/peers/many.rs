@@ -16,8 +16,19 @@ impl Many {
     /// With so many pairs of connections, none of them open yet. `None` where the test is to be
     /// skipped.
     pub(crate) fn start(pairs: usize) -> Option<Self> {
+        Self::start_with(pairs, &[])
+    }
+
+    /// The same, with all memory of the TLS library shared with the process that `fork` makes, which says
+    /// every second `say`.
+    pub(crate) fn start_shared(pairs: usize) -> Option<Self> {
+        Self::start_with(pairs, &["shared"])
+    }
+
+    fn start_with(pairs: usize, arguments: &[&str]) -> Option<Self> {
         let mut command = Command::new(installed("many")?);
-        command.arg(format!("connections={pairs}")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(format!("connections={pairs}")).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("it starts");
         let input = process.stdin.take().expect("piped");
         let output = BufReader::new(process.stdout.take().expect("piped"));

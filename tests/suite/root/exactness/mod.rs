@@ -15,6 +15,9 @@ mod loss;
 /// Very many connections, lost ends, and more than can be decoded.
 mod scale;
 
+/// TLS objects that several processes use.
+mod shared;
+
 /// What is not needed is not copied.
 mod steering;
 
