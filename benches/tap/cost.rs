@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use wstap_symbols::{Options, SitePreference};
-
 use crate::bpftrace::Bpftrace;
-use crate::empty::Empty;
+use crate::empty::{Empty, Sites};
 use crate::program::{Dialogue, Wstap, peer, this};
 
 /// Rounds of each mode. The modes take turns; the median of each is printed.
@@ -16,8 +14,8 @@ const MAX_ROUNDS: usize = 10;
 /// What a mode adds is believed if the quartiles of its rounds differ by no more than this part of their
 /// median.
 const STEADY: f64 = 0.25;
-/// The modes of which a ratio is printed, and the floor.
-const COMPARED: [Mode; 3] = [Mode::Empty, Mode::Wstap, Mode::WholeWindow];
+/// The modes of which a ratio is printed, and the floors. Where they were disturbed only these have more rounds.
+const COMPARED: [Mode; 4] = [Mode::Empty, Mode::TwoEmpty, Mode::Wstap, Mode::WholeWindow];
 /// Messages, as the ping-pong is asked for them.
 const MESSAGES: [&str; 4] = ["128", "4096", "16384", "4096 plain"];
 
@@ -60,6 +58,7 @@ impl Target {
 enum Mode {
     None,
     Empty,
+    TwoEmpty,
     Wstap,
     WholeWindow,
     Symbol,
@@ -67,13 +66,21 @@ enum Mode {
 }
 
 impl Mode {
-    const ALL: [Self; 6] =
-        [Self::None, Self::Empty, Self::Wstap, Self::WholeWindow, Self::Symbol, Self::Bpftrace];
+    const ALL: [Self; 7] = [
+        Self::None,
+        Self::Empty,
+        Self::TwoEmpty,
+        Self::Wstap,
+        Self::WholeWindow,
+        Self::Symbol,
+        Self::Bpftrace,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::None => "no probes: the message itself",
             Self::Empty => "empty probes at wstap's sites",
+            Self::TwoEmpty => "empty probes, two for each call",
             Self::Wstap => "wstap",
             Self::WholeWindow => "wstap --window 64k",
             Self::Symbol => "wstap --probe-site=symbol",
@@ -87,7 +94,11 @@ impl Mode {
         match self {
             Self::None => Some(ask(target, message)),
             Self::Empty => {
-                let _probes = Empty::attach(pid, Options { site: SitePreference::Cheapest });
+                let _probes = Empty::attach(pid, Sites::Own)?;
+                Some(ask(target, message))
+            }
+            Self::TwoEmpty => {
+                let _probes = Empty::attach(pid, Sites::TwoForEachCall)?;
                 Some(ask(target, message))
             }
             Self::Wstap => {
@@ -126,7 +137,10 @@ pub(crate) fn measure() {
             println!("skipped: it is not built (make deps-test deps-bench)");
             continue;
         };
-        println!("{:>10}  {:34} {:>9}  {:>8} {:>8}", "bytes", "", "ns", "x floor", "x symbol");
+        println!(
+            "{:>10}  {:34} {:>9}  {:>8} {:>8} {:>8}",
+            "bytes", "", "ns", "x floor", "x two", "x symbol"
+        );
         for message in MESSAGES {
             print(message, &medians(&mut process, message));
         }
@@ -146,7 +160,9 @@ struct Medians {
 fn medians(process: &mut Dialogue, message: &str) -> Medians {
     let mut rounds: BTreeMap<Mode, Vec<f64>> = BTreeMap::new();
     for round in 1..=MAX_ROUNDS {
-        for mode in Mode::ALL {
+        let is_due =
+            |mode: &Mode| round <= ROUNDS || *mode == Mode::None || COMPARED.contains(mode);
+        for mode in Mode::ALL.into_iter().filter(is_due) {
             rounds.entry(mode).or_default().extend(mode.round(process, message));
         }
         if round >= ROUNDS && COMPARED.iter().all(|&mode| is_steady(&rounds, mode)) {
@@ -168,6 +184,10 @@ fn added(rounds: &BTreeMap<Mode, Vec<f64>>, mode: Mode) -> Vec<f64> {
 /// Whether a mode added about the same in most rounds.
 fn is_steady(rounds: &BTreeMap<Mode, Vec<f64>>, mode: Mode) -> bool {
     let mut added = added(rounds, mode);
+    // One that is not to be had disturbs nothing.
+    if added.is_empty() {
+        return true;
+    }
     added.sort_by(f64::total_cmp);
     let quartile = |part: usize| added[added.len() * part / 4];
     let middle = quartile(2);
@@ -188,15 +208,24 @@ fn print(message: &str, medians: &Medians) {
         let ns = if mode == Mode::None { medians.alone } else { added };
         print!("{message:>10}  {:34} {ns:>9.0}", mode.name());
         if matches!(mode, Mode::Wstap | Mode::WholeWindow) {
-            let is_steady = [Mode::Empty, mode].iter().all(|it| medians.steady.contains(it));
-            let [floor, symbol] = [Mode::Empty, Mode::Symbol].map(|it| ns / medians.added[&it]);
-            match is_steady {
-                true => print!("  {floor:>8.2} {symbol:>8.3}"),
-                false => print!("  disturbed"),
-            }
+            print_ratios(mode, ns, medians);
         }
         println!();
     }
+}
+
+/// In multiples of the floors, and of wstap at the symbols. No ratio is printed with what was disturbed.
+fn print_ratios(mode: Mode, ns: f64, medians: &Medians) {
+    let ratio = |floor: Mode| {
+        let is_steady = [floor, mode].iter().all(|it| medians.steady.contains(it));
+        match medians.added.get(&floor) {
+            Some(added) if is_steady => format!("{:.2}", ns / added),
+            Some(_) => "disturbed".into(),
+            None => "-".into(),
+        }
+    };
+    let symbol = ns / medians.added[&Mode::Symbol];
+    print!("  {:>8} {:>8} {symbol:>8.3}", ratio(Mode::Empty), ratio(Mode::TwoEmpty));
 }
 
 /// The kernel's own measurement of the programs, with 128 bytes captured.
