@@ -90,7 +90,7 @@ deps:
 	fi
 
 ## Real peers for the tests: Python, Node.js, Go, Rust and C with their WebSocket and TLS libraries,
-## nginx, HAProxy, nghttpx, Prometheus. tests/peers/Makefile has the rules.
+## nginx, HAProxy, nghttpx, kamailio, Prometheus. tests/peers/Makefile has the rules.
 MAKE_PEERS := $(MAKE) -f tests/peers/Makefile PEERS=$(PEERS)
 deps-test: deps
 	$(MAKE_PEERS) all

@@ -6,6 +6,9 @@ mod heavy;
 /// Calls that had begun before their probes were in place.
 mod in_flight;
 
+/// TLS objects that several processes of a SIP proxy use.
+mod kamailio;
+
 /// TLS libraries other than OpenSSL: Go's own, GnuTLS, NSS, BoringSSL, rustls.
 mod libraries;
 
