@@ -15,7 +15,8 @@ use std::hash::{Hash, Hasher};
 /// the kernel side adds a generation that is never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnId {
-    /// Process id (thread group id) of the tapped process, in the initial pid namespace.
+    /// Process id (thread group id) of the tapped process, in the initial pid namespace. Where several
+    /// processes use one object in memory that they share, it is the one that used it first.
     pub tgid: u32,
     /// Serial number of the connection, unique over the whole run of wstap.
     pub generation: u32,

@@ -8,7 +8,7 @@
 //! ```text
 //!   supervise (hears reports, does what is due)
 //!     -> membership (who comes and who goes)   -> inspect (what is there to tap in a process)
-//!   member   what is known of one process   members  all of them
+//!   member   what is known of one process   members  all of them   memory  what some of them share
 //!   probes   what is placed in each, and what will be
 //!   plain    TCP sockets                        command  the command that wstap starts itself
 //!   windows  zlib, while connections wait for what it remembers
