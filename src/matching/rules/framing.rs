@@ -39,12 +39,14 @@ pub(super) enum Unwrap {
     /// (TinkerPop, "Graph Driver Provider Requirements"). Text messages are passed on as they are.
     Mime,
     /// Binary messages are MessagePack. Text messages, and binary ones that are JSON, are passed on as they are;
-    /// so it is with the next three.
+    /// so it is with the next four.
     Msgpack,
     /// Binary messages are CBOR.
     Cbor,
     /// Binary messages are one or the other, whichever a rule holds for.
     MsgpackOrCbor,
+    /// Binary messages are terms of Erlang's.
+    Etf,
     /// Binary messages are Protocol Buffers, of which paths name fields by their numbers: `$[1][2]`.
     Protobuf,
     /// Some text in front of JSON, without brackets. A message without JSON is passed on as it is.
@@ -118,6 +120,7 @@ impl Framing {
             | Unwrap::Msgpack
             | Unwrap::Cbor
             | Unwrap::MsgpackOrCbor
+            | Unwrap::Etf
             | Unwrap::Protobuf => self.split.each(text, found),
         }
     }
@@ -156,7 +159,11 @@ impl Framing {
         let is_wrapped = match self.unwrap {
             Unwrap::None => false,
             Unwrap::Sockjs | Unwrap::AfterText => true,
-            Unwrap::Msgpack | Unwrap::Cbor | Unwrap::MsgpackOrCbor | Unwrap::Protobuf => false,
+            Unwrap::Msgpack
+            | Unwrap::Cbor
+            | Unwrap::MsgpackOrCbor
+            | Unwrap::Etf
+            | Unwrap::Protobuf => false,
             Unwrap::JupyterV1 | Unwrap::PhoenixV2 | Unwrap::Mime => {
                 beginning.message_type == MessageType::Binary
             }
@@ -212,6 +219,7 @@ impl Unwrap {
             Self::Msgpack => &[Encoding::MessagePack],
             Self::Cbor => &[Encoding::Cbor],
             Self::MsgpackOrCbor => &[Encoding::MessagePack, Encoding::Cbor],
+            Self::Etf => &[Encoding::Etf],
             Self::Protobuf => &[Encoding::Protobuf],
             _ => &[],
         }

@@ -1,7 +1,7 @@
 //! Messages in a binary encoding: where the wanted fields stand, told in the words of JSON.
 //!
-//! `scan` walks over MessagePack and CBOR alike, in place and only as far as the rules need; `msgpack`
-//! and `cbor` read one head each with the crates for their encodings. `protobuf` walks by the numbers
+//! `scan` walks over MessagePack, CBOR and Erlang's terms alike, in place and only as far as the rules
+//! need; `msgpack`, `cbor` and `etf` read one head each, the first two with the crates for their encodings. `protobuf` walks by the numbers
 //! of fields. `report` tells what either has found. `token` writes the few values that are wanted as JSON
 //! would write them, so that conditions and ids mean the same in every encoding. What rules make of the
 //! fields is left to `json::rules`.
@@ -9,6 +9,7 @@
 //! Nothing here calls itself deeper than a path has steps, whatever the message says.
 
 mod cbor;
+mod etf;
 mod head;
 mod msgpack;
 mod protobuf;
@@ -30,6 +31,8 @@ pub(in crate::matching) enum Encoding {
     MessagePack,
     /// CBOR (RFC 8949).
     Cbor,
+    /// Erlang's External Term Format.
+    Etf,
     /// Protocol Buffers (protobuf.dev, "Encoding"), without their schema: a path names fields by their numbers.
     Protobuf,
 }
@@ -49,6 +52,7 @@ impl Encoding {
         match self {
             Self::MessagePack => scan::scan::<msgpack::MessagePack>(wanted, bytes, tokens, sink),
             Self::Cbor => scan::scan::<cbor::Cbor>(wanted, bytes, tokens, sink),
+            Self::Etf => scan::scan::<etf::Etf>(wanted, bytes, tokens, sink),
             Self::Protobuf => protobuf::scan(wanted, bytes, wholeness, tokens, sink),
         }
     }

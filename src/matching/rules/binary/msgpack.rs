@@ -2,7 +2,7 @@
 
 use rmp::Marker;
 
-use super::head::{Format, Head, Scalar};
+use super::head::{Format, Head, Scalar, fixed, signed, unsigned};
 use crate::matching::rules::json::field::End;
 
 /// See the module.
@@ -57,20 +57,4 @@ impl Format for MessagePack {
             Marker::Reserved => Err(End::Malformed),
         }
     }
-}
-
-fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], End> {
-    bytes.first_chunk().copied().ok_or(End::Cut)
-}
-
-/// A big-endian number of `N` bytes, at most eight.
-fn unsigned<const N: usize>(bytes: &[u8]) -> Result<u64, End> {
-    let number = fixed::<N>(bytes)?;
-    Ok(number.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
-}
-
-/// The same with the sign in its highest bit.
-fn signed<const N: usize>(bytes: &[u8]) -> Result<i64, End> {
-    let unused = 64 - 8 * N as u32;
-    Ok((unsigned::<N>(bytes)? << unused).cast_signed() >> unused)
 }

@@ -1,6 +1,6 @@
 //! One walk over a message of values that say how long they are, for a few wanted fields.
 //!
-//! It is the walk of `json::scan` for MessagePack and CBOR: a field is reported where its value
+//! It is the walk of `json::scan` for MessagePack, CBOR and Erlang's terms: a field is reported where its value
 //! begins, the sink may stop it, what is not wanted is hopped over without a look inside of texts, and a
 //! message that was cut still yields every field before the cut.
 
@@ -27,13 +27,7 @@ pub(super) fn scan<'a, F: Format>(
 ) -> End {
     let report = Report::new(tokens, sink);
     let mut scan = Scan { bytes, at: 0, report, format: PhantomData::<F> };
-    let result = match scan.value_head() {
-        Ok(Head::Map(count)) => scan.map(count, &wanted.root),
-        Ok(Head::Array(count)) => scan.array(count, &wanted.root),
-        Ok(_) => Err(End::Malformed),
-        Err(end) => Err(end),
-    };
-    result.err().unwrap_or(End::Complete)
+    scan.message(&wanted.root).err().unwrap_or(End::Complete)
 }
 
 struct Scan<'a, 's, F, S> {
@@ -45,6 +39,27 @@ struct Scan<'a, 's, F, S> {
 }
 
 impl<'a, F: Format, S: Sink<'a>> Scan<'a, '_, F, S> {
+    fn message(&mut self, root: &Node) -> Result<(), End> {
+        self.at = F::front(self.bytes)?;
+        let head = self.value_head()?;
+        self.inside(head, root)
+    }
+
+    /// Looks for what `node` wants in the value that begins with `head`.
+    fn inside(&mut self, head: Head, node: &Node) -> Result<(), End> {
+        match head {
+            Head::Map(count) => self.map(count, node),
+            Head::Array(count) => self.array(count, node),
+            Head::List(count) => {
+                self.array(Some(count), node)?;
+                let end = self.value_head()?;
+                self.hop_over(end)
+            }
+            Head::Octets(count) => self.octets(count, node),
+            _ => Err(End::Malformed),
+        }
+    }
+
     fn map(&mut self, count: Option<u64>, node: &Node) -> Result<(), End> {
         let mut left = count;
         while let Some(head) = self.next_of(&mut left)? {
@@ -60,6 +75,15 @@ impl<'a, F: Format, S: Sink<'a>> Scan<'a, '_, F, S> {
         while let Some(head) = self.next_of(&mut left)? {
             self.value_after(head, node.by_index(index))?;
             index = index.saturating_add(1);
+        }
+        self.report.nothing_more(node, self.at)
+    }
+
+    fn octets(&mut self, count: u64, node: &Node) -> Result<(), End> {
+        for index in (0..=u32::MAX).take_while(|&index| u64::from(index) < count) {
+            let octet = self.take(1)?.first().copied().unwrap_or_default();
+            let head = Head::Scalar(Scalar::Unsigned(octet.into()));
+            self.value_after(head, node.by_index(index))?;
         }
         self.report.nothing_more(node, self.at)
     }
@@ -106,8 +130,10 @@ impl<'a, F: Format, S: Sink<'a>> Scan<'a, '_, F, S> {
     fn value_after(&mut self, head: Head, entry: Option<&Entry>) -> Result<(), End> {
         let Some(entry) = entry else { return self.hop_over(head) };
         match head {
-            Head::Array(count) => self.container(JsonType::Array, head, count, entry)?,
-            Head::Map(count) => self.container(JsonType::Object, head, count, entry)?,
+            Head::Array(_) | Head::List(_) | Head::Octets(_) => {
+                self.container(JsonType::Array, head, entry)?;
+            }
+            Head::Map(_) => self.container(JsonType::Object, head, entry)?,
             Head::Scalar(scalar) => {
                 self.report
                     .tell(entry, scalar.json_type(), self.at, |tokens| tokens.scalar(scalar))?;
@@ -139,17 +165,14 @@ impl<'a, F: Format, S: Sink<'a>> Scan<'a, '_, F, S> {
         self.report.nothing_below(entry, self.at)
     }
 
-    fn container(
-        &mut self,
-        json_type: JsonType,
-        head: Head,
-        count: Option<u64>,
-        entry: &Entry,
-    ) -> Result<(), End> {
+    fn container(&mut self, json_type: JsonType, head: Head, entry: &Entry) -> Result<(), End> {
         self.report.tell(entry, json_type, self.at, |_| &[])?;
-        match (&entry.below, json_type) {
-            (Some(node), JsonType::Object) if !node.keys.is_empty() => self.map(count, node),
-            (Some(node), JsonType::Array) if !node.indexes.is_empty() => self.array(count, node),
+        let has_wanted = |node: &Node| match json_type {
+            JsonType::Object => !node.keys.is_empty(),
+            _ => !node.indexes.is_empty(),
+        };
+        match &entry.below {
+            Some(node) if has_wanted(node) => self.inside(head, node),
             _ => self.hop_over(head),
         }
     }
@@ -166,7 +189,11 @@ impl<'a, F: Format, S: Sink<'a>> Scan<'a, '_, F, S> {
                 Head::Text(Some(length)) | Head::Bytes(Some(length)) => {
                     self.take(length)?;
                 }
+                Head::Octets(length) => {
+                    self.take(length)?;
+                }
                 Head::Array(count) => open.enter(count)?,
+                Head::List(count) => open.enter(Some(count.saturating_add(1)))?,
                 Head::Map(count) => open.enter(match count {
                     Some(pairs) => Some(pairs.checked_mul(2).ok_or(End::Malformed)?),
                     None => None,

@@ -9,14 +9,15 @@ use crate::matching::rules::json::field::End;
 use crate::matching::rules::json::tests::{Everything, PATHS, Told, json, parsed, wanted};
 use crate::matching::rules::text::Wholeness;
 
-const WALKED: [Encoding; 2] = [Encoding::MessagePack, Encoding::Cbor];
+const WALKED: [Encoding; 3] = [Encoding::MessagePack, Encoding::Cbor, Encoding::Etf];
 
 /// How a value is written where the encoding leaves a choice.
 #[derive(Clone, Copy, Debug)]
 enum Choice {
     Short,
     Long,
-    /// Without lengths, and with a tag in front: CBOR only.
+    /// As few write it: CBOR without lengths and with a tag in front, Erlang's terms as a list that is a
+    /// string, as atoms and as digits.
     Open,
 }
 
@@ -28,6 +29,10 @@ fn written(encoding: Encoding, value: &Value, choice: Choice) -> Vec<u8> {
     let mut bytes = Vec::new();
     match encoding {
         Encoding::MessagePack => msgpack(value, choice, &mut bytes),
+        Encoding::Etf => {
+            bytes.push(131);
+            etf(value, choice, &mut bytes);
+        }
         _ => cbor(value, choice, &mut bytes),
     }
     bytes
@@ -137,6 +142,82 @@ fn cbor(value: &Value, choice: Choice, out: &mut Vec<u8>) {
     }
 }
 
+fn etf(value: &Value, choice: Choice, out: &mut Vec<u8>) {
+    let with_length = |tag: u8, length: usize, out: &mut Vec<u8>| {
+        out.push(tag);
+        out.extend((length as u32).to_be_bytes());
+    };
+    let atom = |name: &str, out: &mut Vec<u8>| match choice {
+        Choice::Short => out.extend([&[119, name.len() as u8], name.as_bytes()].concat()),
+        _ => out.extend([&[118, 0, name.len() as u8], name.as_bytes()].concat()),
+    };
+    match value {
+        Value::Null => atom("nil", out),
+        Value::Bool(truth) => atom(if *truth { "true" } else { "false" }, out),
+        Value::Number(number) => match (number.as_i64(), number.as_u64(), choice) {
+            (Some(small @ 0..256), _, Choice::Short) => out.extend([97, small as u8]),
+            (Some(signed), _, Choice::Short) if i32::try_from(signed).is_ok() => {
+                out.push(98);
+                out.extend((signed as i32).to_be_bytes());
+            }
+            (Some(signed), _, Choice::Open) => {
+                out.extend([111, 0, 0, 0, 8, u8::from(signed < 0)]);
+                out.extend(signed.unsigned_abs().to_le_bytes());
+            }
+            (Some(signed), ..) => {
+                out.extend([110, 8, u8::from(signed < 0)]);
+                out.extend(signed.unsigned_abs().to_le_bytes());
+            }
+            (None, Some(unsigned), _) => {
+                out.extend([110, 8, 0]);
+                out.extend(unsigned.to_le_bytes());
+            }
+            (None, None, Choice::Open) => {
+                let digits = format!("{:.20e}", number.as_f64().unwrap());
+                out.push(99);
+                out.extend(digits.as_bytes().iter().copied().chain([0; 31]).take(31));
+            }
+            (None, None, _) => {
+                out.push(70);
+                out.extend(number.as_f64().unwrap().to_be_bytes());
+            }
+        },
+        Value::String(text) => {
+            with_length(109, text.len(), out);
+            out.extend(text.as_bytes());
+        }
+        Value::Array(elements) => {
+            let octets: Option<Vec<u8>> = elements
+                .iter()
+                .map(|element| element.as_u64().and_then(|number| u8::try_from(number).ok()))
+                .collect();
+            match (octets, choice) {
+                (_, Choice::Short) if elements.is_empty() => return out.push(106),
+                (Some(octets), Choice::Open) => {
+                    out.extend([107, 0, octets.len() as u8]);
+                    return out.extend(octets);
+                }
+                (_, Choice::Open) => out.extend([104, elements.len() as u8]),
+                _ => with_length(108, elements.len(), out),
+            }
+            elements.iter().for_each(|element| etf(element, choice, out));
+            if !matches!(choice, Choice::Open) {
+                out.push(106);
+            }
+        }
+        Value::Object(members) => {
+            with_length(116, members.len(), out);
+            for (key, value) in members {
+                match choice {
+                    Choice::Long => etf(&Value::from(key.as_str()), choice, out),
+                    _ => atom(key, out),
+                }
+                etf(value, choice, out);
+            }
+        }
+    }
+}
+
 fn scanned(encoding: Encoding, bytes: &[u8]) -> (End, Everything) {
     let (mut everything, mut room) = (Everything::default(), Vec::new());
     let end = encoding.scan(&wanted(), bytes, Wholeness::Whole, &mut room, &mut everything);
@@ -194,13 +275,14 @@ proptest! {
         prop_oneof![
             any::<u8>(),
             // Heads of containers and of texts, with and without lengths, tags and breaks.
-            prop::sample::select(b"\x81\x91\x9f\xbf\x7f\x5f\xdc\xdd\xde\xdf\xff\xd8\xc0\xc1\xc7\x0a\x62id".to_vec()),
+            prop::sample::select(b"\x81\x91\x9f\xbf\x7f\x5f\xdc\xdd\xde\xdf\xff\xd8\xc0\xc1\xc7\x0a\x62id\x83\x68\x6a\x6b\x6c\x6d\x6e\x6f\x74\x77".to_vec()),
         ],
         0..200,
     )) {
-        for encoding in [Encoding::MessagePack, Encoding::Cbor, Encoding::Protobuf] {
+        for encoding in WALKED.into_iter().chain([Encoding::Protobuf]) {
             let _ = scanned(encoding, &bytes);
         }
+        let _ = scanned(Encoding::Etf, &[b"\x83", &bytes[..]].concat());
     }
 }
 
@@ -208,7 +290,7 @@ proptest! {
 #[test]
 fn neither_depth_nor_length_is_more_than_the_bytes_that_say_so() {
     let deep = |front: &[u8], open: &[u8]| [front, &open.repeat(500_000)].concat();
-    let (msgpack, cbor) = (Encoding::MessagePack, Encoding::Cbor);
+    let [msgpack, cbor, etf] = WALKED;
     for (encoding, bytes, end) in [
         (msgpack, deep(b"", b"\x91"), End::Cut),
         (msgpack, deep(b"\x81\xa1z", b"\x81\xa1d"), End::Cut),
@@ -217,6 +299,11 @@ fn neither_depth_nor_length_is_more_than_the_bytes_that_say_so() {
         (cbor, deep(b"\x81", b"\xc1"), End::Cut),
         (cbor, deep(b"\x9f\x00\x01\x02", b"\x9f"), End::Malformed),
         (cbor, deep(b"\xa1\x61z", b"\xbb\xff\xff\xff\xff\xff\xff\xff\xff"), End::Malformed),
+        (etf, deep(b"\x83", b"\x68\x01"), End::Cut),
+        (etf, deep(b"\x83\x68\x01", b"\x6c\0\0\0\x01"), End::Cut),
+        (etf, deep(b"\x83\x68\x01", b"\x6c\xff\xff\xff\xff"), End::Cut),
+        (etf, deep(b"\x83\x68\x02\x6a", b"\x74\xff\xff\xff\xff"), End::Cut),
+        (etf, b"\x83\x68\x01\x6f\xff\xff\xff\xff\0".to_vec(), End::Cut),
         (cbor, b"\x81\x7b\xff\xff\xff\xff\xff\xff\xff\xff".to_vec(), End::Cut),
     ] {
         let (found, _) = scanned(encoding, &bytes);
@@ -245,6 +332,55 @@ fn the_same_id_is_the_same_token_however_it_is_written() {
     assert_eq!(first(Encoding::MessagePack, b"\x81\xa2id\xa17"), told("\"7\""));
     assert_eq!(first(Encoding::MessagePack, b"\x81\xa2id\xc4\x02\x0a\xff"), told("\"0aff\""));
     assert_eq!(first(Encoding::Cbor, b"\xa1\x62id\x42\x0a\xff"), told("\"0aff\""));
+}
+
+#[test]
+fn what_erlang_writes_in_several_ways_is_the_same() {
+    let told = |token: &str| Some(Told::Scalar(token.to_owned()));
+    let id = |value: &[u8]| {
+        [&b"\x77\x02id"[..], b"\x64\0\x02id", b"\x73\x02id", b"\x6d\0\0\0\x02id"].map(|key| {
+            first(Encoding::Etf, &[b"\x83\x74\0\0\0\x01", key, value].concat())
+        })
+    };
+    for (value, token) in [
+        (&b"\x61\x07"[..], "7"),
+        (b"\x62\0\0\0\x07", "7"),
+        (b"\x6e\x01\0\x07", "7"),
+        (b"\x46\x40\x1c\0\0\0\0\0\0", "7"),
+        (b"\x62\xff\xff\xff\xf9", "-7"),
+        (b"\x6e\x01\x01\x07", "-7"),
+        (b"\x6d\0\0\0\x017", "\"7\""),
+        (b"\x77\x017", "\"7\""),
+        (b"\x77\x04true", "true"),
+        (b"\x64\0\x03nil", "null"),
+        // Whole numbers that only their bytes tell from each other.
+        (b"\x6e\x09\0\x01\0\0\0\0\0\0\0\x01", "\"00010000000000000001\""),
+        (b"\x6e\x08\x01\xff\xff\xff\xff\xff\xff\xff\xff", "\"01ffffffffffffffff\""),
+    ] {
+        assert_eq!(id(value), [const { None::<Told> }; 4].map(|_| told(token)), "{value:02x?}");
+    }
+}
+
+#[test]
+fn a_list_may_end_in_a_value_of_its_own_and_be_a_string() {
+    let one = PATHS.iter().position(|path| *path == "$[1]").unwrap();
+    let two = |bytes: &[u8]| {
+        let (end, everything) = scanned(Encoding::Etf, bytes);
+        (end, everything.found[one].clone())
+    };
+    let seven = Some(Told::Scalar("7".to_owned()));
+    let nested = b"\x83\x68\x02\x6c\0\0\0\x01\x61\x01\x61\x02\x61\x07";
+    assert_eq!(two(nested), (End::Complete, seven.clone()));
+    assert_eq!(two(b"\x83\x6c\0\0\0\x01\x61\x01\x61\x07"), (End::Complete, Some(Told::Missing)));
+    assert_eq!(two(b"\x83\x6b\0\x03\x01\x07\x01"), (End::Complete, seven));
+}
+
+#[test]
+fn a_compressed_term_is_not_read_and_nothing_else_is_a_term() {
+    let zlib = b"\x83\x50\0\0\0\x03\x78\x9c";
+    assert_eq!(scanned(Encoding::Etf, zlib).0, End::Unreadable);
+    assert_eq!(scanned(Encoding::Etf, b"{\"id\":7}").0, End::Malformed);
+    assert_eq!(scanned(Encoding::Etf, b"\x83\x61\x07").0, End::Malformed);
 }
 
 /// A text that is too long for an id is longer than any id when it is written, too.

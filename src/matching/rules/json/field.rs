@@ -59,4 +59,6 @@ pub(in crate::matching::rules) enum End {
     Cut,
     /// Not a JSON object or array, or not well-formed where it was looked at.
     Malformed,
+    /// What the document says is written in a way that is not read.
+    Unreadable,
 }

@@ -120,7 +120,9 @@ impl JsonRules {
                 let end = self.wanted.scan_back(text.payload, text.tail, &mut evaluation);
                 (None, !matches!(end, End::Stopped(_)))
             }
-            End::Cut | End::Malformed => return Held::NoRule { is_open: false },
+            End::Cut | End::Malformed | End::Unreadable => {
+                return Held::NoRule { is_open: false };
+            }
         };
         evaluation.conclude(settled_by, is_open, text.wholeness, found)
     }
@@ -140,6 +142,7 @@ impl JsonRules {
             End::Stopped(seen) => (Some(seen), false),
             End::Complete => (None, false),
             End::Cut if text.wholeness == Wholeness::Cut => (None, true),
+            End::Unreadable => return Held::NoRule { is_open: true },
             End::Cut | End::Malformed => return Held::NoRule { is_open: false },
         };
         evaluation.conclude(settled_by, is_open, text.wholeness, found)
@@ -183,7 +186,7 @@ impl SlotConditions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::matching::rules) enum Held {
     NoRule {
-        /// The text was cut before it could be decided.
+        /// The text was cut before it could be decided, or it could not be read.
         is_open: bool,
     },
     Rule {
