@@ -9,7 +9,7 @@ use super::detect::{Detector, Passed, Trial};
 use super::feed::Feed;
 use super::key::KeptName;
 use super::protocols::ProtocolIndex;
-use super::rules::{MqttStream, RuleTraits};
+use super::rules::{CodecMemory, RuleTraits};
 use super::table::List;
 
 /// One connection. Everything that is usually empty takes no memory of its own while it is.
@@ -35,7 +35,7 @@ pub(super) struct Connection {
     pub(super) queues: Vec<Queue>,
     /// Times of the oldest heartbeat without an answer, by its direction.
     pub(super) heartbeats_ns: [Option<u64>; 2],
-    pub(super) mqtt: MqttStream,
+    pub(super) memory: CodecMemory,
     pub(super) feed: Feed,
 }
 

@@ -195,10 +195,10 @@ impl Interpreter {
         let Self { protocols, correlator, scratch, .. } = self;
         let Some(compiled) = protocols.get_mut(protocol) else { return Verdict::default() };
         let state = correlator.connection_mut(connection);
-        let (mut mqtt, mut trial) = (std::mem::take(&mut state.mqtt), state.trial.take());
+        let (mut memory, mut trial) = (std::mem::take(&mut state.memory), state.trial.take());
         let (mut told, mut is_nameless) = (false, false);
         let place = Place { connection, protocol, passed: passage.passed() };
-        let extent = compiled.read(text, scratch, &mut mqtt, &mut |reading| {
+        let extent = compiled.read(text, scratch, &mut memory, &mut |reading| {
             is_nameless |= reading.is_nameless();
             let untold = (!std::mem::replace(&mut told, true)).then_some(message);
             apply(correlator, place, &reading, trial.as_deref_mut(), untold, out);
@@ -209,7 +209,7 @@ impl Interpreter {
         if is_nameless && !extent.missed {
             tell_long_id(correlator, passage, out);
         }
-        correlator.connection_mut(connection).mqtt = mqtt;
+        correlator.connection_mut(connection).memory = memory;
         if let Some(trial) = trial {
             self.judge(place, trial, out);
         }

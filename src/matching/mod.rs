@@ -131,7 +131,7 @@ impl Matching {
     ) {
         let Some(index) = self.find(handle) else { return };
         let connection = self.correlator().connection_mut(index);
-        connection.mqtt.lose(direction);
+        connection.memory.lose(direction);
         connection.feed.lose(direction);
         self.interpreter.forget(index);
         self.correlator().gap(index, direction, at_ns, out);

@@ -5,6 +5,7 @@
 const KNOWN: &[&str] = &[
     "actioncable-unsupported",
     "actioncable-v1-json",
+    "AMQPWSB10",
     "amqp",
     "base64.channel.k8s.io",
     "bfcp",

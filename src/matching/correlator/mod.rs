@@ -32,7 +32,7 @@ use super::key::{ConnectionIndex, Key, KeyRef};
 use super::label::{MethodId, MethodLabel, Methods, Use};
 use super::limits::MatchLimits;
 use super::protocols::ProtocolIndex;
-use super::rules::{Kind, MqttStream, RequestName, RuleTraits};
+use super::rules::{CodecMemory, Kind, RequestName, RuleTraits};
 use super::table::{EntryIndex, Table};
 
 /// A request that waits for its first answer.
@@ -144,7 +144,7 @@ impl Correlator {
             early_watch: EarlyWatch::Off,
             queues: Vec::new(),
             heartbeats_ns: [None; 2],
-            mqtt: MqttStream::default(),
+            memory: CodecMemory::default(),
             feed: Feed::new(at_ns),
         }) as ConnectionIndex
     }

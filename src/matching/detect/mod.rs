@@ -23,7 +23,7 @@ mod trial;
 use crate::event::Direction;
 
 use super::protocols::ProtocolIndex;
-use super::rules::{Kind, MqttStream, Proof, Protocol, Reading, RequestName, Text};
+use super::rules::{CodecMemory, Kind, Proof, Protocol, Reading, RequestName, Text};
 
 use claims::Claims;
 use looks::{Look, Looks};
@@ -108,8 +108,8 @@ impl Detector {
             let mut proof = Proof::None;
             let mut reads = false;
             // A decoder with a memory starts afresh: what it would remember may not be its own.
-            let mut mqtt = MqttStream::default();
-            protocol.read(text, scratch, &mut mqtt, &mut |reading| {
+            let mut memory = CodecMemory::default();
+            protocol.read(text, scratch, &mut memory, &mut |reading| {
                 reads = true;
                 proof = proof.max(self.proof_of(index, passed.direction, &reading));
                 claims.extend(Claim::of(passed, reading));

@@ -2,7 +2,7 @@
 
 use super::Protocols;
 use crate::event::Direction;
-use crate::matching::rules::{MqttStream, Sender, Text, Wholeness, described, hex_bytes};
+use crate::matching::rules::{CodecMemory, Sender, Text, Wholeness, described, hex_bytes};
 use crate::observation::MessageType;
 
 impl Protocols {
@@ -38,7 +38,7 @@ impl Protocols {
                 continue;
             }
             let name = protocol.name.clone();
-            let read = described(protocol, text, &mut MqttStream::default());
+            let read = described(protocol, text, &mut CodecMemory::default());
             said.extend(read.into_iter().map(|read| format!("{name}: {read}")));
         }
         Ok(said)

@@ -31,6 +31,7 @@ pub(super) const BUILTIN: &[(&str, &str)] = &[
     ("phoenix.toml", include_str!("channels/phoenix.toml")),
     ("stomp.toml", include_str!("channels/stomp.toml")),
     ("mqtt.toml", include_str!("channels/mqtt.toml")),
+    ("amqp.toml", include_str!("channels/amqp.toml")),
     ("wamp2.toml", include_str!("rpc/wamp2.toml")),
     ("slack.toml", include_str!("chat/slack.toml")),
     ("nostr.toml", include_str!("chat/nostr.toml")),

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
+use super::codec::Memory;
 use super::compile::source::{ExampleSource, ExpectedSource};
 use super::compile::{Compiled, RuleError};
 use super::kind::Kind;
 #[cfg(test)]
 use super::kind::Sender;
-use super::mqtt;
 use super::protocol::Protocol;
 use super::reading::{More, Reading, RequestName, Unasked};
 use super::text::{Text, Wholeness};
@@ -42,7 +42,7 @@ fn check_one(protocol: &mut Protocol, example: &ExampleSource) -> Result<(), Str
         tail: b"",
         wholeness: Wholeness::Whole,
     };
-    let read = summaries(protocol, text, &mut mqtt::Stream::default());
+    let read = summaries(protocol, text, &mut Memory::default());
     if read == expected {
         return Ok(());
     }
@@ -53,15 +53,15 @@ fn check_one(protocol: &mut Protocol, example: &ExampleSource) -> Result<(), Str
 pub(in crate::matching) fn described(
     protocol: &mut Protocol,
     text: Text<'_>,
-    mqtt: &mut mqtt::Stream,
+    memory: &mut Memory,
 ) -> Vec<String> {
-    summaries(protocol, text, mqtt).iter().map(ToString::to_string).collect()
+    summaries(protocol, text, memory).iter().map(ToString::to_string).collect()
 }
 
-fn summaries(protocol: &mut Protocol, text: Text<'_>, mqtt: &mut mqtt::Stream) -> Vec<Summary> {
+fn summaries(protocol: &mut Protocol, text: Text<'_>, memory: &mut Memory) -> Vec<Summary> {
     let queues = protocol.queues();
     let mut read = Vec::new();
-    protocol.read(text, &mut Vec::new(), mqtt, &mut |reading| {
+    protocol.read(text, &mut Vec::new(), memory, &mut |reading| {
         read.push(Summary::read(&reading, &queues));
     });
     read
@@ -278,8 +278,8 @@ mod tests {
         each_text_example(|protocol, example, text| {
             for cut in 0..text.len() {
                 let text = beginning(example, &text.as_bytes()[..cut]);
-                let (mut scratch, mut mqtt) = (Vec::new(), mqtt::Stream::default());
-                protocol.read(text, &mut scratch, &mut mqtt, &mut |reading| {
+                let (mut scratch, mut memory) = (Vec::new(), Memory::default());
+                protocol.read(text, &mut scratch, &mut memory, &mut |reading| {
                     let Some(RequestName::Id { id, scope }) = reading.name else { return };
                     let token = |token: &[u8]| Some(String::from_utf8_lossy(token).into_owned());
                     let known = example.is.iter().any(|expected| {
@@ -415,9 +415,9 @@ mod tests {
     }
 
     fn ids(protocol: &mut Protocol, text: Text<'_>) -> Vec<String> {
-        let (mut scratch, mut mqtt) = (Vec::new(), mqtt::Stream::default());
+        let (mut scratch, mut memory) = (Vec::new(), Memory::default());
         let mut ids = Vec::new();
-        protocol.read(text, &mut scratch, &mut mqtt, &mut |reading| {
+        protocol.read(text, &mut scratch, &mut memory, &mut |reading| {
             ids.extend(reading.name.map(|name| format!("{name:?}")));
         });
         ids
@@ -437,9 +437,9 @@ mod tests {
 
     /// What is read in a text, to be compared, and how much of the text settled it.
     fn readings(protocol: &mut Protocol, text: Text<'_>) -> (Vec<String>, Extent) {
-        let (mut scratch, mut mqtt) = (Vec::new(), mqtt::Stream::default());
+        let (mut scratch, mut memory) = (Vec::new(), Memory::default());
         let mut read = Vec::new();
-        let extent = protocol.read(text, &mut scratch, &mut mqtt, &mut |reading| {
+        let extent = protocol.read(text, &mut scratch, &mut memory, &mut |reading| {
             read.push(format!("{reading:?}"));
         });
         (read, extent)

@@ -19,7 +19,7 @@
 //! | `about` | what its messages look like, for `wstap protocols` |
 //! | `subprotocols` | tokens in the 101 that stand for it |
 //! | `paths` | pieces of the request target that make it likely; one fitting message then decides |
-//! | `unwrap` | `sockjs`, `jupyter-v1`, `phoenix-v2`, `mime`, `after-text`: a form that is not JSON around or instead of JSON; `msgpack`, `cbor`, `msgpack-or-cbor`, `protobuf`: what binary messages are |
+//! | `unwrap` | `sockjs`, `jupyter-v1`, `phoenix-v2`, `mime`, `after-text`: a form that is not JSON around or instead of JSON; `msgpack`, `cbor`, `msgpack-or-cbor`, `etf`, `protobuf`: what binary messages are |
 //! | `prefix` | `varint`: several binary messages in one, each behind its length |
 //! | `split` | `record-separator`, `newline`, `array`: several messages in one |
 //! | `rule`, `example` | see below |
@@ -55,7 +55,8 @@
 //!
 //! A path has one to three steps, `$.name` or `$[index]`. In a binary encoding it is the same; there a
 //! key that is a number is written like a name, bytes count as a string of their hexadecimal digits,
-//! and a float that is a whole number as that number. In Protocol Buffers an index is the number of a field.
+//! and a float that is a whole number as that number. In Erlang's terms (`etf`) an atom is a string, and a
+//! tuple an array. In Protocol Buffers an index is the number of a field.
 //!
 //! A condition is a value, a list of values
 //! or one of `{ type = "string" }` (`number`, `bool`, `null`, `object`, `array`),
@@ -74,13 +75,14 @@
 //!
 //! `compile` reads the language as it is written, checks it, and turns it into a few wanted paths
 //! and bit masks. `json` finds the paths in one scan and decides which rule holds; `binary` finds
-//! them in MessagePack, CBOR and Protocol Buffers; `advice` says what is probably wrong with rules; `pattern` and
-//! `mqtt` do the same for messages that are not JSON. `framing` and `unwrap` come first: they take
+//! them in MessagePack, CBOR, Erlang's terms and Protocol Buffers; `advice` says what is probably wrong with
+//! rules; `pattern` and `codec` do the same for messages that are not JSON. `framing` and `unwrap` come first: they take
 //! one WebSocket message apart into application messages. What then becomes of a request and its
 //! response is left to the parent module.
 
 mod advice;
 mod binary;
+mod codec;
 mod compile;
 mod continuation;
 mod examples;
@@ -90,7 +92,6 @@ mod forms;
 mod framing;
 mod json;
 mod kind;
-mod mqtt;
 mod pattern;
 mod protocol;
 mod reading;
@@ -98,6 +99,7 @@ mod text;
 mod unwrap;
 
 pub(super) use advice::Doubt;
+pub(super) use codec::Memory as CodecMemory;
 pub use compile::RuleError;
 pub(super) use compile::{Compiled, compile_file};
 #[cfg(test)]
@@ -109,7 +111,6 @@ pub(super) use framing::Framing;
 pub(super) use json::rules::JsonRules;
 pub(super) use json::token::equal;
 pub(super) use kind::{Kind, Sender};
-pub(super) use mqtt::Stream as MqttStream;
 pub use pattern::PatternError;
 pub(super) use pattern::PatternRule;
 pub(super) use protocol::{Protocol, RuleSet, Syntax};

@@ -2,13 +2,14 @@
 
 use super::advice::{Advice, Doubt, Watch};
 use super::binary::Encoding;
+use super::codec::{Memory, amqp, mqtt};
 use super::framing::Framing;
 use super::json::found::Found;
 use super::json::rules::{Held, JsonRules};
-use super::mqtt;
 use super::pattern::PatternRule;
 use super::reading::{Extent, Reading};
 use super::text::Text;
+use crate::observation::MessageType;
 
 /// A compiled protocol.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(in crate::matching) enum Syntax {
     Rules(Box<RuleSet>),
     /// By the MQTT decoder.
     Mqtt,
+    /// By the AMQP decoder.
+    Amqp,
 }
 
 /// The rules of one protocol.
@@ -48,7 +51,7 @@ pub(in crate::matching) struct RuleSet {
 
 impl Protocol {
     /// Tells `found` what is in a message, in the order it stands there. `scratch` is memory to
-    /// unwrap into; `mqtt` is what the MQTT decoder keeps from message to message.
+    /// unwrap into; `memory` is what the decoders keep from message to message.
     ///
     /// Returns how much of the message it took. Only one JSON text is ever settled by its
     /// beginning: not several in one message, not patterns, not a decoder with a memory.
@@ -56,12 +59,17 @@ impl Protocol {
         &mut self,
         text: Text<'_>,
         scratch: &mut Vec<u8>,
-        mqtt: &mut mqtt::Stream,
+        memory: &mut Memory,
         found: &mut dyn FnMut(Reading<'_>),
     ) -> Extent {
         match &mut self.syntax {
             Syntax::Rules(rules) => rules.read(text, scratch, found),
-            Syntax::Mqtt => Extent { settled_by: None, missed: !mqtt.read(text, found) },
+            // A decoder reads binary messages only.
+            Syntax::Mqtt | Syntax::Amqp if text.message_type != MessageType::Binary => {
+                Extent::default()
+            }
+            Syntax::Mqtt => Extent { settled_by: None, missed: !memory.mqtt().read(text, found) },
+            Syntax::Amqp => Extent { settled_by: None, missed: !memory.amqp().read(text, found) },
         }
     }
 }
@@ -99,6 +107,7 @@ impl Protocol {
     pub(in crate::matching) fn queues(&self) -> Vec<Box<str>> {
         match &self.syntax {
             Syntax::Rules(rules) => rules.queues.clone(),
+            Syntax::Amqp => amqp::QUEUES.iter().map(|&name| name.into()).collect(),
             Syntax::Mqtt => mqtt::QUEUES.iter().map(|&name| name.into()).collect(),
         }
     }

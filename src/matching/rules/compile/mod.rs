@@ -119,6 +119,7 @@ fn compile(source: ProtocolSource) -> Result<Compiled, Mistake> {
     let under = |mistake: Mistake| mistake.under(&source.name);
     let (syntax, advice) = match (source.codec, source.rule.is_empty()) {
         (Some(Codec::Mqtt), true) => (Syntax::Mqtt, None),
+        (Some(Codec::Amqp), true) => (Syntax::Amqp, None),
         (Some(_), false) => {
             return Err(under(Mistake::new("rule", "a protocol with a codec has no rules")));
         }

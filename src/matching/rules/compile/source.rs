@@ -48,6 +48,7 @@ pub(in crate::matching::rules) struct ProtocolSource {
 #[serde(rename_all = "lowercase")]
 pub(in crate::matching::rules) enum Codec {
     Mqtt,
+    Amqp,
 }
 
 #[derive(Debug, Deserialize)]

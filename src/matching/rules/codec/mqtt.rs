@@ -7,12 +7,12 @@ use std::borrow::Cow;
 use crate::event::Direction;
 use crate::observation::MessageType;
 
-use super::kind::Kind;
-use super::reading::{Proof, Reading, RequestName, RuleTraits};
-use super::text::{Text, Wholeness};
+use crate::matching::rules::kind::Kind;
+use crate::matching::rules::reading::{Proof, Reading, RequestName, RuleTraits};
+use crate::matching::rules::text::{Text, Wholeness};
 
 /// Names of the queues of requests that have no identifier.
-pub(super) const QUEUES: [&str; 1] = ["CONNECT"];
+pub(in crate::matching::rules) const QUEUES: [&str; 1] = ["CONNECT"];
 
 /// Position of CONNECT in [`QUEUES`].
 const CONNECT_QUEUE: u8 = 0;
@@ -25,7 +25,7 @@ const FIRST_FAILURE: u8 = 0x80;
 
 /// What is kept of a connection from message to message; nothing until there is MQTT on it.
 #[derive(Debug, Default)]
-pub(in crate::matching) struct Stream {
+pub(in crate::matching::rules) struct Stream {
     sides: Option<Box<[Side; 2]>>,
 }
 
@@ -85,7 +85,7 @@ use packet_type::{
 impl Stream {
     /// Reads a message's bytes and reports the packets that end in it; returns whether that is all
     /// that the message says.
-    pub(in crate::matching) fn read(
+    pub(in crate::matching::rules) fn read(
         &mut self,
         text: Text<'_>,
         found: &mut dyn FnMut(Reading<'_>),
@@ -105,7 +105,7 @@ impl Stream {
     }
 
     /// Bytes of this direction are missing.
-    pub(in crate::matching) fn lose(&mut self, direction: Direction) {
+    pub(in crate::matching::rules) fn lose(&mut self, direction: Direction) {
         if let Some(sides) = &mut self.sides {
             sides[direction.index()] = Side::Lost;
         }
@@ -314,8 +314,8 @@ fn decimal(number: u16, digits: &mut [u8; 5]) -> &[u8] {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::kind::Sender;
     use super::*;
+    use crate::matching::rules::kind::Sender;
 
     /// PUBLISH with identifier 10, PINGREQ, SUBSCRIBE with identifier 258, PUBACK of 7.
     const PACKETS: &[u8] = b"\x32\x0a\x00\x03a/b\x00\x0ahey\xc0\x00\x82\x06\x01\x02\x00\x01a\x00\
