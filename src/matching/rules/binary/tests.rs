@@ -338,9 +338,8 @@ fn the_same_id_is_the_same_token_however_it_is_written() {
 fn what_erlang_writes_in_several_ways_is_the_same() {
     let told = |token: &str| Some(Told::Scalar(token.to_owned()));
     let id = |value: &[u8]| {
-        [&b"\x77\x02id"[..], b"\x64\0\x02id", b"\x73\x02id", b"\x6d\0\0\0\x02id"].map(|key| {
-            first(Encoding::Etf, &[b"\x83\x74\0\0\0\x01", key, value].concat())
-        })
+        [&b"\x77\x02id"[..], b"\x64\0\x02id", b"\x73\x02id", b"\x6d\0\0\0\x02id"]
+            .map(|key| first(Encoding::Etf, &[b"\x83\x74\0\0\0\x01", key, value].concat()))
     };
     for (value, token) in [
         (&b"\x61\x07"[..], "7"),

@@ -9,6 +9,9 @@ use crate::suite::common::peers::wss_pair::{self, Pair};
 use crate::suite::common::peers::{Scene, installed};
 use crate::suite::common::wstap::{Monitor, privileged, program, wait_for};
 
+/// Others may have the usual one.
+const ANY_PORT: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
 /// What `wstap ps` says of a process: a row for each TLS library.
 pub(crate) fn ps(pid: u32) -> Vec<Value> {
     let output = program().args(["ps", "--json"]).output().expect("wstap runs");
@@ -145,7 +148,11 @@ fn root_a_stripped_openssl_is_named_and_tapped_once_its_debug_file_is_installed(
     let Some(stripped) = Stripped::make(&scene) else { return };
     let mut pair = stripped.start();
     assert_unsupported(pair.pid());
-    let output = program().args(["--pid", &pair.pid().to_string()]).output().expect("wstap runs");
+    let output = program()
+        .args(["--pid", &pair.pid().to_string()])
+        .args(ANY_PORT)
+        .output()
+        .expect("wstap runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.contains("inside, symbols stripped"), "{said}");
@@ -235,7 +242,11 @@ fn check_offsets(scene: &Scene, stripped: &Stripped, build: &str) {
     };
 
     let (pid, wrong) = (pair.pid().to_string(), config(2));
-    let output = program().args(["--pid", &pid, "--config", &wrong]).output().expect("wstap runs");
+    let output = program()
+        .args(["--pid", &pid, "--config", &wrong])
+        .args(ANY_PORT)
+        .output()
+        .expect("wstap runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.contains("no function begins at an offset that was given"), "{said}");
