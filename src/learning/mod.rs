@@ -10,7 +10,8 @@
 //! ```
 //!
 //! It reads no clock and no file, and it remembers a bounded sample. It knows JSON, also several texts
-//! in one message, and texts; what is binary is refused with that reason. To tap, to print and to use the
+//! in one message and what is JSON in MessagePack, CBOR or Erlang's terms, and texts; any other binary message is refused
+//! with that reason. To tap, to print and to use the
 //! rule is left to others.
 
 mod draft;

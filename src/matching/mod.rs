@@ -30,6 +30,7 @@ pub use limits::MatchLimits;
 pub use protocols::{
     Description, ID_PATTERN_NAME, IdPatterns, LEARNED_NAME, Protocols, UnknownProtocol,
 };
+pub(crate) use rules::Encoding;
 pub use rules::{CHANNEL_PARTS, PatternError, RuleError, own_time_ns};
 
 use super::event::{ConnId, Direction, Stamp, TargetId};

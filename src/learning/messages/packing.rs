@@ -1,8 +1,10 @@
 //! How application messages are packed into WebSocket messages: one each, several behind one
-//! another, or as SockJS does it.
+//! another, as SockJS does it, or in a binary encoding.
 
 use crate::learning::messages::json;
 use crate::learning::messages::sample::{Group, Kept, Passed};
+use crate::matching::Encoding;
+use crate::observation::MessageType;
 
 /// What has to be undone before a message can be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub(in crate::learning) enum Packing {
     Array,
     /// Strings in an array of SockJS.
     SockJs,
+    /// Binary messages are in this encoding.
+    Encoded(Encoding),
 }
 
 /// Messages that are looked at to find it out.
@@ -26,11 +30,15 @@ const LOOK: usize = 200;
 impl Packing {
     /// How the messages of `group` are packed.
     pub(in crate::learning) fn of(group: &Group) -> Self {
-        let messages = group.entries.iter().filter_map(|entry| match &entry.what {
-            Passed::Message(kept) if !kept.truncated => Some(&*kept.payload),
+        let whole = group.entries.iter().filter_map(|entry| match &entry.what {
+            Passed::Message(kept) if !kept.truncated => Some(kept),
             _ => None,
         });
-        let messages: Vec<&[u8]> = messages.take(LOOK).collect();
+        let whole: Vec<&Kept> = whole.take(LOOK).collect();
+        if let Some(encoding) = encoding(&whole) {
+            return Self::Encoded(encoding);
+        }
+        let messages: Vec<&[u8]> = whole.iter().map(|kept| &*kept.payload).collect();
         let share = |is: &dyn Fn(&[u8]) -> bool| {
             messages.iter().filter(|text| is(text)).count() * 10 >= messages.len() * 9
         };
@@ -63,6 +71,10 @@ impl Packing {
             Self::Newline => "split = \"newline\"",
             Self::Array => "split = \"array\"",
             Self::SockJs => "unwrap = \"sockjs\"",
+            Self::Encoded(Encoding::MessagePack) => "unwrap = \"msgpack\"",
+            Self::Encoded(Encoding::Cbor) => "unwrap = \"cbor\"",
+            Self::Encoded(Encoding::Etf) => "unwrap = \"etf\"",
+            Self::Encoded(Encoding::Protobuf) => "unwrap = \"protobuf\"",
         })
     }
 
@@ -81,8 +93,32 @@ impl Packing {
                 Some(texts) => texts.iter().for_each(|text| found(text.as_bytes())),
                 None => found(text),
             },
+            Self::Encoded(encoding) if kept.message_type == MessageType::Binary => {
+                match encoding.as_json(text) {
+                    Some(json) => found(&json),
+                    None => found(text),
+                }
+            }
+            Self::Encoded(_) => found(text),
         }
     }
+}
+
+/// The encoding of messages that are binary for the most part, if nearly all of those are in it. That all
+/// bytes of a message are one value tells the encodings from each other.
+fn encoding(messages: &[&Kept]) -> Option<Encoding> {
+    let is_binary = |kept: &&&Kept| kept.message_type == MessageType::Binary;
+    let binary: Vec<&&Kept> = messages.iter().filter(is_binary).collect();
+    if binary.is_empty() || binary.len() * 2 < messages.len() {
+        return None;
+    }
+    let is_json = binary.iter().any(|kept| json::is_whole(&kept.payload));
+    let fits = |encoding: &Encoding| {
+        let read = binary.iter().filter(|kept| encoding.as_json(&kept.payload).is_some());
+        read.count() * 10 >= binary.len() * 9
+    };
+    let known = [Encoding::MessagePack, Encoding::Cbor, Encoding::Etf];
+    if is_json { None } else { known.into_iter().find(fits) }
 }
 
 fn parts(text: &[u8], end: u8, found: &mut dyn FnMut(&[u8])) {

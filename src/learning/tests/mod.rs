@@ -278,6 +278,44 @@ fn several_answers_to_a_request_are_a_stream() {
     assert!(learned.toml.contains("kind = \"end\""), "{}", learned.toml);
 }
 
+/// `text` in MessagePack, all short.
+fn packed(value: &serde_json::Value) -> Vec<u8> {
+    use serde_json::Value;
+    let each = |values: &mut dyn Iterator<Item = &Value>| values.flat_map(packed).collect();
+    match value {
+        Value::String(text) => [&[0xa0 | text.len() as u8], text.as_bytes()].concat(),
+        Value::Number(number) => [&[0xcf], &number.as_u64().unwrap().to_be_bytes()[..]].concat(),
+        Value::Bool(truth) => vec![0xc2 + u8::from(*truth)],
+        Value::Array(all) => [vec![0x90 | all.len() as u8], each(&mut all.iter())].concat(),
+        Value::Object(members) => {
+            let pair = |(key, value): (&String, &Value)| {
+                [packed(&Value::from(key.as_str())), packed(value)].concat()
+            };
+            [vec![0x80 | members.len() as u8], members.iter().flat_map(pair).collect()].concat()
+        }
+        Value::Null => vec![0xc0],
+    }
+}
+
+#[test]
+fn what_is_written_in_a_binary_encoding_is_learned_as_in_json() {
+    let mut talk = Talk::new();
+    for n in 0..120 {
+        let conn = (n % 4) as u32;
+        let (id, method) = (talk.random(1 << 40), ["place", "cancel"][n % 2]);
+        let answer = if n % 10 == 9 { "error" } else { "result" };
+        let asked = packed(&serde_json::json!({ "id": id, "method": method, "params": [n] }));
+        let told = packed(&serde_json::json!({ "id": id, answer: { "n": n } }));
+        talk.say_as(conn, Direction::Sent, MessageType::Binary, &asked);
+        talk.say_as(conn, Direction::Received, MessageType::Binary, &told);
+    }
+    let learned = talk.learned();
+    assert!(learned.toml.contains("unwrap = \"msgpack\""), "{}", learned.toml);
+    let evidence = &learned.evidence;
+    assert_eq!((evidence.requests, evidence.answered, evidence.errors), (120, 108, 12));
+    assert_eq!(evidence.methods.keys().collect::<Vec<_>>(), ["cancel", "place"]);
+}
+
 #[test]
 fn the_rule_is_one_that_wstap_takes() {
     let mut talk = Talk::new();

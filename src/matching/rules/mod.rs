@@ -99,6 +99,7 @@ mod text;
 mod unwrap;
 
 pub(super) use advice::Doubt;
+pub(crate) use binary::Encoding;
 pub(super) use codec::Memory as CodecMemory;
 pub use compile::RuleError;
 pub(super) use compile::{Compiled, compile_file};

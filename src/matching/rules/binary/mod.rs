@@ -2,12 +2,13 @@
 //!
 //! `scan` walks over MessagePack, CBOR and Erlang's terms alike, in place and only as far as the rules
 //! need; `msgpack`, `cbor` and `etf` read one head each, the first two with the crates for their encodings. `protobuf` walks by the numbers
-//! of fields. `report` tells what either has found. `token` writes the few values that are wanted as JSON
+//! of fields. `as_json` writes a whole message as JSON. `report` tells what either has found. `token` writes the few values that are wanted as JSON
 //! would write them, so that conditions and ids mean the same in every encoding. What rules make of the
 //! fields is left to `json::rules`.
 //!
 //! Nothing here calls itself deeper than a path has steps, whatever the message says.
 
+mod as_json;
 mod cbor;
 mod etf;
 mod head;
@@ -26,7 +27,7 @@ use token::Tokens;
 
 /// How a binary message is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::matching) enum Encoding {
+pub(crate) enum Encoding {
     /// MessagePack (github.com/msgpack/msgpack, `spec.md`).
     MessagePack,
     /// CBOR (RFC 8949).
@@ -38,6 +39,17 @@ pub(in crate::matching) enum Encoding {
 }
 
 impl Encoding {
+    /// `bytes` as JSON, if they are one array or map of this encoding and nothing else.
+    pub(crate) fn as_json(self, bytes: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::MessagePack => as_json::as_json::<msgpack::MessagePack>(bytes),
+            Self::Cbor => as_json::as_json::<cbor::Cbor>(bytes),
+            Self::Etf => as_json::as_json::<etf::Etf>(bytes),
+            // Its fields have no names, and texts look like messages.
+            Self::Protobuf => None,
+        }
+    }
+
     /// Reads `bytes`, which are all of a message or its beginning, from their start and reports to `sink`
     /// what is `wanted`. The values are written into `room`, which grows to a fixed size.
     pub(super) fn scan<'a>(

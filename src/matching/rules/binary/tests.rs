@@ -224,6 +224,26 @@ fn scanned(encoding: Encoding, bytes: &[u8]) -> (End, Everything) {
     (end, everything)
 }
 
+/// A float that is a whole number counts as that, and the last digit of one is not read exactly.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => {
+            let [one, other] = [one, other].map(|number| number.as_f64().unwrap());
+            (one - other).abs() <= one.abs() * 1e-14
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let is_there = |(key, value): (&String, &Value)| {
+                other.get(key).is_some_and(|other| same(value, other))
+            };
+            one.len() == other.len() && one.iter().all(is_there)
+        }
+        _ => one == other,
+    }
+}
+
 /// What was told, with numbers and escapes as another writer would write them.
 fn canonical(told: Option<&Told>) -> Option<(String, Option<f64>)> {
     match told? {
@@ -255,6 +275,18 @@ proptest! {
     }
 
     #[test]
+    fn as_json_it_is_the_same_and_no_part_of_it_is_a_whole(value in json(), choice in choice()) {
+        prop_assume!(value.is_object() || value.is_array());
+        for encoding in WALKED {
+            let bytes = written(encoding, &value, choice);
+            let text = encoding.as_json(&bytes).unwrap();
+            prop_assert!(same(&serde_json::from_slice(&text).unwrap(), &value), "{:?}", encoding);
+            prop_assert_eq!(encoding.as_json(&bytes[..bytes.len() - 1]), None);
+            prop_assert_eq!(encoding.as_json(&[&bytes[..], b"\0"].concat()), None);
+        }
+    }
+
+    #[test]
     fn what_is_found_in_a_prefix_is_found_in_the_whole(value in json(), choice in choice()) {
         prop_assume!(value.is_object() || value.is_array());
         for encoding in WALKED {
@@ -280,9 +312,10 @@ proptest! {
         0..200,
     )) {
         for encoding in WALKED.into_iter().chain([Encoding::Protobuf]) {
-            let _ = scanned(encoding, &bytes);
+            let _ = (scanned(encoding, &bytes), encoding.as_json(&bytes));
         }
-        let _ = scanned(Encoding::Etf, &[b"\x83", &bytes[..]].concat());
+        let etf = [b"\x83", &bytes[..]].concat();
+        let _ = (scanned(Encoding::Etf, &etf), Encoding::Etf.as_json(&etf));
     }
 }
 
@@ -309,6 +342,7 @@ fn neither_depth_nor_length_is_more_than_the_bytes_that_say_so() {
         let (found, _) = scanned(encoding, &bytes);
         let first = &bytes[..bytes.len().min(12)];
         assert!(found == end || found == End::Cut, "{encoding:?} {first:02x?}: {found:?}");
+        assert_eq!(encoding.as_json(&bytes), None);
     }
 }
 

@@ -79,7 +79,7 @@ impl<'a> Tokens<'a> {
 }
 
 /// Writes a number, true, false or null.
-fn write_scalar(scalar: Scalar, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write_scalar(scalar: Scalar, out: &mut impl Write) -> io::Result<()> {
     match scalar {
         Scalar::Null => out.write_all(b"null"),
         Scalar::Bool(truth) => write!(out, "{truth}"),
