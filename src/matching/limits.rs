@@ -53,7 +53,7 @@ impl Default for MatchLimits {
             streams_per_connection: 1_024,
             streams_total: 65_536,
             queue_length: 64,
-            methods_per_target: 100,
+            methods_per_target: 128,
             channels_per_connection: 1_024,
             channels_total: 65_536,
             quiet_after_ns: 0,

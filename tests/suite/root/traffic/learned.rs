@@ -127,7 +127,8 @@ fn sums(counts: &BTreeMap<(String, String), u64>) -> u64 {
 }
 
 /// Their ids count, and whether answers overtake each other is a matter of timers.
-const TIMED: [&str; 4] = ["discord", "openai-realtime", "unknown", "wamp2"];
+const TIMED: [&str; 6] =
+    ["discord", "openai-realtime", "unknown", "wamp2", "wamp2-cbor", "wamp2-msgpack"];
 
 /// The table of `docs/results/learning.md`.
 #[derive(Default)]
