@@ -1,5 +1,5 @@
-//! Compiles the objects in `bpf/`, deflates them, generates their Rust skeletons in `OUT_DIR`, and finds
-//! out the source revision.
+//! Compiles the objects in `bpf/`, deflates them, generates their Rust skeletons in `OUT_DIR`, gzips the page
+//! and the built-in protocols, and finds out the source revision.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,14 +7,25 @@ use std::process::Command;
 use std::{env, fs, process};
 
 use flate2::Compression;
-use flate2::write::ZlibEncoder;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use libbpf_cargo::SkeletonBuilder;
+
+/// Folders whose files are part of the program, and the folders of `OUT_DIR` in which their gzipped forms are.
+const GZIPPED: [(&str, &str); 2] =
+    [("page", "src/export/http/page"), ("protocols", "src/matching/protocols")];
 
 fn main() {
     println!("cargo::rustc-env=WSTAP_REVISION={}", revision());
     println!("cargo::rerun-if-changed=bpf");
     for object in ["tracer", "socket"] {
         compile(object);
+    }
+    for (name, files) in GZIPPED {
+        println!("cargo::rerun-if-changed={files}");
+        if let Err(error) = gzip(Path::new(files), name) {
+            eprintln!("failed to gzip {files}: {error}");
+            process::exit(1);
+        }
     }
 }
 
@@ -76,6 +87,23 @@ fn deflate(out: &Path, object: &str) -> io::Result<()> {
          crate::capture::bpf::skeleton::inflated(include_bytes!(\"{object}.z\")));"
     );
     fs::write(&skeleton, [before, data.as_str(), after].concat())
+}
+
+/// Writes the files of this folder and those below it, gzipped, into one folder of `OUT_DIR`.
+fn gzip(folder: &Path, name: &str) -> io::Result<()> {
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join(name);
+    fs::create_dir_all(&out)?;
+    for entry in fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()? {
+        if entry.file_type()?.is_dir() {
+            gzip(&entry.path(), name)?;
+            continue;
+        }
+        let mut gzipped = GzEncoder::new(Vec::new(), Compression::best());
+        gzipped.write_all(&fs::read(entry.path())?)?;
+        let file = format!("{}.gz", entry.file_name().display());
+        fs::write(out.join(file), gzipped.finish()?)?;
+    }
+    Ok(())
 }
 
 /// What `WSTAP_REVISION` says, else the commit of this checkout, else `unknown`: there may be no git,

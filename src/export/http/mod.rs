@@ -10,6 +10,7 @@ mod api;
 mod connections;
 mod door;
 pub mod front;
+mod page;
 mod places;
 pub mod web_config;
 
@@ -78,9 +79,7 @@ pub const METRICS_PATH: &str = "/metrics";
 /// Whether something else than the metrics is served under `path`.
 #[must_use]
 pub fn is_taken(path: &str) -> bool {
-    const FILES: [&str; 7] =
-        ["/", "/page.css", "/page.js", "/charts.js", "/tables.js", "/uPlot.js", "/uPlot.css"];
-    FILES.contains(&path) || path.starts_with("/-/") || path.starts_with("/api/")
+    page::is_part(path) || path.starts_with("/-/") || path.starts_with("/api/")
 }
 
 /// Every route. `GET` routes answer `HEAD` too.
@@ -90,16 +89,7 @@ pub fn router(exporter: Exporter) -> Router {
         None => Router::new(),
     };
     router
-        .route("/", get(|| page("text/html; charset=utf-8", include_str!("page/index.html"))))
-        .route("/page.css", get(|| page("text/css; charset=utf-8", include_str!("page/page.css"))))
-        .route("/page.js", get(|| page("text/javascript", include_str!("page/page.js"))))
-        .route("/charts.js", get(|| page("text/javascript", include_str!("page/charts.js"))))
-        .route("/tables.js", get(|| page("text/javascript", include_str!("page/tables.js"))))
-        .route(
-            "/uPlot.js",
-            get(|| page("text/javascript", include_str!("page/vendor/uPlot.iife.min.js"))),
-        )
-        .route("/uPlot.css", get(|| page("text/css", include_str!("page/vendor/uPlot.min.css"))))
+        .merge(page::routes())
         .route(METRICS_PATH, get(metrics))
         .route("/-/healthy", get(async || "wstap is healthy.\n"))
         .route("/-/ready", get(ready))
@@ -157,20 +147,6 @@ fn list(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     let values: Vec<_> =
         headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     (!values.is_empty()).then(|| values.join(","))
-}
-
-/// Serves a file of the page. Its content security policy forbids inline scripts, and everything from
-/// other hosts.
-async fn page(content_type: &'static str, text: &'static str) -> Response {
-    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-                  img-src data:; base-uri 'none'; frame-ancestors 'none'";
-    let headers = [
-        (header::CONTENT_TYPE, content_type),
-        (header::CONTENT_SECURITY_POLICY, policy),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, text).into_response()
 }
 
 #[cfg(test)]

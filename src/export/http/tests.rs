@@ -187,6 +187,33 @@ async fn the_page_loads_only_what_this_server_serves() {
 }
 
 #[tokio::test]
+async fn the_page_is_gzipped_for_those_who_take_it_and_the_same_for_all() {
+    use std::io::Read as _;
+    let fixture = Fixture::new();
+    let source =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/src/export/http/page/vendor/uPlot.iife.min.js");
+    let source = std::fs::read(source).expect("a file of the sources");
+    for (accepted, coding) in [("gzip, deflate, br", Some("gzip")), ("br", None)] {
+        let accept = [(header::ACCEPT_ENCODING, accepted)];
+        let response = fixture.request(Method::GET, "/uPlot.js", &accept).await;
+        let headers = response.headers();
+        assert_eq!(headers[header::CONTENT_TYPE], "text/javascript");
+        assert_eq!(headers[header::VARY], "accept-encoding");
+        assert_eq!(
+            headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes),
+            coding.map(str::as_bytes)
+        );
+        let sent = body(response).await;
+        let mut text = Vec::new();
+        match coding {
+            Some(_) => flate2::read::GzDecoder::new(&*sent).read_to_end(&mut text).expect("gzip"),
+            None => sent.as_slice().read_to_end(&mut text).expect("memory"),
+        };
+        assert!(text == source, "{accepted}");
+    }
+}
+
+#[tokio::test]
 async fn serving_ends_when_told_to_and_answers_until_then() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let fixture = Fixture::new();

@@ -8,7 +8,9 @@
 mod attempt;
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 
+use flate2::read::GzDecoder;
 use thiserror::Error;
 
 use super::rules::{
@@ -18,55 +20,74 @@ use super::rules::{
 use super::rules::{PatternError, PatternRule};
 use crate::event::TargetId;
 
-/// File name and text of each built-in protocol. Where one message fits several, the first wins,
+/// The files of these names, gzipped by `build.rs`.
+macro_rules! gzipped {
+    ($($name:literal,)+) => {
+        &[$(($name, include_bytes!(concat!(env!("OUT_DIR"), "/protocols/", $name, ".gz")) as &[u8])),+]
+    };
+}
+
+/// File name and gzipped text of each built-in protocol. Where one message fits several, the first wins,
 /// so the special stand before the general.
-pub(super) const BUILTIN: &[(&str, &str)] = &[
-    ("graphql-transport-ws.toml", include_str!("rpc/graphql-transport-ws.toml")),
-    ("graphql-ws.toml", include_str!("rpc/graphql-ws.toml")),
-    ("appsync.toml", include_str!("rpc/appsync.toml")),
-    ("socketio.toml", include_str!("channels/socketio.toml")),
-    ("centrifugo.toml", include_str!("channels/centrifugo.toml")),
-    ("pusher.toml", include_str!("channels/pusher.toml")),
-    ("signalr.toml", include_str!("rpc/signalr.toml")),
-    ("phoenix.toml", include_str!("channels/phoenix.toml")),
-    ("stomp.toml", include_str!("channels/stomp.toml")),
-    ("mqtt.toml", include_str!("channels/mqtt.toml")),
-    ("amqp.toml", include_str!("channels/amqp.toml")),
-    ("wamp2.toml", include_str!("rpc/wamp2.toml")),
-    ("slack.toml", include_str!("chat/slack.toml")),
-    ("nostr.toml", include_str!("chat/nostr.toml")),
-    ("openai-realtime.toml", include_str!("chat/openai-realtime.toml")),
-    ("xmpp.toml", include_str!("chat/xmpp.toml")),
-    ("sip.toml", include_str!("calls/sip.toml")),
-    ("protoo.toml", include_str!("calls/protoo.toml")),
-    ("livekit.toml", include_str!("calls/livekit.toml")),
-    ("rosbridge.toml", include_str!("devices/rosbridge.toml")),
-    ("firebase.toml", include_str!("data/firebase.toml")),
-    ("gremlin.toml", include_str!("data/gremlin.toml")),
-    ("homeassistant.toml", include_str!("devices/homeassistant.toml")),
-    ("obs.toml", include_str!("devices/obs.toml")),
-    ("jupyter.toml", include_str!("rpc/jupyter.toml")),
-    ("janus.toml", include_str!("devices/janus.toml")),
-    ("ddp.toml", include_str!("rpc/ddp.toml")),
-    ("actioncable.toml", include_str!("channels/actioncable.toml")),
-    ("kraken.toml", include_str!("markets/kraken.toml")),
-    ("bybit.toml", include_str!("markets/bybit.toml")),
-    ("okx.toml", include_str!("markets/okx.toml")),
-    ("kucoin.toml", include_str!("markets/kucoin.toml")),
-    ("gateio.toml", include_str!("markets/gateio.toml")),
-    ("bitfinex.toml", include_str!("markets/bitfinex.toml")),
-    ("bitmex.toml", include_str!("markets/bitmex.toml")),
-    ("xrpl.toml", include_str!("markets/xrpl.toml")),
-    ("deribit.toml", include_str!("markets/deribit.toml")),
-    ("binance.toml", include_str!("markets/binance.toml")),
-    ("discord.toml", include_str!("chat/discord.toml")),
-    ("ocpp.toml", include_str!("devices/ocpp.toml")),
-    ("mcp.toml", include_str!("rpc/mcp.toml")),
-    ("playwright.toml", include_str!("browsers/playwright.toml")),
-    ("webdriver-bidi.toml", include_str!("browsers/webdriver-bidi.toml")),
-    ("surrealdb.toml", include_str!("data/surrealdb.toml")),
-    ("jsonrpc.toml", include_str!("rpc/jsonrpc.toml")),
+const BUILTIN: &[(&str, &[u8])] = gzipped![
+    "graphql-transport-ws.toml",
+    "graphql-ws.toml",
+    "appsync.toml",
+    "socketio.toml",
+    "centrifugo.toml",
+    "pusher.toml",
+    "signalr.toml",
+    "phoenix.toml",
+    "stomp.toml",
+    "mqtt.toml",
+    "amqp.toml",
+    "wamp2.toml",
+    "slack.toml",
+    "nostr.toml",
+    "openai-realtime.toml",
+    "xmpp.toml",
+    "sip.toml",
+    "protoo.toml",
+    "livekit.toml",
+    "rosbridge.toml",
+    "firebase.toml",
+    "gremlin.toml",
+    "homeassistant.toml",
+    "obs.toml",
+    "jupyter.toml",
+    "janus.toml",
+    "ddp.toml",
+    "actioncable.toml",
+    "kraken.toml",
+    "bybit.toml",
+    "okx.toml",
+    "kucoin.toml",
+    "gateio.toml",
+    "bitfinex.toml",
+    "bitmex.toml",
+    "xrpl.toml",
+    "deribit.toml",
+    "binance.toml",
+    "discord.toml",
+    "ocpp.toml",
+    "mcp.toml",
+    "playwright.toml",
+    "webdriver-bidi.toml",
+    "surrealdb.toml",
+    "jsonrpc.toml",
 ];
+
+/// File name and text of each built-in protocol, in the order of [`BUILTIN`].
+///
+/// # Panics
+/// Never: the files are part of the program, and a test reads them.
+pub(super) fn builtin_files() -> impl Iterator<Item = (&'static str, String)> {
+    BUILTIN.iter().map(|&(file, gzipped)| {
+        let mut text = String::new();
+        GzDecoder::new(gzipped).read_to_string(&mut text).expect("what build.rs wrote");
+        (file, text)
+    })
+}
 
 /// The value of the label `protocol` for what was learned while wstap runs, so that nobody takes it for
 /// rules that somebody wrote.
@@ -140,10 +161,10 @@ impl Protocols {
     /// Never: the files are part of the program, and a test compiles them.
     #[must_use]
     pub fn builtin() -> Self {
-        let compile = |(file, text): &(&str, &str)| {
-            compile_file(file, text).expect("built-in protocols are tested")
+        let compile = |(file, text): (&str, String)| {
+            compile_file(file, &text).expect("built-in protocols are tested")
         };
-        let compiled = BUILTIN.iter().flat_map(compile);
+        let compiled = builtin_files().flat_map(compile);
         Self {
             protocols: compiled.map(|compiled| compiled.protocol).collect(),
             forced: None,
@@ -352,8 +373,8 @@ mod tests {
 
     #[test]
     fn every_builtin_protocol_reads_its_own_examples() {
-        for (file, text) in BUILTIN {
-            for mut compiled in compile_file(file, text).unwrap() {
+        for (file, text) in builtin_files() {
+            for mut compiled in compile_file(file, &text).unwrap() {
                 check_examples(file, &mut compiled).unwrap_or_else(|error| panic!("{error}"));
             }
         }
@@ -362,7 +383,7 @@ mod tests {
     #[test]
     fn every_builtin_protocol_is_named_after_its_file() {
         let files: Vec<_> =
-            BUILTIN.iter().map(|(file, _)| file.trim_end_matches(".toml")).collect();
+            BUILTIN.iter().map(|&(file, _)| file.trim_end_matches(".toml")).collect();
         assert_eq!(Protocols::builtin().names().collect::<Vec<_>>(), files);
     }
 
