@@ -103,24 +103,25 @@ pub async fn serve(
 
 /// Answers one client until it leaves, is too slow, its place is needed, or wstap shuts down.
 async fn converse(stream: Stream, shared: Shared, watcher: Watcher, place: Place) {
-    let conversation = async {
-        match stream {
-            Stream::Tcp(stream) => {
-                let client = prepare(&stream);
-                greet(stream, client, &shared, watcher, &place).await;
-            }
-            Stream::Unix(stream) => {
-                greet(stream, Client::of_unix_socket(), &shared, watcher, &place).await;
-            }
+    let (socket, client): (Socket, Client) = match stream {
+        Stream::Tcp(stream) => {
+            let client = prepare(&stream);
+            (Box::new(stream), client)
         }
+        Stream::Unix(stream) => (Box::new(stream), Client::of_unix_socket()),
     };
     tokio::select! {
-        () = conversation => {}
+        () = greet(socket, client, &shared, watcher, &place) => {}
         () = place.is_needed() => {
             tracing::debug!("an HTTP client that was silent for longest made room for another");
         }
     }
 }
+
+/// What bytes come and go through. Behind one type, so that hyper and rustls are compiled for it once.
+trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Bytes for S {}
+type Socket = Box<dyn Bytes>;
 
 fn prepare(stream: &TcpStream) -> Client {
     let socket = socket2::SockRef::from(stream);
@@ -131,30 +132,18 @@ fn prepare(stream: &TcpStream) -> Client {
 }
 
 /// Shakes hands where the web configuration asks for TLS.
-async fn greet<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    stream: S,
-    client: Client,
-    shared: &Shared,
-    watcher: Watcher,
-    place: &Place,
-) {
+async fn greet(stream: Socket, client: Client, shared: &Shared, watcher: Watcher, place: &Place) {
     let Some(acceptor) = shared.web.tls() else {
         return talk(stream, client, shared, watcher, place).await;
     };
     match tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => talk(stream, client, shared, watcher, place).await,
+        Ok(Ok(stream)) => talk(Box::new(stream), client, shared, watcher, place).await,
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake of an HTTP client failed"),
         Err(_) => tracing::debug!("an HTTP client was too slow to shake hands"),
     }
 }
 
-async fn talk<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    stream: S,
-    client: Client,
-    shared: &Shared,
-    watcher: Watcher,
-    place: &Place,
-) {
+async fn talk(stream: Socket, client: Client, shared: &Shared, watcher: Watcher, place: &Place) {
     let answer = |request| {
         place.begin();
         let answer = answer(shared, client, request);

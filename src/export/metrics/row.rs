@@ -78,6 +78,19 @@ pub(super) fn forget<B: MetricVecBuilder>(metrics: &MetricVec<B>, owner: &Owner)
     }
 }
 
+/// Registers the metric of a row. Nothing if that fails: then `failure` says why. The rows share this, for
+/// each would get a copy; and none returns early, for each would get its own copy of what drops all others.
+#[inline(never)]
+pub(super) fn registered<S: Shape>(
+    (to, failure): (&Registry, &mut Result<()>),
+    (name, help): (&str, &str),
+    labels: &[&str],
+    instance: &[&str],
+) -> Option<S> {
+    let registered = S::register(to, name, help, &with_instance(labels, instance));
+    registered.map_err(|error| *failure = Err(error)).ok()
+}
+
 /// What holds numbers back until a flush.
 pub(super) trait Flush {
     /// Makes them visible to scrapes.
@@ -105,12 +118,16 @@ macro_rules! metrics {
                 to: &prometheus::Registry,
                 instance: &[&str],
             ) -> prometheus::Result<Self> {
-                use $crate::export::metrics::row::{Shape, with_instance};
-                Ok(Self {
-                    $($field: Shape::register(
-                        to, $name, $help, &with_instance(&[$($label),*], instance),
-                    )?,)+
-                })
+                use $crate::export::metrics::row::registered;
+                let mut failure = Ok(());
+                $(let $field = registered(
+                    (to, &mut failure), ($name, $help), &[$($label),*], instance,
+                );)+
+                failure?;
+                let ($(Some($field),)+) = ($($field,)+) else {
+                    unreachable!("what fails says why")
+                };
+                Ok(Self { $($field,)+ })
             }
 
             /// Takes the series of one owner away.
