@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
- * Keeps which connections there are. A process may leave some open when it ends or runs another
+ * Keeps which connections there are, and finds the one of a handle. A process may leave some open when it ends or runs another
  * program; its handles are gone then. Skipped bytes of these are reported now, because skips add up
  * before they are reported (walk.bpf.h). Then their entries are removed.
  */
@@ -82,6 +82,47 @@ static __always_inline void remove_connection(const struct conn_key *key, const 
 		leave_streams(conn->opener, conn->generation);
 	if (!bpf_map_delete_elem(&conns, key))
 		count_connection(key->tgid, -1);
+}
+
+/* A connection that is seen for the first time, with a generation of its own. NULL if there are too
+ * many. */
+static __noinline struct conn *new_connection(struct report *report, const struct conn_key *key)
+{
+	struct conn_key own = *key;
+	struct conn *conn = bpf_map_lookup_elem(&conns, &own);
+
+	/* Of an earlier process. */
+	if (conn)
+		remove_connection(&own, conn);
+	/* Before a generation is given: there are not enough for every call that is not followed. */
+	if (*(volatile __u32 *)&connections_open >= connections_max)
+		return NULL;
+	/* No other field is ever written. */
+	report->fresh.generation = __sync_fetch_and_add(&generations, 1) + 1;
+	report->fresh.opener = report->thread >> 32;
+	/* Another thread may be first, with the other direction: then its entry counts. */
+	if (!bpf_map_update_elem(&conns, &own, &report->fresh, BPF_NOEXIST))
+		count_connection(own.tgid, 1);
+	return bpf_map_lookup_elem(&conns, &own);
+}
+
+/* The connection of a handle, or NULL if there are too many. What lies in shared memory outlives the
+ * processes that were there before this one. */
+static __always_inline struct conn *conn_of(struct report *report,
+					    const struct wstap_tapped *process)
+{
+	struct conn_key key = conn_key(process, report->thread >> 32, report->handle);
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+
+	if (conn && ((key.tgid & WSTAP_IN_MEMORY) || !is_stale(conn, process->born)))
+		return conn;
+	return new_connection(report, &key);
+}
+
+/* Records of a connection bear one tgid, also where several processes use it. */
+static __always_inline void ascribe(struct report *report, const struct conn *conn)
+{
+	report->thread = (__u64)conn->opener << 32 | (__u32)report->thread;
 }
 
 struct remainder {
