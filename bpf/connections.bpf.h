@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
 /*
- * Keeps which connections there are, and finds the one of a handle. A process may leave some open when it ends or runs another
- * program; its handles are gone then. Skipped bytes of these are reported now, because skips add up
- * before they are reported (walk.bpf.h). Then their entries are removed.
+ * Keeps which connections there are, and finds the one of a handle.
+ *
+ * A process may leave some open when it ends or runs another program; its handles are gone then. Skipped
+ * bytes of these are reported now, because skips add up before they are reported (walk.bpf.h). Then their
+ * entries are removed.
  */
 #ifndef WSTAP_CONNECTIONS_BPF_H
 #define WSTAP_CONNECTIONS_BPF_H
