@@ -1,8 +1,11 @@
-//! Which instructions the kernel emulates under a probe, instead of single-stepping a copy.
+//! Which instructions the kernel emulates under a probe, which it single-steps in a copy, and which it
+//! refuses.
 //!
 //! `branch_setup_xol_ops` and `push_setup_xol_ops` in the kernel's `arch/x86/kernel/uprobes.c`, as
 //! of 5.15. The forms are taken narrowly: an encoding with a prefix that the kernel may treat in
 //! its own way is left out, which costs time on that instruction and nothing else.
+
+use iced_x86::{Instruction, Mnemonic, OpKind};
 
 /// How a cheap instruction is run under a probe; the cheaper first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +37,46 @@ impl Emulation {
             Self::Always(name) | Self::Recent(name) => name,
         }
     }
+}
+
+/// Whether the kernel is known to single-step this instruction, whose bytes these are. It refuses prefixes such
+/// as `lock`, and rare opcodes (`is_prefix_bad` and `good_insns_64` in the same file). One refusal fails all
+/// probes of a file, so only forms are taken that have nothing in common with those: no prefix but REX, and
+/// returns, and plain work on general registers and memory. Compilers wrote `repz ret` for old processors.
+pub(super) fn may_be_stepped(bytes: &[u8], instruction: &Instruction) -> bool {
+    if instruction.mnemonic() == Mnemonic::Ret {
+        return matches!(bytes, [0xc2 | 0xc3, ..] | [0xf3, 0xc3]);
+    }
+    let has_prefix = matches!(
+        bytes.first(),
+        None | Some(0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3)
+    );
+    let is_plain = matches!(
+        instruction.mnemonic(),
+        Mnemonic::Add
+            | Mnemonic::And
+            | Mnemonic::Cmp
+            | Mnemonic::Dec
+            | Mnemonic::Inc
+            | Mnemonic::Lea
+            | Mnemonic::Leave
+            | Mnemonic::Mov
+            | Mnemonic::Movsx
+            | Mnemonic::Movsxd
+            | Mnemonic::Movzx
+            | Mnemonic::Neg
+            | Mnemonic::Not
+            | Mnemonic::Or
+            | Mnemonic::Pop
+            | Mnemonic::Sub
+            | Mnemonic::Test
+            | Mnemonic::Xor
+    );
+    let is_general = |operand: u32| {
+        instruction.op_kind(operand) != OpKind::Register
+            || instruction.op_register(operand).is_gpr()
+    };
+    !has_prefix && is_plain && (0..instruction.op_count()).all(is_general)
 }
 
 #[cfg(test)]
@@ -76,6 +119,40 @@ mod tests {
         ];
         for bytes in slow {
             assert_eq!(Emulation::of(bytes), None, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn plain_work_is_stepped_and_what_the_kernel_refuses_is_not() {
+        let may_be_stepped = |bytes: &[u8]| {
+            let mut decoder = iced_x86::Decoder::new(64, bytes, iced_x86::DecoderOptions::NONE);
+            may_be_stepped(bytes, &decoder.decode())
+        };
+        let plain: [&[u8]; 7] = [
+            &[0xc3],                         // ret
+            &[0xf3, 0xc3],                   // repz ret
+            &[0x31, 0xc0],                   // xor eax, eax
+            &[0x48, 0x63, 0xd2],             // movsxd rdx, edx
+            &[0x48, 0x8b, 0x44, 0x24, 0x08], // mov rax, [rsp+8]
+            &[0x5b],                         // pop rbx
+            &[0x48, 0x83, 0xc4, 0x18],       // add rsp, 0x18
+        ];
+        for bytes in plain {
+            assert!(may_be_stepped(bytes), "{bytes:x?}");
+        }
+        let other: [&[u8]; 9] = [
+            &[],
+            &[0x3e, 0xc3],                   // ret, with a prefix that does nothing
+            &[0xf0, 0x0f, 0xc1, 0x47, 0x20], // lock xadd [rdi+0x20], eax
+            &[0xf0, 0x83, 0x07, 0x01],       // lock add [rdi], 1
+            &[0x3e, 0x48, 0x89, 0xc8],       // mov rax, rcx, with a prefix that does nothing
+            &[0x0f, 0x20, 0xc0],             // mov rax, cr0
+            &[0x8e, 0xd8],                   // mov ds, eax
+            &[0x0f, 0x0b],                   // ud2
+            &[0xec],                         // in al, dx
+        ];
+        for bytes in other {
+            assert!(!may_be_stepped(bytes), "{bytes:x?}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use iced_x86::{ConditionCode, FlowControl, Instruction, Register};
 
 use super::straight::{Origin, Straight};
-use super::{MAX_NEAR, POINTER, ReturnSite, Text, Unknown, emulated};
+use super::{MAX_NEAR, POINTER, ReturnSite, Text, Unknown, run_by_kernel};
 use crate::site::value::Method;
 use crate::site::walk::decode;
 
@@ -196,7 +196,7 @@ impl Exits {
         outcome: Outcome,
     ) -> Option<ReturnSite> {
         Some(ReturnSite {
-            emulated: emulated(text, instruction),
+            emulated: run_by_kernel(text, instruction)?,
             register: match outcome {
                 Outcome::In(register) => Some(u8::try_from(register.number()).ok()?),
                 Outcome::Failed => None,

@@ -21,7 +21,7 @@ use iced_x86::{FlowControl, Instruction, Mnemonic, Register};
 
 pub(super) use self::exits::Exits;
 use self::straight::Straight;
-use super::emulated::Emulation;
+use super::emulated::{Emulation, may_be_stepped};
 use super::value::Method;
 use super::walk::{Walk, decode};
 use super::{Text, body, jumps_out};
@@ -63,6 +63,7 @@ pub(crate) type Unknown = &'static str;
 const NO_END: Unknown = "nothing says where it ends";
 const POINTER: Unknown = "it ends in a jump through a pointer";
 const UNDECODED: Unknown = "its code cannot be followed";
+const REFUSED: Unknown = "the kernel takes no probe where it returns";
 
 /// Most functions that are followed from one by jumps out of it.
 const MAX_PARTS: usize = 16;
@@ -106,7 +107,15 @@ pub(crate) fn through(
     }
     sites.sort_unstable();
     sites.dedup();
-    Ok(sites)
+    taken_by_kernel(text, sites)
+}
+
+/// All of these sites, if the kernel takes a probe on each.
+fn taken_by_kernel(text: &impl Text, sites: Vec<ReturnSite>) -> Result<Vec<ReturnSite>, Unknown> {
+    let is_taken = |site: &ReturnSite| {
+        decode(text, site.address).is_some_and(|it| run_by_kernel(text, &it).is_some())
+    };
+    if sites.iter().all(is_taken) { Ok(sites) } else { Err(REFUSED) }
 }
 
 /// Every `ret` in the bytes of the function and of the functions that it jumps to. This is for code
@@ -149,7 +158,7 @@ fn swept(text: &impl Text, entry: u64, end: Option<u64>) -> Result<Vec<ReturnSit
     if returns.is_empty() {
         return Err("it has no instruction that returns");
     }
-    Ok(returns.into_iter().map(ReturnSite::ret).collect())
+    taken_by_kernel(text, returns.into_iter().map(ReturnSite::ret).collect())
 }
 
 /// Whether a jump goes through a table of the function's own, as a `switch` does: its target was
@@ -190,8 +199,16 @@ pub(crate) fn after_call(text: &impl Text, next: u64, kept: &[Register]) -> Opti
         }
         at = instruction.next_ip();
     }
-    decode(text, next)?;
+    run_by_kernel(text, &decode(text, next)?)?;
     site(next, None, 0)
+}
+
+/// How the kernel runs an instruction under a probe: the name of one that it emulates, none of one that it
+/// single-steps. `None` where it may refuse the probe.
+fn run_by_kernel(text: &impl Text, instruction: &Instruction) -> Option<Option<&'static str>> {
+    let emulated = emulated(text, instruction);
+    let bytes = text.bytes(instruction.ip())?.get(..instruction.len())?;
+    (emulated.is_some() || may_be_stepped(bytes, instruction)).then_some(emulated)
 }
 
 /// The name of an instruction that every kernel emulates.
