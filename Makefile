@@ -30,7 +30,7 @@ RELEASE := target/release-files
 # which are). lld, which Rust brings along for x86-64, makes one function of those with the same code, and packs
 # the list of addresses that are set at start.
 BY_LLD := -C link-arg=-Wl,--icf=all,-z,pack-relative-relocs
-SMALLER := -C opt-level=s $(if $(filter x86_64,$(shell uname -m)),$(BY_LLD))
+SMALLER := -C opt-level=s -C strip=symbols $(if $(filter x86_64,$(shell uname -m)),$(BY_LLD))
 PACKAGERS := cargo-deb@3.8.0 cargo-generate-rpm@0.21.1 cargo-sbom@0.10.0
 release: export SOURCE_DATE_EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
 release: deps deps-release
