@@ -202,7 +202,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
 fn print(message: &str, medians: &Medians) {
     for mode in Mode::ALL {
         let Some(&added) = medians.added.get(&mode) else {
-            println!("{message:>10}  {:34} skipped: not installed", mode.name());
+            println!("{message:>10}  {:34} skipped: not to be had", mode.name());
             continue;
         };
         let ns = if mode == Mode::None { medians.alone } else { added };

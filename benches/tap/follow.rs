@@ -120,14 +120,15 @@ fn start() {
     let _ = node.wait();
 }
 
-/// User and system time of a process so far (`proc_pid_stat(5)`, fields 14 and 15).
+/// Processor time of a process so far, by the scheduler's own count of each thread (`sched-stats.rst`). What
+/// `/proc/PID/stat` says is sampled by the very timer that wakes wstap.
 fn cpu_seconds(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let (_, fields) = stat.rsplit_once(')').unwrap();
-    let ticks: f64 =
-        fields.split_ascii_whitespace().skip(11).take(2).map(|t| t.parse::<f64>().unwrap()).sum();
-    // USER_HZ is 100 on every architecture that Linux runs on today.
-    ticks / 100.0
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let nanoseconds = threads.filter_map(|thread| {
+        let stat = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        stat.split(' ').next()?.parse::<f64>().ok()
+    });
+    nanoseconds.sum::<f64>() / 1e9
 }
 
 /// Sum over the series of one metric.
