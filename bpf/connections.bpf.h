@@ -108,15 +108,22 @@ static __noinline struct conn *new_connection(struct report *report, const struc
 	return bpf_map_lookup_elem(&conns, &own);
 }
 
-/* The connection of a handle, or NULL if there are too many. What lies in shared memory outlives the
- * processes that were there before this one. */
+/* Whether a connection is one of this process, or in memory that it shares: what lies there outlives the
+ * processes that were there before. */
+static __always_inline bool is_current(const struct conn_key *key, const struct conn *conn,
+				       __u32 born)
+{
+	return (key->tgid & WSTAP_IN_MEMORY) || !is_stale(conn, born);
+}
+
+/* The connection of a handle, or NULL if there are too many. */
 static __always_inline struct conn *conn_of(struct report *report,
 					    const struct wstap_tapped *process)
 {
 	struct conn_key key = conn_key(process, report->thread >> 32, report->handle);
 	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
 
-	if (conn && ((key.tgid & WSTAP_IN_MEMORY) || !is_stale(conn, process->born)))
+	if (conn && is_current(&key, conn, process->born))
 		return conn;
 	return new_connection(report, &key);
 }

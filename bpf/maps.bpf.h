@@ -242,12 +242,12 @@ struct {
 	__type(value, struct http2_stream);
 } http2_streams SEC(".maps");
 
-/* How many entries of `conns` each process has. If it ends with some left, all of `conns` must
- * be searched for them. */
+/* How many entries of `conns` each process has, and each memory that several share. If one ends with some
+ * left, all of `conns` must be searched for them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
-	__type(key, __u32); /* tgid */
+	__type(key, __u32); /* as `tgid` in struct conn_key */
 	__type(value, __u32);
 } conns_of_process SEC(".maps");
 

@@ -414,7 +414,7 @@ static __always_inline bool is_used(const struct conn *conn)
 }
 
 /* The handle's next use is another connection. */
-static __always_inline void end_connection(__u64 handle, bool used)
+static __always_inline void end_connection(__u64 handle, bool only_if_used)
 {
 	struct thread *thread = tapped_thread();
 	struct report *report;
@@ -427,9 +427,9 @@ static __always_inline void end_connection(__u64 handle, bool used)
 	report->thread = bpf_get_current_pid_tgid();
 	key = conn_key(&thread->process, report->thread >> 32, handle);
 	conn = bpf_map_lookup_elem(&conns, &key);
-	if (!conn || (used && !is_used(conn)))
+	if (!conn || !is_current(&key, conn, thread->process.born))
 		return;
-	if (!(key.tgid & WSTAP_IN_MEMORY) && is_stale(conn, thread->process.born))
+	if (only_if_used && !is_used(conn))
 		return;
 	report->at_ns = bpf_ktime_get_ns();
 	report->handle = handle;

@@ -81,7 +81,7 @@ impl Tap<'_> {
             Ok(true) => self.shared.begin_epoch(),
             Ok(false) => {}
             Err(error) => {
-                return Err(refusal(&format!("look into the memory of pid {pid}"), error));
+                return Err(refusal(&format!("say which memory pid {pid} shares"), error));
             }
         }
         Ok(())
@@ -95,7 +95,7 @@ impl Tap<'_> {
     pub fn place_memory(&self, memory: u8, range: (u64, u64)) -> Result<(), Error> {
         let (map, key) = (&self.skel.maps.memories, u32::from(memory).to_ne_bytes());
         map.update(&key, &wire::memory_at(range), MapFlags::ANY)
-            .map_err(|error| refusal("tell apart what lies in shared memory", error))
+            .map_err(|error| refusal("say where shared memory lies", error))
     }
 
     /// Nobody shares the memory with this index any more. Its connections are forgotten.

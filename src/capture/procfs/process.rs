@@ -294,39 +294,60 @@ fn join(segments: &mut Vec<Segment>, more: Vec<Segment>) {
     }
 }
 
-/// One line, if it is an executable mapping of a file:
+/// A line of `/proc/PID/maps`:
 /// `7f0c1a000000-7f0c1a05e000 r-xp 0001f000 fe:00 1234    /usr/lib/libssl.so.3 (deleted)`
+pub(super) struct Line<'a> {
+    /// First address and the address behind the last one, which is higher.
+    pub(super) range: (u64, u64),
+    /// `r`, `w`, `x` or dashes, and `s` where it is shared, `p` where it is not.
+    pub(super) permissions: &'a [u8],
+    /// Where in the file it begins, bytes.
+    pub(super) offset: u64,
+    pub(super) file: FileId,
+    /// Path, or what the kernel says in place of one; may be empty.
+    pub(super) name: &'a str,
+}
+
+impl<'a> Line<'a> {
+    /// `None` where it is none.
+    pub(super) fn parse(line: &'a str) -> Option<Self> {
+        let mut rest = line;
+        let mut field = || {
+            let (field, tail) = rest.split_once(' ')?;
+            rest = tail.trim_start_matches(' ');
+            Some(field)
+        };
+        let (start, end) = field()?.split_once('-')?;
+        let permissions = field()?.as_bytes();
+        let offset = field()?;
+        let (major, minor) = field()?.split_once(':')?;
+        let inode = field()?.parse().ok()?;
+        let hex = |text| u64::from_str_radix(text, 16).ok();
+        let hex32 = |text| u32::from_str_radix(text, 16).ok();
+        let range = (hex(start)?, hex(end)?);
+        let device = rustix::fs::makedev(hex32(major)?, hex32(minor)?);
+        let (offset, file) = (hex(offset)?, FileId { device, inode });
+        // The kernel writes no other line. The code that follows relies on that.
+        (range.0 < range.1).then_some(Self { range, permissions, offset, file, name: rest })
+    }
+}
+
+/// One line, if it is an executable mapping of a file.
 fn parse_mapping(line: &str) -> Option<Mapping> {
-    let mut rest = line;
-    let mut field = || {
-        let (field, tail) = rest.split_once(' ')?;
-        rest = tail.trim_start_matches(' ');
-        Some(field)
-    };
-    let (start, end) = field()?.split_once('-')?;
-    let permissions = field()?;
-    let offset = field()?;
-    let (major, minor) = field()?.split_once(':')?;
-    let inode: u64 = field()?.parse().ok()?;
-    if permissions.as_bytes().get(2) != Some(&b'x') || inode == 0 || !rest.starts_with('/') {
+    let Line { range, permissions, offset, file, name } = Line::parse(line)?;
+    if permissions.get(2) != Some(&b'x') || file.inode == 0 || !name.starts_with('/') {
         return None;
     }
-    let (path, deleted) = match rest.strip_suffix(" (deleted)") {
+    let (path, deleted) = match name.strip_suffix(" (deleted)") {
         Some(path) => (path, true),
-        None => (rest, false),
+        None => (name, false),
     };
-    let hex = |text| u64::from_str_radix(text, 16).ok();
-    let hex32 = |text| u32::from_str_radix(text, 16).ok();
-    let range = (hex(start)?, hex(end)?);
-    let offset = hex(offset)?;
     // The kernel writes no such line. The code that follows relies on that.
-    if range.0 >= range.1 || offset.checked_add(range.1 - range.0).is_none() {
-        return None;
-    }
+    offset.checked_add(range.1 - range.0)?;
     Some(Mapping {
         first: range,
         segments: vec![Segment { range, offset }],
-        file: FileId { device: rustix::fs::makedev(hex32(major)?, hex32(minor)?), inode },
+        file,
         // Newlines are written as \012 in maps.
         path: PathBuf::from(path.replace("\\012", "\n")),
         deleted,

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
-use crate::capture::procfs::process::FileId;
+use crate::capture::procfs::process::{FileId, Line};
 
 /// Such memory, as a process has it. Forked processes have it at the same addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,21 +46,10 @@ fn largest(mut maps: impl BufRead) -> io::Result<Option<SharedMemory>> {
 /// One line, if it is such memory:
 /// `7f5eac000000-7f5eb0000000 rw-s 00000000 00:01 1037    /dev/zero (deleted)`
 fn parse(line: &str) -> Option<SharedMemory> {
-    let mut fields = line.split_ascii_whitespace();
-    let (start, end) = fields.next()?.split_once('-')?;
-    let permissions = fields.next()?.as_bytes();
-    let (major, minor) = fields.nth(1)?.split_once(':')?;
-    let inode = fields.next()?.parse().ok()?;
-    let name = fields.next()?;
+    let Line { range, permissions, file, name, .. } = Line::parse(line)?;
     let is_shared = permissions.get(1) == Some(&b'w') && permissions.get(3) == Some(&b's');
-    if !is_shared || !NAMES.iter().any(|kind| name.starts_with(kind)) {
-        return None;
-    }
-    let hex = |text| u64::from_str_radix(text, 16).ok();
-    let hex32 = |text| u32::from_str_radix(text, 16).ok();
-    let range = (hex(start)?, hex(end)?);
-    let device = rustix::fs::makedev(hex32(major)?, hex32(minor)?);
-    (range.0 < range.1).then_some(SharedMemory { range, file: FileId { device, inode } })
+    let is_memory = is_shared && NAMES.iter().any(|kind| name.starts_with(kind));
+    is_memory.then_some(SharedMemory { range, file })
 }
 
 #[cfg(test)]

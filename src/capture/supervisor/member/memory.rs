@@ -7,9 +7,13 @@ use crate::capture::Error;
 use crate::capture::bpf::Tap;
 use crate::capture::procfs::shared_memory::SharedMemory;
 
-/// Every such memory of the processes that are tapped.
+/// Every such memory of the processes that are tapped, as far as the kernel side has room for it.
 #[derive(Debug, Default)]
-pub(in crate::capture::supervisor) struct Memories(HashMap<SharedMemory, Users>);
+pub(in crate::capture::supervisor) struct Memories {
+    known: HashMap<SharedMemory, Users>,
+    /// It was said that there are too many.
+    is_full_said: bool,
+}
 
 #[derive(Debug)]
 struct Users {
@@ -41,13 +45,16 @@ impl Memories {
         if is_new {
             tap.place_memory(index, memory.range)?;
         }
+        if index == 0 {
+            self.say_full(pid);
+        }
         tap.share_memory(pid, index)
     }
 
     /// Process `pid` shares none any more, or has ended. Whether it shared one.
     pub(in crate::capture::supervisor) fn leave(&mut self, tap: &Tap<'_>, pid: u32) -> bool {
         let mut shared = false;
-        self.0.retain(|_, users| {
+        self.known.retain(|_, users| {
             shared |= users.pids.remove(&pid);
             if users.pids.is_empty() {
                 tap.forget_memory(users.index);
@@ -57,22 +64,34 @@ impl Memories {
         shared
     }
 
+    /// Says once that a memory was left out.
+    fn say_full(&mut self, pid: u32) {
+        if !std::mem::replace(&mut self.is_full_said, true) {
+            tracing::warn!(
+                "pid {pid} shares memory with other processes, and wstap keeps {} such memories apart: a TLS \
+                 object in it counts as a connection of each process that uses it. Tap fewer processes to \
+                 have it counted once",
+                u8::MAX
+            );
+        }
+    }
+
     fn is_user(&self, memory: SharedMemory, pid: u32) -> bool {
-        self.0.get(&memory).is_some_and(|users| users.pids.contains(&pid))
+        self.known.get(&memory).is_some_and(|users| users.pids.contains(&pid))
     }
 
     /// The index of a memory, and whether it is new. It is 0 where there are too many: then what lies there is
     /// a connection of each process that uses it.
     fn join(&mut self, memory: SharedMemory, pid: u32) -> (u8, bool) {
-        if let Some(users) = self.0.get_mut(&memory) {
+        if let Some(users) = self.known.get_mut(&memory) {
             users.pids.insert(pid);
             return (users.index, false);
         }
-        let taken: HashSet<u8> = self.0.values().map(|users| users.index).collect();
+        let taken: HashSet<u8> = self.known.values().map(|users| users.index).collect();
         let Some(index) = (1..=u8::MAX).find(|index| !taken.contains(index)) else {
             return (0, false);
         };
-        self.0.insert(memory, Users { index, pids: HashSet::from([pid]) });
+        self.known.insert(memory, Users { index, pids: HashSet::from([pid]) });
         (index, true)
     }
 }

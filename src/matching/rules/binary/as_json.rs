@@ -67,43 +67,46 @@ impl Writer<'_> {
     }
 
     fn array<F: Format>(&mut self, count: Option<u64>, depth: usize) -> Option<()> {
-        let (mut left, mut separator) = (count, b'[');
-        while let Some(head) = self.next_of::<F>(&mut left)? {
-            self.out.push(separator);
-            separator = b',';
-            self.value::<F>(head, depth + 1)?;
-        }
-        if separator == b'[' {
-            self.out.push(b'[');
-        }
-        self.out.push(b']');
-        Some(())
+        self.enclosed::<F>(count, *b"[]", |writer, head| writer.value::<F>(head, depth + 1))
     }
 
     fn map<F: Format>(&mut self, count: Option<u64>, depth: usize) -> Option<()> {
-        let (mut left, mut separator) = (count, b'{');
-        while let Some(head) = self.next_of::<F>(&mut left)? {
-            self.out.push(separator);
-            separator = b',';
-            match head {
-                Head::Text(length) => {
-                    let text = self.text::<F>(length)?;
-                    self.quoted(&text)?;
-                }
-                // A path writes a number as it writes a name.
-                Head::Scalar(Scalar::Unsigned(number)) => {
-                    self.quoted(number.to_string().as_bytes())?;
-                }
-                _ => return None,
+        self.enclosed::<F>(count, *b"{}", |writer, head| {
+            writer.key::<F>(head)?;
+            writer.out.push(b':');
+            let value = writer.head::<F>()?;
+            writer.value::<F>(value, depth + 1)
+        })
+    }
+
+    fn key<F: Format>(&mut self, head: Head) -> Option<()> {
+        match head {
+            Head::Text(length) => {
+                let text = self.text::<F>(length)?;
+                self.quoted(&text)
             }
-            self.out.push(b':');
-            let value = self.head::<F>()?;
-            self.value::<F>(value, depth + 1)?;
+            // A path writes a number as it writes a name.
+            Head::Scalar(Scalar::Unsigned(number)) => self.quoted(number.to_string().as_bytes()),
+            _ => None,
         }
-        if separator == b'{' {
-            self.out.push(b'{');
+    }
+
+    /// Writes `count` elements between brackets. `write` gets the first head of each.
+    fn enclosed<F: Format>(
+        &mut self,
+        count: Option<u64>,
+        [open, close]: [u8; 2],
+        mut write: impl FnMut(&mut Self, Head) -> Option<()>,
+    ) -> Option<()> {
+        let (mut left, mut is_first) = (count, true);
+        self.out.push(open);
+        while let Some(head) = self.next_of::<F>(&mut left)? {
+            if !std::mem::replace(&mut is_first, false) {
+                self.out.push(b',');
+            }
+            write(self, head)?;
         }
-        self.out.push(b'}');
+        self.out.push(close);
         Some(())
     }
 

@@ -1,12 +1,13 @@
 //! Messages in a binary encoding: where the wanted fields stand, told in the words of JSON.
 //!
 //! `scan` walks over MessagePack, CBOR and Erlang's terms alike, in place and only as far as the rules
-//! need; `msgpack`, `cbor` and `etf` read one head each, the first two with the crates for their encodings. `protobuf` walks by the numbers
-//! of fields. `as_json` writes a whole message as JSON. `report` tells what either has found. `token` writes the few values that are wanted as JSON
-//! would write them, so that conditions and ids mean the same in every encoding. What rules make of the
-//! fields is left to `json::rules`.
+//! need. `msgpack`, `cbor` and `etf` read one head each, the first two with the crates for their encodings.
+//! `protobuf` walks by the numbers of fields. `report` tells what either walk has found. `token` writes the
+//! few values that are wanted as JSON would write them, so that conditions and ids mean the same in every
+//! encoding. `as_json` writes a whole message so, for whoever looks for rules. What rules make of the fields
+//! is left to `json::rules`.
 //!
-//! Nothing here calls itself deeper than a path has steps, whatever the message says.
+//! No walk calls itself deeper than a path has steps, and `as_json` no deeper than 32, whatever the message says.
 
 mod as_json;
 mod cbor;

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use iced_x86::{ConditionCode, FlowControl, Instruction, Register};
 
 use super::straight::{Origin, Straight};
-use super::{MAX_NEAR, POINTER, ReturnSite, Text, Unknown, run_by_kernel};
+use super::{MAX_NEAR, POINTER, ReturnSite, Text, Unknown, emulated, is_taken};
 use crate::site::value::Method;
 use crate::site::walk::decode;
 
@@ -195,8 +195,9 @@ impl Exits {
         instruction: &Instruction,
         outcome: Outcome,
     ) -> Option<ReturnSite> {
+        is_taken(text, instruction).then_some(())?;
         Some(ReturnSite {
-            emulated: run_by_kernel(text, instruction)?,
+            emulated: emulated(text, instruction),
             register: match outcome {
                 Outcome::In(register) => Some(u8::try_from(register.number()).ok()?),
                 Outcome::Failed => None,

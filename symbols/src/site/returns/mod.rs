@@ -112,10 +112,10 @@ pub(crate) fn through(
 
 /// All of these sites, if the kernel takes a probe on each.
 fn taken_by_kernel(text: &impl Text, sites: Vec<ReturnSite>) -> Result<Vec<ReturnSite>, Unknown> {
-    let is_taken = |site: &ReturnSite| {
-        decode(text, site.address).is_some_and(|it| run_by_kernel(text, &it).is_some())
+    let is_sound = |site: &ReturnSite| {
+        decode(text, site.address).is_some_and(|instruction| is_taken(text, &instruction))
     };
-    if sites.iter().all(is_taken) { Ok(sites) } else { Err(REFUSED) }
+    if sites.iter().all(is_sound) { Ok(sites) } else { Err(REFUSED) }
 }
 
 /// Every `ret` in the bytes of the function and of the functions that it jumps to. This is for code
@@ -199,16 +199,15 @@ pub(crate) fn after_call(text: &impl Text, next: u64, kept: &[Register]) -> Opti
         }
         at = instruction.next_ip();
     }
-    run_by_kernel(text, &decode(text, next)?)?;
+    is_taken(text, &decode(text, next)?).then_some(())?;
     site(next, None, 0)
 }
 
-/// How the kernel runs an instruction under a probe: the name of one that it emulates, none of one that it
-/// single-steps. `None` where it may refuse the probe.
-fn run_by_kernel(text: &impl Text, instruction: &Instruction) -> Option<Option<&'static str>> {
-    let emulated = emulated(text, instruction);
-    let bytes = text.bytes(instruction.ip())?.get(..instruction.len())?;
-    (emulated.is_some() || may_be_stepped(bytes, instruction)).then_some(emulated)
+/// Whether the kernel is known to take a probe on this instruction.
+fn is_taken(text: &impl Text, instruction: &Instruction) -> bool {
+    let bytes = text.bytes(instruction.ip()).and_then(|code| code.get(..instruction.len()));
+    emulated(text, instruction).is_some()
+        || bytes.is_some_and(|bytes| may_be_stepped(bytes, instruction))
 }
 
 /// The name of an instruction that every kernel emulates.

@@ -94,8 +94,9 @@ impl Told<'_> {
         (self.found)(Reading { traits, name: None, method, feed: None });
     }
 
-    /// A request, or what concerns one, that is known by its order.
-    fn queued(&mut self, kind: Kind, queue: u8) {
+    /// A request, or what concerns one, that is known by its order; nothing where it says nothing.
+    fn queued(&mut self, kind: Option<Kind>, queue: u8) {
+        let Some(kind) = kind else { return };
         let label = QUEUES.get(usize::from(queue)).copied().unwrap_or_default();
         let method = (kind == Kind::Request).then_some(Cow::Borrowed(label.as_bytes()));
         let name = Some(RequestName::Queue(queue));

@@ -132,17 +132,20 @@ impl Talk {
         let heard = Heard { direction, channel, fields };
         let all = match code {
             performative::OPEN => {
-                let kind = turn(&mut self.opened, direction, false);
-                Ok(told_queue(told, kind, OPEN_QUEUE))
+                told.queued(turn(&mut self.opened, direction, false), OPEN_QUEUE);
+                Ok(true)
             }
             performative::CLOSE => heard.has_error().map(|is_error| {
-                let kind = turn(&mut self.closed, direction, is_error);
-                told_queue(told, kind, CLOSE_QUEUE)
+                told.queued(turn(&mut self.closed, direction, is_error), CLOSE_QUEUE);
+                true
             }),
-            performative::SASL_INIT => Ok(told_queue(told, Some(Kind::Request), SASL_QUEUE)),
+            performative::SASL_INIT => {
+                told.queued(Some(Kind::Request), SASL_QUEUE);
+                Ok(true)
+            }
             performative::SASL_OUTCOME => fields.fields().map(|[code]| {
-                let is_error = code.number() != Some(0);
-                told_queue(told, Some(answer(is_error)), SASL_QUEUE)
+                told.queued(Some(answer(code.number() != Some(0))), SASL_QUEUE);
+                true
             }),
             performative::BEGIN => self.begin(heard, told),
             performative::END => self.end(heard, told),
@@ -371,11 +374,4 @@ fn turn(first: &mut Option<Direction>, direction: Direction, is_error: bool) -> 
         Some(first) if first == direction => None,
         Some(_) => Some(answer(is_error)),
     }
-}
-
-fn told_queue(told: &mut Told<'_>, kind: Option<Kind>, queue: u8) -> bool {
-    if let Some(kind) = kind {
-        told.queued(kind, queue);
-    }
-    true
 }
