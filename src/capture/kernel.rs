@@ -1,6 +1,7 @@
 //! What the running kernel can do, as far as wstap must choose by it.
 
 use std::fs;
+use std::path::Path;
 
 /// The oldest kernel that wstap runs on: uprobe attach cookies came with it.
 pub const OLDEST: Version = Version { major: 5, minor: 15 };
@@ -52,6 +53,23 @@ pub fn lockdown() -> Option<String> {
     let (_, rest) = modes.split_once('[')?;
     let (mode, _) = rest.split_once(']')?;
     Some(mode.to_owned())
+}
+
+/// Where a kernel with BTF describes its own types.
+pub const TYPES: &str = "/sys/kernel/btf/vmlinux";
+
+/// Why [`TYPES`] is missing, and what to do about it; `None` if it is there. libbpf fits each program to
+/// the kernel by it, and says only "No such process" where it is not found.
+#[must_use]
+pub fn missing_types() -> Option<(String, &'static str)> {
+    if Path::new(TYPES).exists() {
+        return None;
+    }
+    if !Path::new("/sys/kernel").exists() {
+        let found = format!("{TYPES} is missing, because /sys is not mounted here");
+        return Some((found, "mount -t sysfs sysfs /sys; in a container, give it the host's /sys"));
+    }
+    Some((format!("{TYPES} is missing"), "use a kernel built with CONFIG_DEBUG_INFO_BTF=y"))
 }
 
 #[cfg(test)]

@@ -2,14 +2,13 @@
 //! the rest.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::{fs, thread};
 
 use serde::Serialize;
 
 use super::Failure;
 use super::refused::{Cause, Refused};
-use crate::capture::bpf::{Flavour, Settings, Tap, Wakeup, with_tap};
+use crate::capture::bpf::{Flavour, Settings, Tap, with_tap};
 use crate::capture::confine::privilege;
 use crate::capture::confine::sandbox::{self, Task};
 use crate::capture::{Error, kernel};
@@ -104,22 +103,10 @@ fn check_kernel() -> Check {
 }
 
 fn check_btf() -> Check {
-    let path = "/sys/kernel/btf/vmlinux";
-    if Path::new(path).exists() {
-        return Check::ok("kernel types", path);
+    match kernel::missing_types() {
+        None => Check::ok("kernel types", kernel::TYPES),
+        Some((found, remedy)) => Check::fails("kernel types", found, remedy),
     }
-    if !Path::new("/sys/kernel").exists() {
-        return Check::fails(
-            "kernel types",
-            format!("{path} is missing, because /sys is not mounted here"),
-            "mount -t sysfs sysfs /sys; in a container, give it the host's /sys",
-        );
-    }
-    Check::fails(
-        "kernel types",
-        format!("{path} is missing"),
-        "use a kernel built with CONFIG_DEBUG_INFO_BTF=y",
-    )
 }
 
 fn check_lockdown() -> Check {
@@ -156,14 +143,7 @@ fn check_capabilities() -> Check {
 
 /// Loads the BPF programs: nothing less shows whether the kernel's verifier accepts them.
 fn check_programs() -> Vec<Check> {
-    let settings = Settings {
-        ring_bytes: 64 << 10,
-        window_bytes: 4096,
-        connections: 16,
-        wakeup: Wakeup::Batched,
-        watch_execs: false,
-    };
-    match with_tap(&settings, |tap| Ok((tap.flavour(), try_all(tap)))) {
+    match with_tap(&Settings::TRIAL, |tap| Ok((tap.flavour(), try_all(tap)))) {
         Ok((flavour, tried)) => {
             let mut checks = vec![
                 Check::ok("programs", "load"),
@@ -173,6 +153,10 @@ fn check_programs() -> Vec<Check> {
             ];
             checks.extend(tried);
             checks
+        }
+        // The check of the types has said what to do.
+        Err(Error::Kernel(_)) if kernel::missing_types().is_some() => {
+            vec![Check::fails("programs", "do not load without the kernel types", "")]
         }
         Err(error) => {
             vec![Check::fails("programs", error.to_string(), "see the checks above")]

@@ -86,9 +86,12 @@ fn refused(reason: &str) -> Error {
             "this is kernel {release}, and wstap needs {} or newer (uprobe attach cookies)",
             kernel::OLDEST
         )),
-        _ => Error::Kernel(format!(
-            "kernel {release} refuses the BPF programs ({reason}); `wstap doctor` tells more"
-        )),
+        _ => Error::Kernel(match kernel::missing_types() {
+            Some((found, remedy)) => format!("the BPF programs do not load: {found}; {remedy}"),
+            None => format!(
+                "kernel {release} refuses the BPF programs ({reason}); `wstap doctor` tells more"
+            ),
+        }),
     }
 }
 

@@ -23,6 +23,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Little memory, and enough to see in which form the programs load.
+    pub const TRIAL: Self = Self {
+        ring_bytes: 64 << 10,
+        window_bytes: 4096,
+        connections: 16,
+        wakeup: Wakeup::Batched,
+        watch_execs: false,
+    };
+
     /// The fill of the ring buffer that wakes the reader; 0: every record does.
     pub(super) fn wake_bytes(&self) -> u64 {
         match self.wakeup {
@@ -55,6 +64,19 @@ pub struct Flavour {
     /// `bpf_loop` bounds the work for one call (5.17); otherwise calls beyond about 350 KiB are
     /// cut.
     pub bounded_loop: bool,
+}
+
+impl Flavour {
+    /// Names of what this kernel has of what not every kernel has.
+    #[must_use]
+    pub fn features(self) -> Vec<&'static str> {
+        let all = [
+            ("uprobe_multi", self.multi),
+            ("sleepable uprobes", self.sleepable),
+            ("bpf_loop", self.bounded_loop),
+        ];
+        all.into_iter().filter_map(|(name, has)| has.then_some(name)).collect()
+    }
 }
 
 /// The best form comes first. Each is tried until one loads.

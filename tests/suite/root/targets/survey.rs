@@ -104,6 +104,39 @@ fn root_who_lacks_a_capability_is_told_so_and_who_has_it_is_not() {
     assert!(checks.iter().all(|check| check["name"] != "plain ws://"), "nothing was loaded");
 }
 
+/// Without `/sys` no program loads. The kernel's own error says nothing of it, so it must not be shown.
+#[test]
+fn root_without_sys_the_cause_is_said_once_and_in_words() {
+    if !privileged() {
+        return;
+    }
+    let without_sys = || {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "bash", "-c", "mount -t tmpfs none /sys && exec \"$@\"", "bash"]);
+        command.arg(program().get_program());
+        command
+    };
+    let (code, checks, said) = ask(without_sys(), "doctor");
+    assert_eq!(code, Some(3), "{said}");
+    let types = find(&checks, "kernel types");
+    assert!(
+        types["found"].as_str().is_some_and(|it| it.contains("/sys is not mounted")),
+        "{types}"
+    );
+    assert!(types["remedy"].as_str().is_some_and(|it| it.contains("mount -t sysfs")), "{types}");
+    let programs = find(&checks, "programs");
+    assert_eq!(programs["found"], "do not load without the kernel types");
+    assert_eq!(programs["remedy"], "");
+
+    let mut command = without_sys();
+    command.args(["--comm", "nosuchprogram", "--listen", "127.0.0.1:0", "--check"]);
+    let output = command.output().expect("wstap runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("/sys is not mounted here; mount -t sysfs"), "{said}");
+    assert!(!said.contains("No such process"), "{said}");
+}
+
 fn find<'a>(checks: &'a [Value], name: &str) -> &'a Value {
     let check = checks.iter().find(|check| check["name"] == name);
     check.unwrap_or_else(|| panic!("no {name} in {checks:?}"))
