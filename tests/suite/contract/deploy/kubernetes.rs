@@ -1,5 +1,5 @@
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use clap::Parser;
 use serde::Deserialize;
@@ -87,6 +87,39 @@ fn the_manifests_have_the_shape_that_kubernetes_takes() {
         .output()
         .expect("the tool starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// By the schema of the Prometheus operator, which comes as a package for Node.js.
+#[test]
+fn the_pod_monitor_has_the_shape_that_the_operator_takes() {
+    let models = "@kubernetes-models/prometheus-operator";
+    let Some(node) = peers::installed("node") else { return };
+    let Some(folder) = peers::installed(&format!("node_modules/{models}")) else { return };
+    let program = format!(
+        "import {{ readFileSync }} from 'node:fs';
+         import {{ PodMonitor }} from '{models}/monitoring.coreos.com/v1/PodMonitor';
+         new PodMonitor(JSON.parse(readFileSync(0, 'utf8'))).validate();"
+    );
+    let judge = |monitor: &Value| {
+        let mut judge = Command::new(&node)
+            .args(["--input-type=module", "--eval", &program])
+            .current_dir(&folder)
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("node starts");
+        let input = judge.stdin.take().expect("piped");
+        serde_json::to_writer(input, monitor).expect("it reads");
+        let output = judge.wait_with_output().expect("it ends");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let mut monitor = documents("podmonitor.yaml").remove(0);
+    let (taken, said) = judge(&monitor);
+    assert!(taken, "{said}");
+    // It does look.
+    monitor["spec"]["podMetricsEndpoints"][0]["relabelings"][0]["sourceLabels"] = "one".into();
+    let (taken, said) = judge(&monitor);
+    assert!(!taken && said.contains("sourceLabels must be array"), "{said}");
 }
 
 /// What is copied into the image is there, or made by the command that the file names.
