@@ -116,22 +116,51 @@ static __always_inline bool is_current(const struct conn_key *key, const struct 
 	return (key->tgid & WSTAP_IN_MEMORY) || !is_stale(conn, born);
 }
 
+/* The connection of this key, or NULL if it was not seen before. */
+static __always_inline struct conn *known_connection(const struct conn_key *key, __u32 born)
+{
+	struct conn *conn = bpf_map_lookup_elem(&conns, key);
+
+	return conn && is_current(key, conn, born) ? conn : NULL;
+}
+
 /* The connection of a handle, or NULL if there are too many. */
 static __always_inline struct conn *conn_of(struct report *report,
 					    const struct wstap_tapped *process)
 {
 	struct conn_key key = conn_key(process, report->thread >> 32, report->handle);
-	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+	struct conn *conn = known_connection(&key, process->born);
 
-	if (conn && is_current(&key, conn, process->born))
-		return conn;
-	return new_connection(report, &key);
+	return conn ? conn : new_connection(report, &key);
 }
 
 /* Records of a connection bear one tgid, also where several processes use it. */
 static __always_inline void ascribe(struct report *report, const struct conn *conn)
 {
 	report->thread = (__u64)conn->opener << 32 | (__u32)report->thread;
+}
+
+/* A call has passed bytes on a connection that is not followed. */
+static __always_inline void count_too_many(__u64 bytes)
+{
+	__sync_fetch_and_add(&losses.too_many_calls, 1);
+	__sync_fetch_and_add(&losses.too_many_bytes, bytes);
+}
+
+static __always_inline void report_closed(const struct report *report, const struct conn *conn)
+{
+	struct wstap_record *r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
+
+	if (!r)
+		r = bpf_ringbuf_reserve(&closings, sizeof(*r), 0);
+	if (!r) {
+		__sync_fetch_and_add(&losses.connection_ends, 1);
+		return;
+	}
+	fill_header(r, report, conn->streams[WSTAP_SENT].offset,
+		    conn->streams[WSTAP_RECEIVED].offset);
+	r->kind = WSTAP_CLOSED;
+	bpf_ringbuf_submit(r, wakeup_by_fill());
 }
 
 struct remainder {

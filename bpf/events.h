@@ -211,6 +211,8 @@ _Static_assert(sizeof(struct wstap_losses) == 104, "wire.rs asserts the same siz
  *   bit  17       of a read: it is a peek if a register says so
  *   bit  18       at a return site: calls of functions that are not probed return here as well
  *   bit  19       at a return site: the call returns only if a condition holds for the flags
+ *   bits 20-23    at an entry: the argument that is the length, if a short call that succeeds passes
+ *                 all of it; else 0
  *   bits 20-23    at a return site: the register with the result, as machine code numbers it; the
  *                 stack pointer's number where only calls return that have failed
  *   bits 24-27    of a read: the register that says whether it is a peek
@@ -234,6 +236,7 @@ enum wstap_cookie {
 	WSTAP_COOKIE_PEEK = 0x20000,
 	WSTAP_COOKIE_SHARED = 0x40000,
 	WSTAP_COOKIE_CONDITIONAL = 0x80000,
+	WSTAP_COOKIE_LENGTH_SHIFT = 20,
 	WSTAP_COOKIE_REGISTER_SHIFT = 20,
 	WSTAP_COOKIE_PEEK_SHIFT = 24,
 	WSTAP_COOKIE_CONDITION_SHIFT = 28,

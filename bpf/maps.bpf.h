@@ -67,6 +67,7 @@ struct call_args {
 	__u64 handle;
 	__u64 buffer;
 	__u64 count_at;
+	__u64 asked; /* bytes that it is to pass; 0 if it may pass some of them, however few they are */
 	struct wstap_tapped process;
 };
 
@@ -106,7 +107,7 @@ struct stream {
 	__u8 narrow;  /* long messages that are not compressed are copied in part */
 	__u8 is_carried; /* by HTTP/2 */
 	__u8 parted; /* the last frame was not all of a call */
-	__u8 pad[2];
+	__u16 wholly; /* bytes of the longest write that has passed all of them; none has failed since */
 	__u32 seq; /* of a socket: TCP's own number of the byte at `offset` */
 	__u32 http2_stream; /* in HTTP2: whose content is passing, if it may be a WebSocket's */
 	__u32 steered;	    /* the upper half of the steering word that was followed last */
@@ -144,7 +145,8 @@ struct http2_stream {
 /* The bytes [base, end) of one direction of a connection, while they are reported. */
 struct report {
 	__u64 at_ns;
-	__u64 thread; /* bpf_get_current_pid_tgid() */
+	__u64 ids;    /* bpf_get_current_pid_tgid(), kept like struct thread's `process` */
+	__u64 thread; /* the same; of a connection in shared memory with the tgid of its opener */
 	__u64 handle;
 	__u64 buffer; /* user address of the byte at stream offset `base` */
 	__u64 base;

@@ -75,6 +75,7 @@ static __always_inline struct thread *tapped_thread(void)
 		return NULL;
 	}
 	thread->process = *process;
+	thread->report.ids = bpf_get_current_pid_tgid();
 	thread->epoch = now;
 	return thread;
 }

@@ -15,7 +15,7 @@
 /* A program on a tracepoint must not sleep. */
 #define NEVER_SLEEPS
 
-#include "tls/tls.bpf.h"
+#include "process.bpf.h"
 #include "socket/records.bpf.h"
 
 enum {

@@ -93,10 +93,12 @@ static __always_inline void go_report(const struct call_args *args, __u32 direct
 {
 	struct thread *thread = this_thread(BPF_LOCAL_STORAGE_GET_F_CREATE);
 
-	if (thread)
-		report_call(&thread->report, args, direction, count);
-	else
+	if (!thread) {
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
+		return;
+	}
+	thread->report.ids = bpf_get_current_pid_tgid();
+	report_call(&thread->report, args, direction, count);
 }
 
 SEC("uprobe")

@@ -9,38 +9,7 @@
 
 #include "process.bpf.h"
 #include "stream/walk.bpf.h"
-
-#if defined(__TARGET_ARCH_x86)
-/* `ret` has popped the return address when the return program runs. */
-#define SP_AT_ENTRY(ctx) (PT_REGS_SP(ctx) - 8)
-#else
-#define SP_AT_ENTRY(ctx) (PT_REGS_SP(ctx))
-#endif
-
-/* The verifier wants constant offsets into the registers; without the fence clang would choose the
- * address first and load once. */
-#define ARGUMENT_CASE(number, parameter)                                                           \
-	case number:                                                                               \
-		value = parameter(ctx);                                                            \
-		opaque(value);                                                                     \
-		return value
-
-static __always_inline __u64 argument(struct pt_regs *ctx, __u32 number)
-{
-	__u64 value;
-
-	switch (number & 15) {
-		ARGUMENT_CASE(0, PT_REGS_PARM1);
-		ARGUMENT_CASE(1, PT_REGS_PARM2);
-		ARGUMENT_CASE(2, PT_REGS_PARM3);
-		ARGUMENT_CASE(3, PT_REGS_PARM4);
-		ARGUMENT_CASE(4, PT_REGS_PARM5);
-	default:
-		value = PT_REGS_PARM6(ctx);
-		opaque(value);
-		return value;
-	}
-}
+#include "tls/registers.bpf.h"
 
 /* The call that was entered with this stack pointer. */
 static __always_inline struct call_args *call_at(struct thread *thread, __u64 sp)
@@ -112,6 +81,9 @@ int tap_entry(struct pt_regs *ctx)
 	args->count_at = 0;
 	if (cookie & WSTAP_COOKIE_STATUS)
 		args->count_at = argument(ctx, cookie >> WSTAP_COOKIE_COUNT_SHIFT);
+	args->asked = 0;
+	if (cookie >> WSTAP_COOKIE_LENGTH_SHIFT & 15)
+		args->asked = argument(ctx, cookie >> WSTAP_COOKIE_LENGTH_SHIFT);
 	if (cookie & WSTAP_COOKIE_LAYERS) {
 		if (!is_layer(args->handle))
 			args->sp = 0;
@@ -120,43 +92,82 @@ int tap_entry(struct pt_regs *ctx)
 	return 0;
 }
 
-/* Bytes that the call with this result passed; 0 if it failed. */
-static __always_inline __u64 bytes_passed(__u64 value, __u64 cookie, __u64 count_at)
+/* What a function has returned. Of one that returns int the upper half of the register is not its own. */
+static __always_inline __s64 result_of(__u64 value, __u64 cookie)
 {
-	/* Of a function that returns int the upper half of the register is not its own. */
-	__s64 result = cookie & WSTAP_COOKIE_LONG ? (__s64)value : (__s32)value;
+	return cookie & WSTAP_COOKIE_LONG ? (__s64)value : (__s32)value;
+}
+
+/* The bytes that a call with this result passed; 0 where the result is only a status. */
+static __always_inline __u64 count_in(__s64 result, __u64 cookie)
+{
+	return cookie & WSTAP_COOKIE_STATUS ? 0 : result;
+}
+
+/*
+ * The bytes that a call passed whose result was only a status.
+ *
+ * To read the number is as dear as to copy a short message, so it is not read where it can only be what
+ * the call was asked for. With SSL_MODE_ENABLE_PARTIAL_WRITE OpenSSL may stop behind a TLS record. How
+ * long these are does not change, so what has once passed in one call passes again, and so does what is
+ * shorter. An application may make records shorter, but hardly below 512 bytes
+ * (SSL_CTX_set_max_send_fragment(3)). After a write has failed, the next one may have to finish it first.
+ */
+static __always_inline __u64 count_by_arguments(const struct call_args *args, const struct conn *conn)
+{
 	__u64 count = 0;
 
-	if (result <= 0)
-		return 0;
-	if (!(cookie & WSTAP_COOKIE_STATUS))
-		return result;
-	if (read_user(&count, sizeof(count), count_at))
-		return 0;
+	if (args->asked && conn && args->asked <= conn->streams[WSTAP_SENT].wholly)
+		return args->asked;
+	if (read_user(&count, sizeof(count), args->count_at))
+		__sync_fetch_and_add(&losses.untracked_calls, 1);
 	return count;
 }
 
-/* A call has passed bytes on a connection that is not followed. */
-static __always_inline void count_too_many(__u64 bytes)
+/* A write has passed so many bytes: all that it was asked for, if a later one may go by that. */
+static __always_inline void note_whole(struct stream *s, const struct call_args *args, __u64 count)
 {
-	__sync_fetch_and_add(&losses.too_many_calls, 1);
-	__sync_fetch_and_add(&losses.too_many_bytes, bytes);
+	enum { RECORD_BYTES_LEAST = 512 };
+
+	if (count == args->asked && count <= RECORD_BYTES_LEAST && count > s->wholly)
+		s->wholly = count;
 }
 
-/* Reports the `count` bytes that a call passed. `args` are its arguments at entry. */
-static __noinline int report_call(struct report *report, const struct call_args *args,
-				  __u32 direction, __u64 count)
+/* A write has failed: the next one may have to finish it. */
+static __noinline int note_failed(const struct call_args *args)
 {
+	struct conn_key key =
+		conn_key(&args->process, bpf_get_current_pid_tgid() >> 32, args->handle);
+	struct conn *conn = known_connection(&key, args->process.born);
+
+	if (conn)
+		conn->streams[WSTAP_SENT].wholly = 0;
+	return 0;
+}
+
+/* Reports the `count` bytes that a call passed; 0 means that the arguments tell, which are those at
+ * entry. It is inlined where most calls pass, because each call of a function costs there. */
+static __always_inline int report_inline(struct report *report, const struct call_args *args,
+					 __u32 direction, __u64 count)
+{
+	struct conn_key key;
 	struct conn *conn;
 	struct stream *s;
 
-	report->thread = bpf_get_current_pid_tgid();
+	report->thread = report->ids;
 	report->handle = args->handle;
 	report->buffer = args->buffer;
 	report->direction = direction;
 	report->target = args->process.target;
 	report->at_ns = direction == WSTAP_SENT ? args->at_ns : bpf_ktime_get_ns();
-	conn = conn_of(report, &args->process);
+	key = conn_key(&args->process, report->thread >> 32, args->handle);
+	conn = known_connection(&key, args->process.born);
+	if (!count)
+		count = count_by_arguments(args, conn);
+	if (!count)
+		return 0;
+	if (!conn)
+		conn = new_connection(report, &key);
 	if (!conn) {
 		count_too_many(count);
 		return 0;
@@ -170,7 +181,15 @@ static __noinline int report_call(struct report *report, const struct call_args 
 	report->end = report->base + count;
 	walk(report, conn);
 	s->offset = report->end;
+	note_whole(s, args, count);
 	return 0;
+}
+
+/* The same, for programs whose stack frames have no room for more. */
+static __noinline int report_call(struct report *report, const struct call_args *args,
+				  __u32 direction, __u64 count)
+{
+	return report_inline(report, args, direction, count);
 }
 
 /* Moves a call to `entering` that the thread had no place for; false if there is none. */
@@ -216,24 +235,25 @@ static __noinline int return_without_entry(__u64 result, __u64 cookie)
 	if (!thread || thread->entered || (__s32)result <= 0 || (cookie & WSTAP_COOKIE_SHARED))
 		return 0;
 	/* Where the result is a status, the number of bytes is behind an argument. */
-	count_in_flight(cookie & WSTAP_COOKIE_STATUS ? 0 : bytes_passed(result, cookie, 0));
+	count_in_flight(count_in(result_of(result, cookie), cookie));
 	return 0;
 }
 
 /* The call that was entered with stack pointer `sp` returns with `result`. */
-static __always_inline int call_returns(__u64 sp, __u64 result, __u64 cookie)
+static __always_inline int call_returns(__u64 sp, __u64 value, __u64 cookie)
 {
 	struct thread *thread = this_thread(0);
 	struct call_args *args;
-	__u64 count;
+	__s64 result;
 
 	if (!thread || !take_call(thread, sp))
-		return return_without_entry(result, cookie);
+		return return_without_entry(value, cookie);
 	args = &thread->entering.args;
-	count = bytes_passed(result, cookie, args->count_at);
-	if (count)
-		report_call(&thread->report, args, cookie & WSTAP_COOKIE_DIRECTION, count);
-	return 0;
+	result = result_of(value, cookie);
+	if (result > 0)
+		return report_inline(&thread->report, args, cookie & WSTAP_COOKIE_DIRECTION,
+				     count_in(result, cookie));
+	return args->asked ? note_failed(args) : 0;
 }
 
 /* A return probe, for functions in which no instruction is known that every return passes. A
@@ -243,111 +263,6 @@ int tap_return(struct pt_regs *ctx)
 {
 	return call_returns(SP_AT_ENTRY(ctx), PT_REGS_RC(ctx), bpf_get_attach_cookie(ctx));
 }
-
-#if defined(__TARGET_ARCH_x86)
-#define REGISTER_CASE(number, name)                                                                \
-	case number:                                                                               \
-		value = (ctx)->name;                                                               \
-		opaque(value);                                                                     \
-		return value
-
-/* A register by its number in machine code: where a function returns its result, or one that it keeps
- * for its caller. */
-static __always_inline __u64 numbered_register(struct pt_regs *ctx, __u32 number)
-{
-	__u64 value;
-
-	switch (number & 15) {
-		REGISTER_CASE(3, bx);
-		REGISTER_CASE(5, bp);
-		REGISTER_CASE(12, r12);
-		REGISTER_CASE(13, r13);
-		REGISTER_CASE(14, r14);
-		REGISTER_CASE(15, r15);
-	default:
-		value = (ctx)->ax;
-		opaque(value);
-		return value;
-	}
-}
-
-/* The result of a call in any register. Calls whose result is in none have failed. */
-static __always_inline __u64 result_in(struct pt_regs *ctx, __u32 number)
-{
-	__u64 value;
-
-	switch (number & 15) {
-		REGISTER_CASE(1, cx);
-		REGISTER_CASE(2, dx);
-		REGISTER_CASE(6, si);
-		REGISTER_CASE(7, di);
-		REGISTER_CASE(8, r8);
-		REGISTER_CASE(9, r9);
-		REGISTER_CASE(10, r10);
-		REGISTER_CASE(11, r11);
-	case 4:
-		return 0;
-	default:
-		return numbered_register(ctx, number);
-	}
-}
-
-/* Whether a conditional jump is taken whose condition has this number in machine code. Bit 0 of the
- * number inverts. */
-static __always_inline bool holds(struct pt_regs *ctx, __u32 condition)
-{
-	enum { CARRY = 0x1, PARITY = 0x4, ZERO = 0x40, SIGN = 0x80, OVERFLOW = 0x800 };
-	__u64 flags = ctx->flags;
-	bool less = !(flags & SIGN) != !(flags & OVERFLOW);
-	bool holds;
-
-	switch ((condition >> 1) & 7) {
-	case 0:
-		holds = flags & OVERFLOW;
-		break;
-	case 1:
-		holds = flags & CARRY;
-		break;
-	case 2:
-		holds = flags & ZERO;
-		break;
-	case 3:
-		holds = flags & (CARRY | ZERO);
-		break;
-	case 4:
-		holds = flags & SIGN;
-		break;
-	case 5:
-		holds = flags & PARITY;
-		break;
-	case 6:
-		holds = less;
-		break;
-	default:
-		holds = less || (flags & ZERO);
-	}
-	return holds != (condition & 1);
-}
-#else
-/* Return sites are found on x86-64 only. */
-static __always_inline __u64 numbered_register(struct pt_regs *ctx, __u32 number)
-{
-	(void)ctx, (void)number;
-	return 0;
-}
-
-static __always_inline __u64 result_in(struct pt_regs *ctx, __u32 number)
-{
-	(void)ctx, (void)number;
-	return 0;
-}
-
-static __always_inline bool holds(struct pt_regs *ctx, __u32 condition)
-{
-	(void)ctx, (void)condition;
-	return false;
-}
-#endif
 
 /* An instruction that calls of the function pass when they return. Others may pass it as well: the
  * stack pointer tells, and the flags. */
@@ -372,39 +287,23 @@ int tap_read(struct pt_regs *ctx)
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	struct thread *thread = tapped_thread();
 	struct call_args *args;
-	__u64 count;
+	__s64 result;
 
 	if (!thread)
 		return 0;
 	if ((cookie & WSTAP_COOKIE_PEEK) &&
 	    (__u32)numbered_register(ctx, cookie >> WSTAP_COOKIE_PEEK_SHIFT))
 		return 0;
-	count = bytes_passed(numbered_register(ctx, cookie >> WSTAP_COOKIE_REGISTER_SHIFT), cookie,
-			     numbered_register(ctx, cookie >> WSTAP_COOKIE_COUNT_SHIFT));
-	if (!count)
+	result = result_of(numbered_register(ctx, cookie >> WSTAP_COOKIE_REGISTER_SHIFT), cookie);
+	if (result <= 0)
 		return 0;
 	args = &thread->entering.args;
 	args->process = thread->process;
 	args->handle = numbered_register(ctx, cookie >> WSTAP_COOKIE_HANDLE_SHIFT);
 	args->buffer = numbered_register(ctx, cookie >> WSTAP_COOKIE_BUFFER_SHIFT);
-	report_call(&thread->report, args, WSTAP_RECEIVED, count);
-	return 0;
-}
-
-static __always_inline void report_closed(const struct report *report, const struct conn *conn)
-{
-	struct wstap_record *r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
-
-	if (!r)
-		r = bpf_ringbuf_reserve(&closings, sizeof(*r), 0);
-	if (!r) {
-		__sync_fetch_and_add(&losses.connection_ends, 1);
-		return;
-	}
-	fill_header(r, report, conn->streams[WSTAP_SENT].offset,
-		    conn->streams[WSTAP_RECEIVED].offset);
-	r->kind = WSTAP_CLOSED;
-	bpf_ringbuf_submit(r, wakeup_by_fill());
+	args->count_at = numbered_register(ctx, cookie >> WSTAP_COOKIE_COUNT_SHIFT);
+	args->asked = 0;
+	return report_inline(&thread->report, args, WSTAP_RECEIVED, count_in(result, cookie));
 }
 
 /* Whether plaintext has passed both ways: no handshake precedes that. Early data passes one way. */
@@ -424,10 +323,10 @@ static __always_inline void end_connection(__u64 handle, bool only_if_used)
 	if (!thread)
 		return;
 	report = &thread->report;
-	report->thread = bpf_get_current_pid_tgid();
+	report->thread = report->ids;
 	key = conn_key(&thread->process, report->thread >> 32, handle);
-	conn = bpf_map_lookup_elem(&conns, &key);
-	if (!conn || !is_current(&key, conn, thread->process.born))
+	conn = known_connection(&key, thread->process.born);
+	if (!conn)
 		return;
 	if (only_if_used && !is_used(conn))
 		return;

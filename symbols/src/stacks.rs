@@ -139,7 +139,11 @@ const WRITE_INTERNAL: &[FunctionRow] = &[
 ];
 
 /// The arguments of OpenSSL's `ssl3_write`, below all of these.
-pub(crate) const OPENSSL_WRITER: Transfer = common_form(Direction::Sent, COUNT_IN_FOURTH);
+///
+/// With `SSL_MODE_ENABLE_PARTIAL_WRITE` it may stop behind a TLS record, and these have the same size
+/// throughout a connection. QUIC, which may stop anywhere, has a method of its own.
+pub(crate) const OPENSSL_WRITER: Transfer =
+    Transfer { passes_all_of_few: true, ..common_form(Direction::Sent, COUNT_IN_FOURTH) };
 
 /// gnutls_record_recv(3), gnutls_record_send(3), gnutls_record_send2(3), gnutls_deinit(3).
 ///
@@ -223,6 +227,7 @@ const fn common_form(direction: Direction, result: CallResult) -> Transfer {
         buffer: ArgIndex::known(1),
         length: ArgIndex::known(2),
         result,
+        passes_all_of_few: false,
         handles: Handles::All,
         return_probe: false,
     }

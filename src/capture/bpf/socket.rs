@@ -49,7 +49,7 @@ impl<'obj> SocketPrograms<'obj> {
         flavour: Flavour,
     ) -> libbpf_rs::Result<Self> {
         let mut open = SocketSkelBuilder::default().open(object)?;
-        leave_out_tls(&mut open);
+        leave_out_others(&mut open);
         share(&mut open.maps, maps)?;
         let Some(rodata) = open.maps.rodata_data.as_deref_mut() else {
             return Err(std::io::Error::other("the object has no settings").into());
@@ -66,9 +66,9 @@ impl<'obj> SocketPrograms<'obj> {
     }
 }
 
-/// Both objects include the same headers, so this one has the programs on TLS functions as well.
-/// They are never attached here, so they are not loaded.
-fn leave_out_tls(open: &mut OpenSocketSkel<'_>) {
+/// Both objects include the header with the programs on processes. The other object's are attached, so
+/// these are not loaded.
+fn leave_out_others(open: &mut OpenSocketSkel<'_>) {
     for mut program in open.open_object_mut().progs_mut() {
         let is_of_sockets = program.name().as_encoded_bytes().starts_with(b"socket_");
         program.set_autoload(is_of_sockets);

@@ -259,6 +259,9 @@ pub(in crate::capture) fn transfer_cookie(transfer: &Transfer) -> u64 {
     if transfer.handles == Handles::Layers {
         cookie |= u64::from(wstap_cookie::WSTAP_COOKIE_LAYERS.0);
     }
+    if transfer.passes_all_of_few {
+        cookie |= four_bits(transfer.length.get(), wstap_cookie::WSTAP_COOKIE_LENGTH_SHIFT);
+    }
     cookie | result_bits(transfer.result)
 }
 

@@ -302,7 +302,7 @@ fn transfer_probe(
 ) -> Option<Probe> {
     let Roles { handle, buffer, length, count } = site.roles;
     let result = count.map_or(transfer.result, |count| CallResult::Status { count });
-    let Transfer { direction, handles, return_probe, .. } = transfer;
+    let Transfer { direction, passes_all_of_few, handles, return_probe, .. } = transfer;
     Some(Probe {
         covers,
         offset: image.code_offset(site.address)?,
@@ -312,6 +312,7 @@ fn transfer_probe(
             buffer,
             length,
             result,
+            passes_all_of_few,
             handles,
             return_probe,
         }),

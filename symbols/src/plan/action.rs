@@ -89,6 +89,9 @@ pub struct Transfer {
     pub length: ArgIndex,
     /// How to read the number of bytes that passed.
     pub result: CallResult,
+    /// A call that succeeds passes all that it was asked for, if that is at most 512 bytes, one for as many
+    /// has passed all of them before on the same connection, and the last one did not fail.
+    pub passes_all_of_few: bool,
     /// Which handles are connections.
     pub handles: Handles,
     /// There are no [`Action::TransferReturn`]s for it, so the end of a call must be seen by a return

@@ -136,6 +136,16 @@ impl Scene {
         Some(peer)
     }
 
+    /// Both ends of a connection whose writer does not wait, in one process; it waits for [`Peer::go`].
+    pub(crate) fn unfinished(&self) -> Option<Peer> {
+        let mut command = Runtime::Python.command("unfinished")?;
+        command.arg("--certificate").arg(self.path("cert.pem"));
+        command.arg("--key").arg(self.path("key.pem"));
+        let mut peer = Peer::start(command, self.path("peer.log"));
+        assert_eq!(peer.line(), "ready");
+        Some(peer)
+    }
+
     /// A server and a client that pass their bytes through every system call, without TLS.
     pub(crate) fn calls(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
         let (server, client, _) = self.pair("calls", [Runtime::Python; 2], arguments)?;

@@ -23,3 +23,6 @@ mod steering;
 
 /// The same on streams of HTTP/2, and what was lost there.
 mod streams;
+
+/// Writes that pass a part of what they were asked for, or nothing for now.
+mod unfinished;
