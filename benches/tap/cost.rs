@@ -228,22 +228,32 @@ fn print_ratios(mode: Mode, ns: f64, medians: &Medians) {
     print!("  {:>8} {:>8} {symbol:>8.3}", ratio(Mode::Empty), ratio(Mode::TwoEmpty));
 }
 
-/// The kernel's own measurement of the programs, with 128 bytes captured.
+/// The kernel's own measurement of the programs, with 128 bytes captured, and of empty ones: the
+/// measurement itself takes a part of that.
 fn program_time(target: &mut Dialogue) {
-    let switch = "/proc/sys/kernel/bpf_stats_enabled";
-    let before = fs::read_to_string(switch).unwrap();
     let tap = Wstap::attach(target.pid(), &[]);
-    ask(target, "128");
-    fs::write(switch, "1").unwrap();
-    ask(target, "128");
-    let stats = program_stats(tap.pid());
-    fs::write(switch, before.trim()).unwrap();
-    let each: Vec<f64> = stats.iter().map(|(runs, ns)| *ns as f64 / *runs as f64).collect();
+    let each = program_times(target, tap.pid());
+    drop(tap);
     println!(
         "\nBPF program time at 128 bytes (bpf_stats): {:.0} ns = {} (entry + return)",
         each.iter().sum::<f64>(),
         each.iter().map(|ns| format!("{ns:.0}")).collect::<Vec<_>>().join(" + ")
     );
+    let Some(_probes) = Empty::attach(target.pid(), Sites::Own) else { return };
+    let empty = program_times(target, std::process::id());
+    println!("of an empty program: {:.0} ns", median(empty).unwrap_or(f64::NAN));
+}
+
+/// What each program of process `pid` takes for one run, in nanoseconds.
+fn program_times(target: &mut Dialogue, pid: u32) -> Vec<f64> {
+    let switch = "/proc/sys/kernel/bpf_stats_enabled";
+    let before = fs::read_to_string(switch).unwrap();
+    ask(target, "128");
+    fs::write(switch, "1").unwrap();
+    ask(target, "128");
+    let stats = program_stats(pid);
+    fs::write(switch, before.trim()).unwrap();
+    stats.iter().map(|(runs, ns)| *ns as f64 / *runs as f64).collect()
 }
 
 /// Runs and nanoseconds of the programs of process `pid` that run with every call: entry, then
