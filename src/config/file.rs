@@ -14,6 +14,7 @@ use super::UsageError;
 use crate::capture::procfs::image::UserLibrary;
 use crate::cli::values::{Labels, Listen, MetricsPath, Pid, Size, Span};
 use crate::cli::{PlainArg, ProbeSite, TapArgs};
+use crate::matching::toml_mistake;
 
 /// What the file says.
 #[derive(Debug, Default, Deserialize)]
@@ -152,7 +153,7 @@ impl File {
     pub(super) fn read(path: &Path) -> Result<Self, UsageError> {
         let complain = |error: &dyn Display| UsageError(format!("{}: {error}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| complain(&error))?;
-        toml::from_str(&text).map_err(|error| complain(&error))
+        toml::from_str(&text).map_err(|error| complain(&toml_mistake(&text, &error)))
     }
 
     /// The functions that the user has found. The planner says whether they are there.

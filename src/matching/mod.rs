@@ -31,7 +31,7 @@ pub use protocols::{
     Description, ID_PATTERN_NAME, IdPatterns, LEARNED_NAME, Protocols, UnknownProtocol,
 };
 pub(crate) use rules::Encoding;
-pub use rules::{CHANNEL_PARTS, PatternError, RuleError, own_time_ns};
+pub use rules::{CHANNEL_PARTS, PatternError, RuleError, own_time_ns, toml_mistake};
 
 use super::event::{ConnId, Direction, Stamp, TargetId};
 use super::observation::{Message, Observation, Role, Waiting};

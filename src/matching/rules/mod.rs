@@ -101,8 +101,8 @@ mod unwrap;
 pub(super) use advice::Doubt;
 pub(crate) use binary::Encoding;
 pub(super) use codec::Memory as CodecMemory;
-pub use compile::RuleError;
 pub(super) use compile::{Compiled, compile_file};
+pub use compile::{RuleError, toml_mistake};
 #[cfg(test)]
 pub(super) use examples::{Said, conversation};
 pub(super) use examples::{bytes as hex_bytes, check as check_examples, described};

@@ -73,6 +73,8 @@ fn a_garbage_configuration_is_refused_with_file_and_place() {
         let (code, said) = run(&["--config", file.to_str().expect("a path")]);
         assert_eq!(code, 2, "{text:?}: {said}");
         assert!(said.contains(reason), "{text:?}: {said}");
+        // In a line: what has several is shown with escaped ends of lines.
+        assert!(!said.contains("\\n"), "{text:?}: {said}");
     }
     let (code, said) = run(&["--config", "/no/such/file"]);
     assert_eq!(code, 2, "{said}");

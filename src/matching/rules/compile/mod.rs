@@ -2,6 +2,7 @@
 
 mod condition;
 mod feed;
+mod mistake;
 pub(super) mod source;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use thiserror::Error;
 use toml::Value;
 
 use condition::test;
+pub use mistake::toml_mistake;
 use source::{Codec, ManySource, ProtocolSource, RuleSource};
 
 use super::advice::{Advice, Placed, Watch, doubts};
@@ -46,7 +48,7 @@ pub enum RuleError {
     Syntax {
         /// The file, as it was named by the caller.
         file: String,
-        /// What the TOML parser says.
+        /// What the TOML parser says, and where.
         reason: String,
     },
     /// A value that makes no sense where it stands.
@@ -85,7 +87,7 @@ pub(in crate::matching) fn compile_file(
 ) -> Result<Vec<Compiled>, RuleError> {
     let syntax = |error: toml::de::Error| RuleError::Syntax {
         file: file.to_owned(),
-        reason: error.to_string().trim_end().to_owned(),
+        reason: toml_mistake(text, &error),
     };
     let table: toml::Table = text.parse().map_err(syntax)?;
     let sources = if table.contains_key("protocol") {
