@@ -7,7 +7,7 @@ mod borders;
 mod circles;
 
 /// The files in `deploy/`: rules, dashboard, service.
-mod deploy;
+pub(crate) mod deploy;
 
 /// Recordings of real programs replay to the same lines and numbers as ever.
 mod golden;

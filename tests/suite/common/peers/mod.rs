@@ -146,6 +146,16 @@ impl Scene {
         Some(peer)
     }
 
+    /// Something of all that the dashboard shows, in one process; it begins with [`Peer::go`].
+    pub(crate) fn everything(&self) -> Option<Peer> {
+        let mut command = Runtime::Python.command("feeds/everything")?;
+        command.arg("--certificate").arg(self.path("cert.pem"));
+        command.arg("--key").arg(self.path("key.pem"));
+        let mut peer = Peer::start(command, self.path("peer.log"));
+        assert_eq!(peer.line(), "ready");
+        Some(peer)
+    }
+
     /// A server and a client that pass their bytes through every system call, without TLS.
     pub(crate) fn calls(&self, arguments: &[&str]) -> Option<(Peer, Peer)> {
         let (server, client, _) = self.pair("calls", [Runtime::Python; 2], arguments)?;

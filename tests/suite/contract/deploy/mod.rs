@@ -66,7 +66,7 @@ fn the_joins_of_the_document_give_pods_and_containers() {
 }
 
 /// The feature of Prometheus with which a scrape stores native histograms and no classic ones.
-const NATIVE: &str = "--enable-feature=native-histograms";
+pub(crate) const NATIVE: &str = "--enable-feature=native-histograms";
 
 /// A panel that asks for a metric or a label that does not exist stays empty without a word.
 #[test]
@@ -81,6 +81,12 @@ fn every_query_of_the_dashboard_finds_series_with_native_histograms() {
 
 #[test]
 fn every_recording_rule_finds_series_with_both_kinds_of_histograms() {
+    every_query_finds_series(&recorded(), &[]);
+    every_query_finds_series(&recorded(), &[NATIVE]);
+}
+
+/// The queries of the recording rules.
+pub(crate) fn recorded() -> Vec<String> {
     let text = std::fs::read_to_string(deployed("prometheus/wstap.rules.yml")).expect("a file");
     let file: Value = serde_norway::from_str(&text).expect("YAML");
     let groups = file["groups"].as_array().expect("a list");
@@ -89,12 +95,11 @@ fn every_recording_rule_finds_series_with_both_kinds_of_histograms() {
     let queries: Vec<_> =
         recorded.map(|rule| rule["expr"].as_str().expect("text").to_owned()).collect();
     assert!(queries.len() >= 4, "{queries:?}");
-    every_query_finds_series(&queries, &[]);
-    every_query_finds_series(&queries, &[NATIVE]);
+    queries
 }
 
 /// The queries of the dashboard, for everything that there is.
-fn queries() -> Vec<String> {
+pub(crate) fn queries() -> Vec<String> {
     let text = std::fs::read_to_string(deployed("grafana/wstap.json")).expect("a file");
     let dashboard: Value = serde_json::from_str(&text).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("a list");

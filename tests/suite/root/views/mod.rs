@@ -18,6 +18,9 @@ mod messages;
 /// The list of processes: what tells them apart.
 mod ps;
 
+/// The panels of the dashboard, filled by a live process.
+mod panels;
+
 /// The page, in a browser.
 mod page;
 
