@@ -138,7 +138,7 @@ impl Scene {
 
     /// Both ends of a connection whose writer does not wait, in one process; it waits for [`Peer::go`].
     pub(crate) fn unfinished(&self) -> Option<Peer> {
-        let mut command = Runtime::Python.command("unfinished")?;
+        let mut command = Runtime::Python.command("both_ends/unfinished")?;
         command.arg("--certificate").arg(self.path("cert.pem"));
         command.arg("--key").arg(self.path("key.pem"));
         let mut peer = Peer::start(command, self.path("peer.log"));
@@ -148,7 +148,7 @@ impl Scene {
 
     /// Something of all that the dashboard shows, in one process; it begins with [`Peer::go`].
     pub(crate) fn everything(&self) -> Option<Peer> {
-        let mut command = Runtime::Python.command("feeds/everything")?;
+        let mut command = Runtime::Python.command("both_ends/everything")?;
         command.arg("--certificate").arg(self.path("cert.pem"));
         command.arg("--key").arg(self.path("key.pem"));
         let mut peer = Peer::start(command, self.path("peer.log"));
