@@ -1,11 +1,11 @@
 //! Empty programs at the very sites that wstap uses: the floor.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::collections::BTreeSet;
 use std::process::Command;
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Mnemonic};
-use libbpf_rs::{Link, Object, ObjectBuilder, UprobeMultiOpts};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
+use libbpf_rs::{Link, ObjectBuilder, UprobeMultiOpts};
+use object::{Object as _, ObjectSegment as _, ObjectSymbol as _};
 use wstap::capture::procfs::image::Image;
 use wstap::capture::procfs::planner::Planner;
 use wstap::capture::procfs::target::Target;
@@ -14,7 +14,7 @@ use wstap_symbols::{Action, Options, Probe};
 /// Attached empty programs.
 pub(crate) struct Empty {
     _links: Vec<Link>,
-    _object: Object,
+    _object: libbpf_rs::Object,
 }
 
 /// Where they are.
@@ -22,8 +22,8 @@ pub(crate) struct Empty {
 pub(crate) enum Sites {
     /// Where wstap's are.
     Own,
-    /// There, and at one more instruction of each write that the kernel emulates: then there are as many as if
-    /// each call, a read as well, had one at its entry and one at its end.
+    /// There, and at the entry of each read, at an instruction that the kernel emulates: then each call has one
+    /// at its entry and one at its end.
     TwoForEachCall,
 }
 
@@ -40,7 +40,7 @@ impl Empty {
                 let is_due = if retprobe { wants_return_probe } else { is_passed_by_messages };
                 let mut offsets = offsets(image, is_due);
                 if sites == Sites::TwoForEachCall && !retprobe {
-                    offsets.extend(second_pushes(image)?);
+                    offsets.extend(entries_of_reads(image)?);
                 }
                 if offsets.is_empty() {
                     continue;
@@ -73,24 +73,41 @@ fn wants_return_probe(action: &Action) -> bool {
     matches!(action, Action::Transfer(transfer) if transfer.return_probe)
 }
 
-/// Behind each entry the next instruction that pushes a register.
-fn second_pushes(image: &Image) -> Option<Vec<usize>> {
-    let file = File::open(&image.attach_path).unwrap();
-    let entries = offsets(image, |action| matches!(action, Action::Transfer(_)));
-    entries.into_iter().map(|offset| second_push(&file, offset)).collect()
+/// File offsets of the first instruction that the kernel emulates in each function with which OpenSSL is
+/// asked to read; `None` if there is no such function.
+fn entries_of_reads(image: &Image) -> Option<Vec<usize>> {
+    let bytes = std::fs::read(&image.attach_path).unwrap();
+    let elf = object::File::parse(&*bytes).unwrap();
+    let reads: BTreeSet<u64> = elf
+        .symbols()
+        .chain(elf.dynamic_symbols())
+        .filter(|it| it.is_definition() && matches!(it.name(), Ok("SSL_read" | "SSL_read_ex")))
+        .map(|it| it.address())
+        .collect();
+    (!reads.is_empty()).then_some(())?;
+    reads.into_iter().map(|entry| first_emulated(&elf, &bytes, entry)).collect()
 }
 
-/// The first push behind the instruction at `offset`, if that and all before it go straight on.
-fn second_push(file: &File, offset: usize) -> Option<usize> {
-    let mut code = [0; 64];
-    file.read_exact_at(&mut code, offset as u64).unwrap();
-    let decoder = Decoder::with_ip(64, &code, offset as u64, DecoderOptions::NONE);
-    let mut straight = decoder.into_iter().take_while(|it| it.flow_control() == FlowControl::Next);
-    straight.next()?;
-    straight.find(|it| it.mnemonic() == Mnemonic::Push).map(|it| it.ip() as usize)
+/// The file offset of the first instruction behind `entry` that the kernel emulates, if all before it go
+/// straight on.
+fn first_emulated(elf: &object::File, bytes: &[u8], entry: u64) -> Option<usize> {
+    let offset = elf.segments().find_map(|segment| {
+        let into = entry.checked_sub(segment.address()).filter(|it| *it < segment.size())?;
+        Some(segment.file_range().0 + into)
+    })?;
+    let code = bytes.get(offset as usize..)?;
+    let decoder = Decoder::with_ip(64, code, offset, DecoderOptions::NONE);
+    let mut instructions = decoder.into_iter();
+    let ends = |it: &Instruction| {
+        it.mnemonic() == Mnemonic::Push || it.flow_control() != FlowControl::Next
+    };
+    let found = instructions.find(ends)?;
+    let is_emulated = found.mnemonic() == Mnemonic::Push
+        || matches!(found.flow_control(), FlowControl::ConditionalBranch | FlowControl::Call);
+    is_emulated.then_some(found.ip() as usize)
 }
 
-fn load() -> Object {
+fn load() -> libbpf_rs::Object {
     let folder = tempfile::tempdir().unwrap();
     let object = folder.path().join("empty.bpf.o");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/tap/empty.bpf.c");
