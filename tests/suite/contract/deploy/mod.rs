@@ -131,6 +131,21 @@ fn every_query_finds_series(queries: &[String], arguments: &[&str]) {
     }
 }
 
+/// A package keeps the times of its files. Those of the stage are set; those of a checkout are when it was made.
+#[test]
+fn packages_take_every_file_from_the_stage() {
+    let text = std::fs::read_to_string(deployed("../Cargo.toml")).expect("a file");
+    let manifest: toml::Table = text.parse().expect("TOML");
+    let packages = &manifest["package"]["metadata"];
+    let assets = ["deb", "generate-rpm"].map(|kind| packages[kind]["assets"].as_array());
+    let assets: Vec<_> = assets.into_iter().flatten().flatten().collect();
+    assert!(assets.len() > 20, "{} assets", assets.len());
+    for asset in assets {
+        let source = asset.get(0).or_else(|| asset.get("source")).and_then(toml::Value::as_str);
+        assert!(source.is_some_and(|source| source.starts_with("target/stage/")), "{asset:?}");
+    }
+}
+
 #[test]
 fn the_service_is_confined() {
     let Some(systemd_analyze) = programs::find("systemd-analyze") else { return };
