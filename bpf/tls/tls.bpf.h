@@ -27,23 +27,27 @@ static __always_inline struct call_key call_key(__u64 sp)
 	return key;
 }
 
-/* A place for a call that is entered with this stack pointer. If all are taken, one of the calls
- * moves to the map. Each moves in its turn, because one may never return. */
-static __noinline struct call_args *place_for(struct thread *thread, __u64 sp)
+/* One of the places, when all are taken: its call moves to the map. Each moves in its turn, because one may
+ * never return. */
+static __noinline struct call_args *clear_place(struct thread *thread)
 {
-	/* One with this stack pointer has never returned (longjmp). */
-	struct call_args *args = call_at(thread, sp);
-	struct call_key key;
+	struct call_args *args = &thread->calls[thread->displaced++ % CALL_DEPTH];
+	struct call_key key = call_key(args->sp);
 
-	if (!args)
-		args = call_at(thread, 0);
-	if (args)
-		return args;
-	args = &thread->calls[thread->displaced++ % CALL_DEPTH];
-	key = call_key(args->sp);
 	if (bpf_map_update_elem(&more_calls, &key, args, BPF_ANY))
 		__sync_fetch_and_add(&losses.untracked_calls, 1);
 	return args;
+}
+
+/* A place for a call that is entered with this stack pointer. */
+static __always_inline struct call_args *place_for(struct thread *thread, __u64 sp)
+{
+	/* One with this stack pointer has never returned (longjmp). */
+	struct call_args *args = call_at(thread, sp);
+
+	if (!args)
+		args = call_at(thread, 0);
+	return args ? args : clear_place(thread);
 }
 
 /* Whether an NSPR descriptor is a layer, as TLS is, and no file, pipe or bare socket: its first word
