@@ -11,7 +11,8 @@ use wstap::terminal::{self, LogLines};
 
 fn main() -> ExitCode {
     let cli = cli::parse();
-    log(&cli.log);
+    // The first -v beside --version asks for more lines of it, not for a log.
+    log(&cli.log, cli.log.verbose.saturating_sub(u8::from(cli.version)));
     match wstap::run::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -23,11 +24,11 @@ fn main() -> ExitCode {
 
 /// The log goes to standard error: standard output belongs to what was asked for. It has no colours,
 /// because every control character in it is escaped.
-fn log(args: &LogArgs) {
+fn log(args: &LogArgs, verbose: u8) {
     if let Some(format) = args.log_format {
         terminal::set_log_format(format);
     }
-    let level = match (args.log_level, args.quiet, args.verbose) {
+    let level = match (args.log_level, args.quiet, verbose) {
         (Some(LogLevel::Error), ..) | (None, true, _) => Level::ERROR,
         (Some(LogLevel::Warn), ..) => Level::WARN,
         (Some(LogLevel::Info), ..) | (None, _, 0) => Level::INFO,

@@ -130,3 +130,17 @@ fn a_build_from_a_checkout_names_its_commit() {
     let said = String::from_utf8(output.stdout).expect("text");
     assert!(said.contains(commit.trim()), "{said} is not of {commit}");
 }
+
+/// What the kernel has is found out by loading the programs. What that logs is not what was asked for.
+#[test]
+fn root_more_of_the_version_says_what_the_kernel_has_and_logs_nothing() {
+    if !privileged() {
+        return;
+    }
+    let output = program().args(["--version", "-v"]).output().expect("wstap runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    for part in ["libbpf  ", "stacks  OpenSSL", "kernel  ", "has     BTF"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
