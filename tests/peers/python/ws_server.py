@@ -130,6 +130,10 @@ if not options.plain:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(options.certificate, options.key)
 if options.sync:
+    if context:
+        # A client's thread would take up tickets while another one writes, and OpenSSL allows only one of
+        # them at a time: once, a request got lost by that.
+        context.num_tickets = 0
     serve_sync(context)
 else:
     asyncio.run(serve_async(context))
