@@ -178,9 +178,9 @@ struct wstap_losses {
 	__u64 copy_failed_bytes;
 	__u64 call_too_large_records;
 	__u64 call_too_large_bytes;
-	/* Calls that could not be followed, because there was no room for their arguments. How
-	 * many bytes they passed is not known, so the offsets of the connection do not include
-	 * them. */
+	/* Calls that could not be followed, because there was no room for their arguments, or these
+	 * could not be read. How many bytes they passed is not known, so the offsets of the
+	 * connection do not include them. */
 	__u64 untracked_calls;
 	/* Forks, execs, loads and exits that could not be reported. Userspace inspects all
 	 * processes after one. */
