@@ -67,7 +67,7 @@ struct call_args {
 	__u64 handle;
 	__u64 buffer;
 	__u64 count_at;
-	__u64 asked; /* bytes that it is to pass; 0 if it may pass some of them, however few they are */
+	__u64 asked; /* length of a write that may be known to pass all of it; else 0 */
 	struct wstap_tapped process;
 };
 
@@ -145,7 +145,7 @@ struct http2_stream {
 /* The bytes [base, end) of one direction of a connection, while they are reported. */
 struct report {
 	__u64 at_ns;
-	__u64 ids;    /* bpf_get_current_pid_tgid(), kept like struct thread's `process` */
+	__u64 ids;    /* bpf_get_current_pid_tgid(), asked for once in an epoch */
 	__u64 thread; /* the same; of a connection in shared memory with the tgid of its opener */
 	__u64 handle;
 	__u64 buffer; /* user address of the byte at stream offset `base` */

@@ -8,7 +8,7 @@
 
 #include "vmlinux.h"
 #include <bpf/bpf_tracing.h>
-#include "stream/emit.bpf.h"
+#include "stream/emit.bpf.h" /* opaque() */
 
 #if defined(__TARGET_ARCH_x86)
 /* `ret` has popped the return address when the return program runs. */
@@ -19,11 +19,12 @@
 
 /* The verifier wants constant offsets into the registers; without the fence clang would choose the
  * address first and load once. */
-#define ARGUMENT_CASE(number, parameter)                                                           \
+#define VALUE_CASE(number, expression)                                                             \
 	case number:                                                                               \
-		value = parameter(ctx);                                                            \
+		value = expression;                                                                \
 		opaque(value);                                                                     \
 		return value
+#define ARGUMENT_CASE(number, parameter) VALUE_CASE(number, parameter(ctx))
 
 static __always_inline __u64 argument(struct pt_regs *ctx, __u32 number)
 {
@@ -43,11 +44,7 @@ static __always_inline __u64 argument(struct pt_regs *ctx, __u32 number)
 }
 
 #if defined(__TARGET_ARCH_x86)
-#define REGISTER_CASE(number, name)                                                                \
-	case number:                                                                               \
-		value = (ctx)->name;                                                               \
-		opaque(value);                                                                     \
-		return value
+#define REGISTER_CASE(number, name) VALUE_CASE(number, (ctx)->name)
 
 /* A register by its number in machine code: where a function returns its result, or one that it keeps
  * for its caller. */

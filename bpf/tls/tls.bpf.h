@@ -112,9 +112,9 @@ static __always_inline __u64 count_in(__s64 result, __u64 cookie)
  * The bytes that a call passed whose result was only a status.
  *
  * To read the number is as dear as to copy a short message, so it is not read where it can only be what
- * the call was asked for. With SSL_MODE_ENABLE_PARTIAL_WRITE OpenSSL may stop behind a TLS record. How
- * long these are does not change, so what has once passed in one call passes again, and so does what is
- * shorter. An application may make records shorter, but hardly below 512 bytes
+ * the call was asked for. With SSL_MODE_ENABLE_PARTIAL_WRITE OpenSSL may stop behind a TLS record. A
+ * length that has passed in one call passes again, and so does a shorter one, as long as records stay
+ * as long as they are. A limit of theirs that is set later has 512 bytes at least
  * (SSL_CTX_set_max_send_fragment(3)). After a write has failed, the next one may have to finish it first.
  */
 static __always_inline __u64 count_by_arguments(const struct call_args *args, const struct conn *conn)
@@ -128,7 +128,7 @@ static __always_inline __u64 count_by_arguments(const struct call_args *args, co
 	return count;
 }
 
-/* A write has passed so many bytes: all that it was asked for, if a later one may go by that. */
+/* A call has passed so many bytes. If these are all that it was asked for, and few, later writes go by it. */
 static __always_inline void note_whole(struct stream *s, const struct call_args *args, __u64 count)
 {
 	enum { RECORD_BYTES_LEAST = 512 };
@@ -189,7 +189,7 @@ static __always_inline int report_inline(struct report *report, const struct cal
 	return 0;
 }
 
-/* The same, for programs whose stack frames have no room for more. */
+/* The same as a function, for programs whose stack frames have no room for it. */
 static __noinline int report_call(struct report *report, const struct call_args *args,
 				  __u32 direction, __u64 count)
 {

@@ -140,8 +140,8 @@ const WRITE_INTERNAL: &[FunctionRow] = &[
 
 /// The arguments of OpenSSL's `ssl3_write`, below all of these.
 ///
-/// With `SSL_MODE_ENABLE_PARTIAL_WRITE` it may stop behind a TLS record, and these have the same size
-/// throughout a connection. QUIC, which may stop anywhere, has a method of its own.
+/// With `SSL_MODE_ENABLE_PARTIAL_WRITE` it may stop behind a TLS record. How long these may be hardly ever
+/// changes during a connection (docs/return-sites.md). QUIC, which may stop anywhere, has a method of its own.
 pub(crate) const OPENSSL_WRITER: Transfer =
     Transfer { passes_all_of_few: true, ..common_form(Direction::Sent, COUNT_IN_FOURTH) };
 

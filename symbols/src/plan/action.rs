@@ -89,8 +89,8 @@ pub struct Transfer {
     pub length: ArgIndex,
     /// How to read the number of bytes that passed.
     pub result: CallResult,
-    /// A call that succeeds passes all that it was asked for, if that is at most 512 bytes, one for as many
-    /// has passed all of them before on the same connection, and the last one did not fail.
+    /// A short call may be known to pass all that it was asked for. It must succeed, ask for at most 512 bytes,
+    /// and for no more than a call on the same connection has passed whole. None may have failed since.
     pub passes_all_of_few: bool,
     /// Which handles are connections.
     pub handles: Handles,

@@ -128,29 +128,24 @@ impl Scene {
 
     /// A client over GnuTLS and its server over OpenSSL, in one process; it waits for [`Peer::go`].
     pub(crate) fn two_stacks(&self, requests: &str) -> Option<Peer> {
-        let mut command = Runtime::Python.command("two_stacks")?;
-        command.arg("--certificate").arg(self.path("cert.pem"));
-        command.arg("--key").arg(self.path("key.pem")).args(["--requests", requests]);
-        let mut peer = Peer::start(command, self.path("peer.log"));
-        assert_eq!(peer.line(), "ready");
-        Some(peer)
+        self.both_ends("two_stacks", &["--requests", requests])
     }
 
     /// Both ends of a connection whose writer does not wait, in one process; it waits for [`Peer::go`].
     pub(crate) fn unfinished(&self) -> Option<Peer> {
-        let mut command = Runtime::Python.command("both_ends/unfinished")?;
-        command.arg("--certificate").arg(self.path("cert.pem"));
-        command.arg("--key").arg(self.path("key.pem"));
-        let mut peer = Peer::start(command, self.path("peer.log"));
-        assert_eq!(peer.line(), "ready");
-        Some(peer)
+        self.both_ends("both_ends/unfinished", &[])
     }
 
     /// Something of all that the dashboard shows, in one process; it begins with [`Peer::go`].
     pub(crate) fn everything(&self) -> Option<Peer> {
-        let mut command = Runtime::Python.command("both_ends/everything")?;
+        self.both_ends("both_ends/everything", &[])
+    }
+
+    /// A program in Python that is server and client, once it is ready.
+    fn both_ends(&self, name: &str, arguments: &[&str]) -> Option<Peer> {
+        let mut command = Runtime::Python.command(name)?;
         command.arg("--certificate").arg(self.path("cert.pem"));
-        command.arg("--key").arg(self.path("key.pem"));
+        command.arg("--key").arg(self.path("key.pem")).args(arguments);
         let mut peer = Peer::start(command, self.path("peer.log"));
         assert_eq!(peer.line(), "ready");
         Some(peer)
