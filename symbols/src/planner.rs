@@ -6,7 +6,7 @@ use crate::elf::{Error, Image, Machine};
 use crate::error_messages;
 use crate::golang;
 use crate::placement;
-use crate::plan::{Direction, Library, Linkage, Options, Plan, Stack, SymbolSource, Verdict};
+use crate::plan::{Direction, Library, Linkage, Options, Plan, Stack, SymbolSource, Verdict, Zlib};
 use crate::rtld;
 use crate::rustls;
 use crate::search::{self, Definition, Found};
@@ -82,14 +82,31 @@ fn planned(image: &Image<'_>, evidence: Evidence<'_>, options: &Options) -> Plan
     if libraries.is_empty() {
         libraries.extend(unsupported::search(image));
     }
+    libraries.iter_mut().for_each(|library| leave_what_is_refused(image, library));
+    let takes_all = |zlib: &Zlib| zlib.probes.iter().all(|probe| takes_probe(image, probe.offset));
     Plan {
         may_copy_itself: !libraries.is_empty() && may_copy_itself(image),
         libraries,
         build_id: image.build_id(),
         companion: version::companion(image),
-        loader_notifier: rtld::notifier(image),
-        zlib: zlib::search(image),
+        loader_notifier: rtld::notifier(image).filter(|&offset| takes_probe(image, offset)),
+        zlib: zlib::search(image).filter(takes_all),
     }
+}
+
+/// A file of which the kernel refuses one probe gets none, so a library with such a probe is better left alone,
+/// and the others in its file are tapped.
+fn leave_what_is_refused(image: &Image<'_>, library: &mut Library) {
+    if library.probes.iter().all(|probe| takes_probe(image, probe.offset)) {
+        return;
+    }
+    library.verdict = Verdict::NoPlace;
+    library.probes.clear();
+}
+
+/// Whether the kernel takes a probe at this offset in the file, as far as is known.
+fn takes_probe(image: &Image<'_>, offset: u64) -> bool {
+    image.code_address(offset).is_none_or(|address| placement::takes_probe(image, address))
 }
 
 /// Node.js names the option in its help.
@@ -117,16 +134,17 @@ fn library(image: &Image<'_>, found: &Found, options: &Options) -> Library {
         && found.source != SymbolSource::Messages
         && is_boringssl(image);
     let verdict = verdict(image, &found.definitions);
+    let probes = match verdict {
+        Verdict::Tappable => placement::probes(image, &found.definitions, options.site),
+        _ => Some(Vec::new()),
+    };
     Library {
         stack: if is_boringssl { Stack::BoringSsl } else { found.stack.stack },
         version: version::detect(image, found.stack, linkage).filter(|_| !is_boringssl),
         linkage,
         symbols: found.source,
-        verdict,
-        probes: match verdict {
-            Verdict::Tappable => placement::probes(image, &found.definitions, options.site),
-            _ => Vec::new(),
-        },
+        verdict: if probes.is_some() { verdict } else { Verdict::NoPlace },
+        probes: probes.unwrap_or_default(),
     }
 }
 

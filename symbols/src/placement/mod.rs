@@ -9,7 +9,7 @@ mod write;
 use crate::elf::{Image, Machine};
 use crate::plan::{Action, CallResult, Direction, Probe, SitePreference, Technique, Transfer};
 use crate::search::Definition;
-use crate::site::{self, Callee, Form, Reach, Roles, Text, TransferSite};
+use crate::site::{self, Callee, Emulation, Form, Reach, Roles, Text, TransferSite};
 use crate::stacks::{Role, Scope};
 
 impl Text for Image<'_> {
@@ -34,12 +34,13 @@ impl Text for Image<'_> {
     }
 }
 
-/// The probes that see every byte once, by rising offset.
+/// The probes that see every byte once, by rising offset; `None` if the kernel takes no probe on a function in which
+/// bytes pass.
 pub(crate) fn probes(
     image: &Image<'_>,
     definitions: &[Definition],
     preference: SitePreference,
-) -> Vec<Probe> {
+) -> Option<Vec<Probe>> {
     let mut probes = Vec::new();
     for direction in [Direction::Received, Direction::Sent] {
         let movers = movers(image, definitions, direction);
@@ -56,16 +57,17 @@ pub(crate) fn probes(
             Strategy::Prove => at_internal(image, definitions, &movers),
             Strategy::Symbols(_) => None,
         };
-        let at_functions = || -> Vec<Probe> {
-            movers.iter().flat_map(|mover| at_function(image, mover, preference)).collect()
+        let at_functions = || -> Option<Vec<Probe>> {
+            let each = movers.iter().map(|mover| at_function(image, mover, preference));
+            Some(each.collect::<Option<Vec<_>>>()?.concat())
         };
         // One probe for all is cheaper, but no return probe is safer.
         probes.extend(match at_internal {
             Some(found) if !found.iter().any(has_return_probe) => found,
             Some(found) => {
-                Some(at_functions()).filter(|it| !it.iter().any(has_return_probe)).unwrap_or(found)
+                at_functions().filter(|it| !it.iter().any(has_return_probe)).unwrap_or(found)
             }
-            None => at_functions(),
+            None => at_functions()?,
         });
     }
     for (role, action) in [(Role::Release, Action::Release), (Role::Handshake, Action::Handshake)] {
@@ -75,7 +77,7 @@ pub(crate) fn probes(
     probes.sort_by_key(|probe| probe.offset);
     // Aliases: two names, one instruction, and the kernel would run the program twice.
     probes.dedup_by(|a, b| a.offset == b.offset && a.action == b.action);
-    probes
+    Some(probes)
 }
 
 fn has_return_probe(probe: &Probe) -> bool {
@@ -88,6 +90,16 @@ enum Strategy {
     Prove,
     /// Take the symbols, for this reason.
     Symbols(&'static str),
+}
+
+impl Strategy {
+    /// Why a probe is at the symbol.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Prove => NOTHING_PROVEN,
+            Self::Symbols(reason) => reason,
+        }
+    }
 }
 
 fn strategy(image: &Image<'_>, preference: SitePreference) -> Strategy {
@@ -210,31 +222,54 @@ fn may_peek(image: &Image<'_>, definitions: &[Definition], callee: &Callee) -> b
     })
 }
 
-/// The cheapest site in the exported function itself.
-fn at_function(image: &Image<'_>, mover: &Mover, preference: SitePreference) -> Vec<Probe> {
-    let Some(mut entered) = entered(image, mover, preference) else { return Vec::new() };
+/// The cheapest site in the exported function itself; `None` where the kernel takes no probe on it that would see
+/// each call once.
+fn at_function(image: &Image<'_>, mover: &Mover, preference: SitePreference) -> Option<Vec<Probe>> {
+    let (mut entered, stack_change) = entered(image, mover, preference)?;
     let Mover { definition, .. } = mover;
     let returns = match (image.machine(), definition.row.scope) {
         (Machine::X86_64, Scope::Exported) => site::own_returns(image, mover.entry(), mover.end()),
         (Machine::X86_64, Scope::Internal) => returns::internal(image, mover.entry(), mover.end()),
         _ => Err(NO_RULES),
     };
-    returns::attached(image, &mut entered, returns)
+    if stack_change == 0 {
+        return Some(returns::attached(image, &mut entered, returns));
+    }
+    // A return probe would take something else for the return address.
+    let mut returns = returns.ok()?;
+    returns.iter_mut().for_each(|site| site.distance -= stack_change);
+    Some(returns::attached(image, &mut entered, Ok(returns)))
 }
 
-/// The probe at the entry of an exported function.
-fn entered(image: &Image<'_>, mover: &Mover, preference: SitePreference) -> Option<Probe> {
+/// The probe at the entry of an exported function, and how far the stack pointer is above the one at entry there,
+/// in bytes.
+fn entered(image: &Image<'_>, mover: &Mover, preference: SitePreference) -> Option<(Probe, i32)> {
     let Mover { definition, transfer, covers } = mover;
-    let symbol = |reason: &str| {
-        at_symbol(image, definition, covers.clone(), Action::Transfer(*transfer), reason)
+    let (entry, end) = (mover.entry(), mover.end());
+    let site = match strategy(image, preference) {
+        Strategy::Symbols(_) => None,
+        Strategy::Prove => site::transfer_site(image, entry, end, roles(*transfer)),
     };
-    if let Strategy::Symbols(reason) = strategy(image, preference) {
-        return symbol(reason);
+    if let Some(site) = site {
+        let (technique, reason) = chosen(definition, site.address, site.emulation.name());
+        let probe = transfer_probe(image, covers.clone(), *transfer, &site, technique, reason);
+        return probe.map(|probe| (probe, site.stack_change));
     }
-    let site = site::transfer_site(image, mover.entry(), mover.end(), roles(*transfer));
-    let Some(site) = site else { return symbol(NOTHING_PROVEN) };
-    let (technique, reason) = chosen(definition, site.address, site.emulation.name());
-    transfer_probe(image, covers.clone(), *transfer, &site, technique, reason)
+    if takes_probe(image, entry) {
+        let reason = strategy(image, preference).reason();
+        let action = Action::Transfer(*transfer);
+        let probe = at_symbol(image, definition, covers.clone(), action, reason);
+        return probe.map(|probe| (probe, 0));
+    }
+    let site = site::later_transfer_site(image, entry, end, roles(*transfer))?;
+    let (technique, reason) = later(definition, site.address, site.emulation);
+    let probe = transfer_probe(image, covers.clone(), *transfer, &site, technique, reason)?;
+    Some((probe, site.stack_change))
+}
+
+/// Whether the kernel takes a probe there, as far as is known.
+pub(crate) fn takes_probe(image: &Image<'_>, address: u64) -> bool {
+    image.machine() != Machine::X86_64 || site::takes_probe_at(image, address)
 }
 
 fn at_release(
@@ -244,14 +279,22 @@ fn at_release(
     preference: SitePreference,
 ) -> Option<Probe> {
     let covers = vec![definition.row.name];
-    let function = definition.function;
-    if let Strategy::Symbols(reason) = strategy(image, preference) {
-        return at_symbol(image, definition, covers, action, reason);
-    }
-    let Some(site) = site::release_site(image, function.address, function.end()) else {
-        return at_symbol(image, definition, covers, action, NOTHING_PROVEN);
+    let (entry, end) = (definition.function.address, definition.function.end());
+    let site = match strategy(image, preference) {
+        Strategy::Symbols(_) => None,
+        Strategy::Prove => site::release_site(image, entry, end),
     };
-    let (technique, reason) = chosen(definition, site.address, site.emulation.name());
+    let (site, (technique, reason)) = match site {
+        Some(site) => (site, chosen(definition, site.address, site.emulation.name())),
+        None if takes_probe(image, entry) => {
+            let reason = strategy(image, preference).reason();
+            return at_symbol(image, definition, covers, action, reason);
+        }
+        None => {
+            let site = site::later_release_site(image, entry, end)?;
+            (site, later(definition, site.address, site.emulation))
+        }
+    };
     let offset = image.code_offset(site.address)?;
     Some(Probe { covers, offset, action, technique, reason })
 }
@@ -281,6 +324,20 @@ fn chosen(definition: &Definition, site: u64, instruction: &str) -> (Technique, 
         0 => format!("its first instruction is a {instruction}: emulated"),
         into => format!("the kernel emulates the {instruction} at +{into}"),
     };
+    (technique(definition, site), reason)
+}
+
+/// What to say of an instruction at `site` in a function whose first one takes no probe.
+fn later(definition: &Definition, site: u64, emulation: Emulation) -> (Technique, String) {
+    let how = match emulation {
+        Emulation::Stepped => "single-stepped",
+        _ => "emulated",
+    };
+    let reason = format!(
+        "the kernel takes no probe on the first instruction; every call passes the {} at +{}, which is {how}",
+        emulation.name(),
+        site.saturating_sub(definition.function.address),
+    );
     (technique(definition, site), reason)
 }
 

@@ -214,6 +214,9 @@ pub enum Verdict {
     Unproven,
     /// A user gave offsets at which the image has no functions.
     NotFunctions,
+    /// The kernel takes no probe where one of its functions begins, nor behind that: its instructions are
+    /// padded with prefixes that the kernel refuses, or are rare ones.
+    NoPlace,
     /// The library's code is compiled while the program runs, so the file has no instruction to
     /// probe.
     Managed,
@@ -235,6 +238,7 @@ impl Verdict {
             Self::Stripped => "symbols stripped",
             Self::Unproven => "its functions are not as they are known",
             Self::NotFunctions => "no function begins at an offset that was given for it",
+            Self::NoPlace => "the kernel takes no probe on the instructions of its functions",
             Self::Managed => "it is compiled while it runs, so there is no function to probe",
             Self::NotExecuted => "the process executes a copy of it in memory (large pages?)",
         }

@@ -7,13 +7,15 @@
 
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
-/// How a cheap instruction is run under a probe; the cheaper first.
+/// How an instruction is run under a probe; the cheaper first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Emulation {
     /// Emulated by every supported kernel. The name is for people.
     Always(&'static str),
     /// The 5-byte no-op, which newer kernels turn into a call and older ones single-step.
     Recent(&'static str),
+    /// Single-stepped in a copy, which is many times slower.
+    Stepped,
 }
 
 impl Emulation {
@@ -31,12 +33,60 @@ impl Emulation {
         Some(Self::Always(name))
     }
 
+    /// The same, where a slow one is better than none; `None` for those on which the kernel takes no probe.
+    pub(super) fn of_any(instruction: &[u8]) -> Option<Self> {
+        Self::of(instruction).or_else(|| takes_probe(instruction).then_some(Self::Stepped))
+    }
+
     /// The instruction's name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Always(name) | Self::Recent(name) => name,
+            Self::Stepped => "instruction",
         }
     }
+}
+
+/// Whether the kernel takes a probe on the instruction with these bytes: `is_prefix_bad` and `good_insns_64` in
+/// the same file. Assemblers that keep branches from crossing 32 bytes pad instructions with prefixes that it
+/// refuses. AVX instructions are left out, because it accepts some of them only.
+pub(crate) fn takes_probe(instruction: &[u8]) -> bool {
+    let is_harmless = |byte: &u8| matches!(byte, 0x64..=0x67 | 0xf2 | 0xf3 | 0x40..=0x4f);
+    let opcode = instruction.iter().find(|byte| !is_harmless(byte));
+    !matches!(
+        opcode,
+        None | Some(
+            0x06 | 0x07
+                | 0x0e
+                | 0x16
+                | 0x17
+                | 0x1e
+                | 0x1f
+                | 0x26
+                | 0x27
+                | 0x2e
+                | 0x2f
+                | 0x36
+                | 0x37
+                | 0x3e
+                | 0x3f
+                | 0x60..=0x62
+                | 0x6c..=0x6f
+                | 0x82
+                | 0x8e
+                | 0x9a
+                | 0xc4
+                | 0xc5
+                | 0xcc..=0xcf
+                | 0xd4..=0xd6
+                | 0xe4..=0xe7
+                | 0xea
+                | 0xec..=0xf1
+                | 0xf4
+                | 0xfa
+                | 0xfb
+        )
+    )
 }
 
 /// Whether the kernel is known to single-step this instruction, whose bytes these are. It refuses prefixes such
@@ -119,6 +169,41 @@ mod tests {
         ];
         for bytes in slow {
             assert_eq!(Emulation::of(bytes), None, "{bytes:x?}");
+        }
+    }
+
+    /// As Linux 6.18 answered when each of these was probed.
+    #[test]
+    fn prefixes_for_padding_and_rare_opcodes_take_no_probe() {
+        let taken: [&[u8]; 9] = [
+            &[0x55],
+            &[0x48, 0x83, 0xec, 0x18],
+            &[0xf3, 0x0f, 0x1e, 0xfa],                      // endbr64
+            &[0x66, 0x48, 0x8d, 0x3d, 0, 0, 0, 0],          // data16 lea
+            &[0x64, 0x48, 0x2b, 0x04, 0x25, 0x28, 0, 0, 0], // sub rax, fs:[0x28]
+            &[0xf2, 0xc3],                                  // bnd ret
+            &[0x0f, 0x28, 0xc1],                            // movaps xmm0, xmm1
+            &[0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0],       // nop of nine bytes
+            &[0x0f, 0x31],                                  // rdtsc
+        ];
+        for bytes in taken {
+            assert!(takes_probe(bytes), "{bytes:x?}");
+            assert!(Emulation::of_any(bytes).is_some(), "{bytes:x?}");
+        }
+        let refused: [&[u8]; 9] = [
+            &[],
+            &[0x2e, 0x2e, 0x55], // push, padded with prefixes
+            &[0x2e, 0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0], // nop, padded
+            &[0x3e, 0xff, 0xe0], // notrack jmp rax
+            &[0xf0, 0x83, 0x07, 0x01], // lock add [rdi], 1
+            &[0xcc],             // int3
+            &[0xc5, 0xf8, 0x77], // vzeroupper
+            &[0xf4],             // hlt
+            &[0xec],             // in al, dx
+        ];
+        for bytes in refused {
+            assert!(!takes_probe(bytes), "{bytes:x?}");
+            assert_eq!(Emulation::of_any(bytes), None, "{bytes:x?}");
         }
     }
 

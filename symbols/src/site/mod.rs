@@ -8,7 +8,8 @@
 //! 1. an internal function to which all exported ones of a direction hand their arguments
 //!    ([`wrapper`]): one pair of probes serves them all;
 //! 2. an emulated instruction of the exported function's prologue ([`prologue`]);
-//! 3. the symbol, which is always right.
+//! 3. the symbol, which is always right;
+//! 4. where the kernel takes no probe on the first instruction, a later one, even if it is slow.
 //!
 //! Where a call returns is looked for in [`mod@returns`].
 //!
@@ -30,8 +31,12 @@ mod wrapper;
 mod write;
 
 pub(crate) use self::body::{body, jumps_out, returns};
+pub(crate) use self::emulated::Emulation;
 pub(crate) use self::pointer::{count_argument, counts_in_frame};
-pub(crate) use self::prologue::{TransferSite, release_site, transfer_site};
+pub(crate) use self::prologue::{
+    TransferSite, later_release_site, later_transfer_site, release_site, takes_probe_at,
+    transfer_site,
+};
 pub(crate) use self::read::{ReadSite, read_sites};
 pub(crate) use self::returns::{
     ReturnSite, Unknown as UnknownReturns, after_call, own as own_returns,

@@ -2,11 +2,12 @@
 //!
 //! The site must be passed exactly once by every call, with the arguments still in registers. For a
 //! return probe the stack pointer must be what it was at entry, because the kernel takes the
-//! return address from the top of the stack.
+//! return address from the top of the stack. Where the kernel takes no probe on the first instruction
+//! ([`takes_probe_at`]), a site with another stack pointer is better than none, and so is a slow one.
 
 use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic};
 
-use super::emulated::Emulation;
+use super::emulated::{Emulation, takes_probe};
 use super::state::State;
 use super::value::Value;
 use super::walk::{Walk, decode};
@@ -23,6 +24,8 @@ pub(crate) struct TransferSite {
     /// Where the arguments are at the site.
     pub(crate) roles: Roles,
     pub(crate) emulation: Emulation,
+    /// How far the stack pointer is above the one at entry, in bytes; at most 0.
+    pub(crate) stack_change: i32,
 }
 
 /// Where the calls of a function can be probed at entry, with its first argument in place.
@@ -40,42 +43,77 @@ pub(crate) fn transfer_site(
     end: Option<u64>,
     roles: Roles,
 ) -> Option<TransferSite> {
-    best_site(text, entry, end, |address, state, emulation| {
+    best_site(text, entry, end, Emulation::of, |address, state, emulation| {
         state.stack_is_as_at_entry().then_some(())?;
-        Some(TransferSite { address, roles: locate(roles, state)?, emulation })
+        Some(TransferSite { address, roles: locate(roles, state)?, emulation, stack_change: 0 })
+    })
+}
+
+/// The same where the kernel takes no probe on the first instruction. Such a function can have no return
+/// probe unless the stack pointer is what it was.
+pub(crate) fn later_transfer_site(
+    text: &dyn Text,
+    entry: u64,
+    end: Option<u64>,
+    roles: Roles,
+) -> Option<TransferSite> {
+    best_site(text, entry, end, Emulation::of_any, |address, state, emulation| {
+        let stack_change = i32::try_from(state.stack_change()?).ok()?;
+        Some(TransferSite { address, roles: locate(roles, state)?, emulation, stack_change })
     })
 }
 
 /// Looks for a site in the function at `entry` that needs no return probe.
 pub(crate) fn release_site(text: &dyn Text, entry: u64, end: Option<u64>) -> Option<ReleaseSite> {
-    best_site(text, entry, end, |address, state, emulation| {
-        let in_place = state.arguments()[0] == Value::Arg(0);
-        in_place.then_some(ReleaseSite { address, emulation })
-    })
+    best_site(text, entry, end, Emulation::of, released)
 }
 
-/// The first instruction that every kernel emulates, else the first that new ones do, for which
-/// `site` has an answer.
+/// The same where the kernel takes no probe on the first instruction.
+pub(crate) fn later_release_site(
+    text: &dyn Text,
+    entry: u64,
+    end: Option<u64>,
+) -> Option<ReleaseSite> {
+    best_site(text, entry, end, Emulation::of_any, released)
+}
+
+fn released(address: u64, state: &State, emulation: Emulation) -> Option<ReleaseSite> {
+    let in_place = state.arguments()[0] == Value::Arg(0);
+    in_place.then_some(ReleaseSite { address, emulation })
+}
+
+/// Whether there is an instruction at `address` on which the kernel takes a probe.
+pub(crate) fn takes_probe_at(text: &dyn Text, address: u64) -> bool {
+    let bytes = || text.bytes(address)?.get(..decode(text, address)?.len());
+    bytes().is_some_and(takes_probe)
+}
+
+/// The first of the cheapest instructions for which `site` has an answer; `class` says how each is run.
 fn best_site<S>(
     text: &dyn Text,
     entry: u64,
     end: Option<u64>,
+    class: impl Fn(&[u8]) -> Option<Emulation>,
     site: impl Fn(u64, &State, Emulation) -> Option<S>,
 ) -> Option<S> {
     let mut info = InstructionInfoFactory::new();
     let mut state = State::at_entry();
     let mut address = entry;
     let mut plain = true;
-    let mut second_best = None;
+    let mut best: Option<(Emulation, S)> = None;
     for _ in 0..MAX_PROLOGUE {
-        let instruction = inside(end, decode(text, address)?)?;
-        let emulation = text.bytes(address)?.get(..instruction.len()).and_then(Emulation::of);
-        let here = emulation.and_then(|emulation| site(address, &state, emulation));
-        let here = here.filter(|_| is_passed_once(text, entry, end, address, plain));
-        match (here, emulation) {
-            (Some(here), Some(Emulation::Always(_))) => return Some(here),
-            (Some(here), _) => second_best = second_best.or(Some(here)),
-            (None, _) => {}
+        let Some(instruction) = decode(text, address).and_then(|it| inside(end, it)) else { break };
+        if instruction.flow_control() == FlowControl::Return {
+            break;
+        }
+        let emulation = text.bytes(address)?.get(..instruction.len()).and_then(&class);
+        let here = emulation
+            .filter(|it| best.as_ref().is_none_or(|(known, _)| it < known))
+            .and_then(|emulation| Some((emulation, site(address, &state, emulation)?)))
+            .filter(|_| is_passed_once(text, entry, end, address, plain));
+        best = here.or(best);
+        if matches!(best, Some((Emulation::Always(_), _))) {
+            break;
         }
         let goes_on = instruction.flow_control() == FlowControl::Next;
         if !goes_on || state.apply(&instruction, &mut info).is_none() {
@@ -84,7 +122,7 @@ fn best_site<S>(
         plain &= matches!(instruction.mnemonic(), Mnemonic::Endbr64 | Mnemonic::Nop);
         address = instruction.next_ip();
     }
-    second_best
+    best.map(|(_, site)| site)
 }
 
 /// `None` for an instruction that is not wholly before `end`.

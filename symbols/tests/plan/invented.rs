@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, Register};
 use proptest::prelude::*;
-use wstap_symbols::{Action, Options, Probe, Technique, plan};
+use wstap_symbols::{Action, Library, Options, Probe, Technique, Verdict, plan};
 
 use super::entries;
 
@@ -62,6 +62,8 @@ const PLAIN: &[&[u8]] = &[
     &[0x48, 0x83, 0xe4, 0xf0],       // and rsp, -16
     &[0x0f, 0x0b],                   // ud2
     &[0xf0, 0x0f, 0xc1, 0x47, 0x20], // lock xadd [rdi+0x20], eax
+    &[0x2e, 0x2e, 0x55],             // push rbp, padded with prefixes
+    &[0x3e, 0xff, 0xe0],             // notrack jmp rax
 ];
 
 fn piece() -> impl Strategy<Value = Piece> {
@@ -122,7 +124,11 @@ fn check_way(image: &[u8], entry: usize, probe: &Probe) {
         assert_eq!(instruction.flow_control(), FlowControl::Next, "{probe:?}: {instruction:?}");
     }
     if matches!(probe.action, Action::Transfer(_)) {
-        assert_eq!(stack_change(&way), Some(0), "{probe:?}: {way:?}");
+        let change = stack_change(&way);
+        // A function whose first instruction takes no probe has one further on.
+        let is_sound =
+            if is_refused(&image[entry..]) { change.is_some() } else { change == Some(0) };
+        assert!(is_sound, "{probe:?}: {way:?}");
     }
 }
 
@@ -216,7 +222,6 @@ fn check_return(image: &[u8], probe: &Probe, site: usize) {
     let code = &image[site..TEXT.end];
     let instruction = Decoder::with_ip(64, code, 0, DecoderOptions::NONE).decode();
     if probe.technique == Technique::Return {
-        assert!(!is_refused(code), "{probe:?}: {instruction:?}");
         if expected.distance == 0 {
             check_way_to_return(code, probe);
         }
@@ -230,6 +235,7 @@ fn check_return(image: &[u8], probe: &Probe, site: usize) {
 fn check(image: &[u8], probe: &Probe) {
     let site = usize::try_from(probe.offset).expect("an offset in the file");
     assert!(TEXT.contains(&site), "{probe:?} is outside the code");
+    assert!(!is_refused(&image[site..TEXT.end]), "the kernel takes no probe there: {probe:?}");
     if probe.is_return() {
         return check_return(image, probe, site);
     }
@@ -284,4 +290,63 @@ fn a_site_that_a_loop_comes_back_to_is_not_taken() {
     let plan = plan(&image, &Options::default()).expect("a sound image");
     let techniques: Vec<_> = entries(&plan.libraries[0]).map(|probe| probe.technique).collect();
     assert_eq!(techniques, [Technique::Symbol; 6]);
+}
+
+/// The only library of an image whose functions all consist of this code.
+fn library_of(code: &'static [u8]) -> Library {
+    let image = image(&vec![vec![Piece::Plain(code)]; 8]);
+    let mut libraries = plan(&image, &Options::default()).expect("a sound image").libraries;
+    assert_eq!(libraries.len(), 1);
+    libraries.remove(0)
+}
+
+/// Where the probes of `SSL_read` are in it, and how far the stack pointer is above that of the first of them
+/// where the function returns.
+fn of_read(library: &Library) -> Vec<(u64, Technique, Option<i32>)> {
+    let probes = library.probes.iter().filter(|probe| probe.function() == "SSL_read");
+    let distance = |action| match action {
+        Action::TransferReturn(site) => Some(site.distance),
+        _ => None,
+    };
+    probes.map(|it| (it.offset - TEXT.start as u64, it.technique, distance(it.action))).collect()
+}
+
+#[test]
+fn a_function_whose_first_instruction_is_refused_is_probed_further_on() {
+    let library = library_of(&[
+        0x2e, 0x2e, 0x53, // push rbx, padded
+        0x48, 0x83, 0xec, 0x10, // sub rsp, 16
+        0xe8, 0xf4, 0xff, 0xff, 0xff, // call of the same function
+        0x48, 0x83, 0xc4, 0x10, // add rsp, 16
+        0x5b, // pop rbx
+        0xc3, // ret
+    ]);
+    assert_eq!(library.verdict, Verdict::Tappable);
+    let at_return = (17, Technique::Return, Some(24));
+    assert_eq!(of_read(&library), [(7, Technique::Prologue, None), at_return]);
+}
+
+#[test]
+fn where_nothing_is_emulated_the_next_instruction_is_stepped() {
+    let library = library_of(&[
+        0x3e, 0x48, 0x89, 0xf8, // mov rax, rdi, padded
+        0x48, 0x83, 0xc0, 0x01, // add rax, 1
+        0xc3, // ret
+    ]);
+    assert_eq!(library.verdict, Verdict::Tappable);
+    let at_return = (8, Technique::Return, Some(0));
+    assert_eq!(of_read(&library), [(4, Technique::Prologue, None), at_return]);
+    let entry = library.probes.iter().find(|probe| !probe.is_return()).expect("an entry");
+    assert!(entry.reason.contains("takes no probe on the first instruction"), "{}", entry.reason);
+}
+
+/// One probe that is refused would leave the whole file without.
+#[test]
+fn a_library_on_which_the_kernel_takes_no_probe_is_named() {
+    for code in [&[0xf4][..], &[0xc5, 0xf8, 0x77, 0xc3], &[0x2e, 0xc3]] {
+        let library = library_of(code);
+        assert_eq!((library.verdict, library.probes.len()), (Verdict::NoPlace, 0), "{code:x?}");
+        let said = library.refusal().expect("a refusal");
+        assert!(said.contains("the kernel takes no probe"), "{said}");
+    }
 }

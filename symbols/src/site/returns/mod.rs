@@ -215,7 +215,7 @@ fn emulated(text: &impl Text, instruction: &Instruction) -> Option<&'static str>
     let bytes = text.bytes(instruction.ip())?.get(..instruction.len())?;
     match Emulation::of(bytes)? {
         Emulation::Always(name) => Some(name),
-        Emulation::Recent(_) => None,
+        Emulation::Recent(_) | Emulation::Stepped => None,
     }
 }
 
