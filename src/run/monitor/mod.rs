@@ -1,5 +1,6 @@
 //! The main command: taps the targets, counts what passes, and serves it over HTTP.
 
+mod check;
 mod front;
 pub(super) mod health;
 mod instances;
@@ -224,7 +225,8 @@ struct Board {
 }
 
 impl Board {
-    /// Prints which processes were added and which have ended since the last time.
+    /// Prints which processes were added and which have ended since the last time. One that has loaded a TLS
+    /// library or runs another program since then is printed again.
     fn say_changes(&mut self, members: &[&Member]) {
         let tapped = members.iter().filter(|member| member.up);
         let now: BTreeMap<u32, String> =
@@ -232,7 +234,7 @@ impl Board {
         for (_, gone) in self.up.iter().filter(|(pid, _)| !now.contains_key(pid)) {
             terminal::print(format_args!("{gone} has ended"));
         }
-        for (_, come) in now.iter().filter(|(pid, _)| !self.up.contains_key(pid)) {
+        for (_, come) in now.iter().filter(|(pid, come)| self.up.get(pid) != Some(come)) {
             if self.announced {
                 terminal::print(format_args!("tapping {come}"));
             }
@@ -364,11 +366,8 @@ fn describe(member: &Member) -> String {
 
 fn report_check(members: &[&Member]) {
     for member in members {
-        for probe in probes(member) {
-            terminal::print(format_args!(
-                "pid {}: {} in {} attached ({})",
-                member.target.process.pid, probe.function, probe.library, probe.technique
-            ));
+        for line in check::lines(member.target.process.pid, &probes(member)) {
+            terminal::print(format_args!("{line}"));
         }
     }
 }
