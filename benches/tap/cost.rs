@@ -1,23 +1,30 @@
 //! The time that a tap adds to each TLS message.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 
 use crate::bpftrace::Bpftrace;
 use crate::empty::{Empty, Sites};
 use crate::program::{Dialogue, Wstap, peer, this};
 
-/// Rounds of each mode. The modes take turns; the median of each is printed.
+/// Undisturbed rounds of each mode of which a ratio is printed. The modes take turns.
 const ROUNDS: usize = 5;
-/// Most rounds, where those before were disturbed.
+/// The same of the others: they are ten times as dear, so less is asked of them, and each takes long to attach.
+const FEW_ROUNDS: usize = 3;
+/// Most rounds of each, disturbed or not.
 const MAX_ROUNDS: usize = 10;
+/// A round was disturbed if the message alone took so many times as long behind it as before it, or the other
+/// way round.
+const DISTURBED: f64 = 1.1;
 /// What a mode adds is believed if the quartiles of its rounds differ by no more than this part of their
 /// median.
 const STEADY: f64 = 0.25;
-/// The modes of which a ratio is printed, and the floors. Where they were disturbed only these have more rounds.
+/// The modes of which a ratio is printed, and the floors.
 const COMPARED: [Mode; 4] = [Mode::Empty, Mode::TwoEmpty, Mode::Wstap, Mode::WholeWindow];
 /// Messages, as the ping-pong is asked for them.
 const MESSAGES: [&str; 4] = ["128", "4096", "16384", "4096 plain"];
+/// Messages for which the time of the programs is asked: the first is a frame without payload.
+const TIMED_BY_KERNEL: [&str; 3] = ["6", "128", "4096"];
 
 /// Who is tapped.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +63,6 @@ impl Target {
 /// What is attached while a round runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Mode {
-    None,
     Empty,
     TwoEmpty,
     Wstap,
@@ -66,19 +72,11 @@ enum Mode {
 }
 
 impl Mode {
-    const ALL: [Self; 7] = [
-        Self::None,
-        Self::Empty,
-        Self::TwoEmpty,
-        Self::Wstap,
-        Self::WholeWindow,
-        Self::Symbol,
-        Self::Bpftrace,
-    ];
+    const ALL: [Self; 6] =
+        [Self::Empty, Self::TwoEmpty, Self::Wstap, Self::WholeWindow, Self::Symbol, Self::Bpftrace];
 
     fn name(self) -> &'static str {
         match self {
-            Self::None => "no probes: the message itself",
             Self::Empty => "empty probes at wstap's sites",
             Self::TwoEmpty => "empty probes, two for each call",
             Self::Wstap => "wstap",
@@ -88,11 +86,15 @@ impl Mode {
         }
     }
 
-    /// One round under this mode; `None` if there is no such program.
+    /// Undisturbed rounds that are to be had.
+    fn rounds(self) -> usize {
+        if COMPARED.contains(&self) { ROUNDS } else { FEW_ROUNDS }
+    }
+
+    /// What a message takes under this mode; `None` if there is no such program.
     fn round(self, target: &mut Dialogue, message: &str) -> Option<f64> {
         let pid = target.pid();
         match self {
-            Self::None => Some(ask(target, message)),
             Self::Empty => {
                 let _probes = Empty::attach(pid, Sites::Own)?;
                 Some(ask(target, message))
@@ -138,60 +140,85 @@ pub(crate) fn measure() {
             continue;
         };
         println!(
-            "{:>10}  {:34} {:>9}  {:>8} {:>8} {:>8}",
+            "{:>10}  {:34} {:>9}  {:>9} {:>9} {:>9}",
             "bytes", "", "ns", "x floor", "x two", "x symbol"
         );
         for message in MESSAGES {
-            print(message, &medians(&mut process, message));
+            print(message, &Rounds::run(&mut process, message));
         }
         program_time(&mut process);
     }
 }
 
-/// What a message takes without probes, what each mode adds, and which of them added about the same in
-/// most rounds.
-struct Medians {
-    alone: f64,
-    added: BTreeMap<Mode, f64>,
-    steady: BTreeSet<Mode>,
+/// What the undisturbed rounds have shown.
+#[derive(Default)]
+struct Rounds {
+    /// Nanoseconds of a message without probes, around each of them.
+    alone: Vec<f64>,
+    /// The time of a message in multiples of that: a processor that is slow for a while is so for both.
+    multiples: BTreeMap<Mode, Vec<f64>>,
 }
 
-/// Runs rounds until what is compared is steady, and no more than [`MAX_ROUNDS`].
-fn medians(process: &mut Dialogue, message: &str) -> Medians {
-    let mut rounds: BTreeMap<Mode, Vec<f64>> = BTreeMap::new();
-    for round in 1..=MAX_ROUNDS {
-        let is_due =
-            |mode: &Mode| round <= ROUNDS || *mode == Mode::None || COMPARED.contains(mode);
-        for mode in Mode::ALL.into_iter().filter(is_due) {
-            rounds.entry(mode).or_default().extend(mode.round(process, message));
+impl Rounds {
+    /// Runs rounds until there are enough of them, or [`MAX_ROUNDS`].
+    fn run(process: &mut Dialogue, message: &str) -> Self {
+        let mut rounds = Self::default();
+        let mut before = ask(process, message);
+        for _ in 0..MAX_ROUNDS {
+            for mode in Mode::ALL {
+                if rounds.of(mode).len() == mode.rounds() {
+                    continue;
+                }
+                let Some(with) = mode.round(process, message) else { continue };
+                let after = ask(process, message);
+                rounds.note(mode, with, [before, after]);
+                before = after;
+            }
         }
-        if round >= ROUNDS && COMPARED.iter().all(|&mode| is_steady(&rounds, mode)) {
-            break;
+        rounds
+    }
+
+    fn of(&self, mode: Mode) -> &[f64] {
+        self.multiples.get(&mode).map_or(&[], Vec::as_slice)
+    }
+
+    /// Notes a round, unless what is around it shows that it was disturbed.
+    fn note(&mut self, mode: Mode, with: f64, around: [f64; 2]) {
+        let multiples = self.multiples.entry(mode).or_default();
+        let [low, high] = [around[0].min(around[1]), around[0].max(around[1])];
+        if high > DISTURBED * low {
+            return;
+        }
+        let alone = f64::midpoint(low, high);
+        self.alone.push(alone);
+        multiples.push(with / alone);
+    }
+
+    /// Nanoseconds that a mode adds to a message.
+    fn added(&self, mode: Mode) -> Option<f64> {
+        Some((median(self.of(mode).to_vec())? - 1.0) * median(self.alone.clone())?)
+    }
+
+    /// Whether there were enough rounds of a mode, and it added about the same in most of them.
+    fn is_steady(&self, mode: Mode) -> bool {
+        let mut multiples = self.of(mode).to_vec();
+        multiples.sort_by(f64::total_cmp);
+        let added = |part: usize| multiples[multiples.len() * part / 4] - 1.0;
+        multiples.len() == mode.rounds()
+            && added(2) > 0.0
+            && added(3) - added(1) <= STEADY * added(2)
+    }
+
+    /// `mode` in multiples of `floor`; nothing is told of what was disturbed.
+    fn ratio(&self, mode: Mode, floor: Mode) -> String {
+        let Some((added, least)) = self.added(mode).zip(self.added(floor)) else {
+            return "-".into();
+        };
+        match [mode, floor].iter().all(|&it| self.is_steady(it)) {
+            true => format!("{:.2}", added / least),
+            false => "disturbed".into(),
         }
     }
-    let steady = COMPARED.into_iter().filter(|&mode| is_steady(&rounds, mode)).collect();
-    let added = rounds.keys().filter_map(|&mode| Some((mode, median(added(&rounds, mode))?)));
-    let added = added.collect();
-    Medians { alone: median(rounds[&Mode::None].clone()).unwrap(), added, steady }
-}
-
-/// What a mode added in each round, beside the message alone of the same round.
-fn added(rounds: &BTreeMap<Mode, Vec<f64>>, mode: Mode) -> Vec<f64> {
-    let pairs = rounds[&mode].iter().zip(&rounds[&Mode::None]);
-    pairs.map(|(with, without)| with - without).collect()
-}
-
-/// Whether a mode added about the same in most rounds.
-fn is_steady(rounds: &BTreeMap<Mode, Vec<f64>>, mode: Mode) -> bool {
-    let mut added = added(rounds, mode);
-    // One that is not to be had disturbs nothing.
-    if added.is_empty() {
-        return true;
-    }
-    added.sort_by(f64::total_cmp);
-    let quartile = |part: usize| added[added.len() * part / 4];
-    let middle = quartile(2);
-    middle > 0.0 && quartile(3) - quartile(1) <= STEADY * middle
 }
 
 pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
@@ -199,66 +226,72 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-fn print(message: &str, medians: &Medians) {
+fn print(message: &str, rounds: &Rounds) {
+    let alone = median(rounds.alone.clone()).unwrap_or(f64::NAN);
+    println!("{message:>10}  {:34} {alone:>9.0}", "no probes: the message itself");
     for mode in Mode::ALL {
-        let Some(&added) = medians.added.get(&mode) else {
-            println!("{message:>10}  {:34} skipped: not to be had", mode.name());
-            continue;
-        };
-        let ns = if mode == Mode::None { medians.alone } else { added };
-        print!("{message:>10}  {:34} {ns:>9.0}", mode.name());
+        print!("{message:>10}  {:34} ", mode.name());
+        match rounds.added(mode) {
+            Some(added) => print!("{added:>9.0}"),
+            None if rounds.multiples.contains_key(&mode) => print!("every round was disturbed"),
+            None => print!("skipped: not to be had"),
+        }
         if matches!(mode, Mode::Wstap | Mode::WholeWindow) {
-            print_ratios(mode, ns, medians);
+            let ratios =
+                [Mode::Empty, Mode::TwoEmpty, Mode::Symbol].map(|floor| rounds.ratio(mode, floor));
+            print!("  {:>9} {:>9} {:>9}", ratios[0], ratios[1], ratios[2]);
         }
         println!();
     }
 }
 
-/// In multiples of the floors, and of wstap at the symbols. No ratio is printed with what was disturbed.
-fn print_ratios(mode: Mode, ns: f64, medians: &Medians) {
-    let ratio = |floor: Mode| {
-        let is_steady = [floor, mode].iter().all(|it| medians.steady.contains(it));
-        match medians.added.get(&floor) {
-            Some(added) if is_steady => format!("{:.2}", ns / added),
-            Some(_) => "disturbed".into(),
-            None => "-".into(),
-        }
-    };
-    let symbol = ns / medians.added[&Mode::Symbol];
-    print!("  {:>8} {:>8} {symbol:>8.3}", ratio(Mode::Empty), ratio(Mode::TwoEmpty));
-}
-
-/// The kernel's own measurement of the programs, with 128 bytes captured, and of empty ones: the
-/// measurement itself takes a part of that.
+/// The kernel's own measurement of the programs, and of empty ones: the measurement itself takes a part of that.
 fn program_time(target: &mut Dialogue) {
     let tap = Wstap::attach(target.pid(), &[]);
-    let each = program_times(target, tap.pid());
+    println!("\nBPF program time of a message (bpf_stats), ns\n");
+    for message in TIMED_BY_KERNEL {
+        let each = program_times(target, tap.pid(), message);
+        let parts = each.iter().map(|ns| format!("{ns:.0}")).collect::<Vec<_>>().join(" + ");
+        println!("{message:>10}  {:>5.0} = {parts}", each.iter().sum::<f64>());
+    }
     drop(tap);
-    println!(
-        "\nBPF program time at 128 bytes (bpf_stats): {:.0} ns = {} (entry + return)",
-        each.iter().sum::<f64>(),
-        each.iter().map(|ns| format!("{ns:.0}")).collect::<Vec<_>>().join(" + ")
-    );
     let Some(_probes) = Empty::attach(target.pid(), Sites::Own) else { return };
-    let empty = program_times(target, std::process::id());
-    println!("of an empty program: {:.0} ns", median(empty).unwrap_or(f64::NAN));
+    let empty = program_times(target, std::process::id(), "128");
+    println!("{:>10}  {:>5.0} of an empty program", "", median(empty).unwrap_or(f64::NAN));
 }
 
 /// What each program of process `pid` takes for one run, in nanoseconds.
-fn program_times(target: &mut Dialogue, pid: u32) -> Vec<f64> {
+fn program_times(target: &mut Dialogue, pid: u32, message: &str) -> Vec<f64> {
     let switch = "/proc/sys/kernel/bpf_stats_enabled";
     let before = fs::read_to_string(switch).unwrap();
-    ask(target, "128");
+    ask(target, message);
+    let earlier = program_stats(pid);
     fs::write(switch, "1").unwrap();
-    ask(target, "128");
-    let stats = program_stats(pid);
+    ask(target, message);
     fs::write(switch, before.trim()).unwrap();
-    stats.iter().map(|(runs, ns)| *ns as f64 / *runs as f64).collect()
+    busiest(&program_stats(pid), &earlier)
+        .into_iter()
+        .map(|(runs, ns)| ns as f64 / runs as f64)
+        .collect()
 }
 
-/// Runs and nanoseconds of the programs of process `pid` that run with every call: entry, then
-/// return.
-fn program_stats(pid: u32) -> Vec<(u64, u64)> {
+/// Runs and nanoseconds by the id of a program.
+type Stats = BTreeMap<u64, (u64, u64)>;
+
+/// Runs and nanoseconds since `earlier` of the programs that run with every call: entry, then return.
+fn busiest(now: &Stats, earlier: &Stats) -> Vec<(u64, u64)> {
+    let since = now.iter().map(|(id, (runs, ns))| {
+        let (runs_before, ns_before) = earlier.get(id).copied().unwrap_or_default();
+        (runs - runs_before, ns - ns_before)
+    });
+    let since: Vec<(u64, u64)> = since.collect();
+    // All others run rarely. Entry was loaded first. Node.js asks to read more often than it has read.
+    let most = since.iter().map(|(runs, _)| *runs).max().unwrap_or(0);
+    since.into_iter().filter(|(runs, _)| *runs * 8 > most).collect()
+}
+
+/// Runs and nanoseconds of the programs of process `pid` so far.
+fn program_stats(pid: u32) -> Stats {
     let mut stats = BTreeMap::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap().flatten() {
         let info = fs::read_to_string(entry.path()).unwrap_or_default();
@@ -273,7 +306,5 @@ fn program_stats(pid: u32) -> Vec<(u64, u64)> {
         };
         stats.insert(id, (runs, ns));
     }
-    // All others run rarely; entry was loaded first.
-    let busiest = stats.values().map(|(runs, _)| *runs).max().unwrap_or(0);
-    stats.into_values().filter(|(runs, _)| *runs * 2 > busiest).collect()
+    stats
 }

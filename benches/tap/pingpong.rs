@@ -72,9 +72,10 @@ fn round(client: &mut SslStream<End>, server: &mut SslStream<End>, message: &[u8
 }
 
 /// A client's text frame of `size` bytes in all (RFC 6455, section 5.2). The mask is zero, and the
-/// payload a JSON-RPC request.
+/// payload a JSON-RPC request; 6 bytes are the header of an empty message.
 fn frame(size: usize) -> Vec<u8> {
     let mut frame = match size {
+        6 => return vec![0x81, 0x80, 0, 0, 0, 0],
         ..132 => vec![0x81, 0x80 | (size - 6) as u8],
         _ => {
             let [high, low] = ((size - 8) as u16).to_be_bytes();
