@@ -75,6 +75,7 @@ fn planned(image: &Image<'_>, evidence: Evidence<'_>, options: &Options) -> Plan
         let found = searched(image, debug.as_ref());
         libraries.extend(found.iter().map(|found| library(image, found, options)));
         libraries.extend(golang::search(image));
+        libraries.extend(golang::copies(image));
         libraries.extend(rustls::search(image, debug.as_ref()));
     } else {
         libraries.extend(found.iter().map(|found| library(image, found, options)));

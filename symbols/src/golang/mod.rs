@@ -4,6 +4,9 @@
 //! the return address, would crash the program: the instructions that return are probed instead.
 //! A goroutine may return on another thread than it was called on, so calls are matched by the
 //! goroutine, not by the thread. See [`Action::GoEnter`] for what is in which register.
+//!
+//! Some programs have a copy of crypto/tls in another package, such as utls, which looks like a browser's
+//! TLS. Its connections have types of their own, so it is not tapped, but named ([`copies`]).
 
 mod buildinfo;
 mod convention;
@@ -33,6 +36,12 @@ const TRANSFER_ARGUMENTS: usize = 3;
 /// after a garbage collection. Where it is not as it is known, it is not probed.
 const CLOSE: &str = "crypto/tls.(*Conn).Close";
 const CLOSE_ARGUMENTS: usize = 1;
+
+/// A method that only crypto/tls and copies of it have, and those with which a program writes to a connection. A
+/// copy without these serves QUIC, whose plaintext passes elsewhere.
+const HANDSHAKE: &str = ".(*Conn).clientHandshake";
+const WRITES: [&str; 2] = [".(*Conn).Write", ".(*UConn).Write"];
+const CRYPTO_TLS: &str = "crypto/tls";
 
 /// A Go method that was found.
 struct Method {
@@ -64,6 +73,21 @@ pub(crate) fn search(image: &Image<'_>) -> Option<Library> {
         probes.sort_by_key(|probe: &Probe| probe.offset);
     }
     Some(library(image, verdict, probes))
+}
+
+/// Copies of crypto/tls in other packages, which are not tapped. The version of each is its path.
+pub(crate) fn copies(image: &Image<'_>) -> Vec<Library> {
+    let Some(table) = Table::find(image) else { return Vec::new() };
+    let writes = |path: &&str| {
+        WRITES.iter().any(|method| table.lines.packages_with(method).any(|it| it == *path))
+    };
+    let packages = table.lines.packages_with(HANDSHAKE).filter(|path| *path != CRYPTO_TLS);
+    let copy = |path: &str| Library {
+        stack: Stack::GoCopy,
+        version: Some(path.to_owned()),
+        ..library(image, Verdict::Copied, Vec::new())
+    };
+    packages.filter(writes).map(copy).collect()
 }
 
 fn library(image: &Image<'_>, verdict: Verdict, probes: Vec<Probe>) -> Library {

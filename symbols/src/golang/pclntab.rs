@@ -20,6 +20,10 @@ const OLD_MAGIC: [u8; 6] = [0xfb, 0xff, 0xff, 0xff, 0, 0];
 const HEADER_LEN: usize = 8;
 const WORD_LEN: usize = 8;
 
+/// Most packages that are told to have a method, and most bytes of the path of one.
+const PACKAGES_MAX: usize = 8;
+const PATH_MAX: usize = 256;
+
 /// Whether `data` is a table of before Go 1.16 that names the function.
 pub(super) fn is_old_with(data: &[u8], name: &str) -> bool {
     data.starts_with(&OLD_MAGIC) && memmem::find(data, &[name.as_bytes(), b"\0"].concat()).is_some()
@@ -130,6 +134,18 @@ impl<'data> LineTable<'data> {
         index * 2 * self.layout.field()
     }
 
+    /// The packages that have this method, as a path each; `method` begins with the point behind the package.
+    pub(super) fn packages_with(&self, method: &str) -> impl Iterator<Item = &'data str> {
+        let names = self.names;
+        let terminated = [method.as_bytes(), b"\0"].concat();
+        let places: Vec<usize> = memmem::find_iter(names, &terminated).take(PACKAGES_MAX).collect();
+        places.into_iter().filter_map(|end| {
+            let before = names.get(end.saturating_sub(PATH_MAX)..end)?;
+            let start = memchr::memrchr(0, before)? + 1;
+            std::str::from_utf8(before.get(start..)?).ok().filter(|path| !path.is_empty())
+        })
+    }
+
     /// Where the description of function number `index` is among the functions. It begins with the
     /// start of the function, once more; then there is the place of its name.
     fn description(&self, index: usize) -> Option<usize> {
@@ -218,6 +234,17 @@ mod tests {
             assert_eq!(found("A"), None);
             assert_eq!(found("c.C"), None);
         }
+    }
+
+    #[test]
+    fn a_package_is_found_by_a_method() {
+        let data = table(MAGICS[0].0);
+        let table = LineTable::parse(&data).unwrap();
+        let packages = |method| table.packages_with(method).collect::<Vec<_>>();
+        assert_eq!(packages(".A"), ["a", "aa"]);
+        assert_eq!(packages(".B"), ["b"]);
+        assert_eq!(packages(".C"), [""; 0]);
+        assert_eq!(packages("a.A"), ["a"]);
     }
 
     #[test]

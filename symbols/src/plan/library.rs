@@ -76,6 +76,8 @@ pub enum Stack {
     S2n,
     /// Go's crypto/tls.
     Go,
+    /// A copy of Go's crypto/tls in another package, such as utls.
+    GoCopy,
     /// rustls, a library of Rust.
     Rustls,
     /// Java's own library, which is written in Java.
@@ -110,6 +112,7 @@ impl Stack {
             Self::WolfSsl => "wolfssl",
             Self::S2n => "s2n",
             Self::Go => "go",
+            Self::GoCopy => "go-copy",
             Self::Rustls => "rustls",
             Self::Jsse => "jsse",
             Self::Erlang => "erlang",
@@ -128,6 +131,7 @@ impl Stack {
             Self::WolfSsl => "wolfSSL",
             Self::S2n => "s2n-tls",
             Self::Go => "crypto/tls of Go",
+            Self::GoCopy => "the copy of crypto/tls in",
             Self::Rustls => "rustls",
             Self::Jsse => "Java's JSSE",
             Self::Erlang => "Erlang's ssl",
@@ -214,6 +218,8 @@ pub enum Verdict {
     Unproven,
     /// A user gave offsets at which the image has no functions.
     NotFunctions,
+    /// It is a copy of a library that is known, with types of its own.
+    Copied,
     /// The kernel takes no probe where one of its functions begins, nor behind that: its instructions are
     /// padded with prefixes that the kernel refuses, or are rare ones.
     NoPlace,
@@ -238,6 +244,7 @@ impl Verdict {
             Self::Stripped => "symbols stripped",
             Self::Unproven => "its functions are not as they are known",
             Self::NotFunctions => "no function begins at an offset that was given for it",
+            Self::Copied => "its connections are not those that wstap knows",
             Self::NoPlace => "the kernel takes no probe on the instructions of its functions",
             Self::Managed => "it is compiled while it runs, so there is no function to probe",
             Self::NotExecuted => "the process executes a copy of it in memory (large pages?)",
