@@ -1,18 +1,21 @@
 //! The time that a tap adds to each TLS message.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs;
 
 use crate::bpftrace::Bpftrace;
 use crate::empty::{Empty, Sites};
-use crate::program::{Dialogue, Wstap, peer, this};
+use crate::program::{Dialogue, Wstap, on_one_processor, peer, this};
 
-/// Undisturbed rounds of each mode of which a ratio is printed. The modes take turns.
-const ROUNDS: usize = 5;
-/// The same of the others: they are ten times as dear, so less is asked of them, and each takes long to attach.
-const FEW_ROUNDS: usize = 3;
-/// Most rounds of each, disturbed or not.
-const MAX_ROUNDS: usize = 10;
+/// Undisturbed rounds of each mode of which a ratio is printed.
+const ROUNDS: usize = 12;
+/// The same of the others: they are ten times as dear, so less is asked of them.
+const FEW_ROUNDS: usize = 4;
+/// Rounds each time that a mode is attached. The modes take turns.
+const ROUNDS_AT_ONCE: usize = 2;
+/// Most turns, so that there are enough rounds that were not disturbed.
+const TURNS: usize = 10;
 /// A round was disturbed if the message alone took so many times as long behind it as before it, or the other
 /// way round.
 const DISTURBED: f64 = 1.1;
@@ -47,7 +50,7 @@ impl Target {
 
     /// Starts its ping-pong; `None` if it is not there.
     fn start(self) -> Option<Dialogue> {
-        let mut command = match self {
+        let command = match self {
             Self::Shared => this(&["pingpong"]),
             Self::Vendored => peer("vendored/release/vendored-pingpong")?,
             Self::Node => {
@@ -56,7 +59,20 @@ impl Target {
                 node
             }
         };
-        Some(Dialogue::start(&mut command).0)
+        Some(Dialogue::start(&mut on_one_processor(&command)).0)
+    }
+}
+
+/// Two processes that do the same on the same processor, of which one is tapped. The other one tells at any time
+/// how fast that processor is just then.
+struct Twins {
+    tapped: Dialogue,
+    alone: Dialogue,
+}
+
+impl Twins {
+    fn start(target: Target) -> Option<Self> {
+        Some(Self { tapped: target.start()?, alone: target.start()? })
     }
 }
 
@@ -91,42 +107,27 @@ impl Mode {
         if COMPARED.contains(&self) { ROUNDS } else { FEW_ROUNDS }
     }
 
-    /// What a message takes under this mode; `None` if there is no such program.
-    fn round(self, target: &mut Dialogue, message: &str) -> Option<f64> {
-        let pid = target.pid();
-        match self {
-            Self::Empty => {
-                let _probes = Empty::attach(pid, Sites::Own)?;
-                Some(ask(target, message))
-            }
-            Self::TwoEmpty => {
-                let _probes = Empty::attach(pid, Sites::TwoForEachCall)?;
-                Some(ask(target, message))
-            }
-            Self::Wstap => {
-                let _tap = Wstap::attach(pid, &[]);
-                Some(ask(target, message))
-            }
-            Self::WholeWindow => {
-                let _tap = Wstap::attach(pid, &["--window", "64k"]);
-                Some(ask(target, message))
-            }
-            Self::Symbol => {
-                let _tap = Wstap::attach(pid, &["--probe-site", "symbol"]);
-                Some(ask(target, message))
-            }
-            Self::Bpftrace => {
-                let _script = Bpftrace::attach(pid)?;
-                Some(ask(target, message))
-            }
-        }
+    /// Whether its probes are in every process that has the file, whoever is asked about.
+    fn is_in_all_processes(self) -> bool {
+        self == Self::Bpftrace
+    }
+
+    /// Attaches it to process `pid`, until the result is dropped; `None` if there is no such program.
+    fn attach(self, pid: u32) -> Option<Box<dyn Any>> {
+        let wstap = |arguments: &[&str]| Box::new(Wstap::attach(pid, arguments));
+        Some(match self {
+            Self::Empty => Box::new(Empty::attach(pid, Sites::Own)?),
+            Self::TwoEmpty => Box::new(Empty::attach(pid, Sites::TwoForEachCall)?),
+            Self::Wstap => wstap(&[]),
+            Self::WholeWindow => wstap(&["--window", "64k"]),
+            Self::Symbol => wstap(&["--probe-site", "symbol"]),
+            Self::Bpftrace => Box::new(Bpftrace::attach(pid)?),
+        })
     }
 }
 
 /// Nanoseconds of one message.
 fn ask(target: &mut Dialogue, message: &str) -> f64 {
-    // The first round after a change runs cold.
-    target.ask(message);
     target.ask(message).parse().unwrap()
 }
 
@@ -135,7 +136,7 @@ pub(crate) fn measure() {
     println!("\nadded time per message, written and read, ns (medians of {ROUNDS} rounds)");
     for target in Target::ALL {
         println!("\n{}\n", target.name());
-        let Some(mut process) = target.start() else {
+        let Some(mut twins) = Twins::start(target) else {
             println!("skipped: it is not built (make deps-test deps-bench)");
             continue;
         };
@@ -144,9 +145,9 @@ pub(crate) fn measure() {
             "bytes", "", "ns", "x floor", "x two", "x symbol"
         );
         for message in MESSAGES {
-            print(message, &Rounds::run(&mut process, message));
+            print(message, &Rounds::run(&mut twins, message));
         }
-        program_time(&mut process);
+        program_time(&mut twins.tapped);
     }
 }
 
@@ -160,22 +161,36 @@ struct Rounds {
 }
 
 impl Rounds {
-    /// Runs rounds until there are enough of them, or [`MAX_ROUNDS`].
-    fn run(process: &mut Dialogue, message: &str) -> Self {
+    /// Lets the modes take turns until there are enough rounds of each, or for [`TURNS`].
+    fn run(twins: &mut Twins, message: &str) -> Self {
         let mut rounds = Self::default();
-        let mut before = ask(process, message);
-        for _ in 0..MAX_ROUNDS {
+        for _ in 0..TURNS {
             for mode in Mode::ALL {
-                if rounds.of(mode).len() == mode.rounds() {
-                    continue;
+                if rounds.of(mode).len() < mode.rounds() {
+                    rounds.take_turn(twins, mode, message);
                 }
-                let Some(with) = mode.round(process, message) else { continue };
-                let after = ask(process, message);
-                rounds.note(mode, with, [before, after]);
-                before = after;
             }
         }
         rounds
+    }
+
+    fn take_turn(&mut self, twins: &mut Twins, mode: Mode, message: &str) {
+        let mut before = ask(&mut twins.alone, message);
+        let Some(attached) = mode.attach(twins.tapped.pid()) else { return };
+        // The first round after a change runs cold.
+        ask(&mut twins.tapped, message);
+        if mode.is_in_all_processes() {
+            let with = ask(&mut twins.tapped, message);
+            drop(attached);
+            let after = ask(&mut twins.alone, message);
+            return self.note(mode, with, [before, after]);
+        }
+        for _ in 0..ROUNDS_AT_ONCE {
+            let with = ask(&mut twins.tapped, message);
+            let after = ask(&mut twins.alone, message);
+            self.note(mode, with, [before, after]);
+            before = after;
+        }
     }
 
     fn of(&self, mode: Mode) -> &[f64] {
@@ -204,7 +219,7 @@ impl Rounds {
         let mut multiples = self.of(mode).to_vec();
         multiples.sort_by(f64::total_cmp);
         let added = |part: usize| multiples[multiples.len() * part / 4] - 1.0;
-        multiples.len() == mode.rounds()
+        multiples.len() >= mode.rounds()
             && added(2) > 0.0
             && added(3) - added(1) <= STEADY * added(2)
     }
@@ -264,6 +279,7 @@ fn program_time(target: &mut Dialogue) {
 fn program_times(target: &mut Dialogue, pid: u32, message: &str) -> Vec<f64> {
     let switch = "/proc/sys/kernel/bpf_stats_enabled";
     let before = fs::read_to_string(switch).unwrap();
+    // The first round after a change runs cold.
     ask(target, message);
     let earlier = program_stats(pid);
     fs::write(switch, "1").unwrap();

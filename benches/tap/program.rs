@@ -52,6 +52,13 @@ pub(crate) fn this(role: &[&str]) -> Command {
     command
 }
 
+/// The same command on the first processor, so that what else runs has another one.
+pub(crate) fn on_one_processor(command: &Command) -> Command {
+    let mut pinned = Command::new("taskset");
+    pinned.args(["-c", "0"]).arg(command.get_program()).args(command.get_args());
+    pinned
+}
+
 /// A program below `target/` that `make deps-test deps-bench` puts there; `None` if it did not.
 pub(crate) fn peer(path: &str) -> Option<Command> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(path);
