@@ -78,9 +78,8 @@ pub(crate) fn search(image: &Image<'_>) -> Option<Library> {
 /// Copies of crypto/tls in other packages, which are not tapped. The version of each is its path.
 pub(crate) fn copies(image: &Image<'_>) -> Vec<Library> {
     let Some(table) = Table::find(image) else { return Vec::new() };
-    let writes = |path: &&str| {
-        WRITES.iter().any(|method| table.lines.packages_with(method).any(|it| it == *path))
-    };
+    let has = |name: String| table.lines.find(&name).is_some();
+    let writes = |path: &&str| WRITES.iter().any(|method| has(format!("{path}{method}")));
     let packages = table.lines.packages_with(HANDSHAKE).filter(|path| *path != CRYPTO_TLS);
     let copy = |path: &str| Library {
         stack: Stack::GoCopy,

@@ -9,7 +9,7 @@ mod write;
 use crate::elf::{Image, Machine};
 use crate::plan::{Action, CallResult, Direction, Probe, SitePreference, Technique, Transfer};
 use crate::search::Definition;
-use crate::site::{self, Callee, Emulation, Form, Reach, Roles, Text, TransferSite};
+use crate::site::{self, Callee, Emulation, Form, Reach, ReturnSite, Roles, Text, TransferSite};
 use crate::stacks::{Role, Scope};
 
 impl Text for Image<'_> {
@@ -236,8 +236,10 @@ fn at_function(image: &Image<'_>, mover: &Mover, preference: SitePreference) -> 
         return Some(returns::attached(image, &mut entered, returns));
     }
     // A return probe would take something else for the return address.
-    let mut returns = returns.ok()?;
-    returns.iter_mut().for_each(|site| site.distance -= stack_change);
+    let from_there = |site: ReturnSite| {
+        Some(ReturnSite { distance: site.distance.checked_sub(stack_change)?, ..site })
+    };
+    let returns = returns.ok()?.into_iter().map(from_there).collect::<Option<Vec<_>>>()?;
     Some(returns::attached(image, &mut entered, Ok(returns)))
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn later_transfer_site(
     roles: Roles,
 ) -> Option<TransferSite> {
     best_site(text, entry, end, Emulation::of_any, |address, state, emulation| {
-        let stack_change = i32::try_from(state.stack_change()?).ok()?;
+        let stack_change = i32::try_from(state.stack_change()?).ok().filter(|it| *it <= 0)?;
         Some(TransferSite { address, roles: locate(roles, state)?, emulation, stack_change })
     })
 }
