@@ -134,7 +134,7 @@ impl<'data> LineTable<'data> {
         index * 2 * self.layout.field()
     }
 
-    /// The packages that have this method, as a path each; `method` begins with the point behind the package.
+    /// The packages that have this method, as a path each; `method` begins with the dot behind the package.
     pub(super) fn packages_with(&self, method: &str) -> impl Iterator<Item = &'data str> {
         let names = self.names;
         let terminated = [method.as_bytes(), b"\0"].concat();

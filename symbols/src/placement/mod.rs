@@ -274,6 +274,8 @@ pub(crate) fn takes_probe(image: &Image<'_>, address: u64) -> bool {
     image.machine() != Machine::X86_64 || site::takes_probe_at(image, address)
 }
 
+/// The probe on a function that ends connections; `None` where the kernel takes none on it. Plaintext is seen all
+/// the same.
 fn at_release(
     image: &Image<'_>,
     definition: &Definition,

@@ -244,7 +244,7 @@ impl Verdict {
             Self::Stripped => "symbols stripped",
             Self::Unproven => "its functions are not as they are known",
             Self::NotFunctions => "no function begins at an offset that was given for it",
-            Self::Copied => "its connections are not those that wstap knows",
+            Self::Copied => "only the original is tapped",
             Self::NoPlace => "the kernel takes no probe on the instructions of its functions",
             Self::Managed => "it is compiled while it runs, so there is no function to probe",
             Self::NotExecuted => "the process executes a copy of it in memory (large pages?)",

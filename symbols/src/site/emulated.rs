@@ -47,9 +47,9 @@ impl Emulation {
     }
 }
 
-/// Whether the kernel takes a probe on the instruction with these bytes: `is_prefix_bad` and `good_insns_64` in
-/// the same file. Assemblers that keep branches from crossing 32 bytes pad instructions with prefixes that it
-/// refuses. AVX instructions are left out, because it accepts some of them only.
+/// Whether the kernel takes a probe on the instruction with these bytes (`is_prefix_bad` and `good_insns_64` in
+/// the same file). It refuses segment prefixes, with which assemblers pad instructions so that no branch crosses 32
+/// bytes. It accepts only some AVX instructions, so all of them count as refused here.
 pub(crate) fn takes_probe(instruction: &[u8]) -> bool {
     let is_harmless = |byte: &u8| matches!(byte, 0x64..=0x67 | 0xf2 | 0xf3 | 0x40..=0x4f);
     let opcode = instruction.iter().find(|byte| !is_harmless(byte));

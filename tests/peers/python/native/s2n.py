@@ -7,11 +7,10 @@ import _awscrt
 from . import connect, require
 
 CLIENT = 1
+# S2N_ERR_T_CLOSED: the peer has closed the connection.
+CLOSED = 2
 
-ERROR_CLOSED = 3
-
-path = _awscrt.__file__
-library = ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+library = ctypes.CDLL(_awscrt.__file__, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
 for function in ("s2n_config_new", "s2n_connection_new", "s2n_errno_location"):
     getattr(library, function).restype = ctypes.c_void_p
 library.s2n_config_disable_x509_verification.argtypes = [ctypes.c_void_p]
@@ -54,7 +53,7 @@ class Connection:
         count = library.s2n_recv(self.connection, self.buffer, len(self.buffer), self.blocked)
         if count < 0:
             error = ctypes.c_int.from_address(library.s2n_errno_location())
-            require(library.s2n_error_get_type(error) == ERROR_CLOSED, "s2n_recv")
+            require(library.s2n_error_get_type(error) == CLOSED, "s2n_recv")
             count = 0
         return self.buffer.raw[:count]
 
